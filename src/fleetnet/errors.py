@@ -1,0 +1,55 @@
+"""Errors that are the user's to mend: one clear line each, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FleetnetError(Exception):
+    """Something from outside is wrong; the message says what, where, and what to do.
+
+    The command line prints the message on one line and exits with code 2.
+    """
+
+
+class BundleError(FleetnetError):
+    """A bundle is missing, damaged, or asks for something this host cannot do."""
+
+
+class CheckpointError(FleetnetError):
+    """A checkpoint cannot be read, or is not one of ours."""
+
+
+class DataError(FleetnetError):
+    """A folder or list of labelled images cannot be used as it is."""
+
+
+class ImageError(FleetnetError):
+    """An image cannot be read: not an image, damaged, or beyond the limits."""
+
+
+class ModelError(FleetnetError):
+    """No such network, or its arguments do not make one."""
+
+
+class RecipeError(FleetnetError):
+    """A training recipe has a wrong key or value."""
+
+
+class VerificationError(FleetnetError):
+    """An exported artifact does not answer as the trained network does."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the known word closest to ``word``, else ``""``."""
+    by_folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    return f", did you mean '{by_folded[close[0]]}'?" if close else ""
+
+
+def require(module: str, extra: str, purpose: str) -> FleetnetError:
+    """Return the error that says which extra to install for an absent optional ``module``."""
+    return FleetnetError(
+        f"{purpose} needs {module}, which is not installed: pip install 'fleetnet[{extra}]'"
+    )
