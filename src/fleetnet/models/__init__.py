@@ -1,0 +1,5 @@
+"""The networks: MobileNetV2 and ReXNet, by name."""
+
+from fleetnet.models.registry import MODELS, ModelEntry, build_model, find_model
+
+__all__ = ["MODELS", "ModelEntry", "build_model", "find_model"]

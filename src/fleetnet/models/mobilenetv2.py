@@ -1,0 +1,110 @@
+"""MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381), in its two layouts.
+
+``truncated`` is PaddleClas's: channel counts are ``int(channels * width)``, and the first block,
+whose expand ratio is 1, still has its 1×1 expansion. ``rounded`` is that of the TensorFlow code,
+torchvision and timm: channel counts are multiples of 8, and the first block has no expansion.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from torch import nn
+
+from fleetnet.models.layers import make_divisible
+from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+
+Layout = Literal["truncated", "rounded"]
+
+
+class Stage(NamedTuple):
+    """A row of the paper's Table 2."""
+
+    expand_ratio: int
+    channels: int
+    repeats: int
+    stride: int
+
+
+STEM, HEAD = 32, 1280
+STAGES = (
+    Stage(1, 16, 1, 1),
+    Stage(6, 24, 2, 2),
+    Stage(6, 32, 3, 2),
+    Stage(6, 64, 4, 2),
+    Stage(6, 96, 3, 1),
+    Stage(6, 160, 3, 2),
+    Stage(6, 320, 1, 1),
+)
+
+
+def mobilenetv2_setting(
+    width_mult: float = 1.0,
+    *,
+    layout: Layout = "truncated",
+    depth_mult: float = 1.0,
+    fix_stem_head: bool = False,
+) -> NetworkSetting:
+    """Unroll Table 2 of the paper for a width and a depth.
+
+    Args:
+        width_mult: factor on every channel count; the head never gets narrower than 1280.
+        layout: how channel counts become whole, and whether the first block expands.
+        depth_mult: factor on the repeats of all stages but, with ``fix_stem_head``, the first
+            and last (timm's ``mobilenetv2_110d`` and ``_120d``).
+        fix_stem_head: keep the stem and the head at their width of 1.0.
+    """
+
+    def scaled(channels: int) -> int:
+        if layout == "truncated":
+            return int(channels * width_mult)
+        return make_divisible(channels * width_mult, 8)
+
+    stem = STEM if fix_stem_head else scaled(STEM)
+    blocks: list[BlockSetting] = []
+    channels = stem
+    for index, stage in enumerate(STAGES):
+        deepens = not (fix_stem_head and index in (0, len(STAGES) - 1))
+        repeats = math.ceil(stage.repeats * depth_mult) if deepens else stage.repeats
+        for repeat in range(repeats):
+            out = scaled(stage.channels)
+            stride = stage.stride if repeat == 0 else 1
+            # PaddleClas adds the input from the second block of a stage on, the others wherever
+            # the shapes agree; with these stages the two rules differ only at widths whose
+            # rounding makes neighbouring stages equally wide.
+            agrees = stride == 1 and channels == out
+            blocks.append(
+                BlockSetting(
+                    in_channels=channels,
+                    out_channels=out,
+                    hidden=channels * stage.expand_ratio,
+                    stride=stride,
+                    expand=stage.expand_ratio != 1 or layout == "truncated",
+                    squeezed=0,
+                    shortcut=agrees and (repeat > 0 or layout == "rounded"),
+                )
+            )
+            channels = out
+    head = HEAD if fix_stem_head else max(HEAD, scaled(HEAD))
+    return NetworkSetting(stem, tuple(blocks), head, neck=0, act=nn.ReLU6)
+
+
+def mobilenetv2(
+    num_classes: int = 1000,
+    *,
+    width_mult: float = 1.0,
+    layout: Layout = "truncated",
+    depth_mult: float = 1.0,
+    fix_stem_head: bool = False,
+    in_channels: int = 3,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> Network:
+    """Build a MobileNetV2; see :func:`mobilenetv2_setting` and :class:`Network`."""
+    setting = mobilenetv2_setting(
+        width_mult, layout=layout, depth_mult=depth_mult, fix_stem_head=fix_stem_head
+    )
+    return Network(
+        setting, num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path
+    )

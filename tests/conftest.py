@@ -1,0 +1,133 @@
+"""Images of our own making, and a small network trained on them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from fleetnet.bundle import Bundle
+from fleetnet.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = ROOT.parent / "shared" / "data" / "photos"
+CLASSES = ("circle", "square", "stripes")
+TINY = ("input.resize=72", "input.crop=64", "batch_size=8", "data.workers=0", "optimizer.lr=0.02")
+
+
+def draw(kind: str, rng: np.random.Generator, size: tuple[int, int] = (96, 80)) -> Image.Image:
+    """Draw one coloured shape on noise, never twice the same."""
+    noise = rng.integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    pen = ImageDraw.Draw(image)
+    color = tuple(int(value) for value in rng.integers(120, 256, 3))
+    x, y = (int(value) for value in rng.integers(5, 30, 2))
+    box = (x, y, x + 42, y + 42)
+    if kind == "circle":
+        pen.ellipse(box, fill=color)
+    elif kind == "square":
+        pen.rectangle(box, fill=color)
+    else:
+        for offset in range(0, 80, 10):
+            pen.line((offset, 0, offset, 80), fill=color, width=4)
+    return image
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    """Encode a Pillow image to bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def make_folder(root: Path, images: int = 12, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Write a folder with a sub-folder of JPEG and PNG files per class."""
+    rng = np.random.default_rng(7)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(images):
+            kind, suffix = ("PNG", "png") if number % 4 == 3 else ("JPEG", "jpg")
+            (root / name / f"{number:03d}.{suffix}").write_bytes(encode(draw(name, rng), kind))
+    return root
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data") / "shapes")
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Path]:
+    found = sorted(PHOTOS.glob("*.JPEG"))
+    if not found:
+        pytest.skip("the shared photographs are not here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
+    """Train MobileNetV2_x0_25 on the shapes for two epochs."""
+    from fleetnet.data.sources import open_source
+    from fleetnet.training.recipe import Recipe
+    from fleetnet.training.trainer import train
+
+    output = tmp_path_factory.mktemp("run")
+    recipe = Recipe.load(overrides=[*TINY, "epochs=2"])
+    train(open_source(str(shapes)), "mobilenetv2_x0_25", recipe, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def checkpoint(run_folder: Path) -> Path:
+    return run_folder / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
+    from fleetnet.export.pipeline import export_bundle
+
+    return export_bundle(checkpoint, tmp_path_factory.mktemp("export") / "shapes.bundle")
+
+
+class Result:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def assert_one_line(self, *words: str) -> None:
+        """Hold the rule of bad input: exit code 2, one line, no traceback, the words in it."""
+        assert self.code == 2, self
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: ")
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\n--- out\n{self.out}\n--- err\n{self.err}"
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def fleetnet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in this process."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str | Path) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Result(code, captured.out, captured.err)
+
+    return run

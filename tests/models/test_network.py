@@ -1,0 +1,190 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from fleetnet.errors import ModelError
+from fleetnet.models import build_model
+from fleetnet.models.layers import DropPath, InvertedResidual
+from fleetnet.models.network import Network
+
+SMALL = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def network(request: pytest.FixtureRequest) -> Network:
+    torch.manual_seed(0)
+    return randomise(build_model(request.param, 7)).eval()
+
+
+def randomise(network: Network) -> Network:
+    """Give batch norm random statistics, because fresh ones hide mistakes."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.normal_(module.running_mean, 0, 0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+    return network
+
+
+def images(count: int = 2, size: int = 64) -> torch.Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def test_shapes_of_features_embedding_and_logits(network: Network) -> None:
+    x = images()
+    with torch.no_grad():
+        features = network.forward_features(x)
+        embedding = network.embedding(x)
+        logits = network(x)
+    assert features.shape == (2, network.num_features, 2, 2)
+    assert embedding.shape == (2, network.num_features)
+    assert torch.allclose(embedding, features.mean((2, 3)))
+    assert logits.shape == (2, 7)
+
+
+def test_feature_maps_at_strides_4_to_32(network: Network) -> None:
+    with torch.no_grad():
+        maps = network.feature_maps(images())
+    assert list(maps) == [4, 8, 16, 32]
+    for stride, feature_map in maps.items():
+        channels = network.feature_channels[stride]
+        assert feature_map.shape == (2, channels, 64 // stride, 64 // stride)
+
+
+def test_odd_image_sizes(network: Network) -> None:
+    with torch.no_grad():
+        assert network(images(size=75)).shape == (2, 7)
+
+
+def test_channels_last_gives_the_same_logits(network: Network) -> None:
+    x = images()
+    with torch.no_grad():
+        plain = network(x)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = network(x.contiguous(memory_format=torch.channels_last))
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    assert torch.allclose(plain, last, atol=1e-5)
+
+
+def test_autocast_gives_nearly_the_same_embedding(network: Network) -> None:
+    x = images()
+    with torch.no_grad():
+        plain = network.embedding(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = network.embedding(x)
+            assert network(x).dtype == torch.bfloat16
+    assert float(torch.cosine_similarity(plain, cast.float()).min()) > 0.99
+
+
+def test_torch_export_keeps_the_answers(network: Network) -> None:
+    x = images()
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(network, (x,), dynamic_shapes=({0: batch},))
+    wider = images(3)
+    with torch.no_grad():
+        assert torch.allclose(exported.module()(wider), network(wider), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0"])
+def test_torch_compile_captures_the_whole_graph(name: str) -> None:
+    network = randomise(build_model(name, 7)).eval()
+    # Inductor's own compilation is PyTorch's to test; that there is one graph is ours.
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    x = images()
+    with torch.no_grad():
+        assert torch.allclose(compiled(x), network(x), atol=1e-5)
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torch_compile_with_inductor_trains() -> None:
+    network = build_model("MobileNetV2_x0_25", 3).train()
+    compiled = torch.compile(network)
+    compiled(images(4, 32)).logsumexp(1).mean().backward()
+    gradient = network.stem.conv.weight.grad
+    assert gradient is not None
+    assert torch.isfinite(gradient).all()
+    torch.compiler.reset()
+
+
+def test_in_channels() -> None:
+    network = build_model("MobileNetV2_x0_25", 2, in_channels=1)
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 2)
+
+
+def test_drop_path_grows_linearly_to_the_last_block() -> None:
+    network = build_model("ReXNet_1_0", 2, drop_path=0.3)
+    rates = [
+        block.drop_path.rate for block in network.blocks if isinstance(block, InvertedResidual)
+    ]
+    assert rates[0] == 0.0
+    assert rates[-1] == pytest.approx(0.3)
+    steps = [after - before for before, after in itertools.pairwise(rates)]
+    assert steps == pytest.approx([0.3 / 15] * 15)
+
+
+def test_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
+    torch.manual_seed(0)
+    drop = DropPath(0.25).train()
+    out = drop(torch.ones(4000, 2, 3, 3))
+    per_sample = out.flatten(1)
+    assert torch.all((per_sample == 0).all(1) | (per_sample == 1 / 0.75).all(1))
+    assert float(out.mean()) == pytest.approx(1.0, abs=0.05)
+    assert torch.equal(drop.eval()(out), out)
+
+
+def test_dropout_is_the_familys_own_unless_given() -> None:
+    assert build_model("MobileNetV2", 2).dropout.p == 0.0
+    assert build_model("ReXNet_1_0", 2).dropout.p == 0.2
+    assert build_model("ReXNet_1_0", 2, dropout=0.5).dropout.p == 0.5
+
+
+def test_initialisation_is_he_by_fan_out() -> None:
+    torch.manual_seed(0)
+    network = build_model("MobileNetV2", 1000)
+    head = network.head.conv.weight.detach()
+    assert float(head.std()) == pytest.approx(math.sqrt(2 / 1280), rel=0.02)
+    depthwise = torch.cat(
+        [
+            block.depthwise.conv.weight.detach().flatten()
+            for block in network.blocks
+            if isinstance(block, InvertedResidual)
+        ]
+    )
+    assert float(depthwise.std()) == pytest.approx(math.sqrt(2 / 9), rel=0.02)
+    assert float(network.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.02)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert torch.all(module.weight == 1)
+            assert torch.all(module.bias == 0)
+
+
+def test_the_shortcut_adds_the_input_to_the_first_channels() -> None:
+    block = InvertedResidual(
+        3, 5, hidden=18, stride=1, expand=True, squeezed=0, shortcut=True, expand_act=nn.SiLU
+    ).eval()
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        block.project.norm.weight.zero_()
+        block.project.norm.bias.fill_(2.0)
+        y = block(x)
+    assert torch.allclose(y[:, :3], x + 2)
+    assert torch.allclose(y[:, 3:], torch.full((1, 2, 8, 8), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_classes": 0}, "num_classes"),
+        ({"num_classes": 10**9}, "num_classes"),
+        ({"drop_pat": 0.1}, "'drop_path'"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"in_channels": 0}, "in_channels"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        build_model("MobileNetV2", **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,63 @@
+import csv
+
+import pytest
+
+from conftest import ROOT
+from fleetnet.errors import ModelError
+from fleetnet.models.registry import MODELS, find_model, published
+
+PUBLISHED = ROOT.parent / "shared" / "reference" / "published.csv"
+
+
+def test_names_are_found_without_regard_to_case() -> None:
+    assert find_model("mobilenetv2_X0_25").name == "MobileNetV2_x0_25"
+    assert find_model("REXNET_1_0").name == "ReXNet_1_0"
+    assert find_model("mobilenetv2_100").name == "mobilenetv2_100"
+
+
+def test_no_two_names_differ_by_case_alone() -> None:
+    assert len({name.casefold() for name in MODELS}) == len(MODELS)
+
+
+def test_the_networks_of_both_documents_are_there() -> None:
+    assert {entry.published_as for entry in MODELS.values()} - {""} == set(published()["models"])
+    assert len(published()["models"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [("MobilNetV2", "MobileNetV2"), ("rexnet_10", "ReXNet_1_0"), ("ReXNet1_5", "ReXNet_1_5")],
+)
+def test_an_unknown_name_gets_the_nearest(wrong: str, nearest: str) -> None:
+    with pytest.raises(ModelError, match=f"did you mean '{nearest}'"):
+        find_model(wrong)
+
+
+def test_a_name_like_nothing_gets_no_guess() -> None:
+    with pytest.raises(ModelError, match="unknown model 'zzz'") as error:
+        find_model("zzz")
+    assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the shared figures are not here")
+def test_published_figures_are_those_of_the_documents() -> None:
+    lines = (line for line in PUBLISHED.read_text().splitlines() if not line.startswith("#"))
+    for row in csv.DictReader(lines):
+        figures = published()["models"][row["model"]]
+        found = {
+            "top1": figures["top1"],
+            "top5": figures["top5"],
+            "reference_top1": figures.get("reference_top1"),
+            "reference_top5": figures.get("reference_top5"),
+            "flops_g": figures["gflops"],
+            "params_m": figures["mparams"],
+            "storage_mb": figures.get("storage_mb"),
+        }
+        for threads, time in zip((1, 2, 4), figures.get("sd855_ms", [None] * 3), strict=True):
+            found[f"sd855_t{threads}"] = time
+        for batch, time in zip((1, 4, 8), figures["v100_ms"], strict=True):
+            found[f"v100_b{batch}"] = time
+        expected = {
+            key: float(value) if value else None for key, value in row.items() if key != "model"
+        }
+        assert found == expected

@@ -1,0 +1,72 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from fleetnet.models.registry import MODELS, structure
+from fleetnet.models.rexnet import channel_ramp
+
+TABLE = Path(__file__).with_name("measured-structure.csv")
+ROWS = list(
+    csv.DictReader(line for line in TABLE.read_text().splitlines() if not line.startswith("#"))
+)
+
+# Parameters in millions, as timm 1.0 counts them.
+ROUNDED = {
+    "mobilenetv2_035": 1_677_128,
+    "mobilenetv2_050": 1_968_680,
+    "mobilenetv2_075": 2_636_424,
+    "mobilenetv2_100": 3_504_872,
+    "mobilenetv2_110d": 4_516_520,
+    "mobilenetv2_120d": 5_831_144,
+    "mobilenetv2_140": 6_108_776,
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["model"] for row in ROWS])
+def test_structure_equals_the_measured_table_to_its_last_digit(row: dict[str, str]) -> None:
+    counted = structure(row["model"])
+    assert f"{counted.trainable / 1e6:.3f}" == row["trainable_m"]
+    assert f"{counted.total / 1e6:.3f}" == row["all_m"]
+    assert f"{counted.macs / 1e9:.3f}" == row["macs_g"]
+
+
+def test_the_table_has_all_eleven_networks() -> None:
+    assert len(ROWS) == 11
+
+
+@pytest.mark.parametrize(("name", "parameters"), ROUNDED.items())
+def test_rounded_layout_has_the_parameters_of_timm(name: str, parameters: int) -> None:
+    assert structure(name).trainable == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "gmacs"),
+    [
+        ("ReXNet_lite_1_0", 4.7, 0.41),
+        ("ReXNet_lite_1_3", 6.8, 0.65),
+        ("ReXNet_lite_1_5", 8.3, 0.84),
+        ("ReXNet_lite_2_0", 13.0, 1.5),
+    ],
+)
+def test_rexnet_lite_has_the_size_its_authors_publish(
+    name: str, millions: float, gmacs: float
+) -> None:
+    counted = structure(name)
+    assert counted.trainable / 1e6 == pytest.approx(millions, abs=0.06)
+    assert counted.macs / 1e9 == pytest.approx(gmacs, abs=0.006)
+
+
+def test_ssld_is_mobilenetv2() -> None:
+    assert structure("MobileNetV2_ssld") == structure("MobileNetV2")
+
+
+def test_rexnet_channels_are_a_linear_ramp_with_odd_numbers() -> None:
+    ramp = channel_ramp(1.0)
+    assert ramp == (16, 27, 38, 50, 61, 72, 84, 95, 106, 117, 128, 140, 151, 162, 174, 185)
+    assert all(channels % 8 == 0 for channels in channel_ramp(1.3, lite=True))
+
+
+def test_every_network_can_be_counted() -> None:
+    for name in MODELS:
+        assert structure(name).macs > 0
