@@ -1,0 +1,375 @@
+"""A deployable model on disk: a folder with ``fleetnet.json`` beside the artifacts it describes.
+
+The manifest can be read with a JSON parser alone, in any language; ``docs/bundle.md`` describes
+each field. The same manifest, less the list of artifacts, is in the metadata of the ONNX file, so
+that ``model.onnx`` alone is enough to predict.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from fleetnet.errors import BundleError, FleetnetError
+from fleetnet.files import atomic_folder, sha256_of
+from fleetnet.preprocess import Preprocess
+
+MANIFEST = "fleetnet.json"
+FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
+FORMAT_VERSION = 1
+ONNX_METADATA_KEY = "fleetnet"
+MAX_MANIFEST_BYTES = 64 * 2**20
+
+
+def _preprocess(value: Any) -> Preprocess:
+    if isinstance(value, Preprocess):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("preprocess must be an object")  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        return Preprocess.from_json(value)
+    except FleetnetError as error:
+        raise ValueError(str(error)) from None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class ModelInfo(_Strict):
+    """Which network it is."""
+
+    name: str
+    num_classes: int = Field(ge=1)
+
+
+class TensorInfo(_Strict):
+    """An input or output of the graph; None in ``shape`` is the free batch dimension."""
+
+    name: str
+    dtype: Literal["uint8", "float32"]
+    shape: tuple[int | None, ...]
+    layout: str | None = None
+    color: str | None = None
+
+
+class Verification(_Strict):
+    """What one engine's answers differed by from the trained network's, as measured."""
+
+    engine: str
+    engine_version: str
+    images: int = Field(ge=1)
+    source: str
+    max_abs_diff: float
+    """Largest difference of a probability, over all images and classes."""
+    top1_agreement: float
+    """Share of the images on which the most probable class is the same."""
+    tolerance: float
+    latency_ms: float
+    """Median time of one image, one thread, on ``machine``."""
+    machine: str
+
+
+class Artifact(_Strict):
+    """A file of the bundle."""
+
+    name: str
+    file: str
+    format: str
+    precision: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+    verification: tuple[Verification, ...] = ()
+
+    @model_validator(mode="after")
+    def _plain_file_name(self) -> Artifact:
+        if Path(self.file).name != self.file or self.file in ("", ".", "..") or "\\" in self.file:
+            raise ValueError(f"artifact file {self.file!r} is not a plain file name")
+        return self
+
+
+class SelfTest(_Strict):
+    """Answers of the trained network to made-up images, with which any host can check itself.
+
+    Pixel ``k`` of image ``n``, counted along height, width and channel, is the top byte of the
+    32-bit product ``(k + 1 + n * 1000003) * 2654435761``: a line of code in any language.
+    """
+
+    logits: tuple[tuple[float, ...], ...]
+
+    def pixels(self, crop: int) -> npt.NDArray[np.uint8]:
+        """Return the made-up images, ``uint8[N, crop, crop, 3]``."""
+        return self_test_pixels(len(self.logits), crop)
+
+
+def self_test_pixels(count: int, crop: int) -> npt.NDArray[np.uint8]:
+    """Return the first ``count`` made-up images of :class:`SelfTest`."""
+    k = np.arange(crop * crop * 3, dtype=np.uint64)
+    n = np.arange(count, dtype=np.uint64)[:, None]
+    product = (k + np.uint64(1) + n * np.uint64(1000003)) * np.uint64(2654435761)
+    top = (product & np.uint64(0xFFFFFFFF)) >> np.uint64(24)
+    return top.astype(np.uint8).reshape(count, crop, crop, 3)
+
+
+class Manifest(_Strict):
+    """The content of ``fleetnet.json``."""
+
+    format: Literal["fleetnet-bundle"] = FORMAT
+    format_version: int = FORMAT_VERSION
+    model: ModelInfo
+    classes: tuple[str, ...] = Field(min_length=1)
+    preprocess: Annotated[
+        Preprocess, PlainValidator(_preprocess), PlainSerializer(lambda value: value.to_json())
+    ]
+    input: TensorInfo
+    outputs: tuple[TensorInfo, ...]
+    metrics: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+    self_test: SelfTest | None = None
+    artifacts: tuple[Artifact, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_version(cls, values: Any) -> Any:
+        """Say that a file is newer before finding fault with fields that this version lacks."""
+        if isinstance(values, dict) and values.get("format_version", 1) != FORMAT_VERSION:
+            raise ValueError(
+                f"format version {values['format_version']!r}, but this fleetnet reads version "
+                f"{FORMAT_VERSION}; update fleetnet"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Manifest:
+        if len(self.classes) != self.model.num_classes:
+            raise ValueError(
+                f"{len(self.classes)} class names for {self.model.num_classes} classes"
+            )
+        crop = self.preprocess.crop
+        if self.input.shape != (None, crop, crop, 3):
+            raise ValueError(f"input shape {self.input.shape} does not fit a crop of {crop}")
+        names = [artifact.name for artifact in self.artifacts]
+        rows = self.self_test.logits if self.self_test else ()
+        if any(len(row) != self.model.num_classes for row in rows):
+            raise ValueError("self_test has rows of another length than the classes")
+        if len(set(names)) != len(names):
+            raise ValueError("two artifacts have the same name")
+        return self
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> Manifest:
+        """Parse and check a manifest; ``where`` names its file in errors.
+
+        Raises:
+            BundleError: not JSON, or not a manifest that this version understands.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BundleError(f"{where} is not valid JSON: the bundle is damaged") from None
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise BundleError(f"{where} is not a Fleetnet manifest")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise BundleError(f"{where}: {place + ': ' if place else ''}{message}") from None
+
+    def to_json(self) -> str:
+        """Return the manifest as indented JSON, ending in a newline."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+class Bundle:
+    """A bundle on disk, or a lone ``.onnx`` file that carries the same metadata.
+
+    Attributes:
+        path: the folder, or the ``.onnx`` file.
+        manifest: what it holds, checked.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read and check the manifest of a bundle, or the metadata of an ONNX file.
+
+        Raises:
+            BundleError: missing, damaged, newer than this version, or no bundle at all.
+        """
+        path = Path(path)
+        if path.name == MANIFEST:
+            path = path.parent
+        if path.is_file() and path.suffix == ".onnx":
+            return cls(path, _manifest_of_onnx(path))
+        if not path.exists():
+            raise BundleError(f"no such bundle: {path}")
+        file = path / MANIFEST
+        if not path.is_dir() or not file.is_file():
+            raise BundleError(
+                f"{path} is not a bundle: a bundle is a folder with {MANIFEST} in it, as "
+                "'fleetnet export' writes it"
+            )
+        try:
+            if file.stat().st_size > MAX_MANIFEST_BYTES:
+                raise BundleError(f"{file} is larger than {MAX_MANIFEST_BYTES // 2**20} MiB")
+            text = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read {file}: {error.strerror}") from None
+        return cls(path, Manifest.from_json(text, str(file)))
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of an artifact after checking its content against the manifest.
+
+        Raises:
+            BundleError: no such artifact, or the file is missing or not the one it was.
+        """
+        if self.path.is_file():
+            if name == "onnx":
+                return self.path
+            raise BundleError(
+                f"{self.path} is an ONNX file alone; '{name}' takes the bundle's folder"
+            )
+        for artifact in self.manifest.artifacts:
+            if artifact.name == name:
+                return self._checked(artifact)
+        names = ", ".join(artifact.name for artifact in self.manifest.artifacts) or "none"
+        raise BundleError(f"{self.path} has no artifact '{name}' (it has: {names})")
+
+    def _checked(self, artifact: Artifact) -> Path:
+        path = self.path / artifact.file
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(
+                f"{path} is missing: the bundle is incomplete, copy or export it anew"
+            )
+        try:
+            digest = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f"cannot read {path}: {error.strerror}") from None
+        if digest != artifact.sha256:
+            raise BundleError(
+                f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
+                f"manifest says {artifact.sha256[:12]}…; copy or export the bundle anew"
+            )
+        return path
+
+
+def write_bundle(path: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+    """Write a bundle so that it is whole or absent, replacing an older bundle at ``path``.
+
+    Args:
+        path: the folder to make.
+        manifest: what to say of it; its artifacts' files must be the keys of ``files``.
+        files: the artifacts' contents by file name.
+
+    Raises:
+        FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
+            place cannot be written to.
+    """
+    check_replaceable(path)
+    with atomic_folder(path) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    return Bundle(path, manifest)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a bundle where something else stands.
+
+    Raises:
+        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
+    """
+    if not path.exists():
+        return
+    empty = path.is_dir() and not any(path.iterdir())
+    if not empty and not (path / MANIFEST).is_file():
+        raise FleetnetError(f"{path} exists and is not a bundle: choose another place")
+
+
+def _manifest_of_onnx(path: Path) -> Manifest:
+    try:
+        text = onnx_metadata(path.read_bytes()).get(ONNX_METADATA_KEY)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read {path}: {error}") from None
+    if text is None:
+        raise BundleError(
+            f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'"
+        )
+    return Manifest.from_json(text, str(path))
+
+
+_METADATA_FIELD = 14
+"""Number of ``metadata_props`` in ONNX's ``ModelProto``."""
+
+
+def onnx_metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata of an ONNX model.
+
+    A walk over the outermost level of its protobuf encoding, because neither the base install nor
+    every engine reads metadata, and parsing the whole graph for a few strings is slow.
+
+    Raises:
+        ValueError: ``data`` is not a protobuf message.
+    """
+    found: dict[str, str] = {}
+    for number, value in _protobuf_fields(memoryview(data)):
+        if number == _METADATA_FIELD and isinstance(value, memoryview):
+            entry = dict(_protobuf_fields(value))
+            key, text = entry.get(1), entry.get(2)
+            if isinstance(key, memoryview) and isinstance(text, memoryview):
+                found[str(key, "utf-8")] = str(text, "utf-8")
+    return found
+
+
+def _protobuf_fields(data: memoryview) -> list[tuple[int, int | memoryview]]:
+    fields: list[tuple[int, int | memoryview]] = []
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0:
+            value, position = _varint(data, position)
+            fields.append((number, value))
+            continue
+        if kind == 2:
+            length, position = _varint(data, position)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise ValueError("not an ONNX file")
+        if position + length > len(data):
+            raise ValueError("the ONNX file is truncated")
+        fields.append((number, data[position : position + length]))
+        position += length
+    return fields
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        if position >= len(data):
+            raise ValueError("the ONNX file is truncated")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("not an ONNX file")

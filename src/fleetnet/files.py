@@ -1,0 +1,99 @@
+"""Writing files so that they are whole or absent, and saying plainly why they could not be."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fleetnet.errors import FleetnetError
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; at the end it is flushed to disk and renamed there.
+
+    When the block raises, ``path`` is left as it was and nothing else remains.
+
+    Raises:
+        FleetnetError: the disk is full, or the place cannot be written to.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        _sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; at the end it takes the place of ``path``.
+
+    When the block raises, ``path`` is left as it was and nothing else remains.
+
+    Raises:
+        FleetnetError: the disk is full, or the place cannot be written to.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        for file in temporary.iterdir():
+            _sync(file)
+        if path.exists():
+            replaced = Path(
+                tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)
+            )
+            path.rename(replaced / "old")
+            temporary.rename(path)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_error(path: Path, error: OSError) -> FleetnetError:
+    """Return the one line that says why ``path`` could not be written and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FleetnetError(f"no space left on the disk while writing {path}: free some and retry")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return FleetnetError(f"cannot write {path}: {error.strerror}; choose another place")
+    return FleetnetError(f"cannot write {path}: {error.strerror or error}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,197 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import draw, encode
+from fleetnet import images
+from fleetnet.errors import DataError, ImageError
+from fleetnet.images import decode, find_images, from_array, from_pil, read_bytes
+
+PICTURE = draw("circle", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_decode_exactly(kind: str) -> None:
+    assert np.array_equal(decode(encode(PICTURE, kind)), np.asarray(PICTURE))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}])
+def test_jpeg_decodes_as_pillow_does(options: dict[str, object]) -> None:
+    data = encode(PICTURE, "JPEG", **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(decode(data), expected)
+
+
+def test_webp_and_gif_decode() -> None:
+    for kind in ("WEBP", "GIF"):
+        assert decode(encode(PICTURE, kind)).shape == (80, 96, 3)
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    pixels = decode(encode(PICTURE.convert("L"), "PNG"))
+    assert np.array_equal(pixels[..., 0], np.asarray(PICTURE.convert("L")))
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+
+
+def test_sixteen_bits_keep_their_upper_eight() -> None:
+    samples = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    pixels = decode(encode(Image.fromarray(samples), "PNG"))
+    assert np.array_equal(pixels[..., 1], (samples >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize("transparency", [None, 0, bytes(range(256))])
+def test_palette_images_become_rgb(transparency: int | bytes | None) -> None:
+    palette = PICTURE.quantize(64)
+    options = {} if transparency is None else {"transparency": transparency}
+    pixels = decode(encode(palette, "PNG", **options))
+    assert np.array_equal(pixels, np.asarray(palette.convert("RGB")))
+
+
+def test_alpha_is_dropped() -> None:
+    with_alpha = PICTURE.copy()
+    with_alpha.putalpha(40)
+    assert np.array_equal(decode(encode(with_alpha, "PNG")), np.asarray(PICTURE))
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    pixels = decode(encode(PICTURE.convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(pixels.astype(int) - np.asarray(PICTURE)).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    undo = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = PICTURE
+    for step in undo.get(orientation, []):
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(decode(encode(stored, "PNG", exif=exif)), np.asarray(PICTURE))
+
+
+def test_only_the_first_frame_is_taken() -> None:
+    data = encode(PICTURE, "GIF", save_all=True, append_images=[Image.new("RGB", PICTURE.size)])
+    first = np.asarray(PICTURE.quantize(256).convert("RGB")).astype(int)
+    assert np.abs(decode(data).astype(int) - first).mean() < 12
+
+
+def one_line(error: ImageError) -> None:
+    assert "\n" not in str(error)
+
+
+def test_truncated_files_are_refused_whatever_the_place() -> None:
+    data = encode(PICTURE, "JPEG")
+    for end in range(0, len(data) - 2, max(1, len(data) // 60)):
+        with pytest.raises(ImageError):
+            decode(data[:end])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damaged_files_decode_or_are_refused_in_one_line(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]))
+    content = bytearray(encode(PICTURE, kind))
+    for _ in range(data.draw(st.integers(1, 20))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    try:
+        pixels = decode(bytes(content))
+    except ImageError as error:
+        one_line(error)
+    else:
+        assert pixels.dtype == np.uint8
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        decode(data)
+
+
+def _png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [9_500, 13_000, 60_000])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int) -> None:
+    with pytest.raises(ImageError, match="million pixels"):
+        decode(_png_claiming(side, side))
+
+
+def test_a_file_beyond_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 2**20)
+    file = tmp_path / "large.jpg"
+    file.write_bytes(b"\0" * (2**20 + 1))
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        read_bytes(file)
+
+
+def test_unreadable_paths_say_why(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="No such file"):
+        read_bytes(tmp_path / "nothing.jpg")
+    with pytest.raises(ImageError, match="directory"):
+        read_bytes(tmp_path)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ImageError, match="empty"):
+        read_bytes(tmp_path / "empty.jpg")
+
+
+def test_arrays() -> None:
+    grey = np.full((4, 5), 9, np.uint8)
+    assert np.array_equal(from_array(grey), np.full((4, 5, 3), 9))
+    for wrong in (np.zeros((4, 5, 4), np.uint8), np.zeros((0, 5, 3), np.uint8)):
+        with pytest.raises(ImageError, match="height×width×3"):
+            from_array(wrong)
+    with pytest.raises(ImageError, match="float64"):
+        from_array(np.zeros((4, 5, 3)))
+
+
+def test_float_images_are_refused() -> None:
+    with pytest.raises(ImageError, match="32 bits"):
+        from_pil(Image.new("F", (4, 4)))
+
+
+def test_find_images_expands_folders_and_globs_sorted(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "sub/c.webp", ".cache/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folder = [Path(path).relative_to(tmp_path).as_posix() for path in find_images([str(tmp_path)])]
+    assert folder == ["a.PNG", "b.jpg", "sub/c.webp"]
+    globbed = list(find_images([str(tmp_path / "**" / "*")]))
+    assert [Path(path).name for path in globbed] == ["a.PNG", "b.jpg", "c.webp"]
+    assert list(find_images(["-", "missing.jpg"])) == ["-", "missing.jpg"]
+
+
+def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images in the folder"):
+        list(find_images([str(tmp_path)]))
+    with pytest.raises(DataError, match="no images match"):
+        list(find_images([str(tmp_path / "*.jpg")]))

@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.images import Pixels, decode
+from fleetnet.preprocess import Preprocess
+
+SIDES = st.integers(1, 300)
+
+
+def noise(height: int, width: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def paddleclas(image: Pixels, resize: int, crop: int) -> Pixels:
+    """PaddleClas's ResizeImage(resize_short) and CropImage, in OpenCV."""
+    height, width = image.shape[:2]
+    scale = resize / min(height, width)
+    resized = cv2.resize(image, (round(width * scale), round(height * scale)))
+    top, left = (resized.shape[0] - crop) // 2, (resized.shape[1] - crop) // 2
+    return np.asarray(resized[top : top + crop, left : left + crop], np.uint8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, SIDES, st.integers(1, 64), st.integers(0, 40))
+def test_output_is_always_crop_by_crop(height: int, width: int, crop: int, more: int) -> None:
+    for interpolation in ("bilinear", "bicubic", "cv2-linear"):
+        preprocess = Preprocess(crop + more, crop, interpolation)  # type: ignore[arg-type]
+        image = noise(height, width)
+        if max(height, width) > 100 * min(height, width):
+            with pytest.raises(ImageError, match="longer"):
+                preprocess(image)
+        else:
+            out = preprocess(image)
+            assert out.shape == (crop, crop, 3)
+            assert out.dtype == np.uint8
+
+
+@settings(max_examples=100, deadline=None)
+@given(SIDES, SIDES, st.integers(1, 200), st.integers(0, 10_000))
+def test_cv2_linear_is_opencv_to_the_bit(height: int, width: int, resize: int, seed: int) -> None:
+    if max(height, width) > 100 * min(height, width):
+        return
+    image = noise(height, width, seed)
+    ours = Preprocess(resize, resize, "cv2-linear")(image)
+    assert np.array_equal(ours, paddleclas(image, resize, resize))
+
+
+def test_cv2_linear_is_opencv_to_the_bit_on_photographs(photos: list[Path]) -> None:
+    preprocess = Preprocess(256, 224, "cv2-linear")
+    for photo in photos:
+        image = decode(photo.read_bytes())
+        assert np.array_equal(preprocess(image), paddleclas(image, 256, 224)), photo.name
+
+
+def test_bilinear_is_pillows_resize_and_a_centre_crop() -> None:
+    image = noise(90, 121)
+    resized = Image.fromarray(image).resize((64 * 121 // 90, 64), Image.Resampling.BILINEAR)
+    left = round((resized.width - 48) / 2)
+    expected = np.asarray(resized.crop((left, 8, left + 48, 56)))
+    assert np.array_equal(Preprocess(64, 48)(image), expected)
+
+
+def test_an_image_of_the_right_size_is_only_cropped() -> None:
+    image = noise(64, 64)
+    for interpolation in ("bilinear", "bicubic", "cv2-linear"):
+        out = Preprocess(64, 32, interpolation)(image)  # type: ignore[arg-type]
+        assert np.array_equal(out, image[16:48, 16:48])
+
+
+def test_normalisation_is_mean_and_std() -> None:
+    preprocess = Preprocess(mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
+    scale, shift = preprocess.normalisation()
+    pixels = np.array([0, 128, 255], np.float32)
+    expected = (pixels / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.1, 0.2, 0.3])
+    assert np.allclose(pixels * scale + shift, expected, atol=1e-6)
+
+
+@given(
+    st.builds(
+        Preprocess,
+        resize=st.integers(100, 4096),
+        crop=st.integers(1, 100),
+        interpolation=st.sampled_from(["bilinear", "bicubic", "cv2-linear"]),
+        mean=st.tuples(*[st.floats(-1, 1)] * 3),
+        std=st.tuples(*[st.floats(0.01, 2)] * 3),
+    )
+)
+def test_json_round_trip(preprocess: Preprocess) -> None:
+    text = json.dumps(preprocess.to_json())
+    assert Preprocess.from_json(json.loads(text)) == preprocess
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"resize": 0}, "resize"),
+        ({"resize": 100.5}, "resize"),
+        ({"crop": 300}, "larger"),
+        ({"interpolation": "lanczos"}, "interpolation"),
+        ({"mean": [0, 1]}, "three numbers"),
+        ({"mean": [0, 1, float("nan")]}, "finite"),
+        ({"std": [1, 0, 1]}, "above 0"),
+        ({"gamma": 2.2}, "unknown preprocess field 'gamma'"),
+        ({"interpolatoin": "bilinear"}, "did you mean 'interpolation'"),
+    ],
+)
+def test_what_no_host_could_honour_is_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(FleetnetError, match=words):
+        Preprocess.from_json({**Preprocess().to_json(), **change})
+
+
+def test_a_missing_field_is_refused() -> None:
+    values = Preprocess().to_json()
+    del values["interpolation"]
+    with pytest.raises(FleetnetError, match="lacks interpolation"):
+        Preprocess.from_json(values)
