@@ -1,0 +1,81 @@
+"""The command line: one thin file a verb."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Annotated, NoReturn
+
+import typer
+from typer.main import get_command
+
+import fleetnet
+from fleetnet.cli.console import fail
+from fleetnet.errors import FleetnetError
+
+VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "demo")
+
+app = typer.Typer(
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Small, fast, verified image classifiers: from a folder of images to every device.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"fleetnet {fleetnet.__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in VERBS:
+    importlib.import_module(f"fleetnet.cli.{_verb}").register(app)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 done with failures, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Accepted anywhere, because it is asked for after a failure, at the end of the last command.
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = arguments or ["--help"]
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except typer.TyperException as error:
+        fail(_usage_message(error))
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    except FleetnetError as error:
+        if debug:
+            raise
+        fail(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """Return a wrong command line's error with the command whose help explains it."""
+    describe = getattr(error, "format_message", None)
+    message: str = describe() if describe else str(error)
+    context = getattr(error, "ctx", None)
+    return f"{message.rstrip()} (try '{context.command_path} --help')" if context else message

@@ -1,0 +1,87 @@
+"""What the verbs share in talking to a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+PLAIN_WIDTH = 100
+"""Columns of output that goes to a file or a pipe."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal, or of a fixed width where there is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(
+        stderr=stderr, highlight=False, soft_wrap=False, width=None if known else PLAIN_WIDTH
+    )
+
+
+def say(line: str) -> None:
+    """Tell a person on standard error what is going on; standard output is for results."""
+    console(stderr=True).print(line, markup=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Warn on standard error."""
+    console(stderr=True).print(f"[yellow]warning:[/] {_escape(line)}", soft_wrap=True)
+
+
+def fail(line: str) -> NoReturn:
+    """Say on one line what is wrong and exit with code 2."""
+    one_line = " ".join(line.split())
+    console(stderr=True).print(f"[bold red]error:[/] {_escape(one_line)}", soft_wrap=True)
+    sys.exit(2)
+
+
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """Print JSON on standard output, indented, or as one line of a stream."""
+    text = json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=_plain)
+    sys.stdout.write(text + "\n")
+    if lines:
+        sys.stdout.flush()
+
+
+def progress(*, unit: str = "images") -> Progress:
+    """Return a progress bar on standard error, silent where that is not a terminal."""
+    out = console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
+    )
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as a percentage with two decimals, or a dash."""
+    return "–" if fraction is None or fraction != fraction else f"{fraction * 100:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,17 @@
+"""Options that several verbs take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="openvino, onnxruntime or torch.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads to compute with.  [all]")
+]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", min=1, max=4096, help="Images the engine gets at once.")
+]

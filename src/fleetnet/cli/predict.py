@@ -1,0 +1,120 @@
+"""``fleetnet predict``: what is in these images?"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleetnet.cli.console import PLAIN_WIDTH, print_json, say
+from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
+from fleetnet.errors import FleetnetError
+from fleetnet.images import STDIN, find_images
+from fleetnet.inference.classifier import Classifier, Prediction
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("predict")(predict)
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or its .onnx file alone.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs; '-' reads one image from standard input."),
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
+    engine: EngineOption = None,
+    threads: ThreadsOption = None,
+    batch_size: BatchSizeOption = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A header and a row an image.")] = False,
+) -> None:
+    """Classify images.
+
+    An image that cannot be read gets a row that says why, the others their answers; the exit code
+    is then 1.
+    """
+    if as_json and as_csv:
+        raise FleetnetError("--json and --csv exclude each other: choose one")
+    classifier = Classifier(
+        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size
+    )
+    top_k = min(top_k, len(classifier.classes))
+    predictions = classifier.predict(find_images(images), top_k)
+    write = _write_json if as_json else _write_csv if as_csv else _write_table
+    total, failed = write(predictions, top_k)
+    if failed:
+        say(f"{failed} of {total} images could not be read")
+        raise typer.Exit(1)
+
+
+def prediction_row(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction as JSON values."""
+    return {
+        "image": prediction.source,
+        "top": [
+            {"class": score.label, "index": score.index, "probability": score.probability}
+            for score in prediction.top
+        ],
+        "error": prediction.error,
+    }
+
+
+def _write_json(predictions: Iterator[Prediction], _: int) -> tuple[int, int]:
+    total = failed = 0
+    for prediction in predictions:
+        print_json(prediction_row(prediction), lines=True)
+        total, failed = total + 1, failed + (not prediction.ok)
+    return total, failed
+
+
+def _write_csv(predictions: Iterator[Prediction], top_k: int) -> tuple[int, int]:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    ranks = range(1, top_k + 1)
+    writer.writerow(
+        [
+            "image",
+            *(f"{field}_{rank}" for rank in ranks for field in ("class", "probability")),
+            "error",
+        ]
+    )
+    total = failed = 0
+    for prediction in predictions:
+        cells = [
+            cell for score in prediction.top for cell in (score.label, f"{score.probability:.6f}")
+        ]
+        cells += [""] * (2 * top_k - len(cells))
+        writer.writerow([prediction.source, *cells, prediction.error or ""])
+        total, failed = total + 1, failed + (not prediction.ok)
+    return total, failed
+
+
+def _write_table(predictions: Iterator[Prediction], _: int) -> tuple[int, int]:
+    """Write rows as they come, so that memory does not grow with the number of images."""
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH
+    name_width = max(16, width * 2 // 5)
+    total = failed = 0
+    for prediction in predictions:
+        name = "standard input" if prediction.source == STDIN else prediction.source
+        if len(name) > name_width:
+            name = "…" + name[1 - name_width :]
+        answer = (
+            f"error: {prediction.error}"
+            if prediction.error is not None
+            else "  ".join(f"{score.label} {score.probability:.1%}" for score in prediction.top)
+        )
+        room = width - name_width - 2
+        if len(answer) > room:
+            answer = answer[: room - 1] + "…"
+        sys.stdout.write(f"{name:<{name_width}}  {answer}\n")
+        total, failed = total + 1, failed + (not prediction.ok)
+    return total, failed

@@ -1,0 +1,128 @@
+"""``fleetnet verify``: does this bundle still answer as the trained network did, here?"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from fleetnet.bundle import Bundle
+from fleetnet.cli.console import console, print_json, say
+from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.images import find_images
+from fleetnet.inference.engines import ENGINES, Engine, open_engine
+from fleetnet.inference.verify import (
+    BATCH,
+    TOLERANCE,
+    Comparison,
+    Pixels,
+    prepare,
+    verify_bundle,
+)
+
+if TYPE_CHECKING:
+    from fleetnet.export.divergence import Divergence
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("verify")(verify)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    images: Annotated[
+        list[str],
+        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+    ],
+    limit: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 256,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest difference of a probability to allow.")
+    ] = TOLERANCE,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Compare every installed engine with the trained network, on this machine.
+
+    The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
+    gave at export to made-up images which the bundle records.
+    """
+    opened = Bundle.load(bundle)
+    for artifact in opened.manifest.artifacts:
+        opened.artifact(artifact.name)  # checks the hash
+    pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
+    installed = [name for name, (module, *_) in ENGINES.items() if importlib.util.find_spec(module)]
+    reference = open_engine("torch", opened, threads) if "torch" in installed else None
+    if reference is None:
+        say("PyTorch is not installed: comparing with the answers recorded at export")
+    engines = [open_engine(name, opened, threads) for name in installed if name != "torch"]
+    comparisons = list(verify_bundle(opened, engines, pixels, reference))
+    passed = all(comparison.passes(tolerance) for comparison in comparisons)
+    if as_json:
+        print_json(_as_json(comparisons, reference, tolerance, passed))
+    else:
+        _print(comparisons)
+    if not passed:
+        raise _failure(opened, comparisons, tolerance, pixels, reference)
+
+
+def _as_json(
+    comparisons: list[Comparison], reference: Engine | None, tolerance: float, passed: bool
+) -> dict[str, Any]:
+    return {
+        "passed": passed,
+        "tolerance": tolerance,
+        "reference": "torch" if reference else "self_test",
+        "engines": [vars(comparison) for comparison in comparisons],
+    }
+
+
+def _print(comparisons: list[Comparison]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("engine")
+    for heading in ("images", "max |Δp|", "top-1 same", "ms/image", "threads"):
+        table.add_column(heading, justify="right")
+    for comparison in comparisons:
+        table.add_row(
+            f"{comparison.engine} {comparison.engine_version}",
+            str(comparison.images),
+            f"{comparison.max_abs_diff:.1e}",
+            f"{comparison.top1_agreement:.2%}",
+            f"{comparison.latency_ms:.2f}",
+            str(comparison.threads),
+        )
+    console().print(table)
+
+
+def _failure(
+    bundle: Bundle,
+    comparisons: list[Comparison],
+    tolerance: float,
+    pixels: Pixels,
+    reference: Engine | None,
+) -> FleetnetError:
+    worst = next(comparison for comparison in comparisons if not comparison.passes(tolerance))
+    summary = (
+        f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
+        f"(allowed: {tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
+    )
+    if reference is None:
+        return VerificationError(summary)
+    try:
+        from fleetnet.export.divergence import first_divergence
+    except ModuleNotFoundError:
+        return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
+    from fleetnet.inference.engines.torch import load_network
+
+    layer: Divergence | None = first_divergence(
+        bundle.artifact("onnx").read_bytes(),
+        worst.engine,
+        load_network(bundle),
+        bundle.manifest.preprocess,
+        pixels[:BATCH],
+    )
+    where = f"first in layer '{layer.layer}'" if layer else "in no single layer"
+    return VerificationError(f"{summary}, {where}")

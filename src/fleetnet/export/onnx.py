@@ -1,0 +1,163 @@
+"""A trained network as an ONNX graph that takes raw pixels."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import torch
+from onnxscript import ir
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from fleetnet.bundle import ONNX_METADATA_KEY, Manifest
+from fleetnet.models.layers import ConvNormAct, LinearNormAct
+from fleetnet.preprocess import Preprocess
+
+OPSET = 18
+INPUT, LOGITS, PROBABILITIES = "pixels", "logits", "probabilities"
+LAYER_KEY = "fleetnet.layer"
+"""Metadata of a graph node: the dotted name of the layer whose output it computes."""
+
+
+class Deployable(nn.Module):
+    """A network with normalisation before and softmax after it, batch norm folded away.
+
+    Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        scale, shift = preprocess.normalisation()
+        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("shift", torch.from_numpy(shift))
+        self.network = fold_batch_norm(network)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities."""
+        normalised = (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)
+        logits = self.network(normalised)
+        return logits, logits.softmax(1)
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose batch norms are part of the layers before them."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, ConvNormAct):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            del module.norm
+        elif isinstance(module, LinearNormAct):
+            module.linear = fuse_linear_bn_eval(module.linear, module.norm)
+            del module.norm
+    return folded
+
+
+def layer_names(network: nn.Module) -> list[str]:
+    """Return the names of the layers whose outputs can be compared, in the order they run."""
+    names = ["stem"]
+    blocks = network.get_submodule("blocks")
+    for block, _ in blocks.named_children():
+        names += [f"blocks.{block}.{part}" for part in ("expand", "depthwise", "project")]
+    names += ["head", "neck", "classifier"]
+    return [name for name in names if not isinstance(network.get_submodule(name), nn.Identity)]
+
+
+def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> bytes:
+    """Export ``network`` to ONNX.
+
+    The graph takes ``pixels``, ``uint8[batch, crop, crop, 3]`` with a free batch, and gives
+    ``logits`` and ``probabilities``, ``float32[batch, K]``. Normalisation is inside, batch norm is
+    folded, and the manifest is in the file's metadata.
+
+    Args:
+        network: a trained network, any mode, on the CPU.
+        preprocess: whose normalisation and size the graph gets.
+        manifest: put into the metadata, without its artifacts.
+
+    Returns:
+        The content of the ``.onnx`` file.
+    """
+    deployable = Deployable(network, preprocess).eval()
+    example = torch.zeros(2, preprocess.crop, preprocess.crop, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            deployable,
+            (example,),
+            input_names=[INPUT],
+            output_names=[LOGITS, PROBABILITIES],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - only a call with a file returns None
+    _label_layers(program.model, layer_names(deployable.network))
+    program.model.metadata_props.clear()
+    program.model.graph.metadata_props.clear()
+    program.model.metadata_props[ONNX_METADATA_KEY] = manifest.model_copy(
+        update={"artifacts": ()}
+    ).to_json()
+    program.model.producer_name = "fleetnet"
+    program.model.producer_version = str(manifest.provenance.get("fleetnet", ""))
+    proto = ir.to_proto(program.model)
+    onnx.checker.check_model(proto, full_check=True)
+    buffer = io.BytesIO()
+    onnx.save_model(proto, buffer)
+    return buffer.getvalue()
+
+
+def _label_layers(model: ir.Model, layers: list[str]) -> None:
+    """Replace the exporter's traces of the Python source by plain layer names.
+
+    Nodes are named after the layer they belong to, and the node that computes a layer's output
+    carries the layer's name as metadata; file names of the exporting machine go away.
+    """
+    last: dict[str, ir.Node] = {}
+    for number, node in enumerate(model.graph):
+        scope = _scope_of(node)
+        node.metadata_props.clear()
+        node.name = f"{scope or 'deploy'}/{node.op_type}_{number}"
+        for layer in layers:
+            if scope == layer or scope.startswith(f"{layer}."):
+                last[layer] = node
+    for layer, node in last.items():
+        node.metadata_props[LAYER_KEY] = layer
+    for value in _values(model):
+        value.metadata_props.clear()
+
+
+def _scope_of(node: ir.Node) -> str:
+    """Return the dotted name of the module whose code made this node, below the network."""
+    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]")
+    names = [part.strip(" '\"") for part in scopes.strip("[]").split(",")]
+    inner = [name for name in names if name.startswith("network.")]
+    return inner[-1].removeprefix("network.") if inner else ""
+
+
+def _values(model: ir.Model) -> Iterator[ir.Value]:
+    yield from model.graph.inputs
+    yield from model.graph.initializers.values()
+    for node in model.graph:
+        yield from node.outputs
+
+
+class _quiet:  # noqa: N801 - used like a function
+    """Keep the exporter's log lines, which are about torchvision and opsets, off the terminal."""
+
+    def __enter__(self) -> None:
+        self.logger = logging.getLogger("torch.onnx")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)

@@ -1,0 +1,228 @@
+"""From a checkpoint to a bundle on disk, verified on the way."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from safetensors.torch import save
+from torch import nn
+
+import fleetnet
+from fleetnet.bundle import (
+    Artifact,
+    Bundle,
+    Manifest,
+    ModelInfo,
+    SelfTest,
+    TensorInfo,
+    check_replaceable,
+    self_test_pixels,
+    write_bundle,
+)
+from fleetnet.data.sources import Source, fingerprint, open_source
+from fleetnet.data.splits import split
+from fleetnet.errors import DataError, FleetnetError, VerificationError
+from fleetnet.export.divergence import first_divergence
+from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
+from fleetnet.files import sha256_of
+from fleetnet.images import find_images
+from fleetnet.inference.engines import Engine, Logits
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, compare, prepare
+from fleetnet.training.checkpoint import Checkpoint
+
+IMAGES = 64
+"""How many images export verifies with unless told otherwise."""
+SELF_TEST_IMAGES = 2
+
+Say = Callable[[str], None]
+
+
+def export_bundle(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    images: Sequence[str] = (),
+    limit: int = IMAGES,
+    tolerance: float = TOLERANCE,
+    say: Say = lambda _: None,
+) -> Bundle:
+    """Export a checkpoint to a bundle, refusing to write one whose answers differ.
+
+    Args:
+        checkpoint: a file that training wrote.
+        output: folder to make; an older bundle there is replaced.
+        images: files, folders and globs to verify with; if empty, held-out images of the data
+            that the checkpoint was trained on.
+        limit: verify with at most this many images.
+        tolerance: largest difference of a probability to allow.
+        say: told what is being done, a line each.
+
+    Raises:
+        VerificationError: an engine's answers differ from PyTorch's beyond ``tolerance`` or in
+            their top-1; the message names the first layer that diverges.
+        FleetnetError: the checkpoint, the images or the output cannot be used.
+    """
+    checkpoint, output = Path(checkpoint), Path(output)
+    check_replaceable(output)
+    trained = Checkpoint.load(checkpoint)
+    network = trained.network()
+    pixels, origin = _images(trained, images, limit)
+
+    say(f"exporting {trained.model} to ONNX")
+    reference = TorchEngine(network, trained.preprocess)
+    manifest = _manifest(trained, checkpoint, reference)
+    graph = to_onnx(network, trained.preprocess, manifest)
+
+    say(f"verifying on {len(pixels)} images ({origin})")
+    comparisons = verify_graph(graph, network, trained, pixels, tolerance)
+    weights = save({key: value.contiguous() for key, value in trained.state.items()})
+    records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
+    artifacts = (
+        _artifact("onnx", "model.onnx", "onnx", graph).model_copy(update={"verification": records}),
+        _artifact("weights", "model.safetensors", "safetensors", weights),
+    )
+    manifest = manifest.model_copy(update={"artifacts": artifacts})
+    return write_bundle(output, manifest, {"model.onnx": graph, "model.safetensors": weights})
+
+
+def verify_graph(
+    graph: bytes,
+    network: nn.Module,
+    trained: Checkpoint,
+    pixels: npt.NDArray[np.uint8],
+    tolerance: float,
+) -> list[Comparison]:
+    """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.
+
+    Raises:
+        VerificationError: beyond tolerance; names the engine, the figures and the first layer that
+            diverges.
+    """
+    reference = TorchEngine(network, trained.preprocess)
+    expected = run_in_batches(reference, pixels)
+    comparisons: list[Comparison] = []
+    for engine in (OnnxRuntimeEngine(graph, 1), OpenVinoEngine(graph, 1)):
+        comparison = compare(engine, pixels, expected)
+        if not comparison.passes(tolerance):
+            layer = first_divergence(
+                graph, engine.name, network, trained.preprocess, pixels[:BATCH]
+            )
+            raise VerificationError(divergence_message(comparison, tolerance, layer))
+        comparisons.append(comparison)
+    return comparisons
+
+
+def divergence_message(
+    comparison: Comparison, tolerance: float, layer: tuple[str, float] | None
+) -> str:
+    """Return the line that says how far an engine is off and where it begins."""
+    where = (
+        f"the first layer that diverges is '{layer[0]}' (by {layer[1]:.2g} of its largest value)"
+        if layer
+        else "no single layer diverges: the difference builds up gradually"
+    )
+    return (
+        f"{comparison.engine} {comparison.engine_version} does not answer as PyTorch does: "
+        f"probabilities differ by up to {comparison.max_abs_diff:.2g} (allowed: {tolerance:g}), "
+        f"top-1 agrees on {comparison.top1_agreement:.1%} of {comparison.images} images; {where}"
+    )
+
+
+def run_in_batches(engine: Engine, pixels: npt.NDArray[np.uint8]) -> Logits:
+    """Return the engine's logits for all of ``pixels``, ``float32[N, K]``."""
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([engine.run(pixels[start : start + BATCH]) for start in starts])
+
+
+def training_source(checkpoint: Checkpoint) -> Source | None:
+    """Open the data that a checkpoint was trained on, if it is still there and still the same."""
+    spec = checkpoint.data.get("spec", {})
+    try:
+        source = open_source(str(spec["data"]), spec.get("label"))
+    except (FleetnetError, KeyError):
+        return None
+    return source if fingerprint(source) == checkpoint.data.get("fingerprint") else None
+
+
+def _images(
+    trained: Checkpoint, images: Sequence[str], limit: int
+) -> tuple[npt.NDArray[np.uint8], str]:
+    if limit < 1:
+        raise DataError(f"cannot verify with {limit} images: at least one is needed")
+    if images:
+        origin = ", ".join(Path(image).name or image for image in images)
+        return prepare(find_images(images), trained.preprocess, limit), origin
+    source = training_source(trained)
+    if source is None:
+        raise DataError(
+            "the images that this checkpoint was trained on are not here any more: give some to "
+            "verify with, --images DIR"
+        )
+    held_out = split(source, trained.data["val_fraction"], trained.data["seed"]).val
+    spread = held_out[np.linspace(0, len(held_out) - 1, min(limit, len(held_out))).astype(int)]
+    pixels = prepare(_read(source, spread), trained.preprocess, limit)
+    return pixels, f"held-out images of {source.description}"
+
+
+def _read(source: Source, indices: Iterable[int]) -> Iterator[bytes]:
+    for index in indices:
+        yield source.read(int(index))
+
+
+def _manifest(trained: Checkpoint, checkpoint: Path, reference: Engine) -> Manifest:
+    classes, crop = len(trained.classes), trained.preprocess.crop
+    logits = reference.run(self_test_pixels(SELF_TEST_IMAGES, crop))
+    return Manifest(
+        model=ModelInfo(name=trained.model, num_classes=classes),
+        classes=trained.classes,
+        preprocess=trained.preprocess,
+        input=TensorInfo(
+            name=INPUT, dtype="uint8", shape=(None, crop, crop, 3), layout="NHWC", color="RGB"
+        ),
+        outputs=(
+            TensorInfo(name=LOGITS, dtype="float32", shape=(None, classes)),
+            TensorInfo(name=PROBABILITIES, dtype="float32", shape=(None, classes)),
+        ),
+        metrics={"held_out": trained.metrics},
+        provenance=_provenance(trained, checkpoint),
+        self_test=SelfTest(logits=tuple(tuple(map(float, row)) for row in logits)),
+    )
+
+
+def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
+    # Without the data's spec, which holds a path of the training machine.
+    data = {key: value for key, value in trained.data.items() if key != "spec"}
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "fleetnet": fleetnet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "checkpoint_sha256": sha256_of(checkpoint),
+        "epoch": trained.epoch,
+        "recipe": trained.recipe,
+        "data": data,
+    }
+
+
+def _artifact(name: str, file: str, kind: str, content: bytes) -> Artifact:
+    return Artifact(
+        name=name,
+        file=file,
+        format=kind,
+        precision="fp32",
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+    )

@@ -1,0 +1,1 @@
+"""From images to answers, without a deep-learning framework."""

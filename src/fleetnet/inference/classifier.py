@@ -1,0 +1,203 @@
+"""What users call: images in, classes out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fleetnet import images as image_files
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.inference.engines import Engine, Logits, open_engine
+from fleetnet.preprocess import Preprocess
+
+ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class and its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        source: the path, or ``image 0``, ``image 1``, … where the image had none.
+        top: the most probable classes, best first; empty where the image could not be read.
+        error: why it could not, else None.
+        logits: ``float32[K]``; None where the image could not be read.
+    """
+
+    source: str
+    top: tuple[Score, ...] = ()
+    error: str | None = None
+    logits: Logits | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.error is None
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class.
+
+        Raises:
+            ImageError: the image could not be read.
+        """
+        return self._best().label
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most probable class.
+
+        Raises:
+            ImageError: the image could not be read.
+        """
+        return self._best().probability
+
+    def _best(self) -> Score:
+        if self.error is not None:
+            raise ImageError(f"{self.source}: {self.error}")
+        return self.top[0]
+
+
+class Classifier:
+    """A bundle made ready to answer on this machine.
+
+    Args:
+        bundle: a :class:`Bundle`, or the path of one, or of its ``.onnx`` file alone.
+        engine: ``openvino``, ``onnxruntime`` or ``torch``.
+        threads: how many to compute with; None for all the processors at hand.
+        batch_size: how many images the engine gets at once.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        FleetnetError: the engine is unknown or not installed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        *,
+        engine: str = "openvino",
+        threads: int | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle.load(Path(bundle))
+        self._set_up(
+            open_engine(engine, bundle, threads),
+            bundle.manifest.preprocess,
+            bundle.manifest.classes,
+            batch_size,
+        )
+
+    @classmethod
+    def from_engine(
+        cls,
+        engine: Engine,
+        preprocess: Preprocess,
+        classes: tuple[str, ...],
+        *,
+        batch_size: int = 1,
+    ) -> Classifier:
+        """Make a classifier of an engine that is open already, such as a network in training."""
+        classifier = cls.__new__(cls)
+        classifier._set_up(engine, preprocess, classes, batch_size)
+        return classifier
+
+    def _set_up(
+        self, engine: Engine, preprocess: Preprocess, classes: tuple[str, ...], batch_size: int
+    ) -> None:
+        if not 1 <= batch_size <= 4096:
+            raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
+        self.engine = engine
+        self.preprocess = preprocess
+        self.classes = classes
+        self.batch_size = batch_size
+
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
+    ) -> Iterator[Prediction]:
+        """Yield one :class:`Prediction` an image, in order, lazily.
+
+        Args:
+            images: one image or many: paths, encoded bytes, Pillow images, or arrays
+                ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey). Of an iterable no more is
+                taken than the batch at hand.
+            top_k: how many classes to name, at most all.
+
+        An image that cannot be read gets a prediction with its ``error``; the others get their
+        answers.
+        """
+        if top_k < 1:
+            raise FleetnetError(f"top_k is {top_k}; it must be at least 1")
+        if isinstance(images, str | os.PathLike | bytes | Image.Image) or (
+            isinstance(images, np.ndarray) and images.ndim <= 3
+        ):
+            images = [images]
+        numbered = enumerate(images)
+        while batch := list(itertools.islice(numbered, self.batch_size)):
+            yield from self._predict_batch(batch, top_k)
+
+    def _predict_batch(
+        self, batch: list[tuple[int, ImageLike]], top_k: int
+    ) -> Iterator[Prediction]:
+        pixels: list[npt.NDArray[np.uint8]] = []
+        answers: list[Prediction | None] = []
+        for number, image in batch:
+            try:
+                pixels.append(self.preprocess(_pixels_of(image)))
+                answers.append(None)
+            except ImageError as error:
+                answers.append(Prediction(_name_of(image, number), error=str(error)))
+        rows: Iterator[Logits] = iter(self.engine.run(np.stack(pixels)) if pixels else [])
+        for (number, image), answer in zip(batch, answers, strict=True):
+            if answer is not None:
+                yield answer
+            else:
+                logits = next(rows)
+                yield Prediction(_name_of(image, number), self._top(logits, top_k), logits=logits)
+
+    def _top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
+        probabilities = softmax(logits)
+        best = np.argsort(-logits, kind="stable")[:top_k]
+        return tuple(
+            Score(self.classes[index], int(index), float(probabilities[index])) for index in best
+        )
+
+
+def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Return the probabilities along the last axis, computed in double precision."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    powers = np.exp(shifted)
+    probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities.astype(np.float32)
+
+
+def _pixels_of(image: ImageLike) -> npt.NDArray[np.uint8]:
+    if isinstance(image, np.ndarray):
+        return image_files.from_array(image)
+    if isinstance(image, Image.Image):
+        return image_files.from_pil(image)
+    if isinstance(image, bytes):
+        return image_files.decode(image)
+    return image_files.decode(image_files.read_bytes(image))
+
+
+def _name_of(image: ImageLike, number: int) -> str:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"

@@ -1,0 +1,187 @@
+"""Does an engine answer as the trained network does? Measured, on real images."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetnet.bundle import Bundle, Verification
+from fleetnet.errors import DataError, ImageError
+from fleetnet.images import decode, read_bytes
+from fleetnet.inference.classifier import softmax
+from fleetnet.inference.engines import Engine, Logits
+from fleetnet.preprocess import Preprocess
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability that export and verification allow."""
+BATCH = 16
+LATENCY_RUNS = 30
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class GraphEngine(Engine, Protocol):
+    """An engine that shows every output of its graph."""
+
+    def outputs(self, pixels: Pixels) -> dict[str, Logits]:
+        """Return every output of the graph by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far one engine's answers are from the reference's."""
+
+    engine: str
+    engine_version: str
+    images: int
+    max_abs_diff: float
+    """Largest difference of a probability."""
+    top1_agreement: float
+    latency_ms: float
+    """Median time of one image on :attr:`threads` threads."""
+    threads: int
+
+    def passes(self, tolerance: float) -> bool:
+        """Tell whether every probability is close enough and every top-1 is the same."""
+        # Written so that a difference that is not a number fails.
+        return self.max_abs_diff <= tolerance and self.top1_agreement == 1.0
+
+    def record(self, source: str, tolerance: float) -> Verification:
+        """Return the comparison as the manifest keeps it."""
+        return Verification(
+            engine=self.engine,
+            engine_version=self.engine_version,
+            images=self.images,
+            source=source,
+            max_abs_diff=self.max_abs_diff,
+            top1_agreement=self.top1_agreement,
+            tolerance=tolerance,
+            latency_ms=self.latency_ms,
+            machine=machine(),
+        )
+
+
+def compare(
+    engine: Engine,
+    pixels: Pixels,
+    expected: Logits,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Run ``engine`` and compare its probabilities with those of ``expected``.
+
+    Where the engine shows its graph's own probabilities, those are compared as well.
+
+    Args:
+        engine: what to check.
+        pixels: ``uint8[N, crop, crop, 3]``.
+        expected: the trained network's logits, ``float32[N, K]``.
+        advance: called with a count as images are done.
+    """
+    difference, agreed = 0.0, 0
+    for start in range(0, len(pixels), BATCH):
+        part = pixels[start : start + BATCH]
+        reference = softmax(expected[start : start + BATCH])
+        outputs = getattr(engine, "outputs", None)
+        answers = outputs(part) if outputs else {"logits": engine.run(part)}
+        probabilities = softmax(answers["logits"])
+        for candidate in (probabilities, answers.get("probabilities", probabilities)):
+            # np.maximum hands NaN on, where max() might drop it.
+            difference = float(np.maximum(difference, np.abs(candidate - reference).max()))
+        agreed += int((probabilities.argmax(1) == reference.argmax(1)).sum())
+        advance(len(part))
+    return Comparison(
+        engine=engine.name,
+        engine_version=engine.version,
+        images=len(pixels),
+        max_abs_diff=difference,
+        top1_agreement=agreed / len(pixels),
+        latency_ms=_latency_ms(engine, pixels[:1]),
+        threads=engine.threads,
+    )
+
+
+def _latency_ms(engine: Engine, pixels: Pixels) -> float:
+    engine.run(pixels)
+    times: list[float] = []
+    for _ in range(LATENCY_RUNS):
+        started = time.perf_counter()
+        engine.run(pixels)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def prepare(
+    images: Iterable[str | Path | bytes], preprocess: Preprocess, limit: int | None = None
+) -> Pixels:
+    """Decode and preprocess images for a comparison, leaving out what cannot be read.
+
+    Returns:
+        ``uint8[N, crop, crop, 3]``, at most ``limit`` images.
+
+    Raises:
+        DataError: none could be read.
+    """
+    pixels: list[Pixels] = []
+    for image in images:
+        if limit is not None and len(pixels) >= limit:
+            break
+        try:
+            data = image if isinstance(image, bytes) else read_bytes(image)
+            pixels.append(preprocess(decode(data)))
+        except ImageError:
+            continue
+    if not pixels:
+        raise DataError("no image to verify with could be read")
+    return np.stack(pixels)
+
+
+def verify_bundle(
+    bundle: Bundle, engines: Sequence[Engine], pixels: Pixels, reference: Engine | None
+) -> Iterator[Comparison]:
+    """Compare engines on a bundle's behalf.
+
+    Args:
+        bundle: whose recorded self-test stands in for an absent reference.
+        engines: what to check.
+        pixels: real images, ``uint8[N, crop, crop, 3]``.
+        reference: the trained network in PyTorch; where it is not installed, None: then each
+            engine has to give the answers that PyTorch gave to the self-test at export.
+
+    Raises:
+        DataError: there is no reference and the bundle has no self-test.
+    """
+    if reference is not None:
+        expected = np.concatenate(
+            [reference.run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+        )
+    elif bundle.manifest.self_test is not None:
+        pixels = bundle.manifest.self_test.pixels(bundle.manifest.preprocess.crop)
+        expected = np.asarray(bundle.manifest.self_test.logits, np.float32)
+    else:
+        raise DataError(
+            f"{bundle.path} records no self-test: verify it where PyTorch is installed "
+            "(pip install 'fleetnet[train]')"
+        )
+    for engine in engines:
+        yield compare(engine, pixels, expected)
+
+
+def machine() -> str:
+    """Return the processor and operating system, for the record."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return f"{processor}, {platform.system()} {platform.machine()}"

@@ -1,0 +1,123 @@
+"""What a training run leaves on disk after every epoch."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fleetnet.errors import CheckpointError, FleetnetError
+from fleetnet.files import atomic_file
+from fleetnet.models.registry import build_model, find_model
+from fleetnet.preprocess import Preprocess
+from fleetnet.weights.state import load_state, read_torch
+
+FORMAT = "fleetnet-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Checkpoint:
+    """A trained network and everything needed to use it or to train it on.
+
+    Attributes:
+        model: the network's name.
+        classes: names of its classes.
+        preprocess: how its images are prepared.
+        state: weights to evaluate and export (the moving average where one is kept).
+        recipe: the values of the recipe it was trained with.
+        data: where its images came from: ``spec`` to open them again on the same machine,
+            ``fingerprint``, ``description``, and ``val_fraction`` and ``seed`` of the split.
+        epoch: how many epochs are done.
+        metrics: of the held-out images after that epoch.
+        training: the raw weights and the optimiser's state, from which training can go on.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    state: dict[str, Tensor]
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    epoch: int
+    metrics: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint so that ``path`` is whole or as it was.
+
+        Raises:
+            FleetnetError: the disk is full, or the place cannot be written to.
+        """
+        description = {
+            "model": self.model,
+            "classes": self.classes,
+            "preprocess": self.preprocess.to_json(),
+            "recipe": self.recipe,
+            "data": self.data,
+            "epoch": self.epoch,
+            "metrics": self.metrics,
+        }
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "description": json.dumps(description),
+            "model": self.state,
+            "training": self.training,
+        }
+        # Through memory, because torch.save turns a full disk into a RuntimeError without a cause.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Checkpoint:
+        """Read a checkpoint, trusting nothing in it.
+
+        Raises:
+            CheckpointError: missing, damaged, newer than this version, or not one of ours.
+        """
+        path = Path(path)
+        content = read_torch(path)
+        if content.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path} is not a Fleetnet checkpoint, as 'fleetnet train' writes them"
+            )
+        if content.get("format_version") != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has format version {content.get('format_version')!r}, but this fleetnet "
+                f"reads version {FORMAT_VERSION}; update fleetnet"
+            )
+        try:
+            description = json.loads(content["description"])
+            return cls(
+                model=find_model(description["model"]).name,
+                classes=tuple(map(str, description["classes"])),
+                preprocess=Preprocess.from_json(description["preprocess"]),
+                state=dict(content["model"]),
+                recipe=dict(description["recipe"]),
+                data=dict(description["data"]),
+                epoch=int(description["epoch"]),
+                metrics=dict(description["metrics"]),
+                training=dict(content["training"]),
+            )
+        except FleetnetError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            raise CheckpointError(f"{path} is damaged: its description is incomplete") from None
+
+    def network(self) -> nn.Module:
+        """Build the network with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: the weights do not fit the network they name.
+        """
+        network = build_model(self.model, len(self.classes))
+        load_state(network, self.state, "the checkpoint")
+        return network.eval()

@@ -1,0 +1,257 @@
+"""A training recipe: a YAML file checked against this schema, any value settable by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fleetnet.errors import FleetnetError, RecipeError, nearest
+from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
+
+DEFAULT = "finetune"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Section):
+    """How images are split and loaded."""
+
+    val_fraction: float = Field(0.25, gt=0, lt=1)
+    workers: int = Field(2, ge=0, le=256)
+
+
+class InputSettings(_Section):
+    """The :class:`fleetnet.preprocess.Preprocess` that the model will carry."""
+
+    resize: int = 256
+    crop: int = 224
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def preprocess(self) -> Preprocess:
+        """Return the setting as the object that travels with the model."""
+        return Preprocess(**self.model_dump())
+
+    @model_validator(mode="after")
+    def _makes_a_preprocess(self) -> InputSettings:
+        try:
+            self.preprocess()
+        except FleetnetError as error:
+            raise ValueError(str(error).replace("preprocess.", "input.")) from None
+        return self
+
+
+class AugmentSettings(_Section):
+    """Arguments of :class:`fleetnet.data.augment.Augment`."""
+
+    min_scale: float = Field(0.35, gt=0, le=1)
+    max_ratio: float = Field(4 / 3, ge=1, le=10)
+    horizontal_flip: float = Field(0.5, ge=0, le=1)
+    vertical_flip: float = Field(0.0, ge=0, le=1)
+    color_jitter: float = Field(0.2, ge=0, lt=1)
+
+
+class ModelSettings(_Section):
+    """Regularisation inside the network; None keeps the family's own dropout."""
+
+    dropout: float | None = Field(None, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+
+
+class OptimizerSettings(_Section):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(0.1, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(4e-5, ge=0, le=1)
+    decay_norm_and_bias: bool = False
+
+
+class ScheduleSettings(_Section):
+    """Cosine from ``lr`` to ``final_lr``, after a linear warm-up."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0)
+    final_lr: float = Field(0.0, ge=0)
+
+
+class LossSettings(_Section):
+    """Cross-entropy."""
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+
+
+class EmaSettings(_Section):
+    """Exponential moving average of the weights, which is what is evaluated and exported.
+
+    The decay grows as ``(1 + updates) / (10 + updates)`` until it reaches ``decay``; 0 turns the
+    average off.
+    """
+
+    decay: float = Field(0.998, ge=0, lt=1)
+
+
+class Recipe(_Section):
+    """Everything about a training run but the network and the data."""
+
+    name: str = DEFAULT
+    epochs: int = Field(30, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=2, le=65_536)
+    seed: int = Field(0, ge=0, lt=2**63)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    data: DataSettings = DataSettings()
+    input: InputSettings = InputSettings()
+    augment: AugmentSettings = AugmentSettings()
+    model: ModelSettings = ModelSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    loss: LossSettings = LossSettings()
+    ema: EmaSettings = EmaSettings()
+
+    @classmethod
+    def load(cls, name_or_path: str = DEFAULT, overrides: Iterable[str] = ()) -> Recipe:
+        """Read a recipe of this package by name, or a YAML file, and apply ``key=value`` settings.
+
+        Args:
+            name_or_path: ``finetune``, …, or a path that ends in ``.yaml`` or ``.yml``.
+            overrides: such as ``optimizer.lr=0.05``; values are YAML.
+
+        Raises:
+            RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
+                key's nearest relative is named.
+        """
+        values, where = _read(name_or_path)
+        for override in overrides:
+            _set(values, override)
+        return cls.from_values(values, where)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], where: str) -> Recipe:
+        """Check a recipe's values; ``where`` names their origin in errors.
+
+        Raises:
+            RecipeError: unknown key or bad value.
+        """
+        _check_keys(values, cls, "", where)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
+            raise RecipeError(f"recipe {where}: {key}: {message}{got}") from None
+
+    def to_yaml(self) -> str:
+        """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""
+        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return text
+
+
+def names() -> list[str]:
+    """Return the names of the recipes in this package."""
+    folder = resources.files("fleetnet.training.recipes")
+    return sorted(
+        file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")
+    )
+
+
+def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
+    if name_or_path.endswith((".yaml", ".yml")):
+        try:
+            text = Path(name_or_path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise RecipeError(f"cannot read recipe {name_or_path}: {reason}") from None
+    elif name_or_path in names():
+        folder = resources.files("fleetnet.training.recipes")
+        text = folder.joinpath(f"{name_or_path}.yaml").read_text("utf-8")
+    else:
+        raise RecipeError(
+            f"unknown recipe '{name_or_path}'{nearest(name_or_path, names())} (known: "
+            f"{', '.join(names())}, or the path of a .yaml file)"
+        )
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"recipe {name_or_path} is not valid YAML{line}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name_or_path} must be a mapping of keys to values")
+    return values, name_or_path
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set takes key=value, such as optimizer.lr=0.05, not '{override}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {key}: '{text}' is not a YAML value") from None
+    # YAML 1.1 takes 4e-5 for text, because it has no point.
+    if isinstance(value, str):
+        value = _number(value)
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"--set {key}: '{section}' is a value and has no keys of its own")
+        values = inner
+    values[last] = value
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _check_keys(values: dict[str, Any], section: type[BaseModel], prefix: str, where: str) -> None:
+    """Refuse unknown keys, naming the nearest known one anywhere in the schema."""
+    for key, value in values.items():
+        known = section.model_fields.get(str(key))
+        if known is None:
+            full = f"{prefix}{key}"
+            raise RecipeError(f"recipe {where}: unknown key '{full}'{_nearest_key(str(key), full)}")
+        inner = _section_type(known.annotation)
+        if inner is not None and isinstance(value, dict):
+            _check_keys(value, inner, f"{prefix}{key}.", where)
+
+
+def _nearest_key(key: str, full: str) -> str:
+    keys = _all_keys(Recipe, "")
+    same_end = [known for known in keys if known.rpartition(".")[2] == key]
+    return nearest(same_end[0] if same_end else full, keys)
+
+
+def _all_keys(section: type[BaseModel], prefix: str) -> list[str]:
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        inner = _section_type(field.annotation)
+        keys += _all_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return keys
+
+
+def _section_type(annotation: Any) -> type[BaseModel] | None:
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else [annotation]
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
