@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli import main
+from samples import PHOTOS, TINY, make_folder
 
-ROOT = Path(__file__).resolve().parent.parent
-PHOTOS = ROOT.parent / "shared" / "data" / "photos"
-CLASSES = ("circle", "square", "stripes")
-TINY = ("input.resize=72", "input.crop=64", "batch_size=8", "data.workers=0", "optimizer.lr=0.02")
-
-
-def draw(kind: str, rng: np.random.Generator, size: tuple[int, int] = (96, 80)) -> Image.Image:
-    """Draw one coloured shape on noise, never twice the same."""
-    noise = rng.integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
-    image = Image.fromarray(noise)
-    pen = ImageDraw.Draw(image)
-    color = tuple(int(value) for value in rng.integers(120, 256, 3))
-    x, y = (int(value) for value in rng.integers(5, 30, 2))
-    box = (x, y, x + 42, y + 42)
-    if kind == "circle":
-        pen.ellipse(box, fill=color)
-    elif kind == "square":
-        pen.rectangle(box, fill=color)
-    else:
-        for offset in range(0, 80, 10):
-            pen.line((offset, 0, offset, 80), fill=color, width=4)
-    return image
-
-
-def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
-    """Encode a Pillow image to bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def make_folder(root: Path, images: int = 12, classes: tuple[str, ...] = CLASSES) -> Path:
-    """Write a folder with a sub-folder of JPEG and PNG files per class."""
-    rng = np.random.default_rng(7)
-    for name in classes:
-        (root / name).mkdir(parents=True)
-        for number in range(images):
-            kind, suffix = ("PNG", "png") if number % 4 == 3 else ("JPEG", "jpg")
-            (root / name / f"{number:03d}.{suffix}").write_bytes(encode(draw(name, rng), kind))
-    return root
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core: more threads would only wait for each other.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from conftest import draw, encode
 from fleetnet import images
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode, find_images, from_array, from_pil, read_bytes
+from samples import draw, encode
 
 PICTURE = draw("circle", np.random.default_rng(0))
 

@@ -32,7 +32,7 @@ def paddleclas(image: Pixels, resize: int, crop: int) -> Pixels:
 @given(SIDES, SIDES, st.integers(1, 64), st.integers(0, 40))
 def test_output_is_always_crop_by_crop(height: int, width: int, crop: int, more: int) -> None:
     for interpolation in ("bilinear", "bicubic", "cv2-linear"):
-        preprocess = Preprocess(crop + more, crop, interpolation)  # type: ignore[arg-type]
+        preprocess = Preprocess(crop + more, crop, interpolation)
         image = noise(height, width)
         if max(height, width) > 100 * min(height, width):
             with pytest.raises(ImageError, match="longer"):
@@ -71,7 +71,7 @@ def test_bilinear_is_pillows_resize_and_a_centre_crop() -> None:
 def test_an_image_of_the_right_size_is_only_cropped() -> None:
     image = noise(64, 64)
     for interpolation in ("bilinear", "bicubic", "cv2-linear"):
-        out = Preprocess(64, 32, interpolation)(image)  # type: ignore[arg-type]
+        out = Preprocess(64, 32, interpolation)(image)
         assert np.array_equal(out, image[16:48, 16:48])
 
 

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import make_folder
 from fleetnet.data.augment import Augment, random_crop_box
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import open_source
 from fleetnet.images import decode
 from fleetnet.preprocess import Preprocess
+from samples import make_folder
 
 PREPROCESS = Preprocess(72, 64)
 

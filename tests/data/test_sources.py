@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import draw, encode, make_folder
 from fleetnet.data.sources import ElpvSource, FolderSource, Sample, fingerprint, open_source
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError
 from fleetnet.images import decode
+from samples import draw, encode, make_folder
 
 
 class Listed:

@@ -2,9 +2,9 @@ import csv
 
 import pytest
 
-from conftest import ROOT
 from fleetnet.errors import ModelError
 from fleetnet.models.registry import MODELS, find_model, published
+from samples import ROOT
 
 PUBLISHED = ROOT.parent / "shared" / "reference" / "published.csv"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,6 +88,19 @@ def _collate(items: list[_Item | str]) -> Batch:
     return Batch(torch.from_numpy(pixels), labels, bad)
 
 
+def _context() -> BaseContext:
+    """Return how worker processes start: from a clean server, where the system has fork.
+
+    A fork of this process would copy the locks of every thread that PyTorch, OpenVINO and ONNX
+    Runtime have started here, and may then stop dead or crash.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fleetnet.data.loader"])
+    return context
+
+
 class Loader:
     """Iterates over batches of a part of a source, epoch after epoch.
 
@@ -111,7 +126,11 @@ class Loader:
         )
         options: dict[str, Any] = {}
         if workers:
-            options = {"persistent_workers": True, "prefetch_factor": 4}
+            options = {
+                "multiprocessing_context": _context(),
+                "persistent_workers": True,
+                "prefetch_factor": 4,
+            }
         self._loader = DataLoader(
             _Images(source, preprocess, augment, seed),
             batch_size=batch_size,
