@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 from openvino import properties
+from openvino.frontend import FrontEndManager
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
@@ -25,8 +29,7 @@ class OpenVinoEngine:
 
     def __init__(self, onnx: bytes | str, threads: int) -> None:
         self.threads = threads
-        self._core = ov.Core()
-        self._model = self._core.read_model(onnx)
+        self._model = _read_onnx(onnx)
         self._compiled: dict[int, ov.CompiledModel] = {}
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Logits:
@@ -51,8 +54,30 @@ class OpenVinoEngine:
         }
         if len(self._compiled) >= 2:
             del self._compiled[next(iter(self._compiled))]
-        self._compiled[batch] = self._core.compile_model(model, "CPU", options)
+        self._compiled[batch] = _core().compile_model(model, "CPU", options)
         return self._compiled[batch]
+
+
+@cache
+def _core() -> ov.Core:
+    """Return the process's one core.
+
+    OpenVINO's CPU plugin puts a signal stack of its own in place of the thread's and restores the
+    former one when its core goes. Where a second core was made meanwhile, the first one's stack is
+    restored although it is freed, and the next signal, such as that of a child process which ends,
+    kills the process.
+    """
+    return ov.Core()
+
+
+def _read_onnx(onnx: bytes | str) -> ov.Model:
+    """Read an ONNX graph from a file or from bytes with the ONNX reader alone.
+
+    ``Core.read_model`` hands a file that is no ONNX graph to the readers of every other format in
+    turn: more parsers than hostile bytes should meet.
+    """
+    reader = FrontEndManager().load_by_framework("onnx")
+    return reader.convert(reader.load(io.BytesIO(onnx) if isinstance(onnx, bytes) else onnx))
 
 
 def open(bundle: Bundle, threads: int) -> OpenVinoEngine:  # noqa: A001 - fleetnet...openvino.open
@@ -64,6 +89,7 @@ def open(bundle: Bundle, threads: int) -> OpenVinoEngine:  # noqa: A001 - fleetn
     path = bundle.artifact("onnx")
     try:
         return OpenVinoEngine(str(path), threads)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except Exception as error:
+        # The reader's exceptions share no public base class.
+        reason = " ".join(str(error).split())
         raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
