@@ -25,7 +25,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[dev]'

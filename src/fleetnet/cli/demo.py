@@ -37,6 +37,10 @@ def demo(
     ] = "type",
     model: Annotated[str, typer.Option("--model", "-m")] = "MobileNetV2_x0_25",
     epochs: Annotated[int | None, typer.Option(help="Train for longer or shorter.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the run.")] = Path(
         "runs/demo"
     ),
@@ -49,7 +53,7 @@ def demo(
     started = time.perf_counter()
     source = open_source(ELPV, label)
     folder = output / label
-    recipe = load_recipe(RECIPE, shorthands(epochs, None))
+    recipe = load_recipe(RECIPE, [*shorthands(epochs, None), *(settings or [])])
     result = run_training(ELPV, label, model, recipe, folder)
     trained = time.perf_counter()
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)

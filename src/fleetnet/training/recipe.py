@@ -71,7 +71,7 @@ class OptimizerSettings(_Section):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
-    lr: float = Field(0.1, gt=0, le=100)
+    lr: float = Field(0.03, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(4e-5, ge=0, le=1)
@@ -82,7 +82,7 @@ class ScheduleSettings(_Section):
     """Cosine from ``lr`` to ``final_lr``, after a linear warm-up."""
 
     name: Literal["cosine"] = "cosine"
-    warmup_epochs: float = Field(1.0, ge=0)
+    warmup_epochs: float = Field(2.0, ge=0)
     final_lr: float = Field(0.0, ge=0)
 
 
@@ -156,7 +156,9 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        text: str = yaml.safe_dump(
+            self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
+        )
         return text
 
 

@@ -141,6 +141,7 @@ class Trainer:
         self.split: Split = split(source, recipe.data.val_fraction, recipe.seed)
         if len(self.split.train) < 2 or not len(self.split.val):
             raise DataError(f"{source.description} has too few images to train and to hold out")
+        self._unreadable: dict[str, None] = {}
         self.device = _device(recipe.device)
         torch.manual_seed(recipe.seed)
         self.network = self._build_network(weights)
@@ -171,7 +172,6 @@ class Trainer:
             optimizer, lambda step: _cosine(step, steps_per_epoch, recipe)
         )
         history: list[EpochRecord] = []
-        self._unreadable: dict[str, None] = {}
         with atomic_file(self.output / "recipe.yaml") as file:
             file.write_text(recipe.to_yaml(), "utf-8")
         observer.start(self)

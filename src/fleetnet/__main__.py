@@ -1,0 +1,5 @@
+"""``python -m fleetnet``."""
+
+from fleetnet.cli import main
+
+main()

@@ -1,0 +1,193 @@
+"""One line that says what is wrong and what to do, exit code 2, no traceback, nothing written."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from fleetnet.bundle import Bundle
+from samples import TINY, make_folder
+
+SETTINGS = [word for setting in (*TINY, "epochs=1") for word in ("--set", setting)]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "output"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tarin"], ["No such command 'tarin'", "'train'"]),
+        (["train"], ["Missing argument 'DATA'", "fleetnet train --help"]),
+        (["train", "elpv", "--modle", "x"], ["No such option"]),
+        (["train", "elpv", "--model", "MobilNetV2"], ["did you mean 'MobileNetV2'"]),
+        (["train", "elpv", "--set", "optimzer.lr=1"], ["unknown key", "did you mean"]),
+        (["train", "elpv", "--set", "lr=1"], ["did you mean 'optimizer.lr'"]),
+        (["train", "elpv", "--recipe", "finetun"], ["did you mean 'finetune'"]),
+        (["train", "elpv", "--label", "kind"], ["unknown label 'kind'"]),
+        (["train", "elpv", "--size", "0"], ["input.resize"]),
+        (["train", "elpv", "--epochs", "0"], ["epochs"]),
+        (["train", "elpv", "--set", "device=cuda"], ["no CUDA device"]),
+        (["train", "/nothing/there"], ["/nothing/there does not exist"]),
+        (["predict", "x"], ["Missing argument"]),
+        (["predict", "nothing.bundle", "x.jpg"], ["no such bundle: nothing.bundle"]),
+        (["export", "nothing.ckpt"], ["no such file: nothing.ckpt"]),
+        (["evaluate", "nothing", "elpv"], ["no such bundle: nothing"]),
+        (["verify", "nothing", "--images", "."], ["no such bundle: nothing"]),
+    ],
+)
+def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: list[str]) -> None:
+    if arguments[0] == "train" and len(arguments) > 1:
+        arguments = [*arguments, "--output", str(output)]
+    fleetnet(*arguments).assert_one_line(*words)
+    assert not output.exists()
+
+
+def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
+    def train(folder: Path, *words: str) -> None:
+        fleetnet("train", folder, *SETTINGS, "-o", output).assert_one_line(*words)
+        assert not output.exists()
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    train(empty, "no images in", "one sub-folder of images per class")
+    train(make_folder(tmp_path / "one", 3, ("circle",)), "one class only")
+    hollow = make_folder(tmp_path / "hollow", 3)
+    (hollow / "zebra").mkdir()
+    train(hollow, "class 'zebra' has no images")
+    single = make_folder(tmp_path / "single", 1)
+    train(single, "has a single image")
+
+
+def test_data_of_which_nothing_can_be_read(fleetnet: Run, tmp_path: Path, output: Path) -> None:
+    folder = make_folder(tmp_path / "junk", 4)
+    for file in folder.glob("*/*"):
+        file.write_bytes(b"junk")
+    result = fleetnet("train", folder, "--model", "mobilenetv2_x0_25", *SETTINGS, "-o", output)
+    assert result.code == 2
+    assert result.err.strip().splitlines()[-1].startswith("error: no image of folder junk")
+    assert not list(output.glob("*.ckpt"))
+
+
+def test_corrupt_and_foreign_checkpoints(
+    fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(checkpoint.read_bytes()[:-1000])
+    foreign = tmp_path / "foreign.ckpt"
+    foreign.write_text("not a checkpoint at all")
+    for file in (cut, foreign):
+        fleetnet("export", file).assert_one_line(str(file), "not a checkpoint")
+        fleetnet("evaluate", file, shapes).assert_one_line(str(file))
+        fleetnet("train", shapes, "--weights", file, "-o", tmp_path / "run").assert_one_line(
+            str(file)
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.ckpt", "foreign.ckpt"]
+
+
+def test_a_bundle_whose_file_does_not_match_its_hash(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.bundle"
+    shutil.copytree(bundle.path, copy)
+    for file in ("model.onnx", "model.safetensors"):
+        with (copy / file).open("ab") as appended:
+            appended.write(b"x")
+    fleetnet("predict", copy, shapes).assert_one_line(
+        "model.onnx", "not the file that was exported"
+    )
+    fleetnet("predict", copy, shapes, "--engine", "torch").assert_one_line("model.safetensors")
+    fleetnet("verify", copy, "--images", shapes).assert_one_line("not the file that was exported")
+
+
+def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    import hashlib
+
+    import onnx
+    from onnx import numpy_helper
+
+    copy = tmp_path / "wrong.bundle"
+    shutil.copytree(bundle.path, copy)
+    model = onnx.load(copy / "model.onnx")
+    node = next(n for n in model.graph.node if n.name.startswith("blocks.5.expand.conv/"))
+    weights = next(t for t in model.graph.initializer if t.name == node.input[1])
+    weights.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weights), weights.name))
+    content = model.SerializeToString()
+    (copy / "model.onnx").write_bytes(content)
+    manifest = json.loads((copy / "fleetnet.json").read_text())
+    manifest["artifacts"][0]["sha256"] = hashlib.sha256(content).hexdigest()
+    (copy / "fleetnet.json").write_text(json.dumps(manifest))
+    result = fleetnet("verify", copy, "--images", shapes)
+    result.assert_one_line("differs from the trained network", "first in layer 'blocks.5.expand'")
+
+
+def test_an_unwritable_output(
+    fleetnet: Run, shapes: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    result = fleetnet("train", shapes, *SETTINGS, "-o", blocked / "run")
+    result.assert_one_line("cannot write", str(blocked))
+    result = fleetnet("export", checkpoint, "-o", blocked / "b.bundle", "--limit", "1")
+    assert result.code == 2
+    assert "cannot write" in result.err
+    result = fleetnet("export", checkpoint, "-o", blocked, "--limit", "1")
+    result.assert_one_line("exists and is not a bundle")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system")
+def test_a_full_disk_while_training(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        result = fleetnet(
+            "train", shapes, "--model", "mobilenetv2_x0_25", *SETTINGS, "-o", place / "run"
+        )
+        assert result.code == 2
+        assert "error: no space left on the disk" in result.err.splitlines()[-1]
+        assert "Traceback" not in result.err
+        assert [file.name for file in (place / "run").iterdir()] == ["recipe.yaml"]
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_predict_with_wrong_options(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    fleetnet("predict", bundle.path, shapes, "--engine", "tensort").assert_one_line(
+        "unknown engine"
+    )
+    fleetnet("predict", bundle.path, shapes, "--json", "--csv").assert_one_line("exclude")
+    fleetnet("predict", bundle.path, shapes, "--top-k", "0").assert_one_line("--top-k")
+    fleetnet("predict", bundle.path, shapes, "--threads", "-1").assert_one_line("--threads")
+    fleetnet("predict", bundle.path, tmp_path).assert_one_line("no images in the folder")
+    fleetnet("predict", bundle.path, tmp_path / "*.jpg").assert_one_line("no images match")
+    fleetnet("predict", shapes, shapes).assert_one_line("is not a bundle")
+
+
+def test_evaluate_with_wrong_options(
+    fleetnet: Run, bundle: Bundle, checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    fleetnet("evaluate", bundle.path, shapes, "--part", "test").assert_one_line("unknown part")
+    fleetnet("evaluate", checkpoint, shapes, "--engine", "openvino").assert_one_line("export it")
+    other = make_folder(tmp_path / "other", 2, ("circle", "squares"))
+    fleetnet("evaluate", bundle.path, other).assert_one_line("did you mean 'square'")
+
+
+def test_debug_shows_the_traceback(fleetnet: Run) -> None:
+    from fleetnet.cli import main
+    from fleetnet.errors import BundleError
+
+    with pytest.raises(BundleError):
+        main(["predict", "nothing", "x.jpg", "--debug"])

@@ -1,0 +1,201 @@
+"""The happy road of every verb, as a new user would go it."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from fleetnet.bundle import Bundle
+from fleetnet.models.registry import MODELS
+from samples import TINY, make_folder
+
+SETTINGS = [word for setting in TINY for word in ("--set", setting)]
+
+
+def test_help_names_every_verb(fleetnet: Run) -> None:
+    for arguments in ((), ("--help",), ("-h",)):
+        result = fleetnet(*arguments)
+        assert result.code == 0
+        for verb in ("models", "train", "evaluate", "export", "verify", "predict", "demo"):
+            assert f"  {verb} " in result.out
+    assert fleetnet("--version").out.startswith("fleetnet 0.")
+
+
+@pytest.mark.parametrize(
+    "verb", ["models", "train", "evaluate", "export", "verify", "predict", "demo"]
+)
+def test_every_verb_explains_itself(fleetnet: Run, verb: str) -> None:
+    result = fleetnet(verb, "--help")
+    assert result.code == 0
+    assert f"fleetnet {verb}" in result.out
+
+
+def test_models_lists_published_and_computed_figures(fleetnet: Run) -> None:
+    text = fleetnet("models").out
+    for name in MODELS:
+        assert name in text
+    rows = {row["name"]: row for row in json.loads(fleetnet("models", "--json").out)}
+    mobilenet = rows["MobileNetV2"]
+    assert mobilenet["computed"]["params"] == 3_505_960
+    # The document counts two operations a multiply-add: 0.600 is 0.300.
+    assert mobilenet["published"]["gmacs"] == 0.3
+    assert mobilenet["published"]["gflops_as_printed"] == 0.6
+    assert mobilenet["published"]["sd855_ms"] == [20.74, 12.71, 8.1]
+    assert rows["ReXNet_1_0"]["published"]["gmacs"] == 0.415
+    assert "ReXNet.md" in rows["ReXNet_1_0"]["published"]["source"]
+    assert rows["mobilenetv2_100"]["published"] is None
+
+
+def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained = fleetnet(
+        "train", shapes, "--model", "mobilenetv2_X0_25", *SETTINGS, "--epochs", "2", "-o", run
+    )
+    assert trained.code == 0, trained
+    assert "epoch" in trained.err
+    assert "weight_decay: 4.0e-05" in trained.err  # the recipe is printed whole
+    assert f"next: fleetnet export {run / 'best.ckpt'}" in trained.out
+
+    exported = fleetnet("export", run / "last.ckpt", "--images", shapes, "--limit", "5")
+    assert exported.code == 0, exported
+    bundle = run / "last.bundle"
+    assert "openvino" in exported.out
+    assert "onnxruntime" in exported.out
+
+    verified = fleetnet("verify", bundle, "--images", shapes, "--json")
+    assert verified.code == 0, verified
+    report = json.loads(verified.out)
+    assert report["passed"]
+    assert report["reference"] == "torch"
+    assert [engine["images"] for engine in report["engines"]] == [36, 36]
+
+    for path in (run / "last.ckpt", bundle):
+        evaluated = fleetnet("evaluate", path, shapes, "--json")
+        assert evaluated.code == 0, evaluated
+        figures = json.loads(evaluated.out)
+        assert figures["images"] == 9
+        assert figures["part"] == "the 9 held-out images of folder shapes"
+    table = fleetnet("evaluate", bundle, shapes, "--part", "all").out
+    assert "images  36" in table
+    assert "true \\ predicted" in table
+
+
+def test_other_data_is_evaluated_whole(fleetnet: Run, bundle: Bundle, tmp_path: Path) -> None:
+    other = make_folder(tmp_path / "other", 2)
+    figures = json.loads(fleetnet("evaluate", bundle.path, other, "--json").out)
+    assert figures["images"] == 6
+
+
+def test_predict_prints_a_table(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+    result = fleetnet("predict", bundle.path, shapes / "circle", "--top-k", "2")
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert len(lines) == 12
+    assert all(len(line) <= 100 for line in lines)
+    assert "000.jpg" in lines[0]
+    assert lines[0].count("%") == 2
+
+
+def test_predict_prints_json_lines(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+    result = fleetnet("predict", bundle.path, shapes / "*" / "00?.jpg", "--json", "-k", "3")
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert len(rows) == 24
+    assert rows[0]["image"].endswith("circle/000.jpg")
+    assert rows[0]["error"] is None
+    assert sum(score["probability"] for score in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_prints_csv(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+    result = fleetnet("predict", bundle.path, shapes / "circle", "--csv", "-k", "2")
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert len(rows) == 12
+    assert list(rows[0]) == [
+        "image",
+        "class_1",
+        "probability_1",
+        "class_2",
+        "probability_2",
+        "error",
+    ]
+    assert float(rows[0]["probability_1"]) >= float(rows[0]["probability_2"])
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_an_unreadable_image_gets_a_row_and_exit_code_1(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+    good = shapes / "circle" / "000.jpg"
+    missing = tmp_path / "missing.jpg"
+    result = fleetnet("predict", bundle.path, good, tmp_path / "bad.jpg", missing, good, *form)
+    assert result.code == 1
+    assert "not an image in a known format" in result.out
+    assert "No such file" in result.out
+    assert len(result.out.splitlines()) == 4 + (form == ("--csv",))
+    assert result.err == "2 of 4 images could not be read\n"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "torch"])
+def test_predict_with_every_engine(
+    fleetnet: Run, bundle: Bundle, shapes: Path, engine: str
+) -> None:
+    image = shapes / "stripes" / "001.jpg"
+    result = fleetnet(
+        "predict", bundle.path, image, "--engine", engine, "--threads", "1",
+        "--batch-size", "2", "--json",
+    )  # fmt: skip
+    assert result.code == 0, result
+    expected = json.loads(fleetnet("predict", bundle.path, image, "--json").out)
+    found = json.loads(result.out)
+    assert [score["class"] for score in found["top"]] == [s["class"] for s in expected["top"]]
+
+
+def command(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, "-m", "fleetnet", *map(str, arguments)],
+        capture_output=True,
+        timeout=120,
+        **{"check": False, **options},
+    )
+
+
+def test_predict_reads_standard_input(bundle: Bundle, shapes: Path) -> None:
+    image = shapes / "circle" / "000.jpg"
+    result = command("predict", bundle.path, "-", "--json", input=image.read_bytes())
+    assert result.returncode == 0, result.stderr
+    row = json.loads(result.stdout)
+    assert row["image"] == "-"
+    named = json.loads(command("predict", bundle.path, image, "--json").stdout)
+    assert row["top"] == named["top"]
+
+
+def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-m", "fleetnet", "predict", str(bundle.path), str(shapes)],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
+    )
+    os.close(write)
+    assert b"Traceback" not in process.stderr
+
+
+def test_demo_runs_the_whole_road(fleetnet: Run, tmp_path: Path) -> None:
+    result = fleetnet(
+        "demo", "--epochs", "1", "-o", tmp_path, "--set", "input.crop=32", "--set",
+        "input.resize=32",
+    )  # fmt: skip
+    assert result.code == 0, result
+    assert "top-1" in result.out
+    assert "next:" in result.out
+    assert (tmp_path / "type" / "model.bundle" / "fleetnet.json").is_file()
+    assert len(list((tmp_path / "type" / "images").iterdir())) == 8

@@ -1,0 +1,228 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
+from fleetnet.errors import DataError, VerificationError
+from fleetnet.export import pipeline
+from fleetnet.export.divergence import first_divergence
+from fleetnet.export.onnx import LAYER_KEY, fold_batch_norm, layer_names, to_onnx
+from fleetnet.inference.engines import Logits
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.verify import compare, prepare
+from fleetnet.models import build_model
+from fleetnet.preprocess import Preprocess
+from fleetnet.training.checkpoint import Checkpoint
+
+NETWORKS = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+
+
+def randomised(name: str) -> nn.Module:
+    torch.manual_seed(3)
+    network = build_model(name, 3)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.1)
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.3)
+    return network.eval()
+
+
+def pixels(count: int, crop: int = 64) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (count, crop, crop, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def manifest(bundle: Bundle) -> Manifest:
+    return bundle.manifest.model_copy(update={"preprocess": PREPROCESS})
+
+
+@pytest.fixture
+def model(bundle: Bundle) -> onnx.ModelProto:
+    return onnx.load(bundle.artifact("onnx"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: Manifest) -> None:
+    network = randomised(name)
+    graph = to_onnx(network, PREPROCESS, manifest)
+    images = pixels(5)
+    expected = TorchEngine(network, PREPROCESS).run(images)
+    assert expected.std() > 0.1
+    for engine in (OpenVinoEngine(graph, 1), OnnxRuntimeEngine(graph, 1)):
+        comparison = compare(engine, images, expected)
+        assert comparison.max_abs_diff < 1e-4, engine.name
+        assert comparison.top1_agreement == 1.0
+        # The batch is free: the same engine takes other sizes.
+        assert np.allclose(engine.run(images[:1]), expected[:1], atol=1e-3)
+        assert np.allclose(engine.run(images[:3]), expected[:3], atol=1e-3)
+    labelled = {
+        entry.value
+        for node in onnx.load_from_string(graph).graph.node
+        for entry in node.metadata_props
+        if entry.key == LAYER_KEY
+    }
+    assert labelled == set(layer_names(network))
+
+
+def test_the_graph_takes_pixels_and_gives_logits_and_probabilities(model: onnx.ModelProto) -> None:
+    (taken,) = model.graph.input
+    assert taken.name == "pixels"
+    assert taken.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    batch, *rest = taken.type.tensor_type.shape.dim
+    assert batch.dim_param
+    assert [dimension.dim_value for dimension in rest] == [64, 64, 3]
+    assert [output.name for output in model.graph.output] == ["logits", "probabilities"]
+
+
+def test_batch_norm_is_folded(model: onnx.ModelProto) -> None:
+    kinds = {node.op_type for node in model.graph.node}
+    assert "BatchNormalization" not in kinds
+    assert {"Conv", "Clip", "Gemm", "Softmax"} <= kinds
+
+
+def test_the_metadata_is_in_the_file(model: onnx.ModelProto, bundle: Bundle) -> None:
+    (entry,) = model.metadata_props
+    assert entry.key == ONNX_METADATA_KEY
+    values = json.loads(entry.value)
+    assert values["classes"] == ["circle", "square", "stripes"]
+    assert values["preprocess"] == bundle.manifest.preprocess.to_json()
+
+
+def test_the_file_tells_nothing_of_the_exporting_machine(bundle: Bundle) -> None:
+    content = bundle.artifact("onnx").read_bytes()
+    assert b"/src/" not in content
+    assert b"site-packages" not in content
+
+
+def test_folding_changes_no_answer_and_leaves_the_network_alone() -> None:
+    network = randomised("ReXNet_lite_1_0")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    folded = fold_batch_norm(network)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(folded(x), network(x), atol=1e-4)
+    assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in folded.modules())
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_the_verification_is_recorded(bundle: Bundle) -> None:
+    artifact = bundle.manifest.artifacts[0]
+    assert [record.engine for record in artifact.verification] == ["onnxruntime", "openvino"]
+    for record in artifact.verification:
+        assert record.images == 9
+        assert record.max_abs_diff <= 1e-4
+        assert record.top1_agreement == 1.0
+        assert record.latency_ms > 0
+        assert record.source == "held-out images of folder shapes"
+
+
+def tampered(graph: bytes, layer: str) -> bytes:
+    """Change one weight of the convolution that a layer ends in or begins with."""
+    model = onnx.load_from_string(graph)
+    node = next(n for n in model.graph.node if n.name.startswith(f"{layer}.conv/Conv"))
+    weights = next(t for t in model.graph.initializer if t.name == node.input[1])
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values *= -1
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("layer", ["stem", "blocks.3.depthwise", "blocks.7.project", "head"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_the_first_layer_that_diverges_is_named(layer: str, engine: str, bundle: Bundle) -> None:
+    from fleetnet.inference.engines.torch import load_network
+
+    graph = tampered(bundle.artifact("onnx").read_bytes(), layer)
+    network, preprocess = load_network(bundle), bundle.manifest.preprocess
+    divergence = first_divergence(graph, engine, network, preprocess, pixels(2))
+    assert divergence is not None
+    assert divergence.layer == layer
+    untouched = bundle.artifact("onnx").read_bytes()
+    assert first_divergence(untouched, engine, network, preprocess, pixels(2)) is None
+
+
+def test_export_refuses_a_graph_that_answers_otherwise(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> bytes:
+        return tampered(to_onnx(network, preprocess, manifest), "blocks.4.project")
+
+    monkeypatch.setattr(pipeline, "to_onnx", wrong)
+    with pytest.raises(
+        VerificationError, match=r"first layer that diverges is 'blocks\.4\.project'"
+    ):
+        pipeline.export_bundle(checkpoint, tmp_path / "wrong.bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_that_are_no_numbers_fail_verification(bundle: Bundle) -> None:
+    class Broken(OnnxRuntimeEngine):
+        def outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Logits]:
+            answers = super().outputs(pixels)
+            answers["probabilities"] = answers["probabilities"] * np.nan
+            return answers
+
+    content = bundle.artifact("onnx").read_bytes()
+    expected = OnnxRuntimeEngine(content, 1).run(pixels(2))
+    comparison = compare(Broken(content, 1), pixels(2), expected)
+    assert not comparison.passes(1e-4)
+
+
+def test_export_wants_images_when_the_training_data_is_gone(
+    checkpoint: Path, tmp_path: Path, shapes: Path
+) -> None:
+    moved = Checkpoint.load(checkpoint)
+    moved.data["spec"] = {"data": str(tmp_path / "gone")}
+    moved.save(tmp_path / "moved.ckpt")
+    with pytest.raises(DataError, match="--images DIR"):
+        pipeline.export_bundle(tmp_path / "moved.ckpt", tmp_path / "moved.bundle")
+    bundle = pipeline.export_bundle(
+        tmp_path / "moved.ckpt", tmp_path / "moved.bundle", images=[str(shapes)], limit=4
+    )
+    assert bundle.manifest.artifacts[0].verification[0].images == 4
+    assert bundle.manifest.artifacts[0].verification[0].source == "shapes"
+
+
+def test_export_verifies_on_photographs(
+    checkpoint: Path, tmp_path: Path, photos: list[Path]
+) -> None:
+    bundle = pipeline.export_bundle(
+        checkpoint, tmp_path / "photos.bundle", images=[str(photos[0].parent)], limit=120
+    )
+    for record in bundle.manifest.artifacts[0].verification:
+        assert record.images == 120
+        assert record.max_abs_diff <= 1e-4
+        assert record.top1_agreement == 1.0
+
+
+def test_an_older_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    first = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=1)
+    second = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=2)
+    assert first.path == second.path
+    assert Bundle.load(tmp_path / "b").manifest.artifacts[0].verification[0].images == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b"]
+
+
+def test_prepare_leaves_out_what_cannot_be_read(tmp_path: Path, shapes: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+    good = shapes / "circle" / "000.jpg"
+    prepared = prepare([tmp_path / "bad.jpg", good, good.read_bytes()], PREPROCESS)
+    assert prepared.shape == (2, 64, 64, 3)
+    with pytest.raises(DataError, match="no image to verify with"):
+        prepare([tmp_path / "bad.jpg"], PREPROCESS)

@@ -1,0 +1,84 @@
+"""What the README says is so."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from fleetnet.bundle import Bundle
+from samples import ROOT
+
+READMES = ("README.md", "README.zh-CN.md")
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_model_table_is_what_the_command_prints(fleetnet: Run, readme: str) -> None:
+    text = (ROOT / readme).read_text("utf-8")
+    rows = [row for row in json.loads(fleetnet("models", "--json").out) if row["published"]]
+    assert len(rows) == 12
+    for row in rows:
+        published, computed = row["published"], row["computed"]
+        line = (
+            f"| `{row['name']}` | {published['top1'] * 100:.2f} | {published['top5'] * 100:.2f} | "
+            f"{computed['params'] / 1e6:.3f} | {computed['multiply_adds'] / 1e9:.3f} |"
+        )
+        assert line in text
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_command_is_one_that_exists(fleetnet: Run, readme: str) -> None:
+    text = (ROOT / readme).read_text("utf-8")
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL))
+    commands = [line for line in blocks.splitlines() if line.startswith("fleetnet ")]
+    commands += re.findall(r"`(fleetnet [^`]+)`", text)
+    assert len(commands) > 8
+    for command in commands:
+        _, verb, *words = shlex.split(command.partition(" #")[0])
+        help_text = fleetnet(verb, "--help")
+        assert help_text.code == 0, command
+        for word in words:
+            if word.startswith("-") and word != "-":
+                assert word in help_text.out, f"{word} of {command!r}"
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_python_runs(
+    readme: str,
+    bundle: Bundle,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
+    (tmp_path / "model.bundle").symlink_to(bundle.path)
+    (tmp_path / "one.jpg").symlink_to(shapes / "circle" / "000.jpg")
+    (tmp_path / "two.png").symlink_to(shapes / "square" / "003.png")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102 - our own README
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("one.jpg ")
+    assert second.startswith("two.png ")
+
+
+def test_make_targets_exist() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8")
+    for readme in (*READMES, "CONTRIBUTING.md"):
+        for target in re.findall(r"make ([a-z-]+)", (ROOT / readme).read_text("utf-8")):
+            assert re.search(rf"^{target}:", text, re.MULTILINE), target
+
+
+def test_the_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{link} in {page.name}"
+
+
+def test_the_ci_calls_exactly_the_test_command() -> None:
+    lines = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
+    assert commands == ["make test"]

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetnet.errors import RecipeError
+from fleetnet.training.recipe import Recipe, names
+
+
+def test_the_recipes_of_the_package_load() -> None:
+    assert "finetune" in names()
+    for name in names():
+        assert Recipe.load(name).name == name
+
+
+def test_settings_override_the_file() -> None:
+    recipe = Recipe.load(
+        overrides=["optimizer.lr=0.05", "epochs=3", "input.crop=96", "ema.decay=0", "seed=1e3"]
+    )
+    assert recipe.optimizer.lr == 0.05
+    assert (recipe.epochs, recipe.input.crop, recipe.ema.decay, recipe.seed) == (3, 96, 0, 1000)
+    assert recipe.optimizer.momentum == 0.9
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:
+    assert Recipe.load(overrides=["optimizer.weight_decay=4e-5"]).optimizer.weight_decay == 4e-5
+
+
+def test_the_printed_recipe_reads_back(tmp_path: Path) -> None:
+    recipe = Recipe.load(overrides=["epochs=7", "model.dropout=0.1"])
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
+    assert Recipe.load(str(tmp_path / "mine.yaml")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("epohcs=3", "unknown key 'epohcs', did you mean 'epochs'"),
+        ("lr=3", "unknown key 'lr', did you mean 'optimizer.lr'"),
+        ("optimizer.learning_rate=3", "unknown key 'optimizer.learning_rate'"),
+        ("optimiser.lr=3", "unknown key 'optimiser'"),
+        ("epochs=0", "epochs: .*greater than or equal to 1, not 0"),
+        ("epochs=many", "epochs: .*integer.*not 'many'"),
+        ("optimizer.name=adm", "optimizer.name: .*'sgd'"),
+        ("epochs", "key=value"),
+        ("=3", "key=value"),
+        ("epochs.x=3", "'epochs' is a value"),
+        ("input.crop=300", r"input\.crop \(300\) is larger"),
+        ("input.std=[0, 1, 1]", "input.std"),
+        ("epochs=[", "not a YAML value"),
+    ],
+)
+def test_wrong_settings_are_named(setting: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        Recipe.load(overrides=["epochs=3", setting])
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean 'finetune'"):
+        Recipe.load("fintune")
+    with pytest.raises(RecipeError, match="No such file"):
+        Recipe.load(str(tmp_path / "none.yaml"))
+    file = tmp_path / "wrong.yaml"
+    for content, words in (
+        (b"epochs: [", "not valid YAML at line 1"),
+        (b"- 1", "must be a mapping"),
+        (b"\xff\xfe\x00", "not UTF-8|not valid YAML"),
+        (b"!!python/object/apply:os.system [true]", "not valid YAML"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(RecipeError, match=words):
+            Recipe.load(str(file))
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "empty.yml").touch()
+    assert Recipe.load(str(tmp_path / "empty.yml")) == Recipe()
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_setting_is_taken_or_refused_in_one_error(key: str, value: str) -> None:
+    try:
+        Recipe.load(overrides=[f"{key}={value}"])
+    except RecipeError as error:
+        message = str(error)
+        assert message
