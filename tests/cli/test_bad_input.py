@@ -49,6 +49,18 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
     assert not output.exists()
 
 
+def test_an_older_run_is_not_replaced_unasked(
+    fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    command = ["train", shapes, "--model", "mobilenetv2_x0_25", *SETTINGS, "-o", tmp_path / "run"]
+    fleetnet(*command).assert_one_line("holds a run already", "--overwrite")
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+    assert fleetnet(*command, "--overwrite").code == 0
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() != before
+
+
 def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
     def train(folder: Path, *words: str) -> None:
         fleetnet("train", folder, *SETTINGS, "-o", output).assert_one_line(*words)

@@ -56,6 +56,9 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the run.  [runs/MODEL-TIME]")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run that is in that folder.")
+    ] = False,
     label: LabelOption = None,
 ) -> None:
     """Train a network on labelled images and leave checkpoints.
@@ -65,6 +68,10 @@ def train(
     """
     chosen = load_recipe(recipe, [*shorthands(epochs, size), *(settings or [])])
     output = output or default_output(model)
+    if (output / "last.ckpt").exists() and not overwrite:
+        raise FleetnetError(
+            f"{output} holds a run already: choose another --output, or --overwrite it"
+        )
     result = run_training(data, label, model, chosen, output, weights)
     last = result.history[-1]
     best = max(result.history, key=lambda record: record.top1)
