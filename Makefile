@@ -15,8 +15,8 @@ demo: $(VENV)/.demo
 test: lint types imports unit
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -42,3 +42,19 @@ $(VENV)/.made:
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+
+# Comparisons with other projects, each in an environment of its own; none of it is part of make test.
+
+.PHONY: peers-torch peers-paddle
+
+peers-torch: $(VENV)/.dev
+	$(BIN)/python benchmarks/parity/against_torch.py
+
+peers-paddle: $(VENV)/.dev .venv-paddle/.made
+	$(BIN)/python benchmarks/parity/against_paddle.py .venv-paddle/bin/python
+
+.venv-paddle/.made:
+	$(PYTHON) -m venv .venv-paddle
+	.venv-paddle/bin/pip --disable-pip-version-check install --quiet paddlepaddle==3.3.1 'numpy<2.5'
+	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
+	touch $@

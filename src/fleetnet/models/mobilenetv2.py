@@ -64,9 +64,8 @@ def mobilenetv2_setting(
     stem = STEM if fix_stem_head else scaled(STEM)
     blocks: list[BlockSetting] = []
     channels = stem
-    for index, stage in enumerate(STAGES):
-        deepens = not (fix_stem_head and index in (0, len(STAGES) - 1))
-        repeats = math.ceil(stage.repeats * depth_mult) if deepens else stage.repeats
+    counts = stage_repeats(depth_mult, fix_first_last=fix_stem_head)
+    for stage, repeats in zip(STAGES, counts, strict=True):
         for repeat in range(repeats):
             out = scaled(stage.channels)
             stride = stage.stride if repeat == 0 else 1
@@ -88,6 +87,17 @@ def mobilenetv2_setting(
             channels = out
     head = HEAD if fix_stem_head else max(HEAD, scaled(HEAD))
     return NetworkSetting(stem, tuple(blocks), head, neck=0, act=nn.ReLU6)
+
+
+def stage_repeats(depth_mult: float = 1.0, *, fix_first_last: bool = False) -> tuple[int, ...]:
+    """Return the number of blocks of each stage, rounded up for a depth above 1."""
+    last = len(STAGES) - 1
+    return tuple(
+        stage.repeats
+        if fix_first_last and index in (0, last)
+        else math.ceil(stage.repeats * depth_mult)
+        for index, stage in enumerate(STAGES)
+    )
 
 
 def mobilenetv2(

@@ -110,7 +110,9 @@ def train(
         model: a name as in ``fleetnet models``.
         recipe: how; the default recipe if None.
         output: folder for ``last.ckpt``, ``best.ckpt``, ``recipe.yaml`` and ``metrics.jsonl``.
-        weights: a Fleetnet checkpoint of the same network to start from.
+        weights: a file of weights of the same network to start from, in any format that
+            :func:`fleetnet.weights.create.create_model` reads; a classifier of another number of
+            classes is replaced by a fresh one.
         observer: is told how it goes.
 
     Raises:
@@ -144,6 +146,8 @@ class Trainer:
         self._unreadable: dict[str, None] = {}
         self.device = _device(recipe.device)
         torch.manual_seed(recipe.seed)
+        self.notes: list[str] = []
+        """What a person should know of the weights that training starts from."""
         self.network = self._build_network(weights)
         self.ema = _averaged(self.network, recipe.ema.decay)
         scale, shift = self.preprocess.normalisation()
@@ -154,7 +158,14 @@ class Trainer:
         arguments: dict[str, Any] = {"drop_path": self.recipe.model.drop_path}
         if self.recipe.model.dropout is not None:
             arguments["dropout"] = self.recipe.model.dropout
-        network = create_model(self.model, len(self.source.classes), weights, **arguments)
+        network = create_model(
+            self.model,
+            len(self.source.classes),
+            weights,
+            replace_head=True,
+            say=self.notes.append,
+            **arguments,
+        )
         # Module.to takes a memory format too, but its type annotations leave that out.
         network.to(self.device)
         for parameter in network.parameters():

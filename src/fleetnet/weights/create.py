@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetnet.errors import CheckpointError
-from fleetnet.models.registry import build_model
+from fleetnet.models.registry import build_model, find_model
 
 if TYPE_CHECKING:
     from fleetnet.models.network import Network
 
 
 def create_model(
-    name: str, num_classes: int = 1000, weights: str | Path | None = None, **arguments: Any
+    name: str,
+    num_classes: int = 1000,
+    weights: str | Path | None = None,
+    *,
+    replace_head: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    **arguments: Any,
 ) -> Network:
     """Build the network called ``name``, a plain ``torch.nn.Module``.
 
     Args:
         name: as in ``fleetnet models``, without regard to case.
         num_classes: length of the logits.
-        weights: path of a Fleetnet checkpoint of the same network; None for a fresh
+        weights: a file of this network's weights: a Fleetnet checkpoint, or PaddleClas's, timm's,
+            torchvision's or the ReXNet authors', recognised from its content; None for a fresh
             initialisation.
+        replace_head: whether weights of another number of classes are taken all the same, with a
+            fresh classifier, as for fine-tuning; otherwise they are an error.
+        say: told what the weights are, a line.
         arguments: ``in_channels``, ``dropout``, ``drop_path`` (see
             :class:`fleetnet.models.network.Network`).
 
@@ -35,11 +46,33 @@ def create_model(
     """
     network = build_model(name, num_classes, **arguments)
     if weights is not None:
-        from fleetnet.weights.state import load_state, read_torch
-
-        content = read_torch(Path(weights))
-        state = content.get("model", content)
-        if not isinstance(state, dict):
-            raise CheckpointError(f"{weights} holds no weights")
-        load_state(network, state, str(weights))
+        _load(network, find_model(name).name, Path(weights), replace_head, say)
     return network
+
+
+def _load(
+    network: Network, name: str, path: Path, replace_head: bool, say: Callable[[str], None]
+) -> None:
+    from fleetnet.weights.identify import identify, to_ours
+    from fleetnet.weights.read import read_weights
+    from fleetnet.weights.state import load_state
+
+    file = read_weights(path)
+    identity = identify(file.state, str(path))
+    if name not in (identity.entry.name, *identity.also):
+        raise CheckpointError(f"{path} does not fit {name}: it holds {identity.entry.name}")
+    state = to_ours(file.state, identity)
+    say(f"{path}: {identity.entry.name} from {identity.adapter.name} ({file.format})")
+    if identity.num_classes != network.num_classes:
+        if not replace_head:
+            raise CheckpointError(
+                f"{path} has {identity.num_classes} classes, not {network.num_classes}"
+            )
+        say(
+            f"its classifier of {identity.num_classes} classes is replaced by a fresh one of "
+            f"{network.num_classes}"
+        )
+        state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    own = network.state_dict()
+    fresh = {key: value for key, value in own.items() if key not in state}
+    load_state(network, {**fresh, **state}, str(path))

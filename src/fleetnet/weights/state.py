@@ -61,7 +61,7 @@ def load_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None
         if key in state and _shape(state[key]) != _shape(own[key])
     ]
     problems = [
-        f"{name}: {_some(keys)}"
+        f"{name}: {some(keys)}"
         for name, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -80,6 +80,7 @@ def _shape(value: Any) -> str:
     return "×".join(map(str, value.shape)) or "a number"
 
 
-def _some(keys: list[str]) -> str:
+def some(keys: list[str]) -> str:
+    """Return the first ten of ``keys`` as text, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return ", ".join(keys[:_SHOWN]) + more

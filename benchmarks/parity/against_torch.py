@@ -1,0 +1,41 @@
+"""Print the table of differences between timm's and torchvision's networks and ours."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+TESTS = Path(__file__).resolve().parents[2] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "weights")]
+
+from peers import largest_difference, timm_network, torchvision_network  # noqa: E402
+from test_parity import TIMM, TORCHVISION  # noqa: E402
+
+from fleetnet.weights.create import create_model  # noqa: E402
+
+
+def main() -> None:
+    """Compare every network that both sides have."""
+    warnings.simplefilter("ignore")
+    originals = [("timm", name, ours, timm_network, name) for name, ours in TIMM.items()]
+    originals += [
+        ("torchvision", f"mobilenet_v2, width {width:g}", ours, torchvision_network, width)
+        for width, ours in TORCHVISION.items()
+    ]
+    print("| source | original | ours | largest difference | spread of the logits |")
+    print("| --- | --- | --- | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.pth"
+        for source, name, ours, build, argument in originals:
+            original = build(argument)  # type: ignore[operator]
+            torch.save(original.state_dict(), file)
+            difference, spread = largest_difference(original, create_model(ours, weights=file))
+            print(f"| {source} | `{name}` | `{ours}` | {difference:.1e} | {spread:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

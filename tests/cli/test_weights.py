@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import Run
+from fleetnet.models import build_model
+from fleetnet.weights.create import create_model
+
+
+@pytest.fixture(scope="module")
+def timm_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict in torchvision's names, wrapped as training scripts do."""
+    from fleetnet.models import MODELS
+    from fleetnet.weights import torchvision
+    from fleetnet.weights.identify import from_ours
+
+    network = build_model("mobilenetv2_035", 4)
+    state = from_ours(network.state_dict(), MODELS["mobilenetv2_035"], torchvision.ADAPTER)
+    file = tmp_path_factory.mktemp("weights") / "theirs.pth"
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
+    return file
+
+
+def test_inspect(fleetnet: Run, timm_like: Path) -> None:
+    result = fleetnet("weights", "inspect", timm_like, "--shapes")
+    assert result.code == 0
+    for words in ("mobilenetv2_035", "torchvision", "classes         4", "state_dict module."):
+        assert words in result.out
+    assert "16×3×3×3  features.0.0.weight" in result.out
+    values = json.loads(fleetnet("weights", "inspect", timm_like, "--json").out)
+    assert values["network"] == "mobilenetv2_035"
+    assert values["shapes"]["classifier.1.bias"] == [4]
+
+
+def test_convert_there_and_back(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
+    ours = tmp_path / "ours.safetensors"
+    assert fleetnet("weights", "convert", timm_like, ours).code == 0
+    theirs = tmp_path / "theirs.safetensors"
+    assert fleetnet("weights", "convert", ours, theirs, "--to", "timm").code == 0
+    networks = [
+        create_model("mobilenetv2_035", 4, weights=file) for file in (timm_like, ours, theirs)
+    ]
+    for key, value in networks[0].state_dict().items():
+        assert all(torch.equal(network.state_dict()[key], value) for network in networks[1:])
+
+
+def test_convert_to_paddle(fleetnet: Run, checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out.pdparams"
+    assert fleetnet("weights", "convert", checkpoint, file).code == 0
+    values = json.loads(fleetnet("weights", "inspect", file, "--json").out)
+    assert (values["format"], values["layout"]) == ("PaddlePaddle", "PaddleClas")
+    assert values["shapes"]["out.weight"] == [1280, 3]
+
+
+def test_training_starts_from_them_and_says_so(
+    fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
+) -> None:
+    result = fleetnet(
+        "train", shapes, "--model", "mobilenetv2_035", "--weights", timm_like, "--epochs", "1",
+        "--size", "32", "--set", "data.workers=0", "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert result.code == 0, result
+    assert "mobilenetv2_035 from torchvision" in result.err
+    assert "its classifier of 4 classes is replaced by a fresh one of 3" in result.err
+
+
+def test_bad_input(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
+    (tmp_path / "junk.pth").write_bytes(b"junk")
+    fleetnet("weights", "inspect", tmp_path / "none.pth").assert_one_line("no such file")
+    fleetnet("weights", "inspect", tmp_path / "junk.pth").assert_one_line("no known format")
+    fleetnet("weights", "convert", timm_like, tmp_path / "x.onnx").assert_one_line(".safetensors")
+    fleetnet(
+        "weights", "convert", timm_like, tmp_path / "x.safetensors", "--to", "paddle"
+    ).assert_one_line("PaddleClas has no mobilenetv2_035")
+    fleetnet(
+        "weights", "convert", timm_like, tmp_path / "x.safetensors", "--to", "tim"
+    ).assert_one_line("did you mean 'timm'")
+    assert [file.name for file in tmp_path.iterdir()] == ["junk.pth"]

@@ -1,0 +1,64 @@
+"""The original networks, for parity: timm's and torchvision's from their packages."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@cache
+def declare_torchvision_operators() -> torch.library.Library:
+    """Declare the operators that torchvision's wheel lacks beside a CPU-only build of PyTorch."""
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for operator in ("nms", "qnms"):
+        schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(schema)  # type: ignore[no-untyped-call]
+    return library
+
+
+def timm_network(name: str, **arguments: Any) -> nn.Module:
+    declare_torchvision_operators()
+    import timm
+
+    network: nn.Module = timm.create_model(name, **arguments)
+    return randomise(network)
+
+
+def torchvision_network(width_mult: float) -> nn.Module:
+    declare_torchvision_operators()
+    from torchvision.models import mobilenet_v2
+
+    network: nn.Module = mobilenet_v2(width_mult=width_mult)
+    return randomise(network)
+
+
+def randomise(network: nn.Module) -> nn.Module:
+    """Give every tensor random content; fresh batch-norm statistics would hide mistakes."""
+    generator = torch.Generator().manual_seed(5)
+
+    def uniform(tensor: Tensor | None, low: float, high: float) -> None:
+        assert tensor is not None
+        with torch.no_grad():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            uniform(module.running_mean, -0.3, 0.3)
+            uniform(module.running_var, 0.5, 1.5)
+            uniform(module.weight, 0.5, 1.5)
+            uniform(module.bias, -0.3, 0.3)
+        elif isinstance(module, nn.Linear):
+            uniform(module.weight, -0.05, 0.05)
+            uniform(module.bias, -1, 1)
+    return network.eval()
+
+
+def largest_difference(one: nn.Module, other: nn.Module, size: int = 224) -> tuple[float, float]:
+    """Return the largest difference of a logit on random input, and the logits' spread."""
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        a, b = one.eval()(x), other.eval()(x)
+    return float((a - b).abs().max()), float(a.std())

@@ -1,0 +1,291 @@
+"""Hostile and damaged weights files are refused by name, and nothing in them is run."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from fleetnet.errors import CheckpointError
+from fleetnet.models import build_model
+from fleetnet.weights.create import create_model
+from fleetnet.weights.identify import identify
+from fleetnet.weights.paddle import ADAPTER as PADDLE
+from fleetnet.weights.pickles import read_pickle
+from fleetnet.weights.read import read_weights, unwrap
+from fleetnet.weights.write import write_weights
+
+
+class Call:
+    """Pickles as a call of anything."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.function, self.arguments
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    return build_model("MobileNetV2_x0_25", 3).eval()
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "it-ran"
+
+
+def hostile_values(marker: Path) -> dict[str, object]:
+    command = f"touch {marker}"
+    return {
+        "posix.system": Call(os.system, command),
+        "builtins.eval": Call(eval, f"__import__('os').system({command!r})"),
+        "builtins.getattr": Call(getattr, Call(__import__, "os"), "system"),
+        "builtins.exec": OrderedDict(
+            inner=[{"deep": (Call(exec, f"open({str(marker)!r}, 'w')"),)}]
+        ),
+    }
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "name", ["posix.system", "builtins.eval", "builtins.getattr", "builtins.exec"]
+)
+def test_a_pickle_that_calls_is_refused_by_name(
+    tmp_path: Path, marker: Path, name: str, protocol: int
+) -> None:
+    # Protocol 5 writes arrays in another way, which PaddlePaddle does not use.
+    weight = np.zeros(3, np.float32) if protocol < 5 else 1.0
+    content = {"weight": weight, "x": hostile_values(marker)[name]}
+    file = tmp_path / "evil.pdparams"
+    file.write_bytes(pickle.dumps(content, protocol))
+    module = name.partition(".")[0]
+    with pytest.raises(
+        CheckpointError, match=rf"'({module}|__builtin__|builtins)\.\w+'|no known format"
+    ):
+        read_weights(file)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("name", ["posix.system", "builtins.eval", "builtins.exec"])
+def test_a_torch_file_that_calls_is_refused(
+    tmp_path: Path, marker: Path, name: str, legacy: bool
+) -> None:
+    file = tmp_path / "evil.pth"
+    content = {"weight": torch.zeros(3), "x": hostile_values(marker)[name]}
+    torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=r"could run code|not a checkpoint"):
+        read_weights(file)
+    assert not marker.exists()
+
+
+def test_a_compressed_archive_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", b"\0" * 50_000_000)
+    assert file.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="compressed archive"):
+        read_weights(file)
+
+
+def test_an_archive_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"weight": torch.zeros(8)}, buffer)
+    content = bytearray(buffer.getvalue())
+    # Sizes in the central directory: 10 TB in one entry.
+    place = content.index(b"PK\x01\x02")
+    content[place + 20 : place + 28] = struct.pack("<II", 0xFFFFFFFE, 0xFFFFFFFE)
+    file = tmp_path / "claim.pth"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"claims to hold more|damaged"):
+        read_weights(file)
+
+
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "stride.pth"
+    torch.save({"weight": torch.zeros(1).expand(10**12)}, file)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(CheckpointError, match="claims more than the file holds"):
+        read_weights(file)
+
+
+@pytest.mark.parametrize("length", [10 * 10**12, 2**63, 2**64 - 1])
+def test_a_safetensors_header_of_ten_terabytes_is_refused(tmp_path: Path, length: int) -> None:
+    file = tmp_path / "huge.safetensors"
+    file.write_bytes(struct.pack("<Q", length) + b'{"x":{}}')
+    with pytest.raises(CheckpointError, match="claims a header of"):
+        read_weights(file)
+
+
+def test_safetensors_whose_tensor_is_ten_terabytes_is_refused(tmp_path: Path) -> None:
+    header = b'{"x":{"dtype":"F32","shape":[2500000000000],"data_offsets":[0,10000000000000]}}'
+    file = tmp_path / "huge.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 100)
+    with pytest.raises(CheckpointError, match="damaged safetensors"):
+        read_weights(file)
+
+
+@pytest.mark.parametrize("kind", ["pdparams", "pth", "safetensors"])
+def test_truncated_at_every_percent_is_refused(
+    network: torch.nn.Module, tmp_path: Path, kind: str
+) -> None:
+    state = network.state_dict()
+    whole = tmp_path / f"whole.{kind}"
+    if kind == "pth":
+        torch.save(state, whole)
+    elif kind == "pdparams":
+        from fleetnet.models import MODELS
+        from fleetnet.weights.identify import from_ours
+
+        write_weights(whole, from_ours(state, MODELS["MobileNetV2_x0_25"], PADDLE))
+    else:
+        save_file(state, whole)
+    content = whole.read_bytes()
+    assert read_weights(whole).state
+    cut = tmp_path / "cut"
+    for percent in range(100):
+        cut.write_bytes(content[: len(content) * percent // 100])
+        with pytest.raises(CheckpointError) as error:
+            read_weights(cut)
+        assert "\n" not in str(error.value)
+
+
+def test_a_pickle_that_asks_for_a_huge_memo_is_refused() -> None:
+    content = b"\x80\x02}r\xff\xff\xff\x7f."
+    with pytest.raises(CheckpointError, match="numbers entries wildly"):
+        read_pickle(content, Path("memo.pdparams"))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.array([object()]), "array of"),
+        (np.array(["text"]), "array of type"),
+        ([1, 2], "not named arrays"),
+        (np.zeros(3), "not named arrays|_Array"),
+    ],
+)
+def test_what_is_no_dict_of_numbers_is_refused(value: object, words: str) -> None:
+    bare = isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype == float)
+    content = value if bare else {"x": value}
+    with pytest.raises(CheckpointError, match=f"{words}|could run code|'builtins.object'"):
+        read_pickle(pickle.dumps(content, 2), Path("x.pdparams"))
+
+
+def test_an_array_whose_bytes_do_not_fit_is_refused() -> None:
+    pieces: tuple[Any, ...] = tuple(np.zeros(1, np.float32).__reduce__())
+
+    class Lie:
+        def __reduce__(self) -> tuple[object, ...]:
+            rebuild, arguments = pieces[0], pieces[1]
+            return rebuild, arguments, (1, (10**12,), np.dtype("f4"), False, b"\0" * 4)
+
+    with pytest.raises(CheckpointError, match="do not fit its shape"):
+        read_pickle(pickle.dumps({"x": Lie()}, 3), Path("x.pdparams"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=100))
+def test_garbage_after_a_pickle_header_is_refused_or_empty(data: bytes) -> None:
+    try:
+        read_pickle(b"\x80\x02" + data, Path("x.pdparams"))
+    except CheckpointError as error:
+        message = str(error)
+        assert message
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i8", "u1", "b1", ">f4"])
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_arrays_of_every_plain_type_are_read_exactly(dtype: str, protocol: int) -> None:
+    values: dict[str, Any] = {
+        "flat": np.arange(6).astype(dtype),
+        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3).astype(dtype)),
+        "scalar": np.array(1).astype(dtype),
+        "empty": np.zeros((0, 3), dtype),
+        "StructuredToParameterName@@": {"flat": "linear_0.w_0"},
+    }
+    found = read_pickle(pickle.dumps(values, protocol), Path("x.pdparams"))
+    assert found.keys() == {"flat", "fortran", "scalar", "empty"}
+    for key, value in found.items():
+        assert np.array_equal(value, values[key])
+        assert value.dtype == np.dtype(dtype)
+
+
+def test_pdparams_are_written_under_the_name_that_every_numpy_knows(
+    network: torch.nn.Module, tmp_path: Path
+) -> None:
+    file = tmp_path / "w.pdparams"
+    write_weights(file, network.state_dict())
+    content = file.read_bytes()
+    assert b"numpy.core.multiarray" in content
+    assert b"numpy._core" not in content
+    for key, value in read_weights(file).state.items():
+        assert torch.equal(value, network.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": {"module": state}},
+        lambda state: {"state_dict": {f"module.{key}": v for key, v in state.items()}},
+        lambda state: {f"_orig_mod.{key}": v for key, v in state.items()},
+        lambda state: {"model": {}, "ema": state} if False else {"ema": state, "model": state},
+    ],
+)
+def test_wrapped_checkpoints_are_unwrapped(network: torch.nn.Module, wrap: object) -> None:
+    state = network.state_dict()
+    found, steps = unwrap(wrap(state))  # type: ignore[operator]
+    assert found.keys() == state.keys()
+    assert steps
+
+
+def test_what_does_not_fit_is_listed_at_most_ten_of_each(network: torch.nn.Module) -> None:
+    state = dict(network.state_dict())
+    for key in [key for key in state if key.startswith("blocks.3.")]:
+        del state[key]
+    state["surprise"] = torch.zeros(1)
+    state["head.conv.weight"] = torch.zeros(2, 2, 1, 1)
+    with pytest.raises(CheckpointError) as error:
+        identify(state, "file.pth")
+    message = str(error.value)
+    assert "MobileNetV2_x0_25 from Fleetnet" in message
+    assert "and 5 more" in message
+    assert "unexpected: surprise" in message
+    assert "head.conv.weight is (2, 2, 1, 1), not (1280, 80, 1, 1)" in message
+
+
+def test_weights_of_something_else_are_said_to_be(tmp_path: Path) -> None:
+    torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match="no network known here"):
+        create_model("MobileNetV2", weights=tmp_path / "resnet.pth")
+
+
+def test_another_number_of_classes_is_an_error_unless_the_head_is_replaced(
+    network: torch.nn.Module, tmp_path: Path
+) -> None:
+    file = tmp_path / "w.safetensors"
+    save_file(network.state_dict(), file)
+    with pytest.raises(CheckpointError, match="has 3 classes, not 5"):
+        create_model("MobileNetV2_x0_25", 5, weights=file)
+    said: list[str] = []
+    tuned = create_model("MobileNetV2_x0_25", 5, weights=file, replace_head=True, say=said.append)
+    assert "classifier of 3 classes is replaced by a fresh one of 5" in said[-1]
+    assert torch.equal(
+        tuned.get_parameter("stem.conv.weight"), network.get_parameter("stem.conv.weight")
+    )
+    with pytest.raises(CheckpointError, match="does not fit ReXNet_1_0"):
+        create_model("ReXNet_1_0", 3, weights=file)
