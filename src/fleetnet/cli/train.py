@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def train(
         int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Checkpoint of the same network to start from.")
+        Path | None, typer.Option(help="Weights of the same network to start from, from anywhere.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the run.  [runs/MODEL-TIME]")
@@ -155,6 +156,7 @@ class TrainingProgress:
         self._epochs = 0
         self._done = 0
         self._images = 0
+        self._seen, self._started = 0, 0.0
 
     def __enter__(self) -> TrainingProgress:
         """Start drawing."""
@@ -173,12 +175,15 @@ class TrainingProgress:
             f"{len(run.split.train)} images to train, {len(run.split.val)} held out, "
             f"on {run.device}"
         )
+        for note in run.notes:
+            say(note)
         say(run.recipe.to_yaml().rstrip())
         self._console.print(f"{'epoch':>9} {'loss':>8} {'train':>8} {'top-1':>8} {'images/s':>9}")
 
     def epoch(self, number: int, images: int) -> None:
         """Begin an epoch's bar."""
         self._images = images
+        self._seen, self._started = 0, time.perf_counter()
         if self._task is None:
             # One task over the whole run, so that the ETA is the run's.
             self._task = self._progress.add_task("", total=images * self._epochs, figures="")
@@ -188,7 +193,8 @@ class TrainingProgress:
         """Advance the bar."""
         if self._task is None:
             return
-        speed = self._progress.tasks[0].speed or 0.0
+        self._seen += images
+        speed = self._seen / (time.perf_counter() - self._started)
         figures = f"loss {loss:.3f}  train {top1:.1%}  {speed:.0f} images/s"
         self._progress.update(self._task, advance=images, figures=figures)
 
