@@ -126,6 +126,20 @@ def test_predict_prints_csv(fleetnet: Run, bundle: Bundle, shapes: Path) -> None
     assert float(rows[0]["probability_1"]) >= float(rows[0]["probability_2"])
 
 
+def test_predict_with_other_labels(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("2 Streifen\n0 Kreis\n1 Quadrat\n")
+    result = fleetnet("predict", bundle.path, shapes / "circle", "--labels", labels, "--json")
+    names = {
+        score["class"] for line in result.out.splitlines() for score in json.loads(line)["top"]
+    }
+    assert names == {"Kreis", "Quadrat", "Streifen"}
+    labels.write_text("one\ntwo\n")
+    fleetnet("predict", bundle.path, shapes, "--labels", labels).assert_one_line("names 2 classes")
+
+
 @pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
 def test_an_unreadable_image_gets_a_row_and_exit_code_1(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, form: tuple[str, ...]

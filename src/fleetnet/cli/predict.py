@@ -12,11 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from fleetnet.bundle import Bundle
 from fleetnet.cli.console import PLAIN_WIDTH, print_json, say
 from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
 from fleetnet.errors import FleetnetError
 from fleetnet.images import STDIN, find_images
 from fleetnet.inference.classifier import Classifier, Prediction
+from fleetnet.labels import read_labels
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +36,10 @@ def predict(
     engine: EngineOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = 8,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Names of the classes: one a line, or 'id name'."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and a row an image.")] = False,
 ) -> None:
@@ -44,8 +50,13 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    opened = Bundle.load(bundle)
     classifier = Classifier(
-        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size
+        opened,
+        engine=engine or "openvino",
+        threads=threads,
+        batch_size=batch_size,
+        labels=read_labels(labels, len(opened.manifest.classes)) if labels else None,
     )
     top_k = min(top_k, len(classifier.classes))
     predictions = classifier.predict(find_images(images), top_k)

@@ -65,6 +65,9 @@ def verify(
         print_json(_as_json(comparisons, reference, tolerance, passed))
     else:
         _print(comparisons)
+        if passed:
+            whose = "PyTorch's" if reference else "PyTorch's at export"
+            say(f"verified: probabilities within {tolerance:g} of {whose}, the same top-1 on all")
     if not passed:
         raise _failure(opened, comparisons, tolerance, pixels, reference)
 

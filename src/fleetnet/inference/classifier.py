@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +83,7 @@ class Classifier:
         engine: ``openvino``, ``onnxruntime`` or ``torch``.
         threads: how many to compute with; None for all the processors at hand.
         batch_size: how many images the engine gets at once.
+        labels: names of the classes in place of the bundle's.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -96,14 +97,17 @@ class Classifier:
         engine: str = "openvino",
         threads: int | None = None,
         batch_size: int = 1,
+        labels: Sequence[str] | None = None,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(Path(bundle))
+        classes = bundle.manifest.classes if labels is None else tuple(labels)
+        if len(classes) != len(bundle.manifest.classes):
+            raise FleetnetError(
+                f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
+            )
         self._set_up(
-            open_engine(engine, bundle, threads),
-            bundle.manifest.preprocess,
-            bundle.manifest.classes,
-            batch_size,
+            open_engine(engine, bundle, threads), bundle.manifest.preprocess, classes, batch_size
         )
 
     @classmethod

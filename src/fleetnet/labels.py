@@ -1,0 +1,64 @@
+"""Names of classes: ImageNet's thousand, and those that a user brings in a file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from fleetnet.errors import DataError
+
+MAX_BYTES = 64 * 2**20
+
+
+class ImageNetClass(NamedTuple):
+    """A class of ImageNet-1k."""
+
+    wordnet_id: str
+    """Such as ``n01440764``."""
+    name: str
+    """WordNet's synonyms, such as ``tench, Tinca tinca``."""
+
+
+@cache
+def imagenet_classes() -> tuple[ImageNetClass, ...]:
+    """Return the classes of ImageNet-1k in the order of published networks' logits.
+
+    Sorted by WordNet id; ids and names as timm carries them, from WordNet 3.0 (Princeton
+    University).
+    """
+    text = resources.files("fleetnet").joinpath("imagenet.tsv").read_text("utf-8")
+    return tuple(ImageNetClass(*line.split("\t")) for line in text.splitlines())
+
+
+def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
+    """Read the names of ``count`` classes from a text file.
+
+    A line a class, in order, or PaddleClas's form: ``id name``, ids from 0, in any order. It is
+    taken for the latter when every line begins with a whole number and all ids are there.
+
+    Raises:
+        DataError: the file cannot be read, is no text, or has another number of names.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: no list of names")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) != count:
+        raise DataError(
+            f"{path} names {len(lines)} classes, but the model has {count}: give one name a line, "
+            "or 'id name' with ids from 0"
+        )
+    numbered = [line.split(maxsplit=1) for line in lines]
+    if all(len(parts) == 2 and parts[0].isdecimal() for parts in numbered):
+        by_id = {int(number): name for number, name in numbered}
+        if by_id.keys() == set(range(count)):
+            return tuple(by_id[index] for index in range(count))
+    return tuple(lines)
