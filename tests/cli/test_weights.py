@@ -66,6 +66,33 @@ def test_training_starts_from_them_and_says_so(
     assert "its classifier of 4 classes is replaced by a fresh one of 3" in result.err
 
 
+def test_weights_from_elsewhere_predict_by_imagenets_names(
+    fleetnet: Run, shapes: Path, tmp_path: Path
+) -> None:
+    from fleetnet.models import MODELS
+    from fleetnet.weights.identify import from_ours
+    from fleetnet.weights.paddle import ADAPTER
+    from fleetnet.weights.write import write_weights
+
+    network = build_model("MobileNetV2_x0_25")
+    state = from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], ADAPTER)
+    write_weights(tmp_path / "theirs.pdparams", state)
+    checkpoint = tmp_path / "theirs.ckpt"
+    result = fleetnet("weights", "convert", tmp_path / "theirs.pdparams", checkpoint)
+    assert result.code == 0, result
+    assert "resized to 256 (cv2-linear), cropped to 224" in result.err
+    fleetnet("export", checkpoint).assert_one_line("--images DIR")
+    exported = fleetnet("export", checkpoint, "--images", shapes, "--limit", "3")
+    assert exported.code == 0, exported
+    image = shapes / "circle" / "000.jpg"
+    top = json.loads(
+        fleetnet("predict", tmp_path / "theirs.bundle", image, "-k", "1000", "--json").out
+    )["top"]
+    assert {"class": "tench, Tinca tinca", "index": 0}.items() <= min(
+        top, key=lambda score: int(score["index"])
+    ).items()
+
+
 def test_bad_input(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.pth").write_bytes(b"junk")
     fleetnet("weights", "inspect", tmp_path / "none.pth").assert_one_line("no such file")

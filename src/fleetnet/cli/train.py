@@ -52,8 +52,12 @@ def train(
         int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights of the same network to start from, from anywhere.")
+        str | None,
+        typer.Option(help="Weights to start from: a file from anywhere, or a published set."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Take published weights from the cache alone.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the run.  [runs/MODEL-TIME]")
     ] = None,
@@ -73,7 +77,7 @@ def train(
         raise FleetnetError(
             f"{output} holds a run already: choose another --output, or --overwrite it"
         )
-    result = run_training(data, label, model, chosen, output, weights)
+    result = run_training(data, label, model, chosen, output, _fetched(weights, model, offline))
     last = result.history[-1]
     best = max(result.history, key=lambda record: record.top1)
     out = console()
@@ -112,7 +116,7 @@ def run_training(
     model: str,
     recipe: Recipe,
     output: Path,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
 ) -> TrainResult:
     """Train with a progress bar; warn of images that could not be read."""
     from fleetnet.data.sources import open_source
@@ -129,6 +133,18 @@ def run_training(
         shown = "; ".join(result.unreadable[:3])
         warn(f"{len(result.unreadable)} images could not be read and were left out: {shown}")
     return result
+
+
+def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
+    """Return the file of ``--weights``, fetched with a progress bar if it is a published set."""
+    if weights is None:
+        return None
+    from fleetnet.cli.weights import fetch_with_progress
+    from fleetnet.weights.hub import is_set_name
+
+    if is_set_name(weights):
+        return fetch_with_progress(weights, model, offline=offline)
+    return Path(weights)
 
 
 def _missing(error: ModuleNotFoundError) -> FleetnetError:

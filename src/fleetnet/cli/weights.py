@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
 
-from fleetnet.cli.console import console, print_json, say
+from fleetnet.cli.console import console, percent, print_json, say
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fleetnet.weights.identify import Identity
     from fleetnet.weights.read import WeightsFile
 
@@ -25,9 +37,89 @@ def register(app: typer.Typer) -> None:
         help="Weights from PaddleClas, timm, torchvision and ReXNet's authors, and back.",
         rich_markup_mode=None,
     )
+    weights.command("list")(list_published)
+    weights.command("fetch")(fetch)
     weights.command("inspect")(inspect)
     weights.command("convert")(convert)
     app.add_typer(weights, name="weights")
+
+
+def list_published(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """List the published sets: figures as their publishers state them, and where they are."""
+    hub = _hub()
+    entries = hub.published_weights()
+    if as_json:
+        print_json([{**vars(entry), "preprocess": entry.preprocess.to_json()} for entry in entries])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("set", "network"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("top-1", "top-5"):
+        table.add_column(heading, justify="right")
+    for heading in ("resize", "licence", "cached"):
+        table.add_column(heading, no_wrap=True)
+    for entry in entries:
+        preprocess = entry.preprocess
+        here = (hub.cache_folder() / "weights" / entry.set / entry.file).exists()
+        table.add_row(
+            entry.set,
+            entry.model,
+            percent(entry.top1),
+            percent(entry.top5),
+            f"{preprocess.resize} {preprocess.interpolation}",
+            entry.licence,
+            "yes" if here else "–",
+        )
+    console().print(table)
+
+
+def fetch(
+    set_name: Annotated[
+        str, typer.Argument(metavar="SET", help="paddle, timm, torchvision-v1 or torchvision-v2.")
+    ],
+    model: Annotated[str, typer.Argument(metavar="NETWORK", help="A name from 'fleetnet models'.")],
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only say where it is in the cache.")
+    ] = False,
+) -> None:
+    """Download published weights into the cache, checked and resumed, and print the path."""
+    path = fetch_with_progress(set_name, model, offline=offline)
+    console().print(str(path), markup=False, soft_wrap=True)
+
+
+def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
+    """Fetch published weights, drawing a bar on a terminal."""
+    hub = _hub()
+    entry = hub.find_weights(set_name, model)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+        disable=not console(stderr=True).is_terminal,
+    ) as bar:
+        task = bar.add_task(entry.file, total=None)
+        path: Path = hub.fetch(
+            entry,
+            offline=offline,
+            advance=lambda have, total: bar.update(task, completed=have, total=total or None),
+        )
+    return path
+
+
+def _hub() -> ModuleType:
+    try:
+        from fleetnet.weights import hub
+    except ModuleNotFoundError as error:
+        if error.name not in ("requests", "platformdirs", "filelock"):
+            raise
+        raise require(str(error.name), "train", "published weights") from None
+    return hub
 
 
 def inspect(
@@ -64,7 +156,7 @@ def inspect(
 def convert(
     file: FileArgument,
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A .safetensors or .pdparams file.")
+        Path, typer.Argument(metavar="OUT", help="A .safetensors, .pdparams or .ckpt file.")
     ],
     to: Annotated[
         str | None,
@@ -74,9 +166,20 @@ def convert(
             ".safetensors, paddle for .pdparams]",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="For .ckpt: names of the classes.  [ImageNet's, if 1000]"),
+    ] = None,
 ) -> None:
-    """Write the weights of FILE to OUT, in another's names and shapes."""
+    """Write the weights of FILE to OUT, in another's names and shapes.
+
+    A .ckpt is a checkpoint that 'fleetnet export' takes, with the source's own preprocessing and
+    the names of the classes.
+    """
     read, identity = _open(file)
+    if output.suffix == ".ckpt" and to is None:
+        _write_checkpoint(read, identity, output, labels)
+        return
     from fleetnet.weights import clovaai, paddle, timm, torchvision
     from fleetnet.weights.identify import OWN, from_ours, to_ours
     from fleetnet.weights.write import check_writable, write_weights
@@ -102,6 +205,55 @@ def convert(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
         f"{adapters[target].name} in {output}"
     )
+
+
+_PREPROCESS_OF = {"PaddleClas": "paddle", "torchvision": "torchvision-v1"}
+"""Whose preprocessing a layout's weights are used with; timm's for the others."""
+
+
+def _write_checkpoint(
+    read: WeightsFile, identity: Identity, output: Path, labels: Path | None
+) -> None:
+    from fleetnet.labels import imagenet_classes, read_labels
+    from fleetnet.training.checkpoint import Checkpoint
+    from fleetnet.weights.identify import to_ours
+
+    count = identity.num_classes
+    if labels is not None:
+        classes = read_labels(labels, count)
+    elif count == len(imagenet_classes()):
+        classes = tuple(entry.name for entry in imagenet_classes())
+    else:
+        classes = tuple(f"class {index}" for index in range(count))
+    known = {entry.file: entry for entry in _hub().published_weights()}
+    published = known.get(read.path.name)
+    whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
+    preprocess = published.preprocess if published else _hub().preprocess_of(whose)
+    Checkpoint(
+        model=identity.entry.name,
+        classes=classes,
+        preprocess=preprocess,
+        state=_with_counters(identity, to_ours(read.state, identity)),
+        recipe={},
+        data={"spec": {}, "description": f"weights of {identity.adapter.name}"},
+        epoch=0,
+        metrics={},
+    ).save(output)
+    say(
+        f"{identity.entry.name} from {identity.adapter.name}: checkpoint in {output}; images are "
+        f"resized to {preprocess.resize} ({preprocess.interpolation}), cropped to {preprocess.crop}"
+    )
+    say(f"next: fleetnet export {output} --images DIR")
+
+
+def _with_counters(identity: Identity, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add batch norm's counters, which weights from elsewhere come without."""
+    from fleetnet.models.registry import build_model
+
+    fresh = build_model(
+        identity.entry.name, identity.num_classes, in_channels=identity.in_channels
+    ).state_dict()
+    return {key: state.get(key, value) for key, value in fresh.items()}
 
 
 def _open(file: Path) -> tuple[WeightsFile, Identity]:

@@ -28,8 +28,9 @@ def create_model(
         name: as in ``fleetnet models``, without regard to case.
         num_classes: length of the logits.
         weights: a file of this network's weights: a Fleetnet checkpoint, or PaddleClas's, timm's,
-            torchvision's or the ReXNet authors', recognised from its content; None for a fresh
-            initialisation.
+            torchvision's or the ReXNet authors', recognised from its content; or the name of a
+            published set (``paddle``, ``timm``, ``torchvision-v1``, ``torchvision-v2``), which is
+            fetched into the cache if it is not there; None for a fresh initialisation.
         replace_head: whether weights of another number of classes are taken all the same, with a
             fresh classifier, as for fine-tuning; otherwise they are an error.
         say: told what the weights are, a line.
@@ -43,11 +44,21 @@ def create_model(
     Raises:
         ModelError: unknown name or argument.
         CheckpointError: ``weights`` cannot be read, or do not fit the network.
+        FleetnetError: a published set is unknown or cannot be fetched.
     """
     network = build_model(name, num_classes, **arguments)
     if weights is not None:
-        _load(network, find_model(name).name, Path(weights), replace_head, say)
+        _load(network, find_model(name).name, _file_of(weights, name), replace_head, say)
     return network
+
+
+def _file_of(weights: str | Path, model: str) -> Path:
+    """Return the path that ``weights`` names, or fetch the published set of that name."""
+    from fleetnet.weights.hub import fetch, find_weights, is_set_name
+
+    if isinstance(weights, Path) or not is_set_name(weights):
+        return Path(weights)
+    return fetch(find_weights(weights, model))
 
 
 def _load(

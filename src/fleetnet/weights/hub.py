@@ -1,0 +1,230 @@
+"""Published sets of weights: what there is, and fetching it once."""
+
+from __future__ import annotations
+
+import os
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import requests
+from filelock import FileLock, Timeout
+
+from fleetnet.errors import FleetnetError, nearest
+from fleetnet.files import atomic_file, sha256_of, write_error
+from fleetnet.models.registry import find_model
+from fleetnet.preprocess import Preprocess
+
+CACHE_VARIABLE = "FLEETNET_CACHE"
+ATTEMPTS = 5
+"""How often in a row a download may break off without a byte more before it is given up."""
+TIMEOUT_S = 30.0
+WAIT_S = 1.0
+"""Seconds before the second attempt that gave nothing; doubled for each further one."""
+_CHUNK = 2**16
+
+Advance = Callable[[int, int], None]
+"""Told how many bytes are here, and how many there are in all (0 if unknown)."""
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """One published file of weights.
+
+    Attributes:
+        set: what users call the source: ``paddle``, ``timm``, ``torchvision-v1`` or ``-v2``.
+        model: the network here that it is for.
+        url: where it is.
+        file: its name in the cache.
+        preprocess: how the publisher prepares images.
+        top1: as the publisher states it, on ImageNet-1k, as a fraction.
+        top5: likewise.
+        licence: of the weights.
+        source: where the figures are from.
+        sha256: of the file, or its first digits, or empty where unknown.
+    """
+
+    set: str
+    model: str
+    url: str
+    file: str
+    preprocess: Preprocess
+    top1: float
+    top5: float
+    licence: str
+    source: str
+    sha256: str = ""
+
+
+@cache
+def published_weights() -> tuple[PublishedWeights, ...]:
+    """Return every published set that is known here."""
+    return tuple(
+        PublishedWeights(
+            **{
+                "file": entry["url"].rpartition("/")[2],
+                **entry,
+                "preprocess": preprocess_of(entry["preprocess"]),
+            }
+        )
+        for entry in _published()["weights"]
+    )
+
+
+def preprocess_of(name: str) -> Preprocess:
+    """Return how a publisher prepares images, by its name in ``published.toml``."""
+    return Preprocess(**_published()["preprocess"][name])
+
+
+@cache
+def _published() -> dict[str, Any]:
+    text = resources.files("fleetnet.weights").joinpath("published.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def is_set_name(weights: str) -> bool:
+    """Tell a set's name, such as ``paddle``, from the path of a file."""
+    path = Path(weights)
+    return not path.exists() and not path.suffix and len(path.parts) == 1
+
+
+def find_weights(set_name: str, model: str) -> PublishedWeights:
+    """Return the published weights of a set for a network.
+
+    Raises:
+        FleetnetError: there is no such set, or it has none for this network.
+    """
+    name = find_model(model).name
+    sets = sorted({entry.set for entry in published_weights()})
+    if set_name not in sets:
+        raise FleetnetError(
+            f"unknown set of weights '{set_name}'{nearest(set_name, sets)} (known: "
+            f"{', '.join(sets)}, or the path of a file)"
+        )
+    for entry in published_weights():
+        if entry.set == set_name and entry.model == name:
+            return entry
+    has = ", ".join(entry.set for entry in published_weights() if entry.model == name) or "none"
+    raise FleetnetError(f"'{set_name}' has no weights for {name} (sets that have: {has})")
+
+
+def cache_folder() -> Path:
+    """Return where fetched weights are kept: ``FLEETNET_CACHE``, else the XDG cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
+
+
+def fetch(
+    entry: PublishedWeights, *, offline: bool = False, advance: Advance = lambda *_: None
+) -> Path:
+    """Return the file of ``entry``, downloading it where the cache does not have it.
+
+    A download that breaks off is resumed, also by a later call; two processes do not fetch the
+    same file at once; what comes is checked against the known hash, or against the one that was
+    recorded when it first came, and only then takes its place in the cache.
+
+    Raises:
+        FleetnetError: no network or ``offline``, a wrong hash, a full disk; the message says
+            which file to put where.
+    """
+    target = cache_folder() / "weights" / entry.set / entry.file
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock", timeout=3600):
+            if not target.exists():
+                if offline:
+                    raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))
+                _download(entry, target, advance)
+            _check(entry, target)
+            return target
+    except Timeout:
+        raise FleetnetError(
+            f"another process has been fetching {target} for an hour: end it, or remove "
+            f"{target}.lock"
+        ) from None
+    except OSError as error:
+        raise write_error(target, error) from error
+
+
+def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
+    part = target.with_name(f"{target.name}.part")
+    failures, last = 0, ""
+    while failures < ATTEMPTS:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _download_once(entry.url, part, advance):
+                _check(entry, part, arrived=True)
+                part.replace(target)
+                return
+            last = "the connection broke off"
+        except requests.RequestException as error:
+            last = _reason(error)
+            if error.response is not None and 400 <= error.response.status_code < 500:
+                break  # the server will not think otherwise the next time
+        after = part.stat().st_size if part.exists() else 0
+        failures = 0 if after > before else failures + 1
+        if 0 < failures < ATTEMPTS:
+            time.sleep(WAIT_S * 2 ** (failures - 1))
+    raise FleetnetError(_by_hand(entry, target, last))
+
+
+def _download_once(url: str, part: Path, advance: Advance) -> bool:
+    """Append to ``part`` what it lacks; return whether it is whole now."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # longer than the file, so it is of another one
+            return False
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else 0
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                advance(have, total)
+        return total == 0 or have == total
+
+
+def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> None:
+    """Compare with the known or recorded hash; record that of a file that has just come."""
+    digest = sha256_of(path)
+    note = path.with_name(f"{entry.file}.sha256")
+    recorded = note.read_text("utf-8").strip() if note.exists() else ""
+    for expected in filter(None, (entry.sha256, recorded)):
+        if digest.startswith(expected):
+            continue
+        if arrived:
+            path.unlink()
+            raise FleetnetError(
+                f"what came from {entry.url} has the SHA-256 {digest[:16]}…, not the expected "
+                f"{expected[:16]}…: discarded"
+            )
+        raise FleetnetError(
+            f"{path} has the SHA-256 {digest[:16]}…, not the expected {expected[:16]}…: remove it "
+            "and fetch again"
+        )
+    if not note.exists():
+        with atomic_file(note) as temporary:
+            temporary.write_text(f"{digest}\n", "utf-8")
+
+
+def _by_hand(entry: PublishedWeights, target: Path, why: str) -> str:
+    return f"cannot fetch {entry.url} ({why}): put that file at {target}"
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server answers {error.response.status_code}"
+    return "the time ran out" if isinstance(error, requests.Timeout) else "no connection"

@@ -1,0 +1,252 @@
+"""Fetching from a server on the loopback interface, and everything that can go wrong."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from fleetnet.errors import FleetnetError
+from fleetnet.preprocess import Preprocess
+from fleetnet.weights import hub
+from fleetnet.weights.hub import PublishedWeights, fetch, find_weights, published_weights
+
+CONTENT = os.urandom(3_000_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one file, and misbehaves as told."""
+
+    daemon_threads = True
+    content = CONTENT
+    cut_after: int | None = None
+    """Break off each answer after so many bytes."""
+    ranges = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/weights.bin"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.requests.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        start = start if self.server.ranges else 0
+        if start >= len(self.server.content):
+            self.send_error(416)
+            return
+        body = self.server.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        cut = self.server.cut_after
+        self.wfile.write(body if cut is None else body[:cut])
+        self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(hub, "WAIT_S", 0.0)
+    return tmp_path / "cache" / "weights" / "test"
+
+
+def entry(url: str, sha256: str = "") -> PublishedWeights:
+    return PublishedWeights(
+        "test", "MobileNetV2", url, "weights.bin", Preprocess(), 0.7, 0.9, "none", "here", sha256
+    )
+
+
+def test_a_file_is_fetched_once_and_its_hash_recorded(server: Server, folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    path = fetch(entry(server.url), advance=lambda have, total: seen.append((have, total)))
+    assert path == folder / "weights.bin"
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert (folder / "weights.bin.sha256").read_text().strip() == DIGEST
+    assert fetch(entry(server.url), offline=True) == path
+    assert len(server.requests) == 1
+
+
+def test_a_connection_that_is_cut_is_resumed(server: Server) -> None:
+    server.cut_after = 700_000
+    path = fetch(entry(server.url, DIGEST))
+    assert path.read_bytes() == CONTENT
+    assert server.requests[1].startswith("bytes=")
+    assert 5 <= len(server.requests) <= 7
+
+
+def test_a_later_call_resumes_what_an_earlier_one_left(server: Server, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "weights.bin.part").write_bytes(CONTENT[:1_000_000])
+    assert fetch(entry(server.url, DIGEST)).read_bytes() == CONTENT
+    assert server.requests == ["bytes=1000000-"]
+
+
+def test_a_server_without_ranges_starts_over(server: Server, folder: Path) -> None:
+    server.ranges = False
+    folder.mkdir(parents=True)
+    (folder / "weights.bin.part").write_bytes(b"x" * 1000)
+    assert fetch(entry(server.url, DIGEST)).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_too_long_is_thrown_away(server: Server, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "weights.bin.part").write_bytes(CONTENT + b"more")
+    assert fetch(entry(server.url, DIGEST)).read_bytes() == CONTENT
+
+
+def test_a_connection_that_gives_nothing_is_given_up(server: Server, folder: Path) -> None:
+    server.cut_after = 0
+    with pytest.raises(FleetnetError, match=r"cannot fetch .* put that file at .*weights\.bin"):
+        fetch(entry(server.url))
+    assert len(server.requests) == hub.ATTEMPTS
+    assert not (folder / "weights.bin").exists()
+
+
+@pytest.mark.parametrize("digits", [64, 8])
+def test_a_wrong_hash_is_refused_and_nothing_kept(
+    server: Server, folder: Path, digits: int
+) -> None:
+    with pytest.raises(FleetnetError, match="not the expected 0000"):
+        fetch(entry(server.url, "0" * digits))
+    assert sorted(file.name for file in folder.iterdir()) in ([], ["weights.bin.lock"])
+
+
+def test_a_prefix_of_the_hash_is_enough(server: Server) -> None:
+    assert fetch(entry(server.url, DIGEST[:8])).exists()
+
+
+def test_a_file_that_is_another_one_later_is_refused(server: Server, folder: Path) -> None:
+    path = fetch(entry(server.url))
+    path.write_bytes(b"changed")
+    with pytest.raises(FleetnetError, match="remove it and fetch again"):
+        fetch(entry(server.url))
+    path.unlink()
+    server.content = b"another file under the same address"
+    with pytest.raises(FleetnetError, match="discarded"):
+        fetch(entry(server.url))
+    assert not path.exists()
+
+
+def test_without_network_the_message_says_which_file_to_put_where(folder: Path) -> None:
+    with pytest.raises(FleetnetError) as error:
+        fetch(entry("http://127.0.0.1:9/weights.bin"))
+    assert f"put that file at {folder / 'weights.bin'}" in str(error.value)
+    with pytest.raises(FleetnetError, match="not in the cache"):
+        fetch(entry("http://127.0.0.1:9/weights.bin"), offline=True)
+
+
+def test_a_missing_file_says_so(server: Server) -> None:
+    server.content = b""
+    with pytest.raises(FleetnetError, match="the server answers 416"):
+        fetch(entry(server.url))
+
+
+def test_two_processes_fetch_once(server: Server, folder: Path) -> None:
+    code = f"""
+from fleetnet.preprocess import Preprocess
+from fleetnet.weights.hub import PublishedWeights, fetch
+fetch(PublishedWeights("test", "MobileNetV2", {server.url!r}, "weights.bin", Preprocess(), 0.7,
+                       0.9, "none", "here", {DIGEST!r}))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert (folder / "weights.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a file system takes root")
+    monkeypatch.setenv("FLEETNET_CACHE", str(place))
+    try:
+        with pytest.raises(FleetnetError, match="no space left on the disk"):
+            fetch(entry(server.url))
+        assert not list(place.rglob("weights.bin"))
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_the_cache_is_where_the_platform_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLEETNET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert hub.cache_folder() == Path("/somewhere/fleetnet")
+
+
+def test_every_published_set_is_there() -> None:
+    by_set: dict[str, set[str]] = {}
+    for published in published_weights():
+        by_set.setdefault(published.set, set()).add(published.model)
+        assert published.url.startswith("https://")
+        assert 0.5 < published.top1 < published.top5 < 1
+    assert len(by_set["paddle"]) == 12
+    assert len(by_set["timm"]) == 10
+    assert by_set["torchvision-v1"] == by_set["torchvision-v2"] == {"mobilenetv2_100"}
+    paddle = find_weights("paddle", "rexnet_1_0")
+    assert paddle.preprocess == Preprocess(256, 224, "cv2-linear")
+    with pytest.raises(FleetnetError, match="did you mean 'paddle'"):
+        find_weights("padle", "MobileNetV2")
+    with pytest.raises(FleetnetError, match="sets that have: paddle"):
+        find_weights("timm", "MobileNetV2")
+
+
+def test_the_command_line(fleetnet: Run, folder: Path) -> None:
+    listed = fleetnet("weights", "list")
+    assert listed.code == 0
+    assert "MobileNetV2_ssld" in listed.out
+    offline = fleetnet("weights", "fetch", "paddle", "MobileNetV2", "--offline")
+    offline.assert_one_line("not in the cache", "put that file at")
+    fleetnet("weights", "fetch", "padle", "MobileNetV2").assert_one_line("'paddle'")
+    fleetnet(
+        "train", "elpv", "--weights", "paddle", "--offline", "-o", folder / "run"
+    ).assert_one_line("not in the cache")
+
+
+def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from fleetnet.models import MODELS, build_model
+    from fleetnet.weights.create import create_model
+    from fleetnet.weights.identify import from_ours
+    from fleetnet.weights.paddle import ADAPTER
+    from fleetnet.weights.write import write_weights
+
+    network = build_model("MobileNetV2_x0_25")
+    file = hub.cache_folder() / "weights" / "paddle" / "MobileNetV2_x0_25_pretrained.pdparams"
+    write_weights(file, from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], ADAPTER))
+    loaded = create_model("MobileNetV2_x0_25", weights="paddle")
+    assert torch.equal(loaded.classifier.weight, network.classifier.weight)
