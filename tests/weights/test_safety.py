@@ -163,6 +163,22 @@ def test_truncated_at_every_percent_is_refused(
         assert "\n" not in str(error.value)
 
 
+def test_a_checkpoint_that_is_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    from fleetnet.training.checkpoint import Checkpoint
+
+    file = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 10_000_000)
+    with pytest.raises(CheckpointError, match="compressed archive"):
+        Checkpoint.load(file)
+
+
+def test_a_pickle_of_endless_instructions_is_refused() -> None:
+    content = b"\x80\x02" + b"]0" * 600_000 + b"}."
+    with pytest.raises(CheckpointError, match="over 1,000,000 pickle instructions"):
+        read_pickle(content, Path("long.pdparams"))
+
+
 def test_a_pickle_that_asks_for_a_huge_memo_is_refused() -> None:
     content = b"\x80\x02}r\xff\xff\xff\x7f."
     with pytest.raises(CheckpointError, match="numbers entries wildly"):

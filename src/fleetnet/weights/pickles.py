@@ -9,6 +9,7 @@ even those, which take what they are given as data and check it.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import pickle
 import pickletools
@@ -28,6 +29,8 @@ _REFUSED_OPS = frozenset(
     ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
 )
 _MEMO_OPS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+MAX_INSTRUCTIONS = 1_000_000
+"""A state dict of a network here takes some thirty thousand."""
 _DATA_OPS = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"))
 
 
@@ -138,10 +141,14 @@ def _scan(content: bytes, where: Path) -> None:
     try:
         instructions = [
             (operation.name, argument if operation.name not in _DATA_OPS else None)
-            for operation, argument, _ in pickletools.genops(content)
+            for operation, argument, _ in itertools.islice(
+                pickletools.genops(content), MAX_INSTRUCTIONS
+            )
         ]
     except Exception:
         raise CheckpointError(f"{where} is damaged: its pickle does not read") from None
+    if not instructions or instructions[-1][0] != "STOP":
+        raise CheckpointError(f"{where} has over {MAX_INSTRUCTIONS:,} pickle instructions: refused")
     for count, (operation, argument) in enumerate(instructions, start=1):
         if operation in _REFUSED_OPS:
             raise CheckpointError(f"{where} uses the pickle instruction {operation}: refused")

@@ -21,9 +21,10 @@ def read_torch(path: Path) -> dict[str, Any]:
     """Read a file that ``torch.save`` wrote, letting it hold tensors and plain values alone.
 
     Raises:
-        CheckpointError: missing, unreadable, truncated, not such a file, or holding anything that
-            could run code.
+        CheckpointError: missing, unreadable, truncated, not such a file, an archive that unpacks
+            to more than it is, or holding anything that could run code.
     """
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -43,6 +44,24 @@ def read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch stores without compression."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except OSError:
+        return  # loading says what is wrong
+    except Exception:
+        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged") from None
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{path} is a compressed archive, as PyTorch never writes: refused")
+    if sum(entry.file_size for entry in entries) > size:
+        raise CheckpointError(f"{path} claims to hold more than it does: refused")
 
 
 def load_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None:
