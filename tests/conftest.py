@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli import main
@@ -15,6 +16,10 @@ from samples import PHOTOS, TINY, make_folder
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core: more threads would only wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# Machines are noisy, so no example has a deadline; what decides over a change is repeatable.
+settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
