@@ -230,7 +230,7 @@ def _write_checkpoint(
     whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
     preprocess = published.preprocess if published else _hub().preprocess_of(whose)
     Checkpoint(
-        model=identity.entry.name,
+        model=published.model if published else identity.entry.name,
         classes=classes,
         preprocess=preprocess,
         state=_with_counters(identity, to_ours(read.state, identity)),
