@@ -125,10 +125,11 @@ def _last_block_at_each_stride(blocks: Sequence[BlockSetting]) -> tuple[tuple[in
 
 
 def _initialise(module: nn.Module) -> None:
-    """He initialisation by fan-out (He et al. 2015), as the original implementations have it.
+    """He initialisation by fan-out (He et al. 2015), as torchvision initialises MobileNetV2.
 
     Neither paper states an initialisation. A depthwise filter's fan-out counts its own outputs
-    alone, as in the TensorFlow code for this family; batch norm starts as the identity.
+    alone, as in the TensorFlow code of MnasNet and EfficientNet, which are built of the same
+    blocks; batch norm starts as the identity.
     """
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
