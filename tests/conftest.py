@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle
     from fleetnet.export.pipeline import export_bundle
 
     return export_bundle(checkpoint, tmp_path_factory.mktemp("export") / "shapes.bundle")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system takes root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
 
 
 class Result:

@@ -1,29 +1,11 @@
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file, atomic_folder, write_error
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a file system takes root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 class MishapError(Exception):
