@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -39,6 +39,13 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """Warn on standard error."""
     console(stderr=True).print(f"[yellow]warning:[/] {_escape(line)}", soft_wrap=True)
+
+
+def warn_unreadable(lines: Sequence[str]) -> None:
+    """Warn of images that were left out because they could not be read, naming the first three."""
+    if lines:
+        shown = "; ".join(lines[:3])
+        warn(f"{len(lines)} images could not be read and were left out: {shown}")
 
 
 def fail(line: str) -> NoReturn:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.cli.console import console, print_json, progress, say, warn_unreadable
 from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
 from fleetnet.cli.train import DataArgument, LabelOption
 from fleetnet.data.sources import Source, fingerprint, open_source
@@ -57,9 +57,7 @@ def evaluate(
     with progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
         result = run_evaluation(classifier, source, indices, lambda count: bar.advance(task, count))
-    if result.unreadable:
-        shown = "; ".join(result.unreadable[:3])
-        warn(f"{len(result.unreadable)} images could not be read and were left out: {shown}")
+    warn_unreadable(result.unreadable)
     if as_json:
         values = result.metrics.to_json()
         print_json({**values, "part": description, "unreadable": list(result.unreadable)})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.console import console, say, warn
+from fleetnet.cli.console import console, say, warn_unreadable
 from fleetnet.errors import FleetnetError, require
 
 if TYPE_CHECKING:
@@ -129,9 +129,7 @@ def run_training(
     trainer = Trainer(source, model, recipe, output, weights=weights)
     with TrainingProgress() as observer:
         result = trainer.fit(observer)
-    if result.unreadable:
-        shown = "; ".join(result.unreadable[:3])
-        warn(f"{len(result.unreadable)} images could not be read and were left out: {shown}")
+    warn_unreadable(result.unreadable)
     return result
 
 

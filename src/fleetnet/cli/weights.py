@@ -62,7 +62,6 @@ def list_published(
         table.add_column(heading, no_wrap=True)
     for entry in entries:
         preprocess = entry.preprocess
-        here = (hub.cache_folder() / "weights" / entry.set / entry.file).exists()
         table.add_row(
             entry.set,
             entry.model,
@@ -70,7 +69,7 @@ def list_published(
             percent(entry.top5),
             f"{preprocess.resize} {preprocess.interpolation}",
             entry.licence,
-            "yes" if here else "–",
+            "yes" if hub.cached_path(entry).exists() else "–",
         )
     console().print(table)
 

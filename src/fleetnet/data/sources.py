@@ -14,7 +14,6 @@ from fleetnet.errors import DataError, nearest, require
 from fleetnet.images import EXTENSIONS, read_bytes, walk_images
 
 Part = Literal["train", "val"]
-ElpvLabel = Literal["type", "defect"]
 
 ELPV = "elpv"
 TRAIN_FOLDER = "train"

@@ -35,11 +35,11 @@ from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
-from fleetnet.inference.engines import Engine, Logits
+from fleetnet.inference.engines import Engine
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, compare, prepare
+from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, compare, prepare, run_in_batches
 from fleetnet.training.checkpoint import Checkpoint
 
 IMAGES = 64
@@ -138,12 +138,6 @@ def divergence_message(
         f"probabilities differ by up to {comparison.max_abs_diff:.2g} (allowed: {tolerance:g}), "
         f"top-1 agrees on {comparison.top1_agreement:.1%} of {comparison.images} images; {where}"
     )
-
-
-def run_in_batches(engine: Engine, pixels: npt.NDArray[np.uint8]) -> Logits:
-    """Return the engine's logits for all of ``pixels``, ``float32[N, K]``."""
-    starts = range(0, len(pixels), BATCH)
-    return np.concatenate([engine.run(pixels[start : start + BATCH]) for start in starts])
 
 
 def training_source(checkpoint: Checkpoint) -> Source | None:

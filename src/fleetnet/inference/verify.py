@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +25,6 @@ BATCH = 16
 LATENCY_RUNS = 30
 
 Pixels = npt.NDArray[np.uint8]
-
-
-class GraphEngine(Engine, Protocol):
-    """An engine that shows every output of its graph."""
-
-    def outputs(self, pixels: Pixels) -> dict[str, Logits]:
-        """Return every output of the graph by name."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -160,9 +151,7 @@ def verify_bundle(
         DataError: there is no reference and the bundle has no self-test.
     """
     if reference is not None:
-        expected = np.concatenate(
-            [reference.run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-        )
+        expected = run_in_batches(reference, pixels)
     elif bundle.manifest.self_test is not None:
         pixels = bundle.manifest.self_test.pixels(bundle.manifest.preprocess.crop)
         expected = np.asarray(bundle.manifest.self_test.logits, np.float32)
@@ -173,6 +162,12 @@ def verify_bundle(
         )
     for engine in engines:
         yield compare(engine, pixels, expected)
+
+
+def run_in_batches(engine: Engine, pixels: Pixels) -> Logits:
+    """Return the engine's logits for all of ``pixels``, ``float32[N, K]``."""
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([engine.run(pixels[start : start + BATCH]) for start in starts])
 
 
 def machine() -> str:

@@ -143,6 +143,7 @@ class Trainer:
         self.split: Split = split(source, recipe.data.val_fraction, recipe.seed)
         if len(self.split.train) < 2 or not len(self.split.val):
             raise DataError(f"{source.description} has too few images to train and to hold out")
+        self._data = self._describe_data()
         self._unreadable: dict[str, None] = {}
         self.device = _device(recipe.device)
         torch.manual_seed(recipe.seed)
@@ -153,6 +154,18 @@ class Trainer:
         scale, shift = self.preprocess.normalisation()
         self._scale = torch.from_numpy(scale).to(self.device)
         self._shift = torch.from_numpy(shift).to(self.device)
+
+    def _describe_data(self) -> dict[str, Any]:
+        """Return what every checkpoint says of the data; the fingerprint reads all names."""
+        return {
+            "spec": self.source.spec,
+            "description": self.source.description,
+            "fingerprint": fingerprint(self.source),
+            "val_fraction": self.recipe.data.val_fraction,
+            "seed": self.recipe.seed,
+            "train_images": len(self.split.train),
+            "val_images": len(self.split.val),
+        }
 
     def _build_network(self, weights: str | Path | None) -> nn.Module:
         arguments: dict[str, Any] = {"drop_path": self.recipe.model.drop_path}
@@ -339,15 +352,7 @@ class Trainer:
             preprocess=self.preprocess,
             state=_plain(self._evaluated().state_dict()),
             recipe=self.recipe.model_dump(mode="json"),
-            data={
-                "spec": self.source.spec,
-                "description": self.source.description,
-                "fingerprint": fingerprint(self.source),
-                "val_fraction": self.recipe.data.val_fraction,
-                "seed": self.recipe.seed,
-                "train_images": len(self.split.train),
-                "val_images": len(self.split.val),
-            },
+            data=self._data,
             epoch=number,
             metrics=metrics.to_json(),
             training={

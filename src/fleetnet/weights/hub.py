@@ -120,6 +120,11 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
 
 
+def cached_path(entry: PublishedWeights) -> Path:
+    """Return where the file of ``entry`` is once it is fetched."""
+    return cache_folder() / "weights" / entry.set / entry.file
+
+
 def fetch(
     entry: PublishedWeights, *, offline: bool = False, advance: Advance = lambda *_: None
 ) -> Path:
@@ -133,7 +138,7 @@ def fetch(
         FleetnetError: no network or ``offline``, a wrong hash, a full disk; the message says
             which file to put where.
     """
-    target = cache_folder() / "weights" / entry.set / entry.file
+    target = cached_path(entry)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock", timeout=3600):
