@@ -16,12 +16,13 @@ class Listed:
     """A source of samples without images."""
 
     description = "a list"
+    multi_label = False
 
     def __init__(self, counts: list[int]) -> None:
         self.spec: dict[str, str] = {}
         self.classes = tuple(f"class {label}" for label in range(len(counts)))
         self.samples = [
-            Sample(f"{label}/{number}", label)
+            Sample(f"{label}/{number}", (label,))
             for label, count in enumerate(counts)
             for number in range(count)
         ]
@@ -34,7 +35,7 @@ def test_a_folder_of_class_folders(shapes: Path) -> None:
     source = open_source(str(shapes))
     assert source.classes == ("circle", "square", "stripes")
     assert len(source.samples) == 36
-    assert source.samples[0] == Sample("circle/000.jpg", 0)
+    assert source.samples[0] == Sample("circle/000.jpg", (0,))
     assert decode(source.read(0)).shape == (80, 96, 3)
 
 

@@ -26,13 +26,19 @@ class Sample:
 
     Attributes:
         name: what people call it: its path below the source's root, with forward slashes.
-        label: index into the source's ``classes``.
+        labels: indices into the source's ``classes``; one, or any number for multi-label data.
         part: the side of the split that the source itself assigns, if it does.
     """
 
     name: str
-    label: int
+    labels: tuple[int, ...]
     part: Part | None = None
+
+    @property
+    def label(self) -> int:
+        """The class of a sample that has exactly one."""
+        (label,) = self.labels
+        return label
 
 
 class Source(Protocol):
@@ -51,6 +57,11 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; a sample's label is an index into them."""
+        ...
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a sample may have any number of labels, not exactly one."""
         ...
 
     @property
@@ -73,6 +84,8 @@ class FolderSource:
     Raises:
         DataError: it is missing, has no classes or only one, or a class has no images.
     """
+
+    multi_label = False
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -97,7 +110,7 @@ class FolderSource:
                     f"{nearest(name, self.classes)}"
                 )
         samples = [
-            Sample(path.relative_to(self.root).as_posix(), label, part)
+            Sample(path.relative_to(self.root).as_posix(), (label,), part)
             for label, name in enumerate(self.classes)
             if name in found
             for path in walk_images(folder / name)
@@ -128,6 +141,8 @@ class ElpvSource:
         DataError: there is no such label.
     """
 
+    multi_label = False
+
     def __init__(self, label: str = "type") -> None:
         if label not in ("type", "defect"):
             raise DataError(
@@ -146,7 +161,7 @@ class ElpvSource:
         with (self._root / "labels.csv").open(encoding="utf-8") as file:
             rows = [row.split() for row in file if row.strip()]
         self.samples = tuple(
-            Sample(name, int(kind == "poly" if label == "type" else float(probability) > 0.5))
+            Sample(name, (int(kind == "poly" if label == "type" else float(probability) > 0.5),))
             for name, probability, kind in rows
         )
 

@@ -22,10 +22,20 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """How images are split and loaded."""
+    """How images are split, ordered and loaded.
+
+    ``sampling`` ``balanced`` draws every class equally often, with replacement. ``repeats`` shows
+    each drawn image that many times in a batch, each time varied anew, in epochs of unchanged
+    length (Hoffer et al. 2020). ``buffer`` is how many images of a source in shards are shuffled
+    together. ``strict`` stops at the first image that cannot be read.
+    """
 
     val_fraction: float = Field(0.25, gt=0, lt=1)
     workers: int = Field(2, ge=0, le=256)
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    repeats: int = Field(1, ge=1, le=64)
+    buffer: int = Field(4096, ge=1)
+    strict: bool = False
 
 
 class InputSettings(_Section):
@@ -51,13 +61,26 @@ class InputSettings(_Section):
 
 
 class AugmentSettings(_Section):
-    """Arguments of :class:`fleetnet.data.augment.Augment`."""
+    """How training images are varied.
+
+    Each alone by :class:`fleetnet.data.augment.Augment`, whole batches by ``mixup`` and ``cutmix``.
+    """
 
     min_scale: float = Field(0.35, gt=0, le=1)
     max_ratio: float = Field(4 / 3, ge=1, le=10)
     horizontal_flip: float = Field(0.5, ge=0, le=1)
     vertical_flip: float = Field(0.0, ge=0, le=1)
+    quarter_turns: bool = False
     color_jitter: float = Field(0.2, ge=0, lt=1)
+    policy: Literal["none", "randaugment", "trivialaugment", "autoaugment"] = "none"
+    operations: int = Field(2, ge=1, le=16)
+    magnitude: float = Field(9.0, ge=0, le=10)
+    magnitude_std: float = Field(0.0, ge=0, le=10)
+    erase: float = Field(0.0, ge=0, le=1)
+    mixup: float = Field(0.0, ge=0, le=100)
+    cutmix: float = Field(0.0, ge=0, le=100)
+    mix_probability: float = Field(1.0, ge=0, le=1)
+    scaled_decoding: bool = True
 
 
 class ModelSettings(_Section):
@@ -68,28 +91,73 @@ class ModelSettings(_Section):
 
 
 class OptimizerSettings(_Section):
-    """Stochastic gradient descent with momentum."""
+    """The optimiser and what it is fed.
 
-    name: Literal["sgd"] = "sgd"
+    ``momentum`` and ``nesterov`` are of ``sgd``, ``momentum`` and ``alpha`` of ``rmsprop``,
+    ``betas`` of ``adamw`` and ``lamb``; ``eps`` None is the optimiser's own. ``clip_norm`` and
+    ``layer_decay`` are off at 0 and 1; gradients of ``accumulate`` batches make one step.
+    """
+
+    name: Literal["sgd", "adamw", "rmsprop", "lamb"] = "sgd"
     lr: float = Field(0.03, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    alpha: float = Field(0.9, ge=0, lt=1)
+    eps: float | None = Field(None, gt=0, le=1)
     weight_decay: float = Field(4e-5, ge=0, le=1)
     decay_norm_and_bias: bool = False
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    clip_norm: float = Field(0.0, ge=0)
+    accumulate: int = Field(1, ge=1, le=65_536)
 
 
 class ScheduleSettings(_Section):
-    """Cosine from ``lr`` to ``final_lr``, after a linear warm-up."""
+    """The learning rate over the run, after a linear warm-up.
 
-    name: Literal["cosine"] = "cosine"
+    ``cosine`` and ``polynomial`` (of ``power``) go from ``lr`` to ``final_lr``; ``step``
+    multiplies by ``gamma`` at each epoch of ``milestones``; ``one-cycle`` climbs to ``lr`` over
+    ``warmup_epochs`` and falls by a cosine, momentum moving the other way (Smith and Topin 2019).
+    """
+
+    name: Literal["cosine", "step", "polynomial", "one-cycle"] = "cosine"
     warmup_epochs: float = Field(2.0, ge=0)
     final_lr: float = Field(0.0, ge=0)
+    milestones: tuple[float, ...] = ()
+    gamma: float = Field(0.1, gt=0, le=1)
+    power: float = Field(1.0, gt=0, le=100)
 
 
 class LossSettings(_Section):
-    """Cross-entropy."""
+    """What is minimised; ``binary`` is a binary cross-entropy for every class.
 
+    ``class_weights`` ``balanced`` weighs classes by the inverse of their images.
+    """
+
+    name: Literal["cross-entropy", "binary"] = "cross-entropy"
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class FreezeSettings(_Section):
+    """Training the classifier before the rest.
+
+    For ``backbone_epochs`` only the classifier trains. Then the whole network does, or, with
+    ``block_epochs`` above 0, one more block from the end each ``block_epochs``.
+    """
+
+    backbone_epochs: float = Field(0.0, ge=0)
+    block_epochs: float = Field(0.0, ge=0)
+
+
+class StopSettings(_Section):
+    """Early stopping, after ``patience`` epochs without a better top-1; 0 never stops.
+
+    Better is more than ``min_delta`` above the best so far.
+    """
+
+    patience: int = Field(0, ge=0)
+    min_delta: float = Field(0.0, ge=0, lt=1)
 
 
 class EmaSettings(_Section):
@@ -109,8 +177,10 @@ class Recipe(_Section):
     epochs: int = Field(30, ge=1, le=100_000)
     batch_size: int = Field(64, ge=2, le=65_536)
     seed: int = Field(0, ge=0, lt=2**63)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_minutes: float = Field(5.0, ge=0)
     data: DataSettings = DataSettings()
     input: InputSettings = InputSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -118,6 +188,8 @@ class Recipe(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     loss: LossSettings = LossSettings()
+    freeze: FreezeSettings = FreezeSettings()
+    stop: StopSettings = StopSettings()
     ema: EmaSettings = EmaSettings()
 
     @classmethod

@@ -236,7 +236,18 @@ class Trainer:
             self.preprocess,
             batch_size=recipe.batch_size,
             workers=recipe.data.workers,
-            augment=Augment(self.preprocess, **recipe.augment.model_dump()),
+            augment=Augment(
+                self.preprocess,
+                **recipe.augment.model_dump(
+                    include={
+                        "min_scale",
+                        "max_ratio",
+                        "horizontal_flip",
+                        "vertical_flip",
+                        "color_jitter",
+                    }
+                ),
+            ),
             seed=recipe.seed,
         )
         val_loader = Loader(
