@@ -37,6 +37,14 @@ class RecipeError(FleetnetError):
     """A training recipe has a wrong key or value."""
 
 
+class Interrupted(FleetnetError):  # noqa: N818 - nothing is wrong
+    """A run was asked to end and has saved itself; ``exit_code`` is the shell's for that signal."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class VerificationError(FleetnetError):
     """An exported artifact does not answer as the trained network does."""
 

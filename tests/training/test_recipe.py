@@ -14,6 +14,38 @@ def test_the_recipes_of_the_package_load() -> None:
         assert Recipe.load(name).name == name
 
 
+def test_published_recipes_are_as_published() -> None:
+    paddle = Recipe.load("mobilenetv2", model="mobilenetv2")
+    assert (paddle.epochs, paddle.batch_size, paddle.optimizer.lr) == (240, 256, 0.045)
+    assert (paddle.optimizer.weight_decay, paddle.optimizer.nesterov) == (4e-5, False)
+    assert (paddle.schedule.name, paddle.schedule.warmup_epochs, paddle.ema.decay) == (
+        "cosine",
+        0,
+        0,
+    )
+    for small in ("MobileNetV2_x0_25", "mobilenetv2_x0_5"):
+        assert Recipe.load("mobilenetv2", model=small).optimizer.weight_decay == 3e-5
+    assert Recipe.load("mobilenetv2", model="MobileNetV2_x0_75").optimizer.weight_decay == 4e-5
+    rexnet = Recipe.load("rexnet", model="ReXNet_1_0")
+    assert (rexnet.epochs, rexnet.optimizer.lr, rexnet.optimizer.weight_decay) == (120, 0.1, 1e-4)
+    assert (rexnet.schedule.milestones, rexnet.schedule.gamma) == ((30, 60, 90), 0.1)
+    assert Recipe.load("rexnet-paper", model="ReXNet_1_0").model.drop_path == 0
+    assert Recipe.load("rexnet-paper", model="rexnet_1_5").model.drop_path == 0.2
+
+
+def test_what_a_recipe_says_of_a_network_yields_to_the_command_line(tmp_path: Path) -> None:
+    setting = ["optimizer.weight_decay=0.5"]
+    chosen = Recipe.load("mobilenetv2", setting, "MobileNetV2_x0_25")
+    assert chosen.optimizer.weight_decay == 0.5
+    file = tmp_path / "mine.yaml"
+    file.write_text("models: {MobileNetV3: {epochs: 3}}")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: models: unknown model 'MobileNetV3'"):
+        Recipe.load(str(file))
+    file.write_text("models: [1]")
+    with pytest.raises(RecipeError, match="must map names"):
+        Recipe.load(str(file))
+
+
 def test_settings_override_the_file() -> None:
     recipe = Recipe.load(
         overrides=["optimizer.lr=0.05", "epochs=3", "input.crop=96", "ema.decay=0", "seed=1e3"]

@@ -1,4 +1,3 @@
-import itertools
 import json
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.progress import EpochRecord
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import EpochRecord, Silent, Trainer, _cosine, train
+from fleetnet.training.trainer import Silent, Trainer, train
 from samples import TINY, make_folder
 
 
@@ -25,7 +25,7 @@ class Recorder(Silent):
         self.images = 0
         self.records: list[EpochRecord] = []
 
-    def step(self, images: int, loss: float, top1: float) -> None:
+    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
         assert loss > 0
         assert 0 <= top1 <= 1
         self.images += images
@@ -44,6 +44,7 @@ def test_a_run_leaves_checkpoints_recipe_and_history(run_folder: Path, shapes: P
         "last.ckpt",
         "metrics.jsonl",
         "recipe.yaml",
+        "run.json",
     ]
     history = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in history] == [1, 2]
@@ -69,9 +70,10 @@ def test_training_learns(shapes: Path, tmp_path: Path) -> None:
     result = train(
         open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path, observer=recorder
     )
-    assert recorder.records[-1].train_loss < recorder.records[0].train_loss
-    assert recorder.records[-1].train_top1 > 0.7
-    assert result.metrics.top1 > 1 / 3
+    late = recorder.records[-5:]
+    assert min(record.train_loss for record in late) < 0.6 * recorder.records[0].train_loss
+    assert max(record.train_top1 for record in late) > 0.7
+    assert result.metrics.top1 == recorder.records[-1].top1
     assert recorder.images == 30 * 27
 
 
@@ -93,9 +95,9 @@ def test_evaluation_in_training_and_classifier_give_the_same_answers(
     source = open_source(str(shapes))
     settings = Recipe.from_values(trained.recipe, "checkpoint")
     trainer = Trainer(source, trained.model, settings, checkpoint.parent)
-    assert trainer.ema is not None
-    trainer.ema.module.load_state_dict(trained.state)
-    in_training = trainer._evaluate(trainer._loaders()[1])
+    assert trainer.learner.ema is not None
+    trainer.learner.ema.module.load_state_dict(trained.state)
+    in_training = trainer.evaluate()
 
     engine = TorchEngine(trained.network(), trained.preprocess)
     classifier = Classifier.from_engine(engine, trained.preprocess, trained.classes, batch_size=4)
@@ -104,8 +106,10 @@ def test_evaluation_in_training_and_classifier_give_the_same_answers(
     assert np.array_equal(in_training.confusion, as_used.confusion)
     assert in_training.top1 == as_used.top1 == trained.metrics["top1"]
 
-    batch = next(iter(trainer._loaders()[1].epoch(0)))
-    from_training = TorchEngine(trainer.ema.module, trained.preprocess).run(batch.pixels.numpy())
+    batch = next(iter(trainer.val_loader.epoch(0)))
+    from_training = TorchEngine(trainer.learner.ema.module, trained.preprocess).run(
+        batch.pixels.numpy()
+    )
     paths = [shapes / source.samples[index].name for index in held_out[: len(batch.labels)]]
     for row, prediction in zip(from_training, classifier.predict(paths), strict=True):
         assert prediction.logits is not None
@@ -126,7 +130,7 @@ def test_every_engine_evaluates_as_training_did(
 def test_training_goes_on_from_weights(checkpoint: Path, shapes: Path, tmp_path: Path) -> None:
     source = open_source(str(shapes))
     trainer = Trainer(source, "mobilenetv2_x0_25", recipe(), tmp_path, weights=checkpoint)
-    state = trainer.network.state_dict()
+    state = trainer.learner.network.state_dict()
     for key, value in Checkpoint.load(checkpoint).state.items():
         # Batch norm's counter matters to a cumulative average alone, which nothing here uses.
         assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
@@ -147,7 +151,7 @@ def test_a_loss_that_is_no_number_stops_the_run(shapes: Path, tmp_path: Path) ->
     settings = recipe("epochs=2", "optimizer.lr=100", "schedule.warmup_epochs=0", "ema.decay=0")
     trainer = Trainer(open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path)
     with torch.no_grad():
-        trainer.network.get_parameter("classifier.weight").fill_(float("nan"))
+        trainer.learner.network.get_parameter("classifier.weight").fill_(float("nan"))
     with pytest.raises(FleetnetError, match="the loss turned nan in epoch 1"):
         trainer.fit(Silent())
 
@@ -156,24 +160,6 @@ def test_bf16_and_no_average(shapes: Path, tmp_path: Path) -> None:
     settings = recipe("epochs=1", "precision=bf16", "ema.decay=0")
     result = train(open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path)
     assert np.isfinite(result.history[-1].train_loss)
-
-
-def test_cosine_warms_up_to_the_peak_and_ends_at_the_final_rate() -> None:
-    settings = recipe("epochs=10", "schedule.warmup_epochs=2", "schedule.final_lr=0.002")
-    factors = [_cosine(step, 5, settings) for step in range(51)]
-    assert all(before < after for before, after in itertools.pairwise(factors[:11]))
-    assert factors[10] == 1.0
-    assert all(before > after for before, after in itertools.pairwise(factors[10:]))
-    assert factors[50] == pytest.approx(0.002 / settings.optimizer.lr)
-
-
-def test_no_weight_decay_on_norms_and_biases(shapes: Path, tmp_path: Path) -> None:
-    trainer = Trainer(open_source(str(shapes)), "ReXNet_1_0", recipe(), tmp_path)
-    decayed, plain = trainer._optimizer().param_groups
-    assert decayed["weight_decay"] > 0
-    assert plain["weight_decay"] == 0
-    assert all(parameter.ndim in (2, 4) for parameter in decayed["params"])
-    assert all(parameter.ndim == 1 for parameter in plain["params"])
 
 
 class TestCheckpoint:

@@ -11,8 +11,8 @@ import typer
 from typer.main import get_command
 
 import fleetnet
-from fleetnet.cli.console import fail
-from fleetnet.errors import FleetnetError
+from fleetnet.cli.console import fail, say
+from fleetnet.errors import FleetnetError, Interrupted
 
 VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "weights", "demo")
 
@@ -48,7 +48,10 @@ for _verb in VERBS:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 done with failures, 2 bad input, 130 interrupted."""
+    """Run the command line and exit.
+
+    The codes: 0 done, 1 done with failures, 2 bad input, 130 or 143 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     # Accepted anywhere, because it is asked for after a failure, at the end of the last command.
     debug = "--debug" in arguments
@@ -66,6 +69,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # The reader of our output, such as head, has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except Interrupted as error:
+        say(str(error))
+        sys.exit(error.exit_code)
     except FleetnetError as error:
         if debug:
             raise

@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.console import console, say, warn_unreadable
+from fleetnet.cli.console import console, progress, say, warn_unreadable
 from fleetnet.errors import FleetnetError, require
 
 if TYPE_CHECKING:
+    from fleetnet.training.progress import EpochRecord
     from fleetnet.training.recipe import Recipe
-    from fleetnet.training.trainer import EpochRecord, Trainer, TrainResult
+    from fleetnet.training.trainer import Trainer, TrainResult
 
-DataArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="Folder with a sub-folder of images per class (or train/ and val/ of those), or "
-        "'elpv'.",
-    ),
-]
+DATA_HELP = "Folder with a sub-folder of images per class (or train/ and val/ of those), or 'elpv'."
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Which label to learn, for 'elpv': type or defect.")
 ]
@@ -36,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: DataArgument,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
     ] = "MobileNetV2",
@@ -51,6 +48,9 @@ def train(
     size: Annotated[
         int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(help="Weights to start from: a file from anywhere, or a published set."),
@@ -64,25 +64,59 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run that is in that folder.")
     ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder."),
+    ] = None,
+    search_lr: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
+    ] = False,
     label: LabelOption = None,
 ) -> None:
     """Train a network on labelled images and leave checkpoints.
 
     A quarter of each class is held out by a seeded split (--set data.val_fraction=…) and evaluated
-    after each epoch; data with train/ and val/ keeps its own split.
+    after each epoch; data with train/ and val/ keeps its own split. Ctrl-C saves and ends; --resume
+    goes on as if the run had never stopped.
     """
-    chosen = load_recipe(recipe, [*shorthands(epochs, size), *(settings or [])])
+    if resume is not None:
+        changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
+        if any(changes):
+            raise FleetnetError(
+                "--resume goes on with a run as it was begun: its model, recipe and settings "
+                "cannot change; for a new run from its weights give --weights "
+                f"{resume / 'last.ckpt'}"
+            )
+        _report(resume_training(resume, data, label))
+        return
+    if data is None:
+        raise FleetnetError(
+            "nothing to train on: give a folder with one sub-folder of images per class, or "
+            "--resume RUN (try 'fleetnet train --help')"
+        )
+    options = [*shorthands(epochs, size), *(["data.strict=true"] if strict else [])]
+    chosen = load_recipe(recipe, [*options, *(settings or [])], model)
     output = output or default_output(model)
     if (output / "last.ckpt").exists() and not overwrite:
         raise FleetnetError(
-            f"{output} holds a run already: choose another --output, or --overwrite it"
+            f"{output} holds a run already: --resume {output} to go on with it, or choose another "
+            "--output, or --overwrite it"
         )
-    result = run_training(data, label, model, chosen, output, _fetched(weights, model, offline))
-    last = result.history[-1]
-    best = max(result.history, key=lambda record: record.top1)
+    fetched = _fetched(weights, model, offline)
+    if search_lr:
+        _search_lr(data, label, model, chosen, output, fetched)
+        return
+    _report(run_training(data, label, model, chosen, output, fetched))
+
+
+def _report(result: TrainResult) -> None:
     out = console()
-    out.print(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
-    out.print(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
+    if result.history:
+        last = result.history[-1]
+        best = max(result.history, key=lambda record: record.top1)
+        out.print(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
+        out.print(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
     out.print(f"checkpoints: {result.last} and {result.best}", soft_wrap=True)
     out.print(f"next: fleetnet export {result.best}", soft_wrap=True)
 
@@ -95,13 +129,13 @@ def shorthands(epochs: int | None, size: int | None) -> list[str]:
     return settings
 
 
-def load_recipe(name: str, settings: list[str]) -> Recipe:
-    """Load a recipe, or say which extra is missing."""
+def load_recipe(name: str, settings: list[str], model: str | None = None) -> Recipe:
+    """Load a recipe for a model, or say which extra is missing."""
     try:
         from fleetnet.training.recipe import Recipe
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    return Recipe.load(name, settings)
+    return Recipe.load(name, settings, model)
 
 
 def default_output(model: str) -> Path:
@@ -126,11 +160,57 @@ def run_training(
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     source = open_source(data, label)
-    trainer = Trainer(source, model, recipe, output, weights=weights)
+    return _fit(Trainer(source, model, recipe, output, weights=weights))
+
+
+def resume_training(folder: Path, data: str | None, label: str | None) -> TrainResult:
+    """Go on with the run in ``folder``; ``data`` says where its images are now, if they moved."""
+    from fleetnet.data.sources import open_source
+
+    try:
+        from fleetnet.training.trainer import LAST, Trainer
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    folder = folder.parent if folder.name == LAST else folder
+    if data is None:
+        spec = Trainer.data_of(folder)
+        data, label = spec["data"], spec.get("label")
+    return _fit(Trainer.resumed(open_source(data, label), folder))
+
+
+def _fit(trainer: Trainer) -> TrainResult:
     with TrainingProgress() as observer:
         result = trainer.fit(observer)
     warn_unreadable(result.unreadable)
     return result
+
+
+def _search_lr(
+    data: str,
+    label: str | None,
+    model: str,
+    recipe: Recipe,
+    output: Path,
+    weights: Path | None,
+) -> None:
+    """Search for a learning rate, draw the search, and say what to do with it."""
+    from fleetnet.data.sources import open_source
+
+    try:
+        from fleetnet.training.lr_finder import STEPS, find_lr, plot
+        from fleetnet.training.trainer import Trainer
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    trainer = Trainer(open_source(data, label), model, recipe, output, weights=weights)
+    with progress(unit="steps") as bar:
+        task = bar.add_task("searching", total=STEPS)
+        found = find_lr(trainer, advance=lambda count: bar.advance(task, count))
+    picture = output / "learning-rate.png"
+    plot(found, picture)
+    out = console()
+    out.print(f"learning rate: {found.suggestion:.2g}, where the loss falls fastest")
+    out.print(f"picture: {picture}", soft_wrap=True)
+    out.print(f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}")
 
 
 def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
@@ -194,22 +274,25 @@ class TrainingProgress:
         say(run.recipe.to_yaml().rstrip())
         self._console.print(f"{'epoch':>9} {'loss':>8} {'train':>8} {'top-1':>8} {'images/s':>9}")
 
-    def epoch(self, number: int, images: int) -> None:
+    def epoch(self, number: int, images: int, done: int) -> None:
         """Begin an epoch's bar."""
         self._images = images
         self._seen, self._started = 0, time.perf_counter()
+        self._done = images * (number - 1)
         if self._task is None:
             # One task over the whole run, so that the ETA is the run's.
             self._task = self._progress.add_task("", total=images * self._epochs, figures="")
-        self._progress.update(self._task, description=f"epoch {number}/{self._epochs}")
+        self._progress.update(
+            self._task, description=f"epoch {number}/{self._epochs}", completed=self._done + done
+        )
 
-    def step(self, images: int, loss: float, top1: float) -> None:
+    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
         """Advance the bar."""
         if self._task is None:
             return
         self._seen += images
         speed = self._seen / (time.perf_counter() - self._started)
-        figures = f"loss {loss:.3f}  train {top1:.1%}  {speed:.0f} images/s"
+        figures = f"loss {loss:.3f}  train {top1:.1%}  lr {lr:.2g}  {speed:.0f} images/s"
         self._progress.update(self._task, advance=images, figures=figures)
 
     def done(self, record: EpochRecord) -> None:

@@ -44,6 +44,7 @@ class _EpochSampler(Sampler[tuple[int, int]]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
         # Batch norm needs two images: a remainder of one is left out of a shuffled epoch.
         self.length = len(indices)
         if shuffle and drop_last_below > 1 and self.length % drop_last_below == 1:
@@ -56,7 +57,7 @@ class _EpochSampler(Sampler[tuple[int, int]]):
         order = self.indices
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        yield from ((self.epoch, int(index)) for index in order[: self.length])
+        yield from ((self.epoch, int(index)) for index in order[self.skip : self.length])
 
 
 class _Images(Dataset[_Item | str]):
@@ -124,9 +125,10 @@ class Loader:
         self._sampler = _EpochSampler(
             indices, shuffle=augment is not None, seed=seed, drop_last_below=batch_size
         )
-        options: dict[str, Any] = {}
+        self._batch_size = batch_size
+        options: dict[str, Any] = {"generator": torch.Generator()}
         if workers:
-            options = {
+            options |= {
                 "multiprocessing_context": _context(),
                 "persistent_workers": True,
                 "prefetch_factor": 4,
@@ -148,7 +150,8 @@ class Loader:
         """How many images an epoch has, unreadable ones included."""
         return len(self._sampler)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number``."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of epoch ``number`` from batch ``start`` on."""
         self._sampler.epoch = number
+        self._sampler.skip = start * self._batch_size
         yield from self._loader

@@ -1,4 +1,4 @@
-"""What a training run leaves on disk after every epoch."""
+"""What a training run leaves on disk."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class Checkpoint:
         data: where its images came from: ``spec`` to open them again on the same machine,
             ``fingerprint``, ``description``, and ``val_fraction`` and ``seed`` of the split.
         epoch: how many epochs are done.
-        metrics: of the held-out images after that epoch.
-        training: the raw weights and the optimiser's state, from which training can go on.
+        metrics: of the held-out images after that epoch; empty within an epoch.
+        history: what each epoch measured, as in ``metrics.jsonl``.
+        training: the raw weights, the state of optimiser, average, scaler and random numbers and
+            the position in the epoch, from which training goes on; empty for weights alone.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Checkpoint:
     data: dict[str, Any]
     epoch: int
     metrics: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -62,6 +65,7 @@ class Checkpoint:
             "data": self.data,
             "epoch": self.epoch,
             "metrics": self.metrics,
+            "history": self.history,
         }
         content = {
             "format": FORMAT,
@@ -105,6 +109,7 @@ class Checkpoint:
                 data=dict(description["data"]),
                 epoch=int(description["epoch"]),
                 metrics=dict(description["metrics"]),
+                history=[dict(record) for record in description.get("history", [])],
                 training=dict(content["training"]),
             )
         except FleetnetError as error:

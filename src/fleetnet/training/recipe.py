@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fleetnet.errors import FleetnetError, RecipeError, nearest
+from fleetnet.errors import FleetnetError, ModelError, RecipeError, nearest
+from fleetnet.models.registry import find_model
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
 
 DEFAULT = "finetune"
@@ -116,14 +117,16 @@ class ScheduleSettings(_Section):
     """The learning rate over the run, after a linear warm-up.
 
     ``cosine`` and ``polynomial`` (of ``power``) go from ``lr`` to ``final_lr``; ``step``
-    multiplies by ``gamma`` at each epoch of ``milestones``; ``one-cycle`` climbs to ``lr`` over
-    ``warmup_epochs`` and falls by a cosine, momentum moving the other way (Smith and Topin 2019).
+    multiplies by ``gamma`` at each epoch of ``milestones`` and each time ``every`` epochs have
+    passed, never below ``final_lr``; ``one-cycle`` climbs to ``lr`` over ``warmup_epochs`` and
+    falls by a cosine, momentum moving the other way (Smith and Topin 2019).
     """
 
     name: Literal["cosine", "step", "polynomial", "one-cycle"] = "cosine"
     warmup_epochs: float = Field(2.0, ge=0)
     final_lr: float = Field(0.0, ge=0)
     milestones: tuple[float, ...] = ()
+    every: float = Field(0.0, ge=0)
     gamma: float = Field(0.1, gt=0, le=1)
     power: float = Field(1.0, gt=0, le=100)
 
@@ -146,8 +149,8 @@ class FreezeSettings(_Section):
     ``block_epochs`` above 0, one more block from the end each ``block_epochs``.
     """
 
-    backbone_epochs: float = Field(0.0, ge=0)
-    block_epochs: float = Field(0.0, ge=0)
+    backbone_epochs: int = Field(0, ge=0)
+    block_epochs: int = Field(0, ge=0)
 
 
 class StopSettings(_Section):
@@ -177,7 +180,7 @@ class Recipe(_Section):
     epochs: int = Field(30, ge=1, le=100_000)
     batch_size: int = Field(64, ge=2, le=65_536)
     seed: int = Field(0, ge=0, lt=2**63)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = Field(5.0, ge=0)
@@ -193,18 +196,26 @@ class Recipe(_Section):
     ema: EmaSettings = EmaSettings()
 
     @classmethod
-    def load(cls, name_or_path: str = DEFAULT, overrides: Iterable[str] = ()) -> Recipe:
+    def load(
+        cls,
+        name_or_path: str = DEFAULT,
+        overrides: Iterable[str] = (),
+        model: str | None = None,
+    ) -> Recipe:
         """Read a recipe of this package by name, or a YAML file, and apply ``key=value`` settings.
 
         Args:
             name_or_path: ``finetune``, …, or a path that ends in ``.yaml`` or ``.yml``.
             overrides: such as ``optimizer.lr=0.05``; values are YAML.
+            model: name of the network to train; what the recipe's ``models`` section says of it
+                replaces what it says of all, before the overrides do.
 
         Raises:
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
                 key's nearest relative is named.
         """
         values, where = _read(name_or_path)
+        values = _of_model(values, model, where)
         for override in overrides:
             _set(values, override)
         return cls.from_values(values, where)
@@ -268,6 +279,33 @@ def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
     if not isinstance(values, dict):
         raise RecipeError(f"recipe {name_or_path} must be a mapping of keys to values")
     return values, name_or_path
+
+
+def _of_model(values: dict[str, Any], model: str | None, where: str) -> dict[str, Any]:
+    """Return a recipe's values with those of its ``models`` section for ``model`` put in place."""
+    values = dict(values)
+    variants = values.pop("models", {})
+    if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
+        raise RecipeError(f"recipe {where}: models must map names of networks to settings")
+    chosen: dict[str, Any] = {}
+    for name, changes in variants.items():
+        try:
+            variant = find_model(str(name)).name
+        except ModelError as error:
+            raise RecipeError(f"recipe {where}: models: {error}") from None
+        if model is not None and variant == find_model(model).name:
+            chosen = changes
+    return _merged(values, chosen)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(change, dict):
+            change = _merged(old, change)
+        merged[key] = change
+    return merged
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import json
 import math
 import time
@@ -12,38 +14,29 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 
+import fleetnet
 from fleetnet.data.augment import Augment
-from fleetnet.data.loader import Loader
+from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
-from fleetnet.data.splits import Split, split
-from fleetnet.errors import DataError, FleetnetError
+from fleetnet.data.splits import Indices, Split, split
+from fleetnet.errors import CheckpointError, DataError, FleetnetError, Interrupted
 from fleetnet.evaluation.metrics import Metrics, measure
 from fleetnet.files import atomic_file
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.models.network import Network
 from fleetnet.models.registry import find_model
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.interruption import Interruption
+from fleetnet.training.learner import Learner, plain
+from fleetnet.training.precision import resolve
+from fleetnet.training.progress import EpochRecord, Progress
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.create import create_model
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What an epoch measured; one line of ``metrics.jsonl``."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    top1: float
-    top5: float
-    images_per_s: float
-    seconds: float
+RECIPE, HISTORY, RUN = "recipe.yaml", "metrics.jsonl", "run.json"
 
 
 @dataclass(frozen=True)
@@ -62,14 +55,14 @@ class Observer(Protocol):
     """Is told how a run goes; the command line draws its progress bar from this."""
 
     def start(self, run: Trainer) -> None:
-        """All is checked and training begins."""
+        """All is checked and training begins, or goes on."""
         ...
 
-    def epoch(self, number: int, images: int) -> None:
-        """Epoch ``number``, from 1, of ``images`` images begins."""
+    def epoch(self, number: int, images: int, done: int) -> None:
+        """Epoch ``number``, from 1, of ``images`` images begins, or goes on after ``done``."""
         ...
 
-    def step(self, images: int, loss: float, top1: float) -> None:
+    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
         """A step is done; ``loss`` and ``top1`` are means over the epoch so far."""
         ...
 
@@ -84,10 +77,10 @@ class Silent:
     def start(self, run: Trainer) -> None:
         """Do nothing."""
 
-    def epoch(self, number: int, images: int) -> None:
+    def epoch(self, number: int, images: int, done: int) -> None:
         """Do nothing."""
 
-    def step(self, images: int, loss: float, top1: float) -> None:
+    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
         """Do nothing."""
 
     def done(self, record: EpochRecord) -> None:
@@ -109,7 +102,8 @@ def train(
         source: labelled images, as :func:`fleetnet.data.sources.open_source` opens them.
         model: a name as in ``fleetnet models``.
         recipe: how; the default recipe if None.
-        output: folder for ``last.ckpt``, ``best.ckpt``, ``recipe.yaml`` and ``metrics.jsonl``.
+        output: folder for ``last.ckpt``, ``best.ckpt``, ``recipe.yaml``, ``run.json`` and
+            ``metrics.jsonl``.
         weights: a file of weights of the same network to start from, in any format that
             :func:`fleetnet.weights.create.create_model` reads; a classifier of another number of
             classes is replaced by a fresh one.
@@ -118,13 +112,32 @@ def train(
     Raises:
         FleetnetError: the data, the model, the recipe or the output cannot be used, the disk is
             full, or the loss is no longer a number.
+        Interrupted: SIGINT or SIGTERM came; the run is saved and :func:`resume` goes on with it.
     """
     trainer = Trainer(source, model, recipe or Recipe(), Path(output), weights=weights)
     return trainer.fit(observer or Silent())
 
 
+def resume(source: Source, output: str | Path, *, observer: Observer | None = None) -> TrainResult:
+    """Go on with the run in the folder ``output`` as if it had never stopped.
+
+    On the same machine with as many threads, a run on a CPU ends with the very weights of an
+    uninterrupted one, to the bit.
+
+    Args:
+        source: the data that the run trains on.
+        output: its folder.
+        observer: is told how it goes.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or none that training can go on from.
+        FleetnetError: as of :func:`train`.
+    """
+    return Trainer.resumed(source, Path(output)).fit(observer or Silent())
+
+
 class Trainer:
-    """A run that is ready to start: everything checked, nothing written yet."""
+    """A run that is ready to start or to go on: everything checked, nothing written yet."""
 
     def __init__(
         self,
@@ -137,7 +150,9 @@ class Trainer:
     ) -> None:
         self.source = source
         self.model = find_model(model).name
-        self.recipe = recipe
+        self.device = _device(recipe.device)
+        precision = resolve(recipe.precision, self.device)
+        self.recipe = recipe.model_copy(update={"precision": precision})
         self.output = output
         self.preprocess = recipe.input.preprocess()
         self.split: Split = split(source, recipe.data.val_fraction, recipe.seed)
@@ -145,15 +160,66 @@ class Trainer:
             raise DataError(f"{source.description} has too few images to train and to hold out")
         self._data = self._describe_data()
         self._unreadable: dict[str, None] = {}
-        self.device = _device(recipe.device)
-        torch.manual_seed(recipe.seed)
         self.notes: list[str] = []
-        """What a person should know of the weights that training starts from."""
-        self.network = self._build_network(weights)
-        self.ema = _averaged(self.network, recipe.ema.decay)
-        scale, shift = self.preprocess.normalisation()
-        self._scale = torch.from_numpy(scale).to(self.device)
-        self._shift = torch.from_numpy(shift).to(self.device)
+        """What a person should know before training starts."""
+        self.progress = Progress()
+        self.train_loader, self.val_loader = self._loaders()
+        torch.manual_seed(recipe.seed)
+        self.learner = Learner(
+            self._build_network(weights),
+            self.recipe,
+            self.preprocess,
+            counts=_class_counts(source, self.split.train),
+            multi_label=source.multi_label,
+            steps_per_epoch=math.ceil(len(self.train_loader) / recipe.optimizer.accumulate),
+        )
+        self._interruption = Interruption()
+        self._saved_at = 0.0
+
+    @staticmethod
+    def data_of(output: Path) -> dict[str, str]:
+        """Return the spec of the data that the run in ``output`` trains on.
+
+        Raises:
+            CheckpointError: there is no run, or it does not say.
+        """
+        spec = _last_checkpoint(output).data.get("spec")
+        if not isinstance(spec, dict) or "data" not in spec:
+            raise CheckpointError(f"{output / LAST} does not say where its images are: give DATA")
+        return {str(key): str(value) for key, value in spec.items()}
+
+    @classmethod
+    def resumed(cls, source: Source, output: Path) -> Trainer:
+        """Return the run in ``output``, ready to go on where its last checkpoint was written.
+
+        Raises:
+            CheckpointError: there is none, it is of other data, or training cannot go on from it.
+        """
+        path = output / LAST
+        checkpoint = _last_checkpoint(output)
+        if not checkpoint.training:
+            raise CheckpointError(f"{path} holds weights alone: give it to --weights instead")
+        if fingerprint(source) != checkpoint.data.get("fingerprint"):
+            raise CheckpointError(
+                f"{source.description} is not the data that {path} was trained on: its images or "
+                "classes have changed; start a new run with --weights"
+            )
+        recipe = Recipe.from_values(checkpoint.recipe, f"in {path}")
+        trainer = cls(source, checkpoint.model, recipe, output)
+        try:
+            trainer._load(checkpoint)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+            raise CheckpointError(
+                f"training cannot go on from {path}: another version wrote it, or it is damaged; "
+                "start a new run with --weights"
+            ) from None
+        return trainer
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        self.learner.load_state(checkpoint.training, checkpoint.state)
+        history = [EpochRecord(**record) for record in checkpoint.history]
+        self.progress = Progress(**checkpoint.training["progress"], history=history)
+        self._unreadable = dict.fromkeys(map(str, checkpoint.training["unreadable"]))
 
     def _describe_data(self) -> dict[str, Any]:
         """Return what every checkpoint says of the data; the fingerprint reads all names."""
@@ -167,7 +233,7 @@ class Trainer:
             "val_images": len(self.split.val),
         }
 
-    def _build_network(self, weights: str | Path | None) -> nn.Module:
+    def _build_network(self, weights: str | Path | None) -> Network:
         arguments: dict[str, Any] = {"drop_path": self.recipe.model.drop_path}
         if self.recipe.model.dropout is not None:
             arguments["dropout"] = self.recipe.model.dropout
@@ -179,54 +245,7 @@ class Trainer:
             say=self.notes.append,
             **arguments,
         )
-        # Module.to takes a memory format too, but its type annotations leave that out.
-        network.to(self.device)
-        for parameter in network.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        return network
-
-    def fit(self, observer: Observer) -> TrainResult:
-        """Run all epochs; see :func:`train`."""
-        recipe = self.recipe
-        train_loader, val_loader = self._loaders()
-        optimizer = self._optimizer()
-        steps_per_epoch = len(train_loader)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: _cosine(step, steps_per_epoch, recipe)
-        )
-        history: list[EpochRecord] = []
-        with atomic_file(self.output / "recipe.yaml") as file:
-            file.write_text(recipe.to_yaml(), "utf-8")
-        observer.start(self)
-        best = -1.0
-        for number in range(1, recipe.epochs + 1):
-            observer.epoch(number, train_loader.images)
-            started = time.perf_counter()
-            lr = optimizer.param_groups[0]["lr"]
-            loss, top1, images = self._train_epoch(
-                train_loader, number, optimizer, schedule, observer
-            )
-            seconds = time.perf_counter() - started
-            metrics = self._evaluate(val_loader)
-            record = EpochRecord(
-                number, lr, loss, top1, metrics.top1, metrics.top5, images / seconds, seconds
-            )
-            history.append(record)
-            checkpoint = self._checkpoint(number, metrics, optimizer, schedule)
-            checkpoint.save(self.output / LAST)
-            if metrics.top1 > best:
-                best = metrics.top1
-                checkpoint.save(self.output / BEST)
-            self._write_history(history)
-            observer.done(record)
-        return TrainResult(
-            self.output / LAST,
-            self.output / BEST,
-            metrics,
-            tuple(history),
-            tuple(self._unreadable),
-        )
+        return network.to(self.device)
 
     def _loaders(self) -> tuple[Loader, Loader]:
         recipe = self.recipe
@@ -259,84 +278,116 @@ class Trainer:
         )
         return train_loader, val_loader
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        settings = self.recipe.optimizer
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        # A norm's scale and shift and every bias have one dimension; nothing else has.
-        flat = [p for p in parameters if p.ndim <= 1]
-        weights = [p for p in parameters if p.ndim > 1]
-        groups = [
-            {"params": weights, "weight_decay": settings.weight_decay},
-            {
-                "params": flat,
-                "weight_decay": settings.weight_decay if settings.decay_norm_and_bias else 0.0,
-            },
-        ]
-        return torch.optim.SGD(
-            groups,
-            lr=settings.lr,
-            momentum=settings.momentum,
-            nesterov=settings.nesterov and settings.momentum > 0,
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        patience = self.recipe.stop.patience
+        idle = self.progress.epochs_without_gain(self.recipe.stop.min_delta)
+        return self.progress.epoch > self.recipe.epochs or 0 < patience <= idle
+
+    def fit(self, observer: Observer) -> TrainResult:
+        """Run all epochs that are left; see :func:`train`."""
+        self._describe_run()
+        self._saved_at = time.monotonic()
+        metrics = None
+        with self._interruption:
+            observer.start(self)
+            while not self.finished:
+                metrics = self._epoch(observer)
+        if metrics is None:
+            metrics = self.evaluate()
+        return TrainResult(
+            self.output / LAST,
+            self.output / BEST,
+            metrics,
+            tuple(self.progress.history),
+            tuple(self._unreadable),
         )
 
-    def _train_epoch(
-        self,
-        loader: Loader,
-        number: int,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        observer: Observer,
-    ) -> tuple[float, float, int]:
-        self.network.train()
-        seen, loss_sum, hits = 0, 0.0, 0
-        for pixels, labels in self._batches(loader, number):
-            loss, logits = self._step(pixels, labels, optimizer)
-            schedule.step()
-            if self.ema is not None:
-                self.ema.update_parameters(self.network)
-            if not math.isfinite(loss):
-                raise FleetnetError(
-                    f"the loss turned {loss} in epoch {number}: lower the learning rate "
-                    f"(--set optimizer.lr={optimizer.param_groups[0]['lr'] / 3:.2g})"
-                )
-            seen += len(labels)
-            loss_sum += loss * len(labels)
-            hits += int((logits.argmax(1) == labels).sum())
-            observer.step(len(labels), loss_sum / seen, hits / seen)
-        if not seen:
+    def _describe_run(self) -> None:
+        """Write what people and ``fleetnet runs`` read of a run."""
+        with atomic_file(self.output / RECIPE) as file:
+            file.write_text(self.recipe.to_yaml(), "utf-8")
+        if self.progress.step == 0:
+            description = {
+                "model": self.model,
+                "data": self.source.description,
+                "classes": len(self.source.classes),
+                "train_images": len(self.split.train),
+                "val_images": len(self.split.val),
+                "recipe": self.recipe.model_dump(mode="json"),
+                "device": str(self.device),
+                "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "fleetnet": fleetnet.__version__,
+            }
+            with atomic_file(self.output / RUN) as file:
+                file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+        self._write_history()
+
+    def _epoch(self, observer: Observer) -> Metrics:
+        """Train what is left of the epoch at hand, evaluate and save."""
+        progress = self.progress
+        observer.epoch(progress.epoch, self.train_loader.images, progress.images)
+        self._train_epoch(observer)
+        if not progress.images:
             raise DataError(f"no image of {self.source.description} could be read")
-        return loss_sum / seen, hits / seen, seen
-
-    def _step(
-        self, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer
-    ) -> tuple[float, Tensor]:
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
-        ):
-            logits = self.network(pixels)
-        loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.recipe.loss.label_smoothing
+        metrics = self.evaluate()
+        record = EpochRecord(
+            epoch=progress.epoch,
+            lr=self.learner.schedule.lr_at(progress.step - 1),
+            train_loss=progress.loss,
+            train_top1=progress.train_top1,
+            top1=metrics.top1,
+            top5=metrics.top5,
+            images_per_s=progress.images / max(progress.seconds, 1e-9),
+            seconds=progress.seconds,
         )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return loss.item(), logits.detach()
+        progress.end_epoch(record)
+        # The best first: a run killed between the two repeats this epoch and writes it again.
+        self._save(metrics, (BEST, LAST) if progress.best is record else (LAST,))
+        self._write_history()
+        observer.done(record)
+        return metrics
 
-    def _batches(self, loader: Loader, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in loader.epoch(number):
-            self._unreadable.update(dict.fromkeys(batch.unreadable))
-            if not len(batch.labels):
+    def _train_epoch(self, observer: Observer) -> None:
+        progress = self.progress
+        self.learner.begin_epoch(progress.epoch)
+        batches = self._batches(self.train_loader, progress.epoch, progress.batch)
+        accumulate = self.recipe.optimizer.accumulate
+        started = time.perf_counter()
+        while group := list(itertools.islice(batches, accumulate)):
+            readable = [batch for batch in group if len(batch.labels)]
+            if not readable:
+                progress.batch += len(group)
                 continue
-            pixels = batch.pixels.to(self.device).float() * self._scale + self._shift
-            # The bytes lie height, width, channel: permuted, that is channels_last already.
-            yield pixels.permute(0, 3, 1, 2), batch.labels.to(self.device)
+            result = self.learner.step(readable, progress.step)
+            if not math.isfinite(result.loss):
+                raise self._diverged(f"the loss turned {result.loss}")
+            progress.add(result, len(group), time.perf_counter() - started)
+            observer.step(result.images, progress.loss, progress.train_top1, result.lr)
+            self._save_within_epoch()
+            started = time.perf_counter()
 
-    def _evaluate(self, loader: Loader) -> Metrics:
-        engine = TorchEngine(self._evaluated(), self.preprocess)
+    def _batches(self, loader: Loader, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield batches, noting images that cannot be read; end where the run is asked to end."""
+        for batch in loader.epoch(epoch, start):
+            if self._interruption.signal is not None:
+                self._end()
+            self._unreadable.update(dict.fromkeys(batch.unreadable))
+            yield batch
+        if self._interruption.signal is not None:
+            self._end()
+
+    def evaluate(self) -> Metrics:
+        """Measure the held-out images with the weights as they are.
+
+        Raises:
+            DataError: none of them can be read.
+        """
+        engine = TorchEngine(self.learner.evaluated, self.preprocess)
         logits: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
         labels: list[Tensor] = []
-        for batch in loader.epoch(0):
-            self._unreadable.update(dict.fromkeys(batch.unreadable))
+        for batch in self._batches(self.val_loader, 0):
             if len(batch.labels):
                 logits.append(engine.run(batch.pixels.numpy()))
                 labels.append(batch.labels)
@@ -344,68 +395,85 @@ class Trainer:
             raise DataError(f"no held-out image of {self.source.description} could be read")
         return measure(np.concatenate(logits), torch.cat(labels).numpy(), self.source.classes)
 
-    def _evaluated(self) -> nn.Module:
-        if self.ema is None:
-            return self.network
-        module: nn.Module = self.ema.module
-        return module
+    def _save_within_epoch(self) -> None:
+        minutes = (time.monotonic() - self._saved_at) / 60
+        if minutes >= self.recipe.checkpoint_minutes:
+            self._save(None, (LAST,))
 
-    def _checkpoint(
-        self,
-        number: int,
-        metrics: Metrics,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> Checkpoint:
+    def _end(self) -> None:
+        """Save and leave, because a signal asked for it."""
+        self._save(None, (LAST,))
+        number = self._interruption.signal
+        assert number is not None  # noqa: S101 - for the type checker
+        raise Interrupted(
+            f"stopped by {number.name} in epoch {min(self.progress.epoch, self.recipe.epochs)} of "
+            f"{self.recipe.epochs}, all saved; go on with: fleetnet train --resume {self.output}",
+            128 + number,
+        )
+
+    def _save(self, metrics: Metrics | None, names: tuple[str, ...]) -> None:
+        if not self.learner.is_finite():
+            raise self._diverged("weights are no longer numbers")
+        checkpoint = self._checkpoint(metrics)
+        for name in names:
+            try:
+                checkpoint.save(self.output / name)
+            except FleetnetError as error:
+                raise FleetnetError(f"{error}; {self._last_good()}") from None
+        self._saved_at = time.monotonic()
+
+    def _last_good(self) -> str:
+        path = self.output / LAST
+        if not path.exists():
+            return "nothing is saved yet"
+        return f"what was saved last is whole: go on with fleetnet train --resume {self.output}"
+
+    def _diverged(self, what: str) -> FleetnetError:
+        best = self.progress.best
+        lr = self.recipe.optimizer.lr / 3
+        back = (
+            f"go back to {self.output / BEST}, of epoch {best.epoch}, with a lower learning rate: "
+            f"--weights {self.output / BEST} --set optimizer.lr={lr:.2g}"
+            if best
+            else f"start again with a lower learning rate (--set optimizer.lr={lr:.2g})"
+        )
+        return FleetnetError(f"{what} in epoch {self.progress.epoch}: {back}")
+
+    def _checkpoint(self, metrics: Metrics | None) -> Checkpoint:
+        training = self.learner.state()
+        training["progress"] = self.progress.position()
+        training["unreadable"] = list(self._unreadable)
         return Checkpoint(
             model=self.model,
             classes=self.source.classes,
             preprocess=self.preprocess,
-            state=_plain(self._evaluated().state_dict()),
+            state=plain(self.learner.evaluated.state_dict()),
             recipe=self.recipe.model_dump(mode="json"),
             data=self._data,
-            epoch=number,
-            metrics=metrics.to_json(),
-            training={
-                "network": _plain(self.network.state_dict()),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-            },
+            epoch=self.progress.epoch - 1,
+            metrics=metrics.to_json() if metrics else {},
+            history=[vars(record) for record in self.progress.history],
+            training=training,
         )
 
-    def _write_history(self, history: list[EpochRecord]) -> None:
-        lines = "".join(json.dumps(vars(record)) + "\n" for record in history)
-        with atomic_file(self.output / "metrics.jsonl") as file:
+    def _write_history(self) -> None:
+        lines = "".join(json.dumps(vars(record)) + "\n" for record in self.progress.history)
+        with atomic_file(self.output / HISTORY) as file:
             file.write_text(lines, "utf-8")
 
 
-def _cosine(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Return the factor on the learning rate at ``step`` (Loshchilov and Hutter 2017)."""
-    warmup = recipe.schedule.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    total = recipe.epochs * steps_per_epoch
-    final = recipe.schedule.final_lr / recipe.optimizer.lr
-    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+def _last_checkpoint(output: Path) -> Checkpoint:
+    if not (output / LAST).exists():
+        raise CheckpointError(f"there is no run to resume in {output}: it has no {LAST}")
+    return Checkpoint.load(output / LAST)
 
 
-def _averaged(network: nn.Module, decay: float) -> AveragedModel | None:
-    if decay == 0:
-        return None
-
-    def average(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
-        count = int(updates)
-        return torch.lerp(old, new, 1 - min(decay, (1 + count) / (10 + count)))
-
-    return AveragedModel(network, avg_fn=average, use_buffers=True)
-
-
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy a state dict to the CPU in the ordinary memory format."""
-    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+def _class_counts(source: Source, indices: Indices) -> list[int]:
+    counts = [0] * len(source.classes)
+    for index in indices:
+        for label in source.samples[int(index)].labels:
+            counts[label] += 1
+    return counts
 
 
 def _device(wanted: str) -> torch.device:

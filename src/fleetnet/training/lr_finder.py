@@ -1,0 +1,127 @@
+"""A learning rate to begin with, found by trying many (Smith 2017)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetnet.errors import FleetnetError, require
+from fleetnet.files import atomic_file
+from fleetnet.training.trainer import Trainer
+
+LOWEST, HIGHEST = 1e-5, 10.0
+STEPS = 100
+DIVERGED = 4.0
+"""The search ends where the loss is this many times its lowest."""
+_SMOOTHING = 0.9
+_SETTLED = 5
+"""Steps before the smoothed loss means something."""
+_FALL = 0.1
+"""How much of the loss a fall or a rise must be to count."""
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """What a search for the learning rate saw.
+
+    Attributes:
+        rates: the learning rate of each step, growing geometrically.
+        losses: the loss of each step, smoothed.
+        suggestion: where the loss falls fastest, per decade of learning rate.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def find_lr(
+    trainer: Trainer, steps: int = STEPS, advance: Callable[[int], None] = lambda _: None
+) -> LearningRates:
+    """Train ``steps`` steps of a fresh run while the learning rate climbs, and see the loss.
+
+    The trainer's network is spent by it: start the run itself with another.
+
+    Args:
+        trainer: a run that has not started.
+        steps: how many learning rates to try.
+        advance: called with 1 after each step, for a progress bar.
+
+    Raises:
+        FleetnetError: the loss is no number from the start, or never changes.
+    """
+    learner = trainer.learner
+    learner.begin_epoch(trainer.recipe.epochs)
+    batches = itertools.chain.from_iterable(map(trainer.train_loader.epoch, itertools.count(1)))
+    readable = (batch for batch in batches if len(batch.labels) > 1)
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    for step, batch in enumerate(itertools.islice(readable, steps)):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / max(steps - 1, 1))
+        loss = learner.step([batch], step, lr=rate).loss
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smooth = average / (1 - _SMOOTHING ** (step + 1))
+        advance(1)
+        if not math.isfinite(loss) or (losses and smooth > DIVERGED * min(losses)):
+            break
+        rates.append(rate)
+        losses.append(smooth)
+    return LearningRates(tuple(rates), tuple(losses), suggest(rates, losses))
+
+
+def suggest(rates: list[float], losses: list[float]) -> float:
+    """Return the rate at which the smoothed loss falls fastest before its lowest point.
+
+    Where it hardly falls in so few steps, a tenth of the rate at which it begins to rise.
+
+    Raises:
+        FleetnetError: it neither falls nor rises.
+    """
+    lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
+    # The first steps average too few batches to have a slope.
+    falling = range(_SETTLED, lowest - 1)
+    if falling and losses[lowest] < (1 - _FALL) * losses[_SETTLED]:
+        return rates[min(falling, key=lambda index: losses[index + 1] - losses[index - 1])]
+    for rate, loss in zip(rates[_SETTLED:], losses[_SETTLED:], strict=True):
+        if loss > (1 + _FALL) * losses[_SETTLED]:
+            return rate / 10
+    raise FleetnetError(
+        f"the loss changes at no learning rate from {LOWEST:g} to {HIGHEST:g}: look at the data "
+        "(fleetnet data check) and the recipe"
+    )
+
+
+def plot(found: LearningRates, path: Path) -> None:
+    """Draw the loss over the learning rate and mark the suggestion.
+
+    Raises:
+        FleetnetError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise require("matplotlib", "report", "drawing a plot") from None
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color="#0072b2")
+    axes.axvline(found.suggestion, color="#d55e00", linestyle="--")
+    axes.annotate(
+        f"suggested: {found.suggestion:.2g}",
+        (found.suggestion, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(6, -6),
+        textcoords="offset points",
+        color="#d55e00",
+        verticalalignment="top",
+    )
+    axes.set_xscale("log")
+    axes.set_ylim(top=min(max(found.losses), 2 * found.losses[0]) * 1.05)
+    axes.set(xlabel="learning rate", ylabel="loss (smoothed)", title="Learning-rate search")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=150)

@@ -1,0 +1,142 @@
+"""Optimisers, and which settings each parameter trains with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fleetnet.errors import require
+from fleetnet.models.network import Network
+from fleetnet.training.recipe import OptimizerSettings
+
+RMSPROP_EPS = 1e-3
+"""Of TensorFlow's MnasNet and EfficientNet code, and of timm's recipes after it."""
+
+
+class RmsPropTF(Optimizer):
+    """RMSprop as TensorFlow 1 computes it (Tieleman and Hinton 2012).
+
+    Unlike PyTorch's, ``eps`` is under the square root, the mean square starts at one, and the
+    momentum gathers steps that the learning rate has scaled already. The recipes of MobileNetV2,
+    MnasNet and EfficientNet were found with it. ``weight_decay`` is L2, added to the gradient.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate.
+        alpha: decay of the mean square.
+        momentum: of the steps.
+        eps: added to the mean square before its root is taken.
+        weight_decay: L2 coefficient.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-2,
+        *,
+        alpha: float = 0.9,
+        momentum: float = 0.9,
+        eps: float = RMSPROP_EPS,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "alpha": alpha,
+            "momentum": momentum,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step; ``closure``, if given, computes the loss anew first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+        return loss
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["mean_square"] = torch.ones_like(parameter)
+            state["steps"] = torch.zeros_like(parameter)
+        if group["weight_decay"]:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        mean_square, steps = state["mean_square"], state["steps"]
+        mean_square.lerp_(gradient.square(), 1 - group["alpha"])
+        step = gradient * (mean_square + group["eps"]).rsqrt_()
+        steps.mul_(group["momentum"]).add_(step, alpha=group["lr"])
+        parameter.sub_(steps)
+
+
+def layers(network: Network) -> list[nn.Module]:
+    """Return the network's parts from the image to the logits: stem, blocks, head, classifier."""
+    head = nn.ModuleList([network.head, network.neck])
+    return [network.stem, *network.blocks, head, network.classifier]
+
+
+def parameter_groups(network: Network, settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Group the parameters by learning rate and weight decay.
+
+    Each group has ``lr_scale``, which the schedule multiplies by: ``layer_decay`` to the power of
+    how many layers are between the group and the classifier (Clark et al. 2020). Norms and biases,
+    which have one dimension, decay only where ``decay_norm_and_bias`` says so.
+    """
+    parts = layers(network)
+    groups: list[dict[str, Any]] = []
+    for number, part in enumerate(parts):
+        scale = settings.layer_decay ** (len(parts) - 1 - number)
+        parameters = list(part.parameters())
+        flat_decay = settings.weight_decay if settings.decay_norm_and_bias else 0.0
+        for members, decay in (
+            ([p for p in parameters if p.ndim > 1], settings.weight_decay),
+            ([p for p in parameters if p.ndim <= 1], flat_decay),
+        ):
+            same = next(
+                (g for g in groups if (g["lr_scale"], g["weight_decay"]) == (scale, decay)), None
+            )
+            if same is not None:
+                same["params"] += members
+            elif members:
+                groups.append({"params": members, "weight_decay": decay, "lr_scale": scale})
+    return groups
+
+
+def build_optimizer(network: Network, settings: OptimizerSettings) -> Optimizer:
+    """Return the optimiser that a recipe asks for, over all parameters of ``network``.
+
+    Raises:
+        FleetnetError: ``lamb`` without the package ``pytorch-optimizer``.
+    """
+    groups = parameter_groups(network, settings)
+    eps: dict[str, Any] = {} if settings.eps is None else {"eps": settings.eps}
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov and settings.momentum > 0,
+        )
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, **eps)
+    if settings.name == "rmsprop":
+        return RmsPropTF(
+            groups, lr=settings.lr, alpha=settings.alpha, momentum=settings.momentum, **eps
+        )
+    try:
+        from pytorch_optimizer import Lamb
+    except ModuleNotFoundError:
+        raise require("pytorch-optimizer", "train", "the optimiser 'lamb'") from None
+    # Its own clipping of the global norm is left to clip_norm, which holds for every optimiser.
+    lamb: Optimizer = Lamb(groups, lr=settings.lr, betas=settings.betas, max_grad_norm=0.0, **eps)
+    return lamb

@@ -1,0 +1,82 @@
+"""How far a run is and what it has measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetnet.training.learner import StepResult
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch measured; one line of ``metrics.jsonl``."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    top1: float
+    top5: float
+    images_per_s: float
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """A position ``batch`` batches into epoch ``epoch``, which counts from 1."""
+
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    """Optimiser steps since the run began."""
+    images: int = 0
+    """Seen in the epoch at hand, as the sums below are of it."""
+    loss_sum: float = 0.0
+    hits: int = 0
+    seconds: float = 0.0
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def add(self, result: StepResult, batches: int, seconds: float) -> None:
+        """Count one optimiser step."""
+        self.batch += batches
+        self.step += 1
+        self.images += result.images
+        self.loss_sum += result.loss * result.images
+        self.hits += result.hits
+        self.seconds += seconds
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the epoch so far."""
+        return self.loss_sum / self.images
+
+    @property
+    def train_top1(self) -> float:
+        """Share of the epoch's images so far that were right as they were trained on."""
+        return self.hits / self.images
+
+    def end_epoch(self, record: EpochRecord) -> None:
+        """Note what the epoch measured and begin the next."""
+        self.history.append(record)
+        self.epoch += 1
+        self.batch, self.images, self.hits = 0, 0, 0
+        self.loss_sum, self.seconds = 0.0, 0.0
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The first epoch of the best top-1."""
+        return max(self.history, key=lambda record: record.top1, default=None)
+
+    def epochs_without_gain(self, min_delta: float) -> int:
+        """Return how many epochs ago top-1 last rose by more than ``min_delta``."""
+        best, since = -1.0, 0
+        for record in self.history:
+            since += 1
+            if record.top1 > best + min_delta:
+                best, since = record.top1, 0
+        return since
+
+    def position(self) -> dict[str, Any]:
+        """Return all but the history, as plain values for a checkpoint."""
+        return {key: value for key, value in vars(self).items() if key != "history"}
