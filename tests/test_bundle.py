@@ -155,7 +155,7 @@ def test_a_bundle_from_before_calibration_and_activation_is_read(copy: Path) -> 
 
 def test_an_unknown_activation_is_refused(copy: Path) -> None:
     edit(copy, model={"name": "MobileNetV2_x0_25", "num_classes": 3, "activation": "tanh"})
-    with pytest.raises(BundleError, match="model.activation"):
+    with pytest.raises(BundleError, match=r"model\.activation"):
         Bundle.load(copy)
 
 

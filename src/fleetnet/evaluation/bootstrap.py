@@ -62,7 +62,8 @@ def resampled(images: int, resamples: int, seed: int) -> Iterator[Floats]:
         count = min(step, resamples - start)
         drawn = rng.integers(0, images, (count, images))
         drawn += np.arange(count)[:, None] * images
-        yield np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images) * 1.0
+        counts = np.bincount(drawn.ravel(), minlength=count * images)
+        yield counts.reshape(count, images).astype(np.float64)
 
 
 def mean_of(values: npt.NDArray[np.generic]) -> Statistic:

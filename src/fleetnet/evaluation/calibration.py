@@ -53,9 +53,7 @@ class Reliability:
         ]
 
 
-def reliability(
-    confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS
-) -> Reliability:
+def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS) -> Reliability:
     """Bin answers by their probability and compute the expected calibration error.
 
     Guo et al. 2017, section 2, equations 1 to 3.
@@ -104,9 +102,7 @@ class Losses:
         return reliability(self.confidence, self.right).ece
 
 
-def losses(
-    logits: npt.NDArray[np.floating], labels: Labels, temperature: float = 1.0
-) -> Losses:
+def losses(logits: npt.NDArray[np.floating], labels: Labels, temperature: float = 1.0) -> Losses:
     """Compute :class:`Losses` of ``float[N, K]`` logits divided by ``temperature``.
 
     Probabilities are the softmax where labels are ``int[N]``, the sigmoid where they are
@@ -207,14 +203,12 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: Labels) -> float:
 
 def _all_right(logits: npt.NDArray[np.floating], labels: Labels) -> bool:
     if labels.ndim == 1:
-        own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        own = logits[np.arange(len(labels)), labels.astype(np.intp)]
         return bool((own >= logits.max(axis=1)).all())
     return bool(((logits >= 0) == labels.astype(bool)).all())
 
 
-def _slope(
-    logits: npt.NDArray[np.floating], labels: Labels, inverse: float
-) -> tuple[float, float]:
+def _slope(logits: npt.NDArray[np.floating], labels: Labels, inverse: float) -> tuple[float, float]:
     """Return the first two derivatives of the summed loss with respect to ``1 / T``."""
     first = second = 0.0
     for values, truth in _parts(logits, labels, 1.0):

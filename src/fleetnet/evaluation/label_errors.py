@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.evaluation.metrics import Floats, divided
+from fleetnet.evaluation.metrics import Floats, chunks, divided
+
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class LabelIssue:
     margin: float
 
 
-def find_label_issues(probabilities: Floats, labels: npt.NDArray[np.integer]) -> list[LabelIssue]:
+def find_label_issues(
+    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> list[LabelIssue]:
     """Return the labels that are probably wrong, the likeliest errors first.
 
     Confident learning (Northcutt et al. 2021): an image counts confidently as class ``j`` where
@@ -42,18 +46,18 @@ def find_label_issues(probabilities: Floats, labels: npt.NDArray[np.integer]) ->
     margin (section 3.2).
 
     Args:
-        probabilities: ``float64[N, K]``, of images that the network was not trained on; those it
-            was trained on it has learnt by heart, errors included.
+        probabilities: ``float[N, K]``, of images that the network was not trained on; those it was
+            trained on it has learnt by heart, errors included.
         labels: ``int[N]``.
     """
     images, classes = probabilities.shape
     own = probabilities[np.arange(images), labels]
     totals = np.bincount(labels, own, classes)
     thresholds = divided(totals, np.bincount(labels, minlength=classes))
-    # A class without labels has no threshold (NaN), so nothing is confidently of it.
-    confident = probabilities >= thresholds
-    suggested = np.where(confident, probabilities, -1.0).argmax(axis=1)
-    suspected = np.flatnonzero(confident.any(axis=1) & (suggested != labels))
+    suggested = np.empty(images, np.intp)
+    for rows in chunks(images, classes):
+        suggested[rows] = _confident_class(probabilities[rows], thresholds)
+    suspected = np.flatnonzero((suggested >= 0) & (suggested != labels))
     margins = normalised_margins(probabilities[suspected], labels[suspected])
     issues = [
         LabelIssue(int(position), int(labels[position]), int(suggested[position]), float(margin))
@@ -62,8 +66,19 @@ def find_label_issues(probabilities: Floats, labels: npt.NDArray[np.integer]) ->
     return sorted(issues, key=lambda issue: issue.margin)
 
 
+def _confident_class(
+    probabilities: npt.NDArray[np.floating], thresholds: Floats
+) -> npt.NDArray[np.intp]:
+    """Return the most probable class of those that reach their threshold, -1 where none does."""
+    # A class without labels has no threshold (NaN), so nothing is confidently of it; the margin
+    # is for means that rounding puts above values that are all the same.
+    confident = probabilities >= thresholds - ROUNDING
+    chosen = np.where(confident, probabilities, -1.0).argmax(axis=1)
+    return np.where(confident.any(axis=1), chosen, -1)
+
+
 def find_multi_label_issues(
-    probabilities: Floats, labels: npt.NDArray[np.bool_]
+    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.bool_]
 ) -> list[tuple[int, LabelIssue]]:
     """Return probable errors in multi-label data: the class, and the issue with it.
 
@@ -71,7 +86,7 @@ def find_multi_label_issues(
     for no and 1 for yes.
 
     Args:
-        probabilities: ``float64[N, K]``, each class by itself.
+        probabilities: ``float[N, K]``, each class by itself.
         labels: ``bool[N, K]``.
     """
     issues: list[tuple[int, LabelIssue]] = []
@@ -84,18 +99,18 @@ def find_multi_label_issues(
     return sorted(issues, key=lambda found: found[1].margin)
 
 
-def normalised_margins(probabilities: Floats, labels: npt.NDArray[np.integer]) -> Floats:
+def normalised_margins(
+    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> Floats:
     """Return the margin of the label over the best other class, from 0 (sure not) to 1, ``[N]``."""
-    others = probabilities.copy()
+    others = probabilities.astype(np.float64)
     images = np.arange(len(labels))
     own = probabilities[images, labels]
     others[images, labels] = -np.inf
     return np.asarray((own - others.max(axis=1) + 1) / 2)
 
 
-def worst_mistakes(
-    right: npt.NDArray[np.bool_], nll: Floats, count: int
-) -> npt.NDArray[np.intp]:
+def worst_mistakes(right: npt.NDArray[np.bool_], nll: Floats, count: int) -> npt.NDArray[np.intp]:
     """Return the positions of wrongly answered images, those the network was surest of first.
 
     Args:

@@ -111,4 +111,4 @@ def measure_multi_label(
 
 def truth_of(labels: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """Return labels as ``bool``; of soft ones those that are at least one half."""
-    return labels if labels.dtype == np.bool_ else np.asarray(labels.astype(np.float64) >= 0.5)
+    return np.asarray(labels.astype(np.float64) >= 0.5)

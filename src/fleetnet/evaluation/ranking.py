@@ -35,9 +35,7 @@ class RankedScores:
         positives: ``bool[N]``.
     """
 
-    def __init__(
-        self, scores: npt.NDArray[np.floating], positives: npt.NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, scores: npt.NDArray[np.floating], positives: npt.NDArray[np.bool_]) -> None:
         self._order = np.argsort(-scores, kind="stable")
         ranked = scores[self._order]
         # Images of equal score stand or fall together, whatever their order.
@@ -84,9 +82,7 @@ class RankedScores:
         wrong = np.append(0.0, np.cumsum(negative))
         precision = divided(found, found + wrong)
         precision[0] = 1.0
-        return Curves(
-            divided(wrong, wrong[-1:]), divided(found, found[-1:]), precision
-        )
+        return Curves(divided(wrong, wrong[-1:]), divided(found, found[-1:]), precision)
 
     def _counts(self, weights: Floats | None) -> tuple[Floats, Floats]:
         """Return the weight of positives and of negatives at each distinct score."""

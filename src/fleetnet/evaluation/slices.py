@@ -1,4 +1,4 @@
-"""Accuracy by what else is known of the images: camera, site, patient, age, …"""
+"""Accuracy by what else is known of the images: camera, site, patient."""
 
 from __future__ import annotations
 
@@ -207,9 +207,7 @@ def _grouped(values: list[str]) -> tuple[list[str], npt.NDArray[np.intp]]:
         shown.sort(key=float)
     group_of = {name: group for group, name in enumerate(shown)}
     last = [f"{len(rare)} other values", ABSENT]
-    groups = [
-        group_of.get(value, len(shown) + (0 if value in rare else 1)) for value in values
-    ]
+    groups = [group_of.get(value, len(shown) + (0 if value in rare else 1)) for value in values]
     return [*shown, *last], np.array(groups, np.intp)
 
 
