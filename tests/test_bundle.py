@@ -27,7 +27,12 @@ def edit(path: Path, **changes: object) -> None:
 def test_manifest_reads_with_a_json_parser_alone(bundle: Bundle) -> None:
     values = json.loads((bundle.path / MANIFEST).read_text("utf-8"))
     assert values["format"] == "fleetnet-bundle"
-    assert values["model"] == {"name": "MobileNetV2_x0_25", "num_classes": 3}
+    assert values["model"] == {
+        "name": "MobileNetV2_x0_25",
+        "num_classes": 3,
+        "activation": "softmax",
+    }
+    assert values["calibration"] is None
     assert values["classes"] == ["circle", "square", "stripes"]
     assert values["preprocess"]["crop"] == 64
     assert values["input"]["shape"] == [None, 64, 64, 3]
@@ -109,6 +114,48 @@ def test_artifacts_outside_the_bundle_are_refused(copy: Path, name: str) -> None
 def test_a_wrong_manifest_is_refused(copy: Path, changes: dict[str, object], words: str) -> None:
     edit(copy, **changes)
     with pytest.raises(BundleError, match=words):
+        Bundle.load(copy)
+
+
+CALIBRATION = {
+    "temperature": 1.4,
+    "images": 9,
+    "ece_before": 0.2,
+    "ece_after": 0.1,
+    "source": "held-out images",
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"temperature": float("inf")},
+        {"temperature": float("nan")},
+        {"images": 0},
+        {"ece_after": 2},
+        {"surprise": 1},
+    ],
+)
+def test_a_wrong_calibration_is_refused(copy: Path, wrong: dict[str, object]) -> None:
+    edit(copy, calibration={**CALIBRATION, **wrong})
+    with pytest.raises(BundleError, match=f"calibration.{next(iter(wrong))}"):
+        Bundle.load(copy)
+
+
+def test_a_bundle_from_before_calibration_and_activation_is_read(copy: Path) -> None:
+    values = json.loads((copy / MANIFEST).read_text())
+    del values["calibration"], values["model"]["activation"]
+    (copy / MANIFEST).write_text(json.dumps(values))
+    manifest = Bundle.load(copy).manifest
+    assert manifest.calibration is None
+    assert manifest.model.activation == "softmax"
+
+
+def test_an_unknown_activation_is_refused(copy: Path) -> None:
+    edit(copy, model={"name": "MobileNetV2_x0_25", "num_classes": 3, "activation": "tanh"})
+    with pytest.raises(BundleError, match=r"model\.activation"):
         Bundle.load(copy)
 
 

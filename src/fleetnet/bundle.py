@@ -33,6 +33,8 @@ FORMAT_VERSION = 1
 ONNX_METADATA_KEY = "fleetnet"
 MAX_MANIFEST_BYTES = 64 * 2**20
 
+Activation = Literal["softmax", "sigmoid"]
+
 
 def _preprocess(value: Any) -> Preprocess:
     if isinstance(value, Preprocess):
@@ -50,10 +52,31 @@ class _Strict(BaseModel):
 
 
 class ModelInfo(_Strict):
-    """Which network it is."""
+    """Which network it is, and how its logits become probabilities.
+
+    With ``softmax`` an image has one class, with ``sigmoid`` any number of them.
+    """
 
     name: str
     num_classes: int = Field(ge=1)
+    activation: Activation = "softmax"
+
+
+class Calibration(_Strict):
+    """The temperature that the logits are divided by before they become probabilities.
+
+    Temperature scaling (Guo et al. 2017); the logits themselves are given out as they are.
+    """
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    images: int = Field(ge=1)
+    """How many it was fitted to."""
+    ece_before: float = Field(ge=0, le=1)
+    """Expected calibration error of those images without it."""
+    ece_after: float = Field(ge=0, le=1)
+    """The same with it, cross-fitted."""
+    source: str
+    """Where those images were from."""
 
 
 class TensorInfo(_Strict):
@@ -139,6 +162,7 @@ class Manifest(_Strict):
     metrics: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     self_test: SelfTest | None = None
+    calibration: Calibration | None = None
     artifacts: tuple[Artifact, ...] = ()
 
     @model_validator(mode="before")

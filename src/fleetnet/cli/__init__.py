@@ -14,7 +14,17 @@ import fleetnet
 from fleetnet.cli.console import fail, say
 from fleetnet.errors import FleetnetError, Interrupted
 
-VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "weights", "demo")
+VERBS = (
+    "models",
+    "train",
+    "evaluate",
+    "explain",
+    "export",
+    "verify",
+    "predict",
+    "weights",
+    "demo",
+)
 
 app = typer.Typer(
     add_completion=True,

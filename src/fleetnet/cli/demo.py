@@ -11,13 +11,16 @@ import typer
 from rich.table import Table
 
 from fleetnet.cli.console import console
-from fleetnet.cli.evaluate import print_metrics
+from fleetnet.cli.evaluate import print_figures
 from fleetnet.cli.export import print_bundle, run_export
+from fleetnet.cli.report import check_report, save_report
+from fleetnet.cli.subject import open_subject
 from fleetnet.cli.train import load_recipe, run_training, shorthands
 from fleetnet.data.sources import ELPV, Source, open_source
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
+from fleetnet.evaluation.figures import summarise
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.verify import TOLERANCE
 
@@ -45,7 +48,7 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """Train, evaluate, export, verify and predict on the ELPV solar-cell photographs.
+    """Train, export, verify, evaluate, report and predict on the ELPV solar-cell photographs.
 
     2,624 electroluminescence images of 300×300 pixels (Deitsch et al. 2019, CC BY-NC-SA 4.0), a
     quarter of them held out.
@@ -53,35 +56,42 @@ def demo(
     started = time.perf_counter()
     source = open_source(ELPV, label)
     folder = output / label
+    report = folder / "report.html"
+    check_report(report)
     recipe = load_recipe(RECIPE, [*shorthands(epochs, None), *(settings or [])])
     result = run_training(ELPV, label, model, recipe, folder)
     trained = time.perf_counter()
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
 
     held_out = split(source, recipe.data.val_fraction, recipe.seed).val
-    classifier = Classifier(bundle, batch_size=8)
-    evaluation = run_evaluation(classifier, source, held_out)
+    subject = open_subject(bundle.path, batch_size=8)
+    evaluation = run_evaluation(subject.classifier, source, held_out)
     if evaluation.metrics.top1 != result.metrics.top1:
         raise FleetnetError(
             f"the bundle's top-1 ({evaluation.metrics.top1:.4f}) is not that of training "
             f"({result.metrics.top1:.4f}): please report this"
         )
+    figures = summarise(evaluation)
+    part = f"the {len(held_out)} held-out images of {source.description}"
+    save_report(report, subject, source, evaluation, figures, part)
     out = console()
     out.print()
     print_bundle(bundle)
     out.print()
-    print_metrics(out, evaluation.metrics)
+    print_figures(out, evaluation, figures)
     out.print()
     examples = _write_examples(source, held_out, folder / "images")
-    out.print(_predictions(classifier, source, examples))
+    out.print(_predictions(subject.classifier, source, examples))
     out.print(
         f"\ntrained in {trained - started:.0f} s, all in {time.perf_counter() - started:.0f} s\n\n"
         "next:\n"
         f"  fleetnet predict {bundle.path} {folder / 'images'}\n"
         f"  fleetnet evaluate {bundle.path} {ELPV} --label {label}\n"
+        f"  fleetnet explain {result.last} {folder / 'images'}\n"
         f"  fleetnet verify {bundle.path} --images {folder / 'images'}\n"
         f"  fleetnet demo --label {'defect' if label == 'type' else 'type'}\n"
-        f"  fleetnet train YOUR_FOLDER --model {model}",
+        f"  fleetnet train YOUR_FOLDER --model {model}\n\n"
+        f"report: {report}",
         soft_wrap=True,
         markup=False,
     )

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, progress, say, warn_unreadable
+from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
 from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
+from fleetnet.cli.report import check_report, save_report
+from fleetnet.cli.subject import open_subject
 from fleetnet.cli.train import DataArgument, LabelOption
 from fleetnet.data.sources import Source, fingerprint, open_source
 from fleetnet.data.splits import Indices, split
-from fleetnet.errors import FleetnetError, require
+from fleetnet.errors import FleetnetError
+from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
+from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
-from fleetnet.inference.classifier import Classifier
-
-if TYPE_CHECKING:
-    from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
+SEEN = "These are all images, those that the network was trained on among them."
 
 
 def register(app: typer.Typer) -> None:
@@ -48,63 +49,71 @@ def evaluate(
     engine: EngineOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = 8,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report there.")
+    ] = None,
+    slices: Annotated[
+        Path | None,
+        typer.Option(
+            "--slices",
+            metavar="FILE.csv",
+            help="What else is known of the images: a column 'path' and others to slice by.",
+        ),
+    ] = None,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice-by", metavar="COLUMN", help="Slice by this column; repeatable. [all]"
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Resamples for confidence intervals; 0: none.")
+    ] = RESAMPLES,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Measure top-1, top-5 and the confusion matrix."""
-    classifier, trained_on = open_classifier(path, engine, threads, batch_size)
+    """Measure accuracy, calibration and confusion, and write them down as a report."""
+    if slice_by and slices is None:
+        raise FleetnetError("--slice-by names a column of a file: give it with --slices FILE.csv")
+    if report is not None:
+        check_report(report)
+    subject = open_subject(path, engine, threads, batch_size)
     source = open_source(data, label)
-    indices, description = choose_part(source, part, trained_on)
+    indices, description, seen = choose_part(source, part, subject.trained_on)
+    table = _slice_table(slices, source, slice_by or [])
     with progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
-        result = run_evaluation(classifier, source, indices, lambda count: bar.advance(task, count))
-    warn_unreadable(result.unreadable)
-    if as_json:
-        values = result.metrics.to_json()
-        print_json({**values, "part": description, "unreadable": list(result.unreadable)})
-        return
-    say(f"{path}: {description}, engine {classifier.engine.name}")
-    print_metrics(console(), result.metrics)
-
-
-def open_classifier(
-    path: Path, engine: str | None, threads: int | None, batch_size: int
-) -> tuple[Classifier, dict[str, Any]]:
-    """Open a checkpoint or a bundle; also return what is known of the data it was trained on.
-
-    Raises:
-        FleetnetError: it is neither, or it cannot be used.
-    """
-    if path.is_dir() or path.suffix in (".onnx", ".json") or not path.exists():
-        bundle = Bundle.load(path)
-        classifier = Classifier(
-            bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size
+        evaluation = run_evaluation(
+            subject.classifier, source, indices, lambda count: bar.advance(task, count)
         )
-        return classifier, bundle.manifest.provenance.get("data", {})
-    if engine not in (None, "torch"):
-        raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
-    checkpoint = load_checkpoint(path)
-    from fleetnet.inference.engines.torch import TorchEngine
+    warn_unreadable(evaluation.unreadable)
+    figures = summarise(evaluation, resamples=bootstrap, seed=seed)
+    sliced = slice_accuracy(table, evaluation.indices, figures.right)
+    if report is not None:
+        save_report(
+            report, subject, source, evaluation, figures, description, seen, sliced, table.notes
+        )
+    if as_json:
+        print_json(
+            {
+                **figures.to_json(),
+                "slices": [one.to_json() for one in sliced],
+                "part": description,
+                "unreadable": list(evaluation.unreadable),
+                "report": None if report is None else str(report),
+            }
+        )
+        return
+    out = console()
+    say(f"{path}: {description}, engine {subject.classifier.engine.name}")
+    print_figures(out, evaluation, figures)
+    _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
+    if report is not None:
+        out.print(f"report: {report}", soft_wrap=True, markup=False)
 
-    running = TorchEngine(checkpoint.network(), checkpoint.preprocess, threads)
-    classifier = Classifier.from_engine(
-        running, checkpoint.preprocess, checkpoint.classes, batch_size=batch_size
-    )
-    return classifier, checkpoint.data
 
-
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, or say which extra is missing."""
-    try:
-        from fleetnet.training.checkpoint import Checkpoint
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise require("PyTorch", "train", "reading a checkpoint") from None
-    return Checkpoint.load(path)
-
-
-def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str]:
-    """Return which samples to evaluate and how to call them.
+def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str, str]:
+    """Return which samples to evaluate, how to call them, and a warning where they were seen.
 
     Raises:
         FleetnetError: there is no such part.
@@ -112,51 +121,111 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     everything = np.arange(len(source.samples))
     same = fingerprint(source) == trained_on.get("fingerprint")
     if part == "all" or (part == "auto" and not same):
-        return everything, f"all {len(everything)} images of {source.description}"
+        description = f"all {len(everything)} images of {source.description}"
+        return everything, description, SEEN if same else ""
     if part not in ("auto", "val", "train"):
         raise FleetnetError(f"unknown part '{part}' (known: auto, all, val, train)")
     settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
     parts = split(source, *settings)
-    chosen = parts.train if part == "train" else parts.val
-    which = "training" if part == "train" else "held-out"
-    return chosen, f"the {len(chosen)} {which} images of {source.description}"
+    if part == "train":
+        description = f"the {len(parts.train)} training images of {source.description}"
+        seen = "These are images that the network was trained on." if same else ""
+        return parts.train, description, seen
+    return parts.val, f"the {len(parts.val)} held-out images of {source.description}", ""
 
 
-def print_metrics(out: Console, metrics: Metrics) -> None:
-    """Print accuracy and the confusion matrix, or its largest entries where it is large."""
-    out.print(f"images  {metrics.images}")
-    out.print(f"top-1   {metrics.top1:.2%}")
-    if len(metrics.classes) > 5:
-        out.print(f"top-5   {metrics.top5:.2%}")
-    if len(metrics.classes) <= SHOWN_CLASSES:
-        out.print(_confusion_table(metrics))
+def _slice_table(path: Path | None, source: Source, wanted: list[str]) -> SliceTable:
+    if path is None:
+        return SliceTable({}, ())
+    table = read_slices(path, [sample.name for sample in source.samples], wanted)
+    for note in table.notes:
+        warn(note)
+    return table
+
+
+def print_figures(out: Console, evaluation: Evaluation, figures: Figures) -> None:
+    """Print the figures, and tables of the classes where those are few."""
+    width = max(len(figure.title) for figure in figures.headline)
+    out.print(f"{'images':<{width}}  {len(evaluation.labels)}")
+    for figure in figures.headline:
+        interval = figure.range_text()
+        line = f"{figure.title:<{width}}  {figure.text():>8}"
+        out.print(f"{line}  ({interval})" if interval else line, markup=False)
+    if fit := figures.temperature:
+        out.print(
+            f"with temperature {fit.temperature:.3f}: "
+            f"ECE {fit.ece_before:.2%} → {fit.ece_after:.2%}, "
+            f"NLL {fit.nll_before:.4f} → {fit.nll_after:.4f} (cross-fitted)"
+        )
+    if len(evaluation.classes) <= SHOWN_CLASSES:
+        out.print()
+        out.print(_class_table(figures))
+    if evaluation.multi_label:
+        return
+    out.print()
+    if len(evaluation.classes) <= SHOWN_CLASSES:
+        out.print(_confusion_table(evaluation.metrics))
     else:
-        out.print(_largest_confusions(metrics))
+        out.print(_largest_confusions(evaluation.metrics))
+
+
+def _plain_table(*left: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in left:
+        table.add_column(_literal(heading), overflow="ellipsis", max_width=32)
+    return table
+
+
+def _literal(name: str) -> str:
+    """Return a name from the data so that rich prints its brackets as they are."""
+    return name.replace("[", r"\[")
+
+
+def _class_table(figures: Figures) -> Table:
+    table = _plain_table("class")
+    columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if "average_precision" in figures.classes[0]:
+        columns |= {"average_precision": "AP"}
+    for heading in (*columns.values(), "images"):
+        table.add_column(heading, justify="right")
+    for row in figures.classes:
+        cells = [percent(row[key]) for key in columns]
+        table.add_row(_literal(row["class"]), *cells, str(row["support"]))
+    return table
 
 
 def _confusion_table(metrics: Metrics) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("true \\ predicted", style="bold", overflow="ellipsis", max_width=24)
+    table = _plain_table("true \\ predicted")
     for name in metrics.classes:
-        table.add_column(name, justify="right", overflow="ellipsis", max_width=14, no_wrap=True)
-    table.add_column("recall", justify="right")
-    for name, row, recall in zip(
-        metrics.classes, metrics.confusion, metrics.recalls(), strict=True
-    ):
-        table.add_row(name, *map(str, row), "–" if np.isnan(recall) else f"{recall:.2%}")
+        table.add_column(
+            _literal(name), justify="right", overflow="ellipsis", max_width=14, no_wrap=True
+        )
+    for name, row in zip(metrics.classes, metrics.confusion, strict=True):
+        table.add_row(_literal(name), *map(str, row))
     return table
 
 
 def _largest_confusions(metrics: Metrics) -> Table:
-    off_diagonal = metrics.confusion.copy()
-    np.fill_diagonal(off_diagonal, 0)
-    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:10]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("true", "predicted"):
-        table.add_column(heading, overflow="ellipsis", max_width=32)
+    table = _plain_table("true", "predicted")
     table.add_column("times", justify="right")
-    for flat in order:
-        true, predicted = divmod(int(flat), len(metrics.classes))
-        if count := off_diagonal[true, predicted]:
-            table.add_row(metrics.classes[true], metrics.classes[predicted], str(count))
+    for true, predicted, times in metrics.largest_confusions(10):
+        table.add_row(_literal(true), _literal(predicted), str(times))
     return table
+
+
+def _print_slices(out: Console, slices: list[Slice], accuracy: str) -> None:
+    if not slices:
+        return
+    table = _plain_table("slice", "value")
+    for heading in ("images", accuracy, "95 % interval"):
+        table.add_column(heading, justify="right")
+    for one in slices:
+        table.add_row(
+            _literal(one.column),
+            _literal(one.value),
+            str(one.images),
+            percent(one.accuracy),
+            f"{percent(one.interval.low)} – {percent(one.interval.high)}",
+        )
+    out.print()
+    out.print(table)

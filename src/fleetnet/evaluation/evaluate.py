@@ -4,22 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError, nearest
-from fleetnet.evaluation.metrics import Metrics, measure
+from fleetnet.evaluation.calibration import Labels, log_softmax, sigmoid
+from fleetnet.evaluation.metrics import Floats, Metrics, chunks, measure
+from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.engines import Logits
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures, and the images that could not be read."""
+    """The network's answers beside the truth, and the images that could not be read.
 
-    metrics: Metrics
-    unreadable: tuple[str, ...]
+    Attributes:
+        classes: names of the classifier's ``K`` classes.
+        logits: ``float32[N, K]``, as the network gives them.
+        labels: indices into ``classes``, ``int64[N]``; of multi-label data ``bool[N, K]``.
+        indices: the images' indices in the source, ``intp[N]``.
+        unreadable: a line for each image that was left out.
+        temperature: what the classifier divides the logits by.
+    """
+
+    classes: tuple[str, ...]
+    logits: Logits
+    labels: Labels
+    indices: Indices
+    unreadable: tuple[str, ...] = ()
+    temperature: float = 1.0
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have any number of classes."""
+        return self.labels.ndim == 2
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What was right and what was confused, of single-label data."""
+        return measure(self.logits, self._single(), self.classes)
+
+    @cached_property
+    def multi_label_metrics(self) -> MultiLabelMetrics:
+        """The figures of multi-label data."""
+        return measure_multi_label(self.logits, self.labels, self.classes)
+
+    def served_logits(self) -> Logits:
+        """Return the logits that probabilities are made of: divided by the temperature."""
+        if self.temperature == 1.0:
+            return self.logits
+        return np.asarray(self.logits / self.temperature, np.float32)
+
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """Return the classifier's probabilities, ``float32[N, K]``."""
+        found = np.empty(self.logits.shape, np.float32)
+        for rows in chunks(*self.logits.shape):
+            scaled: Floats = self.logits[rows].astype(np.float64) / self.temperature
+            found[rows] = sigmoid(scaled) if self.multi_label else np.exp(log_softmax(scaled))
+        return found
+
+    def _single(self) -> npt.NDArray[np.int64]:
+        if self.multi_label:
+            raise ValueError("these are multi-label answers: see multi_label_metrics")
+        return self.labels.astype(np.int64)
 
 
 def evaluate(
@@ -28,7 +80,11 @@ def evaluate(
     indices: Indices,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Classify the samples ``indices`` of ``source`` and compare with their labels.
+    """Classify the samples ``indices`` of ``source`` and keep the answers beside their labels.
+
+    A classifier whose probabilities are a softmax is held to one class an image; one whose are a
+    sigmoid to any number, also where the data has exactly one. Of each image only the logits and
+    labels are kept.
 
     Args:
         classifier: what to judge; a checkpoint, a bundle or any engine.
@@ -37,13 +93,23 @@ def evaluate(
         advance: called with a count as images are done, for a progress bar.
 
     Raises:
-        DataError: the source has a class that the classifier does not know, or no image could be
-            read.
+        DataError: the source has a class that the classifier does not know, or several classes an
+            image for a classifier of one, or no image could be read.
     """
     to_model = class_indices(source.classes, classifier.classes)
+    multi_label = classifier.activation == "sigmoid"
+    if source.multi_label and not multi_label:
+        raise DataError(
+            f"{source.description} has any number of classes an image, but the model was trained "
+            "to give each image one class: train one with loss.name=binary"
+        )
+    shape = (len(indices), len(classifier.classes))
+    logits = np.empty(shape, np.float32)
+    labels = np.zeros(shape, np.bool_) if multi_label else np.empty(len(indices), np.int64)
+    kept = np.empty(len(indices), np.intp)
+    count = 0
     unreadable: list[str] = []
-    logits: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
-    labels: list[int] = []
+    read_errors: dict[int, str] = {}
 
     def readable() -> Iterator[bytes]:
         for index in indices:
@@ -53,20 +119,30 @@ def evaluate(
                 yield b""  # keeps the order; prediction names it as unreadable
                 read_errors[int(index)] = str(error)
 
-    read_errors: dict[int, str] = {}
     for index, prediction in zip(indices, classifier.predict(readable(), top_k=1), strict=True):
         sample = source.samples[int(index)]
         if prediction.logits is None:
             reason = read_errors.get(int(index), prediction.error)
             unreadable.append(f"{sample.name}: {reason}")
         else:
-            logits.append(prediction.logits)
-            labels.append(to_model[sample.label])
+            logits[count] = prediction.logits
+            if multi_label:
+                labels[count, [to_model[label] for label in sample.labels]] = True
+            else:
+                labels[count] = to_model[sample.label]
+            kept[count] = index
+            count += 1
         advance(1)
-    if not labels:
+    if not count:
         raise DataError(f"nothing to evaluate: no image of {source.description} could be read")
-    metrics = measure(np.stack(logits), np.array(labels), classifier.classes)
-    return Evaluation(metrics, tuple(unreadable))
+    return Evaluation(
+        classes=classifier.classes,
+        logits=logits[:count],
+        labels=labels[:count],
+        indices=kept[:count],
+        unreadable=tuple(unreadable),
+        temperature=classifier.temperature,
+    )
 
 
 def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:

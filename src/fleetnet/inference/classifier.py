@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fleetnet import images as image_files
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, open_engine
 from fleetnet.preprocess import Preprocess
@@ -38,7 +38,8 @@ class Prediction:
         source: the path, or ``image 0``, ``image 1``, … where the image had none.
         top: the most probable classes, best first; empty where the image could not be read.
         error: why it could not, else None.
-        logits: ``float32[K]``; None where the image could not be read.
+        logits: ``float32[K]`` as the network gives them, whatever the temperature; None where the
+            image could not be read.
     """
 
     source: str
@@ -106,8 +107,14 @@ class Classifier:
             raise FleetnetError(
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
+        calibration = bundle.manifest.calibration
         self._set_up(
-            open_engine(engine, bundle, threads), bundle.manifest.preprocess, classes, batch_size
+            open_engine(engine, bundle, threads),
+            bundle.manifest.preprocess,
+            classes,
+            batch_size,
+            bundle.manifest.model.activation,
+            calibration.temperature if calibration else 1.0,
         )
 
     @classmethod
@@ -118,14 +125,21 @@ class Classifier:
         classes: tuple[str, ...],
         *,
         batch_size: int = 1,
+        activation: Activation = "softmax",
     ) -> Classifier:
         """Make a classifier of an engine that is open already, such as a network in training."""
         classifier = cls.__new__(cls)
-        classifier._set_up(engine, preprocess, classes, batch_size)
+        classifier._set_up(engine, preprocess, classes, batch_size, activation, 1.0)
         return classifier
 
     def _set_up(
-        self, engine: Engine, preprocess: Preprocess, classes: tuple[str, ...], batch_size: int
+        self,
+        engine: Engine,
+        preprocess: Preprocess,
+        classes: tuple[str, ...],
+        batch_size: int,
+        activation: Activation,
+        temperature: float,
     ) -> None:
         if not 1 <= batch_size <= 4096:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
@@ -133,6 +147,8 @@ class Classifier:
         self.preprocess = preprocess
         self.classes = classes
         self.batch_size = batch_size
+        self.activation = activation
+        self.temperature = temperature
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
@@ -178,7 +194,9 @@ class Classifier:
                 yield Prediction(_name_of(image, number), self._top(logits, top_k), logits=logits)
 
     def _top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
-        probabilities = softmax(logits)
+        # In double precision, as the softmax is: a temperature of 1 changes no bit.
+        scaled = logits.astype(np.float64) / self.temperature
+        probabilities = softmax(scaled) if self.activation == "softmax" else sigmoid(scaled)
         best = np.argsort(-logits, kind="stable")[:top_k]
         return tuple(
             Score(self.classes[index], int(index), float(probabilities[index])) for index in best
@@ -191,6 +209,12 @@ def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     powers = np.exp(shifted)
     probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities.astype(np.float32)
+
+
+def sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Return each logit's own probability, computed in double precision."""
+    negated = -logits.astype(np.float64)
+    return np.asarray(np.exp(-np.logaddexp(0, negated)), np.float32)
 
 
 def _pixels_of(image: ImageLike) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,156 @@
+"""``fleetnet explain``: where in an image the network finds a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+
+from fleetnet.cli.console import console, print_json, say
+from fleetnet.cli.subject import Subject, open_subject
+from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
+from fleetnet.evaluation.heatmap import overlay
+from fleetnet.files import atomic_file
+from fleetnet.images import STDIN, Pixels, decode, find_images, read_bytes
+
+if TYPE_CHECKING:
+    from fleetnet.evaluation.explain import GradCam
+
+SIDE = 384
+"""Pictures of a small input are enlarged to about this, by a whole factor."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("explain")(explain)
+
+
+def explain(
+    path: Annotated[
+        Path, typer.Argument(metavar="BUNDLE_OR_CHECKPOINT", help="The network to look into.")
+    ],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, globs or '-'.")],
+    name: Annotated[
+        str | None, typer.Option("--class", help="Class to look for.  [the most probable]")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .png file for one image, or a folder for any number.  [explained]",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
+) -> None:
+    """Draw where the network finds a class in images (Grad-CAM).
+
+    Each picture shows the image as the network gets it, and beside it the same under a heat map of
+    the places that speak for the class. An image that cannot be read gets a line that says why;
+    the exit code is then 1.
+    """
+    subject = open_subject(path, engine=_torch_if_bundle(path))
+    chosen = _class_index(subject, name)
+    grad_cam = subject.grad_cam()
+    sources = list(find_images(images))
+    failed = 0
+    for source, picture in zip(sources, _outputs(sources, output), strict=True):
+        row = _explain_one(subject, grad_cam, source, chosen, picture)
+        failed += row["error"] is not None
+        _show(row, as_json=as_json)
+    if failed:
+        say(f"{failed} of {len(sources)} images could not be read")
+        raise typer.Exit(1)
+
+
+def _torch_if_bundle(path: Path) -> str | None:
+    """Answer with the very network that is looked into."""
+    return "torch" if path.is_dir() or path.suffix in (".onnx", ".json") else None
+
+
+def _class_index(subject: Subject, name: str | None) -> int | None:
+    if name is None:
+        return None
+    classes = subject.classifier.classes
+    if name not in classes:
+        shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        raise DataError(f"unknown class '{name}'{nearest(name, classes)} (known: {shown})")
+    return classes.index(name)
+
+
+def _outputs(sources: list[str], output: Path | None) -> Iterator[Path]:
+    """Return where each image's picture goes; no two go to the same place.
+
+    Raises:
+        FleetnetError: a file for several images.
+    """
+    folder = output or Path("explained")
+    if folder.suffix.lower() == ".png" and not folder.is_dir():
+        if len(sources) > 1:
+            raise FleetnetError(
+                f"{len(sources)} images do not fit into {folder}: name a folder with --output"
+            )
+        return iter([folder])
+    return _in_folder(sources, folder)
+
+
+def _in_folder(sources: list[str], folder: Path) -> Iterator[Path]:
+    taken: set[str] = set()
+    for source in sources:
+        stem = "stdin" if source == STDIN else Path(source).stem
+        name, number = stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        yield folder / f"{name}.png"
+
+
+def _explain_one(
+    subject: Subject, grad_cam: GradCam, source: str, chosen: int | None, output: Path
+) -> dict[str, Any]:
+    classifier = subject.classifier
+    try:
+        image = decode(read_bytes(source))
+        pixels = classifier.preprocess(image)
+    except ImageError as error:
+        return {"image": source, "class": None, "probability": None, "top": None,
+                "output": None, "error": str(error)}  # fmt: skip
+    (prediction,) = classifier.predict(image, top_k=len(classifier.classes))
+    score = next(s for s in prediction.top if chosen in (None, s.index))
+    (heat,) = grad_cam(pixels[None], [score.index])
+    _save(output, np.concatenate([pixels, overlay(pixels, heat)], axis=1))
+    return {
+        "image": source,
+        "class": score.label,
+        "probability": score.probability,
+        "top": prediction.label,
+        "output": str(output),
+        "error": None,
+    }
+
+
+def _save(path: Path, pixels: Pixels) -> None:
+    factor = max(SIDE // pixels.shape[0], 1)
+    picture = Image.fromarray(pixels)
+    picture = picture.resize(
+        (picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC
+    )
+    with atomic_file(path) as file:
+        picture.save(file, "PNG")
+
+
+def _show(row: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(row, lines=True)
+        return
+    answer = (
+        f"error: {row['error']}"
+        if row["error"] is not None
+        else f"{row['class']} {row['probability']:.1%}  {row['output']}"
+    )
+    console().print(f"{row['image']}  {answer}", soft_wrap=True, markup=False)

@@ -1,0 +1,154 @@
+"""What is evaluated or explained: a checkpoint, a bundle or an ONNX file alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError, require
+from fleetnet.evaluation.history import Epoch, clean_history, read_history
+from fleetnet.inference.classifier import Classifier
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fleetnet.evaluation.explain import GradCam
+    from fleetnet.models.network import Network
+    from fleetnet.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier and what is known of where it came from.
+
+    Attributes:
+        classifier: ready to answer.
+        model: the network's name.
+        trained_on: what is known of the data it was trained on.
+        recipe: that it was trained with.
+        provenance: of a bundle, what else it says of itself.
+        history: of the training.
+        epoch: how many of its epochs were done.
+        network: builds the network itself.
+        no_network: why that cannot be, empty where it can.
+    """
+
+    classifier: Classifier
+    model: str
+    trained_on: dict[str, Any]
+    recipe: dict[str, Any]
+    network: Callable[[], nn.Module]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+    epoch: int | None = None
+    no_network: str = ""
+
+    def grad_cam(self) -> GradCam:
+        """Make what finds a class in an image.
+
+        Raises:
+            FleetnetError: there is no network to look into, or PyTorch is not installed.
+        """
+        if self.no_network:
+            raise FleetnetError(self.no_network)
+        from fleetnet.evaluation.explain import GradCam
+
+        # Whatever build_model builds is a Network; its annotation promises no more than a module.
+        return GradCam(cast("Network", self.network()), self.classifier.preprocess)
+
+
+def open_subject(
+    path: Path, engine: str | None = None, threads: int | None = None, batch_size: int = 1
+) -> Subject:
+    """Open a checkpoint or a bundle to run in ``engine``.
+
+    Raises:
+        FleetnetError: it is neither, or it cannot be used.
+    """
+    if path.is_dir() or path.suffix in (".onnx", ".json") or not path.exists():
+        return _open_bundle(path, engine, threads, batch_size)
+    if engine not in (None, "torch"):
+        raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
+    return _open_checkpoint(path, threads, batch_size)
+
+
+def _open_bundle(path: Path, engine: str | None, threads: int | None, batch_size: int) -> Subject:
+    bundle = Bundle.load(path)
+    manifest = bundle.manifest
+    provenance = manifest.provenance
+    classifier = Classifier(
+        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size
+    )
+
+    def network() -> nn.Module:
+        from fleetnet.inference.engines.torch import load_network
+
+        return load_network(bundle)
+
+    epoch = provenance.get("epoch")
+    return Subject(
+        classifier=classifier,
+        model=manifest.model.name,
+        trained_on=_dict(provenance.get("data")),
+        recipe=_dict(provenance.get("recipe")),
+        provenance={key: provenance[key] for key in provenance if key not in ("recipe", "history")},
+        history=clean_history(provenance.get("history")) or read_history(bundle.path.parent),
+        epoch=epoch if isinstance(epoch, int) else None,
+        network=network,
+        no_network=_no_network(bundle),
+    )
+
+
+def _no_network(bundle: Bundle) -> str:
+    if all(artifact.name != "weights" for artifact in bundle.manifest.artifacts):
+        return (
+            f"{bundle.path} has no weights to look into: heat maps take a checkpoint, or the "
+            "folder of a bundle that has them"
+        )
+    if not all(map(importlib.util.find_spec, ("torch", "safetensors"))):
+        return str(require("PyTorch", "train", "showing where the network looks"))
+    return ""
+
+
+def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subject:
+    checkpoint = load_checkpoint(path)
+    from fleetnet.inference.engines.torch import TorchEngine
+
+    network = checkpoint.network()
+    classifier = Classifier.from_engine(
+        TorchEngine(network, checkpoint.preprocess, threads),
+        checkpoint.preprocess,
+        checkpoint.classes,
+        batch_size=batch_size,
+        activation=getattr(checkpoint, "activation", "softmax"),
+    )
+    history = clean_history(getattr(checkpoint, "history", []))
+    return Subject(
+        classifier=classifier,
+        model=checkpoint.model,
+        trained_on=checkpoint.data,
+        recipe=checkpoint.recipe,
+        history=history or read_history(path.parent),
+        epoch=checkpoint.epoch,
+        network=lambda: network,
+    )
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, or say which extra is missing."""
+    try:
+        from fleetnet.training.checkpoint import Checkpoint
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise require("PyTorch", "train", "reading a checkpoint") from None
+    return Checkpoint.load(path)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    """Return a part of a bundle's provenance, which may hold anything."""
+    return value if isinstance(value, dict) else {}

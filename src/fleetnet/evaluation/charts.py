@@ -1,0 +1,230 @@
+"""The report's charts as SVG that takes its colours and letters from the page around it."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fleetnet.evaluation.calibration import Reliability
+from fleetnet.evaluation.history import Epoch
+from fleetnet.evaluation.ranking import Curves
+
+INK, FAINT, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
+_VARIABLES = {INK: "--ink", FAINT: "--rule", FIRST: "--first", SECOND: "--second"}
+"""Colours that no chart has, each a stand-in for a variable of the page's style."""
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # letters stay letters, set in the page's font
+    "svg.hashsalt": "fleetnet",
+    "text.parse_math": False,  # a dollar in a class's name is a dollar
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+MAX_POINTS = 400
+"""A curve of more points is thinned: no eye sees them, but the file would grow."""
+
+Draw = Callable[[Axes], None]
+
+
+def training_charts(history: Sequence[Epoch], epoch: int | None) -> list[tuple[str, str]]:
+    """Return a chart each of accuracy, loss and learning rate that the history has.
+
+    Args:
+        history: at least two epochs.
+        epoch: the one that is evaluated, to mark.
+
+    Returns:
+        Pairs of what it shows, for those who cannot see it, and the SVG.
+    """
+    wanted = (
+        ("accuracy", (("top1", "held out"), ("train_top1", "training")), True),
+        ("loss", (("train_loss", "training"),), False),
+        ("learning rate", (("lr", ""),), False),
+    )
+    charts: list[tuple[str, str]] = []
+    for title, lines, share in wanted:
+        present = [(key, name) for key, name in lines if any(key in row for row in history)]
+        if not present:
+            continue
+
+        def draw(
+            axes: Axes, present: Any = present, share: bool = share, title: str = title
+        ) -> None:
+            for (key, name), colour, style in zip(
+                present, (FIRST, SECOND), ("-", "--"), strict=False
+            ):
+                rows = [row for row in history if key in row]
+                xs, ys = _thinned([row["epoch"] for row in rows], [row[key] for row in rows])
+                axes.plot(xs, ys, style, color=colour, label=name)
+                marked = [row[key] for row in rows if row["epoch"] == epoch]
+                if marked and key != "lr" and key == present[0][0]:
+                    axes.plot([epoch or 0], marked[:1], "o", color=colour, markersize=6)
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if share:
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            if len(present) > 1:
+                axes.legend()
+
+        values = {name or title: _last(history, key) for key, name in present}
+        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        charts.append((f"{title} by epoch; at the end: {said}", svg(draw, (3.4, 2.5), title)))
+    return charts
+
+
+def _last(history: Sequence[Epoch], key: str) -> float:
+    return [row[key] for row in history if key in row][-1]
+
+
+def reliability_chart(bins: Reliability, axis: str, share: str) -> str:
+    """Draw the share that was right over the probability, a bar a bin.
+
+    Args:
+        bins: what to draw.
+        axis: what the probability is of.
+        share: what the share is of.
+    """
+
+    def draw(axes: Axes) -> None:
+        count = len(bins.counts)
+        width = 1 / count
+        centres = (np.arange(count) + 0.5) * width
+        filled = bins.counts > 0
+        axes.bar(
+            centres[filled], bins.accuracy[filled], width * 0.9, color=FIRST, alpha=0.8,
+            label=share,
+        )  # fmt: skip
+        axes.plot(
+            bins.confidence[filled], bins.accuracy[filled], "o", color=SECOND, markersize=4,
+            label="mean probability in the bin",
+        )  # fmt: skip
+        axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
+        _unit_square(axes, axis, share)
+        axes.legend(loc="upper left", fontsize=8)
+
+    return svg(draw, (4.4, 3.4), "reliability")
+
+
+def histogram_chart(bins: Reliability, axis: str, answers: str) -> str:
+    """Draw how many answers have which probability."""
+
+    def draw(axes: Axes) -> None:
+        count = len(bins.counts)
+        centres = (np.arange(count) + 0.5) / count
+        axes.bar(centres, bins.counts, 0.9 / count, color=FIRST, alpha=0.8)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel(axis)
+        axes.set_ylabel(answers)
+
+    return svg(draw, (4.4, 3.4), "histogram")
+
+
+def roc_chart(curves: Curves) -> str:
+    """Draw the ROC curve."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
+        xs, ys = _thinned(curves.false_positive_rate, curves.true_positive_rate)
+        axes.plot(xs, ys, color=FIRST)
+        axes.set_title("ROC")
+        _unit_square(axes, "false positive rate", "true positive rate")
+
+    return svg(draw, (4.4, 3.4), "roc")
+
+
+def precision_recall_chart(curves: Curves) -> str:
+    """Draw precision over recall."""
+
+    def draw(axes: Axes) -> None:
+        xs, ys = _thinned(curves.true_positive_rate, curves.precision)
+        axes.plot(xs, ys, color=FIRST, drawstyle="steps-pre")
+        axes.set_title("Precision and recall")
+        _unit_square(axes, "recall", "precision")
+
+    return svg(draw, (4.4, 3.4), "precision-recall")
+
+
+def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.03)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+
+
+def _thinned(xs: Sequence[float] | Any, ys: Sequence[float] | Any) -> tuple[Any, Any]:
+    chosen = np.unique(np.linspace(0, len(xs) - 1, min(len(xs), MAX_POINTS)).astype(int))
+    return np.asarray(xs)[chosen], np.asarray(ys)[chosen]
+
+
+def svg(draw: Draw, inches: tuple[float, float], name: str) -> str:
+    """Return what ``draw`` draws as an ``<svg>`` element for a page.
+
+    Args:
+        draw: given empty axes.
+        inches: the chart's size.
+        name: sets its elements' identifiers apart from those of the page's other charts.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context(cast("Any", _STYLE)), warnings.catch_warnings():
+        # A letter that matplotlib's own font lacks is still in the page's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=inches, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(_METADATA))
+    return _for_page(buffer.getvalue(), name)
+
+
+_METADATA = ("Date", "Creator", "Format", "Type")
+
+
+def _for_page(text: str, name: str) -> str:
+    """Strip what only a file of its own needs, and put variables in place of colours."""
+    text = text[text.index("<svg") :]
+    # Inside a page its style would be the whole page's, and its fonts are not the page's.
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;\"]*; ", "", text)
+    prefix = re.sub(r"\W", "-", name)
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    head, _, rest = text.partition(">")
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
+    assert size is not None  # noqa: S101 - matplotlib always writes one
+    # Points, of which CSS has 72 to its 96 pixels: letters are of one size in all charts.
+    opening = (
+        f'<svg viewBox="0 0 {size[1]} {size[2]}" style="width: {size[1]}pt" aria-hidden="true"'
+    )
+    return f"{opening}>{rest}"

@@ -1,0 +1,67 @@
+"""What the evaluated data looks like."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fleetnet.data.sources import Source
+from fleetnet.data.splits import Indices
+from fleetnet.errors import ImageError
+from fleetnet.images import FORMATS
+
+SIZES_OF = 100
+"""Images whose sizes are read: enough for a picture, quick on a network disk."""
+_TURNED = range(5, 9)
+"""Values of EXIF's orientation that exchange width and height."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """Of all images of a source and of those evaluated.
+
+    Attributes:
+        counts: a row a class: name, images in the source, images evaluated.
+        sizes: width and height of a spread of the evaluated images, ``int[M, 2]``.
+        formats: how many of those have which format, the commonest first.
+    """
+
+    counts: tuple[tuple[str, int, int], ...]
+    sizes: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    formats: tuple[tuple[str, int], ...]
+
+
+def summarise_data(source: Source, indices: Indices) -> DataSummary:
+    """Count images by class, and read the sizes of some without decoding them."""
+    every = Counter(label for sample in source.samples for label in sample.labels)
+    evaluated = Counter(label for index in indices for label in source.samples[int(index)].labels)
+    spread = indices[np.linspace(0, len(indices) - 1, min(SIZES_OF, len(indices))).astype(int)]
+    headers = [header for index in spread if (header := _header(source, int(index)))]
+    return DataSummary(
+        counts=tuple(
+            (name, every[label], evaluated[label]) for label, name in enumerate(source.classes)
+        ),
+        sizes=np.array([header[:2] for header in headers], np.int64).reshape(-1, 2),
+        formats=tuple(Counter(header[2] for header in headers).most_common()),
+    )
+
+
+def _header(source: Source, index: int) -> tuple[int, int, str] | None:
+    """Return width, height and format of an image, None where it cannot be told."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nothing is decoded, so its size is no danger
+            with Image.open(io.BytesIO(source.read(index)), formats=FORMATS) as image:
+                width, height = image.size
+                if image.getexif().get(0x0112) in _TURNED:
+                    width, height = height, width
+                return width, height, str(image.format)
+    except ImageError:
+        return None
+    except Exception:  # Pillow's parsers raise nearly anything on hostile bytes
+        return None
