@@ -193,6 +193,11 @@ class Manifest(_Strict):
             raise ValueError("two artifacts have the same name")
         return self
 
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before they become probabilities."""
+        return self.calibration.temperature if self.calibration else 1.0
+
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Manifest:
         """Parse and check a manifest; ``where`` names its file in errors.

@@ -66,10 +66,10 @@ def demo(
     held_out = split(source, recipe.data.val_fraction, recipe.seed).val
     subject = open_subject(bundle.path, batch_size=8)
     evaluation = run_evaluation(subject.classifier, source, held_out)
-    if evaluation.metrics.top1 != result.metrics.top1:
+    if evaluation.metrics.top1 != result.history[-1].top1:
         raise FleetnetError(
             f"the bundle's top-1 ({evaluation.metrics.top1:.4f}) is not that of training "
-            f"({result.metrics.top1:.4f}): please report this"
+            f"({result.history[-1].top1:.4f}): please report this"
         )
     figures = summarise(evaluation)
     part = f"the {len(held_out)} held-out images of {source.description}"

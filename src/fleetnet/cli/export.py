@@ -34,6 +34,13 @@ def export(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of a probability to allow.")
     ] = TOLERANCE,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Fit a temperature to the held-out images, for honest probabilities.",
+        ),
+    ] = False,
 ) -> None:
     """Write a bundle, verified against the trained network on real images.
 
@@ -41,14 +48,24 @@ def export(
     probability differs beyond the tolerance or a top-1 differs at all, nothing is written.
     """
     bundle = run_export(
-        checkpoint, output or checkpoint.with_suffix(".bundle"), images or [], limit, tolerance
+        checkpoint,
+        output or checkpoint.with_suffix(".bundle"),
+        images or [],
+        limit,
+        tolerance,
+        calibrate,
     )
     print_bundle(bundle)
     console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
 
 
 def run_export(
-    checkpoint: Path, output: Path, images: list[str], limit: int, tolerance: float
+    checkpoint: Path,
+    output: Path,
+    images: list[str],
+    limit: int,
+    tolerance: float,
+    calibrate: bool = False,
 ) -> Bundle:
     """Export, saying what goes on."""
     try:
@@ -56,7 +73,13 @@ def run_export(
     except ModuleNotFoundError as error:
         raise require(str(error.name), "export", "export") from None
     return export_bundle(
-        checkpoint, output, images=images, limit=limit, tolerance=tolerance, say=say
+        checkpoint,
+        output,
+        images=images,
+        limit=limit,
+        tolerance=tolerance,
+        calibrate=calibrate,
+        say=say,
     )
 
 

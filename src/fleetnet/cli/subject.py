@@ -124,9 +124,9 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
         checkpoint.preprocess,
         checkpoint.classes,
         batch_size=batch_size,
-        activation=getattr(checkpoint, "activation", "softmax"),
+        activation=checkpoint.activation,
     )
-    history = clean_history(getattr(checkpoint, "history", []))
+    history = clean_history(checkpoint.history)
     return Subject(
         classifier=classifier,
         model=checkpoint.model,

@@ -101,7 +101,7 @@ def evaluate(
     if source.multi_label and not multi_label:
         raise DataError(
             f"{source.description} has any number of classes an image, but the model was trained "
-            "to give each image one class: train one with loss.name=binary"
+            "to give each image one class: train one on multi-label data"
         )
     shape = (len(indices), len(classifier.classes))
     logits = np.empty(shape, np.float32)

@@ -14,7 +14,7 @@ from onnxscript import ir
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from fleetnet.bundle import ONNX_METADATA_KEY, Manifest
+from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest
 from fleetnet.models.layers import ConvNormAct, LinearNormAct
 from fleetnet.preprocess import Preprocess
 
@@ -25,16 +25,25 @@ LAYER_KEY = "fleetnet.layer"
 
 
 class Deployable(nn.Module):
-    """A network with normalisation before and softmax after it, batch norm folded away.
+    """A network with normalisation before it, batch norm folded away, and probabilities after it.
 
-    Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each.
+    Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each;
+    the probabilities are of the logits over ``temperature``.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        activation: Activation = "softmax",
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.activation = activation
+        self.temperature = temperature
         scale, shift = preprocess.normalisation()
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
@@ -44,7 +53,8 @@ class Deployable(nn.Module):
         """Return logits and probabilities."""
         normalised = (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)
         logits = self.network(normalised)
-        return logits, logits.softmax(1)
+        scaled = logits if self.temperature == 1.0 else logits / self.temperature
+        return logits, scaled.softmax(1) if self.activation == "softmax" else scaled.sigmoid()
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -80,12 +90,15 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
     Args:
         network: a trained network, any mode, on the CPU.
         preprocess: whose normalisation and size the graph gets.
-        manifest: put into the metadata, without its artifacts.
+        manifest: put into the metadata, without its artifacts; says how logits become
+            probabilities.
 
     Returns:
         The content of the ``.onnx`` file.
     """
-    deployable = Deployable(network, preprocess).eval()
+    deployable = Deployable(
+        network, preprocess, manifest.model.activation, manifest.temperature
+    ).eval()
     example = torch.zeros(2, preprocess.crop, preprocess.crop, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")

@@ -20,6 +20,7 @@ import fleetnet
 from fleetnet.bundle import (
     Artifact,
     Bundle,
+    Calibration,
     Manifest,
     ModelInfo,
     SelfTest,
@@ -29,17 +30,29 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.data.sources import Source, fingerprint, open_source
-from fleetnet.data.splits import split
+from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, FleetnetError, VerificationError
+from fleetnet.evaluation.calibration import cross_fit
+from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
+from fleetnet.inference.classifier import Classifier, softmax
 from fleetnet.inference.engines import Engine
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, compare, prepare, run_in_batches
+from fleetnet.inference.verify import (
+    BATCH,
+    TOLERANCE,
+    Comparison,
+    Probabilities,
+    compare,
+    prepare,
+    probabilities_of,
+    run_in_batches,
+)
 from fleetnet.training.checkpoint import Checkpoint
 
 IMAGES = 64
@@ -56,6 +69,7 @@ def export_bundle(
     images: Sequence[str] = (),
     limit: int = IMAGES,
     tolerance: float = TOLERANCE,
+    calibrate: bool = False,
     say: Say = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle, refusing to write one whose answers differ.
@@ -67,6 +81,8 @@ def export_bundle(
             that the checkpoint was trained on.
         limit: verify with at most this many images.
         tolerance: largest difference of a probability to allow.
+        calibrate: fit a temperature (Guo et al. 2017) to the held-out images of the data that the
+            checkpoint was trained on, which then is part of the graph and the manifest.
         say: told what is being done, a line each.
 
     Raises:
@@ -83,10 +99,19 @@ def export_bundle(
     say(f"exporting {trained.model} to ONNX")
     reference = TorchEngine(network, trained.preprocess)
     manifest = _manifest(trained, checkpoint, reference)
+    if calibrate:
+        fitted = _calibration(trained, reference)
+        say(
+            f"temperature {fitted.temperature:.3f}: calibration error {fitted.ece_before:.2%} "
+            f"before, {fitted.ece_after:.2%} with it on images that it was not fitted to"
+        )
+        manifest = manifest.model_copy(update={"calibration": fitted})
     graph = to_onnx(network, trained.preprocess, manifest)
 
     say(f"verifying on {len(pixels)} images ({origin})")
-    comparisons = verify_graph(graph, network, trained, pixels, tolerance)
+    comparisons = verify_graph(
+        graph, network, trained, pixels, tolerance, probabilities_of(manifest)
+    )
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
     artifacts = (
@@ -103,6 +128,7 @@ def verify_graph(
     trained: Checkpoint,
     pixels: npt.NDArray[np.uint8],
     tolerance: float,
+    probabilities: Probabilities = softmax,
 ) -> list[Comparison]:
     """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.
 
@@ -114,7 +140,7 @@ def verify_graph(
     expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
     for engine in (OnnxRuntimeEngine(graph, 1), OpenVinoEngine(graph, 1)):
-        comparison = compare(engine, pixels, expected)
+        comparison = compare(engine, pixels, expected, probabilities)
         if not comparison.passes(tolerance):
             layer = first_divergence(
                 graph, engine.name, network, trained.preprocess, pixels[:BATCH]
@@ -158,16 +184,44 @@ def _images(
     if images:
         origin = ", ".join(Path(image).name or image for image in images)
         return prepare(find_images(images), trained.preprocess, limit), origin
-    source = training_source(trained)
-    if source is None:
-        raise DataError(
-            "the images that this checkpoint was trained on are not here any more: give some to "
-            "verify with, --images DIR"
-        )
-    held_out = split(source, trained.data["val_fraction"], trained.data["seed"]).val
+    source, held_out = _held_out(trained, "give some to verify with, --images DIR")
     spread = held_out[np.linspace(0, len(held_out) - 1, min(limit, len(held_out))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
     return pixels, f"held-out images of {source.description}"
+
+
+def _held_out(trained: Checkpoint, otherwise: str) -> tuple[Source, Indices]:
+    source = training_source(trained)
+    if source is None:
+        raise DataError(
+            f"the images that this checkpoint was trained on are not here any more: {otherwise}"
+        )
+    return source, split(source, trained.data["val_fraction"], trained.data["seed"]).val
+
+
+def _calibration(trained: Checkpoint, reference: Engine) -> Calibration:
+    source, held_out = _held_out(trained, "export where they are, or without --calibrate")
+    classifier = Classifier.from_engine(
+        reference,
+        trained.preprocess,
+        trained.classes,
+        batch_size=BATCH,
+        activation=trained.activation,
+    )
+    evaluation = evaluate(classifier, source, held_out)
+    fit = cross_fit(evaluation.logits, evaluation.labels)
+    if fit is None:
+        raise DataError(
+            f"{len(evaluation.indices)} held-out images are too few to fit a temperature to, or "
+            "their logits are not numbers: export without --calibrate"
+        )
+    return Calibration(
+        temperature=fit.temperature,
+        images=fit.images,
+        ece_before=fit.ece_before,
+        ece_after=fit.ece_after,
+        source=f"held-out images of {source.description}",
+    )
 
 
 def _read(source: Source, indices: Iterable[int]) -> Iterator[bytes]:
@@ -179,7 +233,7 @@ def _manifest(trained: Checkpoint, checkpoint: Path, reference: Engine) -> Manif
     classes, crop = len(trained.classes), trained.preprocess.crop
     logits = reference.run(self_test_pixels(SELF_TEST_IMAGES, crop))
     return Manifest(
-        model=ModelInfo(name=trained.model, num_classes=classes),
+        model=ModelInfo(name=trained.model, num_classes=classes, activation=trained.activation),
         classes=trained.classes,
         preprocess=trained.preprocess,
         input=TensorInfo(
@@ -207,6 +261,7 @@ def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
         "checkpoint_sha256": sha256_of(checkpoint),
         "epoch": trained.epoch,
         "recipe": trained.recipe,
+        "history": trained.history,
         "data": data,
     }
 

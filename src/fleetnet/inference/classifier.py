@@ -107,14 +107,13 @@ class Classifier:
             raise FleetnetError(
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
-        calibration = bundle.manifest.calibration
         self._set_up(
             open_engine(engine, bundle, threads),
             bundle.manifest.preprocess,
             classes,
             batch_size,
             bundle.manifest.model.activation,
-            calibration.temperature if calibration else 1.0,
+            bundle.manifest.temperature,
         )
 
     @classmethod
@@ -194,13 +193,20 @@ class Classifier:
                 yield Prediction(_name_of(image, number), self._top(logits, top_k), logits=logits)
 
     def _top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
-        # In double precision, as the softmax is: a temperature of 1 changes no bit.
-        scaled = logits.astype(np.float64) / self.temperature
-        probabilities = softmax(scaled) if self.activation == "softmax" else sigmoid(scaled)
+        probabilities = to_probabilities(logits, self.activation, self.temperature)
         best = np.argsort(-logits, kind="stable")[:top_k]
         return tuple(
             Score(self.classes[index], int(index), float(probabilities[index])) for index in best
         )
+
+
+def to_probabilities(
+    logits: npt.NDArray[np.floating], activation: Activation, temperature: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Return the probabilities of ``float[..., K]`` logits, as a bundle's manifest defines them."""
+    # In double precision, as the softmax is: a temperature of 1 changes no bit.
+    scaled = logits.astype(np.float64) / temperature
+    return softmax(scaled) if activation == "softmax" else sigmoid(scaled)
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import statistics
 import time
@@ -12,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.bundle import Bundle, Verification
+from fleetnet.bundle import Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode, read_bytes
-from fleetnet.inference.classifier import softmax
+from fleetnet.inference.classifier import softmax, to_probabilities
 from fleetnet.inference.engines import Engine, Logits
 from fleetnet.preprocess import Preprocess
 
@@ -25,6 +26,7 @@ BATCH = 16
 LATENCY_RUNS = 30
 
 Pixels = npt.NDArray[np.uint8]
+Probabilities = Callable[[Logits], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def compare(
     engine: Engine,
     pixels: Pixels,
     expected: Logits,
+    probabilities_of: Probabilities = softmax,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
     """Run ``engine`` and compare its probabilities with those of ``expected``.
@@ -75,15 +78,16 @@ def compare(
         engine: what to check.
         pixels: ``uint8[N, crop, crop, 3]``.
         expected: the trained network's logits, ``float32[N, K]``.
+        probabilities_of: how logits become probabilities.
         advance: called with a count as images are done.
     """
     difference, agreed = 0.0, 0
     for start in range(0, len(pixels), BATCH):
         part = pixels[start : start + BATCH]
-        reference = softmax(expected[start : start + BATCH])
+        reference = probabilities_of(expected[start : start + BATCH])
         outputs = getattr(engine, "outputs", None)
         answers = outputs(part) if outputs else {"logits": engine.run(part)}
-        probabilities = softmax(answers["logits"])
+        probabilities = probabilities_of(answers["logits"])
         for candidate in (probabilities, answers.get("probabilities", probabilities)):
             # np.maximum hands NaN on, where max() might drop it.
             difference = float(np.maximum(difference, np.abs(candidate - reference).max()))
@@ -161,7 +165,16 @@ def verify_bundle(
             "(pip install 'fleetnet[train]')"
         )
     for engine in engines:
-        yield compare(engine, pixels, expected)
+        yield compare(engine, pixels, expected, probabilities_of(bundle.manifest))
+
+
+def probabilities_of(manifest: Manifest) -> Probabilities:
+    """Return how logits become probabilities in a bundle with this manifest."""
+    return functools.partial(
+        to_probabilities,
+        activation=manifest.model.activation,
+        temperature=manifest.temperature,
+    )
 
 
 def run_in_batches(engine: Engine, pixels: Pixels) -> Logits:

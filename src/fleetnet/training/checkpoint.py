@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fleetnet.bundle import Activation
 from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.files import atomic_file
 from fleetnet.models.registry import build_model, find_model
@@ -35,6 +36,7 @@ class Checkpoint:
             ``fingerprint``, ``description``, and ``val_fraction`` and ``seed`` of the split.
         epoch: how many epochs are done.
         metrics: of the held-out images after that epoch; empty within an epoch.
+        activation: how logits become probabilities, ``sigmoid`` for multi-label data.
         history: what each epoch measured, as in ``metrics.jsonl``.
         training: the raw weights, the state of optimiser, average, scaler and random numbers and
             the position in the epoch, from which training goes on; empty for weights alone.
@@ -48,6 +50,7 @@ class Checkpoint:
     data: dict[str, Any]
     epoch: int
     metrics: dict[str, Any]
+    activation: Activation = "softmax"
     history: list[dict[str, Any]] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -65,6 +68,7 @@ class Checkpoint:
             "data": self.data,
             "epoch": self.epoch,
             "metrics": self.metrics,
+            "activation": self.activation,
             "history": self.history,
         }
         content = {
@@ -109,6 +113,7 @@ class Checkpoint:
                 data=dict(description["data"]),
                 epoch=int(description["epoch"]),
                 metrics=dict(description["metrics"]),
+                activation=_activation(description.get("activation", "softmax")),
                 history=[dict(record) for record in description.get("history", [])],
                 training=dict(content["training"]),
             )
@@ -126,3 +131,11 @@ class Checkpoint:
         network = build_model(self.model, len(self.classes))
         load_state(network, self.state, "the checkpoint")
         return network.eval()
+
+
+def _activation(value: str) -> Activation:
+    if value == "softmax":
+        return "softmax"
+    if value == "sigmoid":
+        return "sigmoid"
+    raise CheckpointError(f"unknown activation {value!r}; update fleetnet")

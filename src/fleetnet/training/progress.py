@@ -10,7 +10,11 @@ from fleetnet.training.learner import StepResult
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What an epoch measured; one line of ``metrics.jsonl``."""
+    """What an epoch measured; one line of ``metrics.jsonl``.
+
+    ``top1`` and ``top5`` are shares of the held-out images of which one class of theirs is the
+    most probable, or among the five. ``mean_average_precision`` is of multi-label data alone.
+    """
 
     epoch: int
     lr: float
@@ -20,6 +24,12 @@ class EpochRecord:
     top5: float
     images_per_s: float
     seconds: float
+    mean_average_precision: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What the best epoch is chosen by."""
+        return self.top1 if self.mean_average_precision is None else self.mean_average_precision
 
 
 @dataclass
@@ -65,16 +75,16 @@ class Progress:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The first epoch of the best top-1."""
-        return max(self.history, key=lambda record: record.top1, default=None)
+        """The first epoch of the best score."""
+        return max(self.history, key=lambda record: record.score, default=None)
 
     def epochs_without_gain(self, min_delta: float) -> int:
-        """Return how many epochs ago top-1 last rose by more than ``min_delta``."""
+        """Return how many epochs ago the score last rose by more than ``min_delta``."""
         best, since = -1.0, 0
         for record in self.history:
             since += 1
-            if record.top1 > best + min_delta:
-                best, since = record.top1, 0
+            if record.score > best + min_delta:
+                best, since = record.score, 0
         return since
 
     def position(self) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.splits import Indices, Split, split
 from fleetnet.errors import CheckpointError, DataError, FleetnetError, Interrupted
-from fleetnet.evaluation.metrics import Metrics, measure
 from fleetnet.files import atomic_file
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.models.network import Network
 from fleetnet.models.registry import find_model
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.interruption import Interruption
+from fleetnet.training.judgement import AnyMetrics, Judgement, judge
 from fleetnet.training.learner import Learner, plain
 from fleetnet.training.precision import resolve
 from fleetnet.training.progress import EpochRecord, Progress
@@ -45,7 +45,7 @@ class TrainResult:
 
     last: Path
     best: Path
-    metrics: Metrics
+    metrics: AnyMetrics
     """Of the held-out images after the last epoch."""
     history: tuple[EpochRecord, ...]
     unreadable: tuple[str, ...]
@@ -289,13 +289,12 @@ class Trainer:
         """Run all epochs that are left; see :func:`train`."""
         self._describe_run()
         self._saved_at = time.monotonic()
-        metrics = None
+        judged = None
         with self._interruption:
             observer.start(self)
             while not self.finished:
-                metrics = self._epoch(observer)
-        if metrics is None:
-            metrics = self.evaluate()
+                judged = self._epoch(observer)
+        metrics = (judged or self.evaluate()).metrics
         return TrainResult(
             self.output / LAST,
             self.output / BEST,
@@ -324,30 +323,31 @@ class Trainer:
                 file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
         self._write_history()
 
-    def _epoch(self, observer: Observer) -> Metrics:
+    def _epoch(self, observer: Observer) -> Judgement:
         """Train what is left of the epoch at hand, evaluate and save."""
         progress = self.progress
         observer.epoch(progress.epoch, self.train_loader.images, progress.images)
         self._train_epoch(observer)
         if not progress.images:
             raise DataError(f"no image of {self.source.description} could be read")
-        metrics = self.evaluate()
+        judged = self.evaluate()
         record = EpochRecord(
             epoch=progress.epoch,
             lr=self.learner.schedule.lr_at(progress.step - 1),
             train_loss=progress.loss,
             train_top1=progress.train_top1,
-            top1=metrics.top1,
-            top5=metrics.top5,
+            top1=judged.top1,
+            top5=judged.top5,
             images_per_s=progress.images / max(progress.seconds, 1e-9),
             seconds=progress.seconds,
+            mean_average_precision=judged.mean_average_precision,
         )
         progress.end_epoch(record)
         # The best first: a run killed between the two repeats this epoch and writes it again.
-        self._save(metrics, (BEST, LAST) if progress.best is record else (LAST,))
+        self._save(judged.metrics, (BEST, LAST) if progress.best is record else (LAST,))
         self._write_history()
         observer.done(record)
-        return metrics
+        return judged
 
     def _train_epoch(self, observer: Observer) -> None:
         progress = self.progress
@@ -378,7 +378,7 @@ class Trainer:
         if self._interruption.signal is not None:
             self._end()
 
-    def evaluate(self) -> Metrics:
+    def evaluate(self) -> Judgement:
         """Measure the held-out images with the weights as they are.
 
         Raises:
@@ -393,7 +393,7 @@ class Trainer:
                 labels.append(batch.labels)
         if not labels:
             raise DataError(f"no held-out image of {self.source.description} could be read")
-        return measure(np.concatenate(logits), torch.cat(labels).numpy(), self.source.classes)
+        return judge(np.concatenate(logits), torch.cat(labels).numpy(), self.source.classes)
 
     def _save_within_epoch(self) -> None:
         minutes = (time.monotonic() - self._saved_at) / 60
@@ -411,7 +411,7 @@ class Trainer:
             128 + number,
         )
 
-    def _save(self, metrics: Metrics | None, names: tuple[str, ...]) -> None:
+    def _save(self, metrics: AnyMetrics | None, names: tuple[str, ...]) -> None:
         if not self.learner.is_finite():
             raise self._diverged("weights are no longer numbers")
         checkpoint = self._checkpoint(metrics)
@@ -439,7 +439,7 @@ class Trainer:
         )
         return FleetnetError(f"{what} in epoch {self.progress.epoch}: {back}")
 
-    def _checkpoint(self, metrics: Metrics | None) -> Checkpoint:
+    def _checkpoint(self, metrics: AnyMetrics | None) -> Checkpoint:
         training = self.learner.state()
         training["progress"] = self.progress.position()
         training["unreadable"] = list(self._unreadable)
@@ -452,6 +452,7 @@ class Trainer:
             data=self._data,
             epoch=self.progress.epoch - 1,
             metrics=metrics.to_json() if metrics else {},
+            activation="sigmoid" if self.source.multi_label else "softmax",
             history=[vars(record) for record in self.progress.history],
             training=training,
         )
