@@ -238,17 +238,10 @@ class Trainer:
             workers=recipe.data.workers,
             augment=Augment(
                 self.preprocess,
-                **recipe.augment.model_dump(
-                    include={
-                        "min_scale",
-                        "max_ratio",
-                        "horizontal_flip",
-                        "vertical_flip",
-                        "color_jitter",
-                    }
-                ),
+                **recipe.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"}),
             ),
             seed=recipe.seed,
+            **recipe.data.model_dump(include={"sampling", "repeats", "buffer", "strict"}),
         )
         val_loader = Loader(
             self.source,
