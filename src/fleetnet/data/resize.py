@@ -29,7 +29,8 @@ def crop_and_resize(pixels: Pixels, box: Box, size: int, mode: Mode, *, mirror: 
     """
     left, top, right, bottom = box
     # With a batch of one from the start, PyTorch sees channels_last and takes its fast kernel.
-    cropped = torch.from_numpy(np.array(pixels[None, top:bottom, left:right])).permute(0, 3, 1, 2)
+    copied = np.array(pixels[None, top:bottom, left:right], order="C")
+    cropped = torch.from_numpy(copied).permute(0, 3, 1, 2)
     if (right - left, bottom - top) != (size, size):
         cropped = functional.interpolate(
             cropped, (size, size), mode=mode, antialias=True, align_corners=False
