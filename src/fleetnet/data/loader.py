@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple, NoReturn
@@ -202,12 +203,18 @@ class Loader:
         """Say in one line that a worker died, or raise the error that was something else."""
         if not self._workers or not _is_death(error):
             raise error
+        workers = getattr(self._loader._iterator, "_workers", [])
+        codes = [worker.exitcode for worker in workers if worker.exitcode]
         self._loader._iterator = None
-        count = self._workers
-        processes = "the process" if count == 1 else f"one of the {count} processes"
+        which = "the process" if self._workers == 1 else f"one of the {self._workers} processes"
+        if codes and max(codes) > 0:
+            raise DataError(
+                f"{which} that load images ended with exit code {max(codes)}: what it printed "
+                "says why; --set data.workers=0 loads images without them"
+            ) from None
         raise DataError(
-            f"{processes} that load images died, most likely for want of memory (RAM, or "
-            "the shared memory of a container): try fewer, or none, with --set data.workers=0"
+            f"{which} that load images died, most likely for want of memory (RAM, or the shared "
+            "memory of a container): try fewer, or none, with --set data.workers=0"
         ) from None
 
 
@@ -234,6 +241,8 @@ def _worker_options(workers: int, batch_bytes: int) -> dict[str, Any]:
 def _begin_worker(_number: int) -> None:
     # Ctrl-C reaches every process of the terminal; the main one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Pillow warns of damaged EXIF and the like; what cannot be read is named in the batch.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _context() -> BaseContext:

@@ -108,7 +108,8 @@ def balanced(source: Source, indices: Indices, rng: np.random.Generator) -> Indi
     if source.multi_label:
         weights = inverse_frequency(source, indices)
         return rng.choice(indices, size=len(indices), p=weights)
-    labels = np.array([source.samples[index].label for index in indices])
+    samples = source.samples
+    labels = np.array([samples[index].label for index in indices])
     present = rng.permutation(np.unique(labels))
     drawn = []
     for rank, label in enumerate(present):
@@ -122,7 +123,8 @@ def balanced(source: Source, indices: Indices, rng: np.random.Generator) -> Indi
 
 def inverse_frequency(source: Source, indices: Indices) -> npt.NDArray[np.float64]:
     """Return the share of each image when drawn by the inverse count of its rarest label."""
-    all_labels = [source.samples[index].labels for index in indices]
+    samples = source.samples
+    all_labels = [samples[index].labels for index in indices]
     counts = Counter(label for labels in all_labels for label in labels)
     unlabelled = sum(not labels for labels in all_labels)
     rarest = [min((counts[label] for label in labels), default=unlabelled) for labels in all_labels]
