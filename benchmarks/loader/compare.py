@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pipelines import (
@@ -31,6 +32,18 @@ Epochs = Callable[[], Iterator[Tensor]]
 Pipeline = Callable[[Photos, int, int], Epochs]
 
 
+class Speed(NamedTuple):
+    """Of one epoch."""
+
+    images_per_s: float
+    processor_ms: float
+    """Of this process, per image; what workers do is not in it."""
+
+
+Results = dict[int, dict[str, list[Speed]]]
+"""By the number of workers and the name of the pipeline, a round after the other."""
+
+
 def main() -> None:
     """Parse, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -46,14 +59,20 @@ def main() -> None:
         sys.exit(f"error: no photographs in {options.folder}: give a folder of JPEG files")
     torch.set_num_threads(1)
     photos = Photos(files, options.repeats)
-    results = {
+    results: Results = {
         workers: measure(usable_pipelines(), photos, options.batch_size, workers, options.rounds)
         for workers in options.workers
     }
     print(describe(photos, options.rounds))
     print(table(results))
     if options.json:
-        options.json.write_text(json.dumps({"speeds": results, "load": os.getloadavg()}, indent=2))
+        speeds = {
+            workers: {
+                name: [speed._asdict() for speed in values] for name, values in by_name.items()
+            }
+            for workers, by_name in results.items()
+        }
+        options.json.write_text(json.dumps({"speeds": speeds, "load": os.getloadavg()}, indent=2))
 
 
 def usable_pipelines() -> dict[str, Pipeline]:
@@ -68,12 +87,12 @@ def usable_pipelines() -> dict[str, Pipeline]:
 
 def measure(
     pipelines: dict[str, Pipeline], photos: Photos, batch: int, workers: int, rounds: int
-) -> dict[str, list[float]]:
-    """Return images per second of every round of every pipeline."""
+) -> dict[str, list[Speed]]:
+    """Return the speed of every round of every pipeline."""
     epochs = {name: build(photos, batch, workers) for name, build in pipelines.items()}
     for epoch in epochs.values():
         run(epoch)  # starts the workers and fills the cache of files
-    speeds: dict[str, list[float]] = {name: [] for name in epochs}
+    speeds: dict[str, list[Speed]] = {name: [] for name in epochs}
     for number in range(rounds):
         names = list(epochs)
         turn = number % len(names)
@@ -82,11 +101,12 @@ def measure(
     return speeds
 
 
-def run(epoch: Epochs) -> float:
-    """Return the images per second of one epoch."""
-    started = time.perf_counter()
+def run(epoch: Epochs) -> Speed:
+    """Return how fast one epoch is."""
+    started, computed = time.perf_counter(), time.process_time()
     images = sum(len(pixels) for pixels in epoch())
-    return images / (time.perf_counter() - started)
+    seconds, busy = time.perf_counter() - started, time.process_time() - computed
+    return Speed(images / seconds, 1e3 * busy / images)
 
 
 def describe(photos: Photos, rounds: int) -> str:
@@ -98,16 +118,31 @@ def describe(photos: Photos, rounds: int) -> str:
     )
 
 
-def table(results: dict[int, dict[str, list[float]]]) -> str:
-    """Return the figures as Markdown."""
-    lines = ["| workers | pipeline | images/s | times |", "| ---: | --- | ---: | ---: |"]
+def table(results: Results) -> str:
+    """Return the figures as Markdown.
+
+    Without workers all work is this process's, and its processor time hardly depends on what else
+    the machine does.
+    """
+    lines = [
+        "| workers | pipeline | images/s | times | processor time, ms | times |",
+        "| ---: | --- | ---: | ---: | ---: | ---: |",
+    ]
     for workers, speeds in results.items():
         base = next(iter(speeds.values()))
         for name, values in speeds.items():
-            ratios = [value / other for value, other in zip(values, base, strict=True)]
-            lines.append(
-                f"| {workers} | {name} | {spread(values, '.0f')} | {spread(ratios, '.2f')} |"
-            )
+            pairs = list(zip(values, base, strict=True))
+            columns = [
+                spread([speed.images_per_s for speed in values], ".0f"),
+                spread([own.images_per_s / other.images_per_s for own, other in pairs], ".2f"),
+            ]
+            if not workers:
+                columns += [
+                    spread([speed.processor_ms for speed in values], ".2f"),
+                    spread([other.processor_ms / own.processor_ms for own, other in pairs], ".2f"),
+                ]
+            columns += ["–"] * (4 - len(columns))
+            lines.append(f"| {workers} | {name} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
