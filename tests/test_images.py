@@ -1,5 +1,7 @@
 import io
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -293,6 +295,16 @@ def test_a_file_beyond_the_limit_is_refused(
     file.write_bytes(b"\0" * (2**20 + 1))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         read_bytes(file)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    data = encode(PICTURE, "PNG")
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert read_bytes(pipe) == data
+    writer.join()
 
 
 def test_unreadable_paths_say_why(tmp_path: Path) -> None:

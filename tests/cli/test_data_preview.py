@@ -22,7 +22,7 @@ def test_preview_writes_a_picture(
 def test_bad_input_is_refused(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must end in \.png"):
         preview(str(shapes), output=tmp_path / "look.jpg")
-    with pytest.raises(RecipeError, match="augment.policy"):
+    with pytest.raises(RecipeError, match=r"augment\.policy"):
         preview(str(shapes), settings=["augment.policy=best"], output=tmp_path / "a.png")
     with pytest.raises(DataError, match="does not exist"):
         preview(str(tmp_path / "none"), output=tmp_path / "a.png")
