@@ -1,5 +1,7 @@
 import io
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from PIL import Image
 
 from fleetnet import images
 from fleetnet.errors import DataError, ImageError
-from fleetnet.images import decode, find_images, from_array, from_pil, read_bytes
+from fleetnet.images import OpenImage, decode, find_images, from_array, from_pil, read_bytes
 from samples import draw, encode
 
 PICTURE = draw("circle", np.random.default_rng(0))
@@ -65,23 +67,29 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
     assert np.abs(pixels.astype(int) - np.asarray(PICTURE)).mean() < 12
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int) -> None:
-    undo = {
-        2: [Image.Transpose.FLIP_LEFT_RIGHT],
-        3: [Image.Transpose.ROTATE_180],
-        4: [Image.Transpose.FLIP_TOP_BOTTOM],
-        5: [Image.Transpose.TRANSPOSE],
-        6: [Image.Transpose.ROTATE_90],
-        7: [Image.Transpose.TRANSVERSE],
-        8: [Image.Transpose.ROTATE_270],
-    }
-    stored = PICTURE
-    for step in undo.get(orientation, []):
-        stored = stored.transpose(step)
+UNDO = {
+    2: [Image.Transpose.FLIP_LEFT_RIGHT],
+    3: [Image.Transpose.ROTATE_180],
+    4: [Image.Transpose.FLIP_TOP_BOTTOM],
+    5: [Image.Transpose.TRANSPOSE],
+    6: [Image.Transpose.ROTATE_90],
+    7: [Image.Transpose.TRANSVERSE],
+    8: [Image.Transpose.ROTATE_270],
+}
+"""How a camera that was held that way stores an upright picture."""
+
+
+def stored_as(orientation: int, kind: str, picture: Image.Image = PICTURE) -> bytes:
+    for step in UNDO.get(orientation, []):
+        picture = picture.transpose(step)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert np.array_equal(decode(encode(stored, "PNG", exif=exif)), np.asarray(PICTURE))
+    return encode(picture, kind, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    assert np.array_equal(decode(stored_as(orientation, "PNG")), np.asarray(PICTURE))
 
 
 def test_only_the_first_frame_is_taken() -> None:
@@ -119,6 +127,141 @@ def test_damaged_files_decode_or_are_refused_in_one_line(data: st.DataObject) ->
         assert pixels.shape[2] == 3
 
 
+@pytest.fixture(params=["simplejpeg", "Pillow"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Decode for training with and without simplejpeg."""
+    if request.param == "Pillow":
+        monkeypatch.setattr(images, "_simplejpeg", lambda: None)
+    else:
+        pytest.importorskip("simplejpeg")
+    return str(request.param)
+
+
+class TestOpenImage:
+    @pytest.mark.parametrize("mode", ["RGB", "L"])
+    @pytest.mark.parametrize(
+        "options", [{}, {"progressive": True}, {"quality": 30}, {"subsampling": 0}]
+    )
+    @pytest.mark.usefixtures("road")
+    def test_jpeg_decodes_as_for_inference(self, mode: str, options: dict[str, object]) -> None:
+        data = encode(PICTURE.convert(mode), "JPEG", **options)
+        image = OpenImage(data)
+        assert (image.width, image.height) == PICTURE.size
+        assert np.abs(image.decode().astype(int) - decode(data)).max() <= 1
+
+    @pytest.mark.usefixtures("road")
+    def test_photographs_decode_as_for_inference(self, photos: list[Path]) -> None:
+        for photo in photos[::8]:
+            data = photo.read_bytes()
+            assert np.abs(OpenImage(data).decode().astype(int) - decode(data)).max() <= 1
+
+    @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP", "GIF", "TIFF"])
+    def test_other_formats_decode_as_for_inference(self, kind: str) -> None:
+        data = encode(PICTURE, kind)
+        assert np.array_equal(OpenImage(data).decode(2), decode(data))
+
+    def test_sixteen_bits_keep_their_upper_eight(self) -> None:
+        samples = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+        data = encode(Image.fromarray(samples), "PNG")
+        assert np.array_equal(OpenImage(data).decode(), decode(data))
+
+    @pytest.mark.usefixtures("road")
+    def test_cmyk_decodes_as_for_inference(self) -> None:
+        data = encode(PICTURE.convert("CMYK"), "JPEG", quality=95)
+        assert np.array_equal(OpenImage(data).decode(), decode(data))
+        assert OpenImage(data).decode(2).shape == (40, 48, 3)
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.usefixtures("road")
+    def test_exif_orientation_is_applied(self, kind: str, orientation: int) -> None:
+        data = stored_as(orientation, kind)
+        image = OpenImage(data)
+        assert (image.width, image.height) == PICTURE.size
+        assert np.abs(image.decode().astype(int) - decode(data)).max() <= 1
+
+    @pytest.mark.parametrize("shrink", [2, 4, 8])
+    @pytest.mark.parametrize(("size", "orientation"), [((203, 170), 1), ((208, 168), 6)])
+    @pytest.mark.usefixtures("road")
+    def test_a_jpeg_decodes_smaller(
+        self, shrink: int, size: tuple[int, int], orientation: int
+    ) -> None:
+        # Smooth, because a coarse average of noise depends on where it is taken.
+        smooth = PICTURE.resize((12, 10)).resize(size, Image.Resampling.BICUBIC)
+        data = stored_as(orientation, "JPEG", smooth)
+        small = OpenImage(data).decode(shrink)
+        assert small.shape == (-(-size[1] // shrink), -(-size[0] // shrink), 3)
+        average = np.asarray(Image.fromarray(decode(data)).reduce(shrink))
+        inside = np.s_[: size[1] // shrink, : size[0] // shrink]
+        assert np.abs(small[inside].astype(int) - average[inside]).mean() < 3
+
+    @pytest.mark.usefixtures("road")
+    def test_truncated_files_are_refused_whatever_the_place(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for options in ({}, {"progressive": True}):
+            data = encode(PICTURE, "JPEG", **options)
+            for end in range(0, len(data) - 2, max(1, len(data) // 40)):
+                with pytest.raises(ImageError):
+                    OpenImage(data[:end]).decode()
+        assert capfd.readouterr().err == ""
+
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def test_damaged_jpegs_share_their_fate_with_inference(self, data: st.DataObject) -> None:
+        content = bytearray(encode(PICTURE, "JPEG"))
+        for _ in range(data.draw(st.integers(1, 8))):
+            place = data.draw(st.integers(0, len(content) - 1))
+            content[place] = data.draw(st.integers(0, 255))
+        try:
+            expected = decode(bytes(content))
+        except ImageError:
+            expected = None
+        try:
+            pixels = OpenImage(bytes(content)).decode()
+        except ImageError as error:
+            one_line(error)
+            assert expected is None
+        else:
+            assert expected is None or pixels.shape == expected.shape
+
+    def test_a_file_that_simplejpeg_warns_of_is_pillows(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        data = encode(PICTURE, "JPEG")
+        place = data.index(b"\xff\xda")
+        odd = data[:place] + b"junk" + data[place:]  # libjpeg skips it, with a warning
+        assert np.array_equal(OpenImage(odd).decode(), decode(odd))
+        assert np.array_equal(decode(odd), decode(data))
+        assert capfd.readouterr().err == ""
+
+    def test_a_header_that_two_parsers_read_differently_goes_to_the_checked_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Liar:
+            def decode_jpeg_header(self, *_: object) -> tuple[int, int, str, str]:
+                return 60_000, 60_000, "YCbCr", "444"
+
+            def decode_jpeg(self, *_: object, **__: object) -> None:
+                raise AssertionError
+
+        monkeypatch.setattr(images, "_simplejpeg", Liar)
+        assert OpenImage(encode(PICTURE, "JPEG")).decode().shape == (80, 96, 3)
+
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+    @pytest.mark.parametrize("damage", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+    def test_damaged_exif_is_no_reason_to_refuse(self, damage: bytes) -> None:
+        data = encode(PICTURE, "JPEG", exif=damage)
+        assert OpenImage(data).decode().shape == decode(data).shape
+
+    def test_a_jpeg_beyond_the_limit_is_refused_before_it_is_decoded(self) -> None:
+        data = bytearray(encode(PICTURE, "JPEG"))
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", 60_000, 60_000)
+        with pytest.raises(ImageError, match="million pixels"):
+            OpenImage(bytes(data))
+
+
 @given(st.binary(max_size=200))
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError):
@@ -152,6 +295,16 @@ def test_a_file_beyond_the_limit_is_refused(
     file.write_bytes(b"\0" * (2**20 + 1))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         read_bytes(file)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    data = encode(PICTURE, "PNG")
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert read_bytes(pipe) == data
+    writer.join()
 
 
 def test_unreadable_paths_say_why(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,9 @@ MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""
 STDIN = "-"
+SHRINKS = (8, 4, 2)
+"""Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
+_ORIENTATION = 0x0112
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -45,7 +50,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                # Python sets aside as much as it is asked to read, so ask for no more than is there;
+                # what has no size, such as a pipe, has to be asked for all that is allowed.
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
     if not data:
@@ -63,6 +71,111 @@ def decode(data: bytes) -> Pixels:
     """
     with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return _to_rgb(image)
+
+
+class OpenImage:
+    """An image whose header is read and whose pixels are decoded on demand, for training.
+
+    A JPEG goes to libjpeg-turbo by way of simplejpeg where that is installed, which takes about
+    half of Pillow's time for the same pixels. Whatever simplejpeg refuses or warns of goes to
+    Pillow: that either decodes it or says what is wrong, so that both roads accept the same files,
+    and a truncated file is an error on both. Other formats are decoded at once by Pillow.
+
+    Args:
+        data: the file's bytes.
+
+    Attributes:
+        width: of the upright picture at full size.
+        height: of the upright picture at full size.
+
+    Raises:
+        ImageError: as :func:`decode`.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._pixels: Pixels | None = None
+        with _as_image_errors():
+            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if self._image.format not in ("JPEG", "MPO"):
+                self._pixels = _to_rgb(self._image)
+                self.height, self.width = self._pixels.shape[:2]
+                return
+            _check_size(self._image)
+            self._orientation = _orientation(self._image)
+            self.width, self.height = self._image.size
+            if self._orientation >= 5:
+                self.width, self.height = self.height, self.width
+
+    def decode(self, shrink: int = 1) -> Pixels:
+        """Return upright ``uint8[H, W, 3]``, RGB; a JPEG with sides divided by ``shrink``.
+
+        Args:
+            shrink: 1 or one of :data:`SHRINKS`; sides are rounded up.
+
+        Raises:
+            ImageError: damaged or truncated.
+        """
+        if self._pixels is not None:
+            return self._pixels
+        pixels = self._decode_fast(shrink)
+        if pixels is not None:
+            return _turn_upright(pixels, self._orientation)
+        with _as_image_errors():
+            if shrink > 1:
+                width, height = self._image.size
+                self._image.draft(None, (max(width // shrink, 1), max(height // shrink, 1)))
+            return _to_rgb(self._image)
+
+    def _decode_fast(self, shrink: int) -> Pixels | None:
+        """Return the pixels as stored, or None if simplejpeg is not to be trusted with them."""
+        simplejpeg = _simplejpeg()
+        if simplejpeg is None or self._image.mode not in ("RGB", "L"):
+            return None
+        width, height = self._image.size
+        try:
+            # The limits were checked on the size that Pillow read; hostile files may have two.
+            if simplejpeg.decode_jpeg_header(self._data)[:2] != (height, width):
+                return None
+            pixels: Pixels = simplejpeg.decode_jpeg(
+                self._data,
+                "RGB",
+                min_width=-(-width // shrink),
+                min_height=-(-height // shrink),
+                min_factor=shrink,
+            )
+        except ValueError:
+            return None
+        return pixels
+
+
+@cache
+def _simplejpeg() -> ModuleType | None:
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    module: ModuleType = simplejpeg
+    return module
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF (or XMP) orientation, 1 to 8; 1, as stored, if absent or damaged."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def from_pil(image: Image.Image) -> Pixels:
@@ -91,11 +204,15 @@ def _as_image_errors() -> Iterator[None]:
         raise ImageError(f"damaged image: {reason}") from None
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{image.width}×{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
         )
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    _check_size(image)
     image = _upright(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import multiprocessing.forkserver
+import signal
+import threading
+import warnings
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -13,11 +18,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.sampling import Draw, InOrder, Sampling, Shuffled
+from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import Pixels, decode
 from fleetnet.preprocess import Preprocess
+
+_PREFETCHED_BYTES = 64 * 2**20
+"""What a worker may have ready in shared memory beyond the two batches that keep it busy."""
+
+_DEATHS = ("exited unexpectedly", "killed by signal", "shared memory", "No space left on device")
+"""What PyTorch says when a worker is gone or the memory between processes is."""
 
 
 class Batch(NamedTuple):
@@ -26,87 +39,98 @@ class Batch(NamedTuple):
     pixels: Tensor
     """``uint8[N, crop, crop, 3]``."""
     labels: Tensor
-    """``int64[N]``."""
+    """``int64[N]``; of multi-label data ``float32[N, K]``, 1 where the image has the label."""
     unreadable: tuple[str, ...]
     """A line for each image that was left out because it could not be read."""
+    indices: Tensor
+    """``int64[N]``, which samples of the source these are."""
 
 
-class _Item(NamedTuple):
-    pixels: Pixels
-    label: int
+class _Requests(Sampler[Draw]):
+    """Yields what each batch is to hold, so that workers that outlive an epoch know which it is."""
 
-
-class _EpochSampler(Sampler[tuple[int, int]]):
-    """Yields ``(epoch, index)``, so that workers that outlive an epoch know which one it is."""
-
-    def __init__(self, indices: Indices, *, shuffle: bool, seed: int, drop_last_below: int) -> None:
-        self.indices = indices
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
-        self.skip = 0
-        # Batch norm needs two images: a remainder of one is left out of a shuffled epoch.
-        self.length = len(indices)
-        if shuffle and drop_last_below > 1 and self.length % drop_last_below == 1:
-            self.length = max(self.length - 1, 1)
+    def __init__(self, order: InOrder | Shuffled) -> None:
+        self.order = order
+        self.number = 0
+        self.start = 0
 
     def __len__(self) -> int:
-        return self.length
+        return -(-self.order.images // self.order.batch_size) - self.start
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = self.indices
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        yield from ((self.epoch, int(index)) for index in order[self.skip : self.length])
+    def __iter__(self) -> Iterator[Draw]:
+        for position, draw in enumerate(self.order.epoch(self.number)):
+            if position >= self.start:
+                yield draw
 
 
-class _Images(Dataset[_Item | str]):
-    def __init__(self, source: Source, preprocess: Preprocess, augment: Augment | None, seed: int):
+class _Batches(Dataset[Batch]):
+    """Makes whole batches, so that pixels are written where they will be sent from."""
+
+    def __init__(
+        self, source: Source, preprocess: Preprocess, augment: Augment | None, seed: int
+    ) -> None:
         self.source = source
         self.preprocess = preprocess
         self.augment = augment
         self.seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> _Item | str:
-        epoch, index = key
-        sample = self.source.samples[index]
-        try:
-            pixels = decode(self.source.read(index))
-            if self.augment is None:
-                pixels = self.preprocess(pixels)
+    def __getitem__(self, draw: Draw) -> Batch:
+        size = self.preprocess.crop
+        pixels = np.empty((len(draw.indices), size, size, 3), np.uint8)
+        good: list[int] = []
+        bad: list[str] = []
+        for index, copy in zip(draw.indices.tolist(), draw.copies.tolist(), strict=True):
+            try:
+                pixels[len(good)] = self._load(draw.epoch, index, copy)
+            except ImageError as error:
+                bad.append(f"{self.source.samples[index].name}: {error}")
             else:
-                pixels = self.augment(pixels, np.random.default_rng([self.seed, epoch, index]))
-        except ImageError as error:
-            return f"{sample.name}: {error}"
-        return _Item(pixels, sample.label)
+                good.append(index)
+        return Batch(
+            torch.from_numpy(pixels[: len(good)]),
+            self._labels(good),
+            tuple(bad),
+            torch.tensor(good, dtype=torch.int64),
+        )
 
+    def _load(self, epoch: int, index: int, copy: int) -> Pixels:
+        data = self.source.read(index)
+        if self.augment is None:
+            return self.preprocess(decode(data))
+        return self.augment.from_bytes(data, generator(self.seed, "image", epoch, index, copy))
 
-def _collate(items: list[_Item | str]) -> Batch:
-    good = [item for item in items if isinstance(item, _Item)]
-    bad = tuple(item for item in items if isinstance(item, str))
-    pixels = np.stack([item.pixels for item in good]) if good else np.empty((0, 0, 0, 3), np.uint8)
-    labels = torch.tensor([item.label for item in good], dtype=torch.int64)
-    return Batch(torch.from_numpy(pixels), labels, bad)
-
-
-def _context() -> BaseContext:
-    """Return how worker processes start: from a clean server, where the system has fork.
-
-    A fork of this process would copy the locks of every thread that PyTorch, OpenVINO and ONNX
-    Runtime have started here, and may then stop dead or crash.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fleetnet.data.loader"])
-    return context
+    def _labels(self, indices: list[int]) -> Tensor:
+        samples = self.source.samples
+        if not self.source.multi_label:
+            return torch.tensor([samples[index].label for index in indices], dtype=torch.int64)
+        labels = torch.zeros((len(indices), len(self.source.classes)))
+        for row, index in enumerate(indices):
+            labels[row, list(samples[index].labels)] = 1.0
+        return labels
 
 
 class Loader:
     """Iterates over batches of a part of a source, epoch after epoch.
 
-    With ``augment`` the order is shuffled and each image varied, both by ``seed`` and the epoch
-    alone; without, the order is that of ``indices`` and images are preprocessed as in inference.
+    With ``augment`` the order is shuffled and each image varied, by the seed, the epoch, the
+    image and its copy alone, whatever the number of workers; without, the order is that of
+    ``indices`` and images are preprocessed as in inference.
+
+    Args:
+        source: labelled images.
+        indices: the part of it to load.
+        preprocess: gives the size, and in evaluation how to get there.
+        batch_size: images in a batch.
+        workers: processes that prepare batches; 0 does it in this one.
+        augment: how training images are varied; None for evaluation.
+        seed: of order and variation.
+        sampling: see :class:`fleetnet.data.sampling.Shuffled`, in training only.
+        repeats: the same.
+        buffer: the same.
+        strict: stop at the first image that cannot be read, not leave it out.
+
+    Raises:
+        DataError: no images.
     """
 
     def __init__(
@@ -119,39 +143,133 @@ class Loader:
         workers: int,
         augment: Augment | None = None,
         seed: int = 0,
+        sampling: Sampling = "shuffle",
+        repeats: int = 1,
+        buffer: int = 4096,
+        strict: bool = False,
     ) -> None:
         if not len(indices):
             raise DataError(f"no images to load from {source.description}")
-        self._sampler = _EpochSampler(
-            indices, shuffle=augment is not None, seed=seed, drop_last_below=batch_size
-        )
-        self._batch_size = batch_size
-        options: dict[str, Any] = {"generator": torch.Generator()}
-        if workers:
-            options |= {
-                "multiprocessing_context": _context(),
-                "persistent_workers": True,
-                "prefetch_factor": 4,
-            }
+        self._order: InOrder | Shuffled = InOrder(indices, batch_size)
+        if augment is not None:
+            self._order = Shuffled(
+                source,
+                indices,
+                batch_size=batch_size,
+                seed=seed,
+                sampling=sampling,
+                repeats=repeats,
+                buffer=buffer,
+            )
+        self._requests = _Requests(self._order)
+        self._workers = workers
+        self._strict = strict
         self._loader = DataLoader(
-            _Images(source, preprocess, augment, seed),
-            batch_size=batch_size,
-            sampler=self._sampler,
+            _Batches(source, preprocess, augment, seed),
+            batch_size=None,
+            sampler=self._requests,
             num_workers=workers,
-            collate_fn=_collate,
-            **options,
+            collate_fn=_as_it_is,
+            # One of its own: drawing from PyTorch's would move dropout's random numbers along.
+            generator=torch.Generator(),
+            **_worker_options(workers, batch_size * preprocess.crop**2 * 3),
         )
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return -(-self._order.images // self._order.batch_size)
 
     @property
     def images(self) -> int:
         """How many images an epoch has, unreadable ones included."""
-        return len(self._sampler)
+        return self._order.images
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number`` from batch ``start`` on."""
-        self._sampler.epoch = number
-        self._sampler.skip = start * self._batch_size
-        yield from self._loader
+        """Yield the batches of epoch ``number`` from batch ``start`` on.
+
+        They are those of the whole epoch, so that a run that was interrupted goes on exactly.
+
+        Raises:
+            DataError: a worker process died; or, with ``strict``, an image cannot be read.
+        """
+        self._requests.number, self._requests.start = number, start
+        try:
+            batches = iter(self._loader)
+            while (batch := next(batches, None)) is not None:
+                if self._strict and batch.unreadable:
+                    raise DataError(f"cannot read {batch.unreadable[0]} (data.strict is on)")
+                yield batch
+        except (RuntimeError, OSError, EOFError, MemoryError) as error:
+            self._explain(error)
+
+    def _explain(self, error: Exception) -> NoReturn:
+        """Say in one line that a worker died, or raise the error that was something else."""
+        if not self._workers or not _is_death(error):
+            raise error
+        workers = getattr(self._loader._iterator, "_workers", [])
+        codes = [worker.exitcode for worker in workers if worker.exitcode]
+        self._loader._iterator = None
+        which = "the process" if self._workers == 1 else f"one of the {self._workers} processes"
+        if codes and max(codes) > 0:
+            raise DataError(
+                f"{which} that load images ended with exit code {max(codes)}: what it printed "
+                "says why; --set data.workers=0 loads images without them"
+            ) from None
+        raise DataError(
+            f"{which} that load images died, most likely for want of memory (RAM, or the shared "
+            "memory of a container): try fewer, or none, with --set data.workers=0"
+        ) from None
+
+
+def _is_death(error: Exception) -> bool:
+    connection_lost = isinstance(error, ConnectionError | EOFError | MemoryError)
+    return connection_lost or any(words in str(error) for words in _DEATHS)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _worker_options(workers: int, batch_bytes: int) -> dict[str, Any]:
+    if not workers:
+        return {}
+    return {
+        "multiprocessing_context": _context(),
+        "persistent_workers": True,
+        "prefetch_factor": min(max(_PREFETCHED_BYTES // batch_bytes, 2), 4),
+        "worker_init_fn": _begin_worker,
+    }
+
+
+def _begin_worker(_number: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the main one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Pillow warns of damaged EXIF and the like; what cannot be read is named in the batch.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _context() -> BaseContext:
+    """Return how worker processes start: from a clean server, where the system has fork.
+
+    A fork of this process would copy the locks of every thread that PyTorch, OpenVINO and ONNX
+    Runtime have started here, and may then stop dead or crash.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fleetnet.data.loader"])
+    with _interrupts_ignored():
+        # Its children inherit that, from before they could ask for it themselves.
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change what signals do
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fleetnet.data.loader import Batch
 from fleetnet.data.mix import Mix
+from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
 from fleetnet.models.network import Network
 from fleetnet.preprocess import Preprocess
@@ -20,7 +21,7 @@ from fleetnet.training.freezing import freeze
 from fleetnet.training.losses import build_loss
 from fleetnet.training.optimizers import build_optimizer
 from fleetnet.training.precision import DTYPES
-from fleetnet.training.recipe import Recipe
+from fleetnet.training.recipe import AugmentSettings, Recipe
 from fleetnet.training.schedules import Schedule
 
 
@@ -69,9 +70,7 @@ class Learner:
         self.schedule = Schedule(recipe, steps_per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.loss = build_loss(recipe.loss, counts, multi_label=multi_label, device=self.device)
-        self._mix = Mix(
-            recipe.augment.mixup, recipe.augment.cutmix, recipe.augment.mix_probability, len(counts)
-        )
+        self._mix = _mix(recipe.augment, len(counts))
         scale, shift = preprocess.normalisation()
         self._scale = torch.from_numpy(scale).to(self.device)
         self._shift = torch.from_numpy(shift).to(self.device)
@@ -101,7 +100,7 @@ class Learner:
         loss_sum, hits = 0.0, 0
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(batches):
-            rng = np.random.default_rng([self.recipe.seed, step, number])
+            rng = generator(self.recipe.seed, "mix", step, number)
             loss, right = self._forward(batch, rng)
             share = len(batch.labels) / images
             self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
@@ -112,21 +111,18 @@ class Learner:
 
     def _forward(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, int]:
         labels = batch.labels.to(self.device)
-        pixels = self.normalise(batch.pixels.to(self.device))
-        pixels, targets = self._mix(pixels, labels, rng)
+        pixels, targets = batch.pixels.to(self.device).float() * self._scale + self._shift, labels
+        if self._mix is not None:
+            pixels, targets = self._mix(pixels, labels, rng)
         with torch.autocast(
             self.device.type,
             DTYPES[self.recipe.precision],
             enabled=self.recipe.precision != "fp32",
         ):
-            logits = self.network(pixels)
+            # The bytes lie height, width, channel: permuted, that is channels_last already.
+            logits = self.network(pixels.permute(0, 3, 1, 2))
         logits = logits.float()
         return self.loss(logits, targets), _hits(logits.detach(), labels)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Map ``uint8[N, H, W, 3]`` to ``float32[N, 3, H, W]``, channels last in memory."""
-        # The bytes lie height, width, channel: permuted, that is channels_last already.
-        return (pixels.float() * self._scale + self._shift).permute(0, 3, 1, 2)
 
     def _update(self) -> None:
         if self.recipe.optimizer.clip_norm:
@@ -172,6 +168,12 @@ class Learner:
 def plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copy a state dict to the CPU in the ordinary memory format."""
     return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def _mix(settings: AugmentSettings, classes: int) -> Mix | None:
+    if not (settings.mixup or settings.cutmix):
+        return None
+    return Mix(settings.mixup, settings.cutmix, settings.mix_probability, classes)
 
 
 def _hits(logits: Tensor, labels: Tensor) -> int:

@@ -257,17 +257,10 @@ class Trainer:
             workers=recipe.data.workers,
             augment=Augment(
                 self.preprocess,
-                **recipe.augment.model_dump(
-                    include={
-                        "min_scale",
-                        "max_ratio",
-                        "horizontal_flip",
-                        "vertical_flip",
-                        "color_jitter",
-                    }
-                ),
+                **recipe.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"}),
             ),
             seed=recipe.seed,
+            **recipe.data.model_dump(include={"sampling", "repeats", "buffer", "strict"}),
         )
         val_loader = Loader(
             self.source,
@@ -275,6 +268,7 @@ class Trainer:
             self.preprocess,
             batch_size=recipe.batch_size,
             workers=recipe.data.workers,
+            strict=recipe.data.strict,
         )
         return train_loader, val_loader
 

@@ -1,0 +1,166 @@
+"""Time training loaders side by side, in rounds that take turns, in one run.
+
+python benchmarks/loader/compare.py [FOLDER] [--rounds N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pipelines import (
+    Photos,
+    fleetnet_bytes,
+    fleetnet_floats,
+    plain_images,
+    timm_images,
+    torchvision_images,
+)
+from torch import Tensor
+
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
+Epochs = Callable[[], Iterator[Tensor]]
+Pipeline = Callable[[Photos, int, int], Epochs]
+
+
+class Speed(NamedTuple):
+    """Of one epoch."""
+
+    images_per_s: float
+    processor_ms: float
+    """Of this process, per image; what workers do is not in it."""
+
+
+Results = dict[int, dict[str, list[Speed]]]
+"""By the number of workers and the name of the pipeline, a round after the other."""
+
+
+def main() -> None:
+    """Parse, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=8, help="times that each photograph comes")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
+    options = parser.parse_args()
+    files = tuple(sorted(file for file in options.folder.glob("*") if file.is_file()))
+    if not files:
+        sys.exit(f"error: no photographs in {options.folder}: give a folder of JPEG files")
+    torch.set_num_threads(1)
+    photos = Photos(files, options.repeats)
+    results: Results = {
+        workers: measure(usable_pipelines(), photos, options.batch_size, workers, options.rounds)
+        for workers in options.workers
+    }
+    print(describe(photos, options.rounds))
+    print(table(results))
+    if options.json:
+        speeds = {
+            workers: {
+                name: [speed._asdict() for speed in values] for name, values in by_name.items()
+            }
+            for workers, by_name in results.items()
+        }
+        options.json.write_text(json.dumps({"speeds": speeds, "load": os.getloadavg()}, indent=2))
+
+
+def usable_pipelines() -> dict[str, Pipeline]:
+    """Return the pipelines that can run here, the one that others are compared with first."""
+    peers: dict[str, Pipeline] = {"Pillow, as torchvision": plain_images}
+    if _imports("torchvision"):
+        peers = {"torchvision": torchvision_images}
+    if _imports("timm"):
+        peers["timm"] = timm_images
+    return {**peers, "fleetnet, to float": fleetnet_floats, "fleetnet": fleetnet_bytes}
+
+
+def measure(
+    pipelines: dict[str, Pipeline], photos: Photos, batch: int, workers: int, rounds: int
+) -> dict[str, list[Speed]]:
+    """Return the speed of every round of every pipeline."""
+    epochs = {name: build(photos, batch, workers) for name, build in pipelines.items()}
+    for epoch in epochs.values():
+        run(epoch)  # starts the workers and fills the cache of files
+    speeds: dict[str, list[Speed]] = {name: [] for name in epochs}
+    for number in range(rounds):
+        names = list(epochs)
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            speeds[name].append(run(epochs[name]))
+    return speeds
+
+
+def run(epoch: Epochs) -> Speed:
+    """Return how fast one epoch is."""
+    started, computed = time.perf_counter(), time.process_time()
+    images = sum(len(pixels) for pixels in epoch())
+    seconds, busy = time.perf_counter() - started, time.process_time() - computed
+    return Speed(images / seconds, 1e3 * busy / images)
+
+
+def describe(photos: Photos, rounds: int) -> str:
+    """Return what was measured on what."""
+    return (
+        f"{len(photos.files)} photographs × {photos.repeats}, {rounds} rounds in turns, "
+        f"{os.cpu_count()} cores ({platform.machine()}), PyTorch {torch.__version__}: images/s, "
+        "median (lowest–highest), and how many times as fast in the same round\n"
+    )
+
+
+def table(results: Results) -> str:
+    """Return the figures as Markdown.
+
+    Without workers all work is this process's, and its processor time hardly depends on what else
+    the machine does.
+    """
+    lines = [
+        "| workers | pipeline | images/s | times | processor time, ms | times |",
+        "| ---: | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for workers, speeds in results.items():
+        base = next(iter(speeds.values()))
+        for name, values in speeds.items():
+            pairs = list(zip(values, base, strict=True))
+            columns = [
+                spread([speed.images_per_s for speed in values], ".0f"),
+                spread([own.images_per_s / other.images_per_s for own, other in pairs], ".2f"),
+            ]
+            if not workers:
+                columns += [
+                    spread([speed.processor_ms for speed in values], ".2f"),
+                    spread([other.processor_ms / own.processor_ms for own, other in pairs], ".2f"),
+                ]
+            columns += ["–"] * (4 - len(columns))
+            lines.append(f"| {workers} | {name} | {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float], form: str) -> str:
+    """Return median, lowest and highest."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+
+
+def _imports(name: str) -> bool:
+    try:
+        from peers import declare_torchvision_operators
+
+        declare_torchvision_operators()
+        __import__(name)
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

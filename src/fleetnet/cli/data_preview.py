@@ -1,0 +1,82 @@
+"""``fleetnet data preview``: see what augmentation makes of one's images before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from fleetnet.cli.console import console
+from fleetnet.cli.train import DataArgument, LabelOption, load_recipe
+from fleetnet.errors import DataError, require
+from fleetnet.files import atomic_file
+
+if TYPE_CHECKING:
+    from fleetnet.data.mix import Mix
+    from fleetnet.training.recipe import AugmentSettings
+
+SUFFIX = ".png"
+
+
+def preview(
+    data: DataArgument,
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
+    ] = "finetune",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=100, help="How many images to show.")] = 6,
+    variants: Annotated[int, typer.Option(min=1, max=20, help="How many epochs to show.")] = 5,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture to write, a PNG file.")
+    ] = Path("preview.png"),
+    label: LabelOption = None,
+) -> None:
+    """Draw what a recipe's augmentation makes of some images, as a PNG picture.
+
+    A row an image: the original, then what training shows in each of the first epochs; below, mixup
+    and CutMix where the recipe has them.
+    """
+    if output.suffix.lower() != SUFFIX:
+        raise DataError(f"--output {output} must end in {SUFFIX}")
+    chosen = load_recipe(recipe, settings or [])
+    from fleetnet.data.sources import open_source
+
+    source = open_source(data, label)
+    try:
+        from fleetnet.data.augment import Augment
+        from fleetnet.data.preview import preview as draw
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise require("PyTorch", "train", "showing augmentation") from None
+    per_image = chosen.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"})
+    count = min(images, len(source.samples))
+    # Samples lie class by class, so steps of one length show as many classes as there is room for.
+    indices = np.linspace(0, len(source.samples) - 1, count).round().astype(int).tolist()
+    picture = draw(
+        source,
+        indices,
+        Augment(chosen.input.preprocess(), **per_image),
+        mixes=_mixes(chosen.augment, len(source.classes)),
+        variants=variants,
+        seed=chosen.seed,
+    )
+    with atomic_file(output) as file:
+        picture.save(file, "PNG")
+    console().print(f"{count} images, {variants} epochs: {output}", soft_wrap=True)
+
+
+def _mixes(settings: AugmentSettings, classes: int) -> list[tuple[str, Mix]]:
+    from fleetnet.data.mix import Mix
+
+    mixes = []
+    if settings.mixup:
+        mixes.append((f"mixup {settings.mixup:g}", Mix(settings.mixup, 0, 1, classes)))
+    if settings.cutmix:
+        mixes.append((f"CutMix {settings.cutmix:g}", Mix(0, settings.cutmix, 1, classes)))
+    return mixes

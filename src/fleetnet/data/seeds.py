@@ -1,0 +1,25 @@
+"""One seed for a run, and from it an independent stream of randomness for every purpose."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Purpose = Literal["order", "image", "mix"]
+
+_PURPOSES: dict[Purpose, int] = {"order": 0, "image": 1, "mix": 2}
+
+
+def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
+    """Return the generator of ``purpose`` for ``key``, the same on every machine.
+
+    Args:
+        seed: of the run, at least 0.
+        purpose: ``order`` of images in an epoch, what happens to one ``image``, or how a batch is
+            ``mix``ed.
+        key: what tells one use from another: the epoch, then the image and its copy, or the batch.
+    """
+    # Not default_rng([seed, ...]): entropy is padded with zeros, so [1] and [1, 0] are the same.
+    sequence = np.random.SeedSequence(seed, spawn_key=(_PURPOSES[purpose], *key))
+    return np.random.default_rng(sequence)
