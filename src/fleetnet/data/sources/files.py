@@ -31,19 +31,25 @@ class ImageFiles:
     def size(self, index: int) -> int | None:
         """Return the file's size, or None if it cannot be told."""
         try:
-            return self.path(index).stat().st_size
+            return os.stat(self._place(index)).st_size  # noqa: PTH116 - asked of every image
         except OSError:
             return None
 
     def read_end(self, index: int, count: int) -> bytes:
         """Return the last ``count`` bytes of the file."""
         try:
-            with self.path(index).open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(end - count, 0))
-                return file.read(count)
+            handle = os.open(self._place(index), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                os.lseek(handle, max(os.fstat(handle).st_size - count, 0), os.SEEK_SET)
+                return os.read(handle, count)
+            finally:
+                os.close(handle)
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
+
+    def _place(self, index: int) -> str:
+        """Return where sample ``index`` is, in a fraction of the time that a Path takes."""
+        return os.path.join(self.root, self.samples.name(index))  # noqa: PTH118
 
     def check_some_exist(self, where: str) -> None:
         """Look for a few of the files, spread over all, since a wrong root misses every one.

@@ -29,7 +29,7 @@ def column(
     if found is None:
         raise DataError(
             f"no column for the {what} among {_shown(headings)}: name it with {option} "
-            f"(looked for {', '.join(usual[:5])}, …)"
+            f"(looked for {', '.join(usual)})"
         )
     return found
 

@@ -178,7 +178,9 @@ class LabelReader:
         )
         rank = np.zeros(len(self._occurring), np.int32)
         rank[[self._occurring[key] for key in keys]] = np.arange(len(keys))
-        labels = Labels(tuple(map(str, keys)), rank[values], ends)
+        values = rank[values]
+        values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
+        labels = Labels(tuple(map(str, keys)), values, ends)
         _check_classes(labels.classes, self._multi_label)
         _check_validation(labels, np.repeat(parts, lengths))
         return labels

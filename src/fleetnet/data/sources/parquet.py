@@ -65,8 +65,8 @@ class ParquetSource:
         if len(options.label_columns) > 1:
             raise DataError("the labels must be in one column: give one --label-column")
         found = files_of(data, SUFFIX)
-        chosen = choose(found)
         root = common_root(found)
+        chosen = choose(found, root)
         self.description = f"Parquet {Path(data).absolute().name}, {len(chosen)} files"
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
@@ -149,7 +149,7 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
         if image is None:
             fitting = [name for name in names if _holds_images(schema.field(name).type)]
             image = fitting[0] if len(fitting) == 1 else None
-        image = headings.column(image, (), names, "image", "--image-column")
+        image = headings.column(image, IMAGE, names, "image", "--image-column")
         wanted = options.label_columns[0] if options.label_columns else None
         label = headings.column(wanted, headings.LABEL, names, "label", "--label-column")
         several = _is_list(schema.field(label).type)

@@ -13,7 +13,7 @@ from fleetnet.data.sources.parts import WORDS, part_of_name, settle
 from fleetnet.data.sources.samples import NO_PART
 from fleetnet.errors import DataError
 
-MAX_SHARDS = 1_000_000
+MAX_SHARDS = 100_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _SUBFOLDERS = ("data", *WORDS)
@@ -64,7 +64,8 @@ def files_of(data: str, suffix: str) -> list[Path]:
     if path.is_dir():
         found = shards_in(path, suffix)
     elif is_pattern(data):
-        found = sorted({Path(match) for word in expand(data) for match in _matches(word)})
+        words = list(expand(data))
+        found = sorted({Path(match) for word in words for match in _matches(word)})
     else:
         found = [path]
     for file in found:
@@ -94,13 +95,17 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
 
 
-def choose(files: Sequence[Path]) -> list[tuple[Path, int]]:
-    """Return the shards to use with the part of each, as their names or their folders say.
+def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:
+    """Return the shards to use with the part of each, as their names or folders below root say.
 
     Raises:
         DataError: some of them say train or val and others nothing.
     """
-    said = [part_of_name(file.name) or part_of_name(file.parent.name) for file in files]
+    said = [
+        part_of_name(file.name)
+        or (NO_PART if file.parent.absolute() == root else part_of_name(file.parent.name))
+        for file in files
+    ]
     parts, used = settle(said)
     silent = [file.name for file, part in zip(files, said, strict=True) if part == NO_PART]
     if parts.any() and silent:

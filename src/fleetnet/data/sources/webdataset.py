@@ -75,9 +75,9 @@ class WebDatasetSource:
         if len(options.label_columns) > 1:
             raise DataError("a WebDataset has its label under one key: give one --label-column")
         found = files_of(data, SUFFIX)
-        chosen = choose(found)
-        self._files = [file for file, _ in chosen]
         root = common_root(found)
+        chosen = choose(found, root)
+        self._files = [file for file, _ in chosen]
         self.description = f"WebDataset {Path(data).absolute().name}, {len(chosen)} shards"
         self.spec = options.spec(Path(data).absolute())
         self.multi_label = options.multi_label is not None
