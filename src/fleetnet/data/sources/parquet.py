@@ -11,7 +11,7 @@ import numpy as np
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.recent import Recent
+from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import choose, common_root, files_of
 from fleetnet.data.sources.webdataset import CLASSES_FILE
@@ -25,6 +25,7 @@ SUFFIX = ".parquet"
 IMAGE = ("image", "img", "picture", "photo", "bytes", "image_bytes", "jpg", "png")
 KEPT_BYTES = 256 * 2**20
 """Row groups that a process keeps, so that shuffling among a few does not read them over again."""
+KEPT_METADATA = 16
 MAX_GROUP = 2**30
 """Of the images in a row group, which is read whole."""
 
@@ -97,6 +98,8 @@ class ParquetSource:
             raise DataError(f"{data}: {error}") from None
         self.samples = SampleTable(names, values, ends, parts)
         self._recent: Recent[int, pa.ChunkedArray] = Recent(KEPT_BYTES, _weight)
+        # Of a file of thousands of row groups, it takes as long to read as a row group does.
+        self._metadata: Recent[Path, Any] = Recent(KEPT_METADATA, one_each)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
@@ -118,7 +121,8 @@ class ParquetSource:
         pyarrow, parquet = _pyarrow()
         file, number = self._groups[group]
         try:
-            with parquet.ParquetFile(file) as opened:
+            metadata = self._metadata.get(file, lambda: parquet.read_metadata(file))
+            with parquet.ParquetFile(file, metadata=metadata) as opened:
                 table = opened.read_row_group(number, columns=[self._column], use_threads=False)
                 column = table.flatten().column(0)
         except (pyarrow.ArrowException, OSError, MemoryError) as error:

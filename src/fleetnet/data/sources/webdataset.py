@@ -13,7 +13,7 @@ import numpy as np
 
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.recent import Recent
+from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, choose, common_root, files_of
 from fleetnet.errors import DataError, ImageError
@@ -105,7 +105,7 @@ class WebDatasetSource:
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
         self.samples = SampleTable(names, values, ends, parts)
-        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, _one)
+        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, one_each)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
@@ -135,10 +135,6 @@ class WebDatasetSource:
         if len(data) < size:
             raise ImageError(f"{path.name} is shorter than it was")
         return data
-
-
-def _one(_: Handle) -> int:
-    return 1
 
 
 def _index(files: list[Path], key: str | None) -> list[_Shard]:
