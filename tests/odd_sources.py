@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from fleetnet.data.sources import FolderSource, Sample
+from fleetnet.data.sources.samples import SampleTable
 
 
 class ManyLabels(FolderSource):
@@ -16,9 +17,11 @@ class ManyLabels(FolderSource):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.samples = tuple(
-            Sample(sample.name, tuple(label for label in range(3) if number >> label & 1))
-            for number, sample in enumerate(self.samples)
+        self.samples = SampleTable.of(
+            [
+                Sample(sample.name, tuple(label for label in range(3) if number >> label & 1))
+                for number, sample in enumerate(self.samples)
+            ]
         )
 
 

@@ -39,9 +39,11 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def make_folder(root: Path, images: int = 12, classes: tuple[str, ...] = CLASSES) -> Path:
+def make_folder(
+    root: Path, images: int = 12, classes: tuple[str, ...] = CLASSES, seed: int = 7
+) -> Path:
     """Write a folder with a sub-folder of JPEG and PNG files per class."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     for name in classes:
         (root / name).mkdir(parents=True)
         for number in range(images):

@@ -33,13 +33,28 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
 
 
 def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
-    """Read the names of ``count`` classes from a text file.
+    """Read the names of ``count`` classes from a text file, as :func:`read_names` does.
+
+    Raises:
+        DataError: the file cannot be read, is no text, or has another number of names.
+    """
+    names = read_names(path)
+    if len(names) != count:
+        raise DataError(
+            f"{path} names {len(names)} classes, but the model has {count}: give one name a line, "
+            "or 'id name' with ids from 0"
+        )
+    return names
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """Read the names of classes from a text file, however many there are.
 
     A line a class, in order, or PaddleClas's form: ``id name``, ids from 0, in any order. It is
     taken for the latter when every line begins with a whole number and all ids are there.
 
     Raises:
-        DataError: the file cannot be read, is no text, or has another number of names.
+        DataError: the file cannot be read, is no text, names nothing, or counts its ids from 1.
     """
     path = Path(path)
     try:
@@ -51,14 +66,13 @@ def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) != count:
-        raise DataError(
-            f"{path} names {len(lines)} classes, but the model has {count}: give one name a line, "
-            "or 'id name' with ids from 0"
-        )
+    if not lines:
+        raise DataError(f"{path} names no classes")
     numbered = [line.split(maxsplit=1) for line in lines]
-    if all(len(parts) == 2 and parts[0].isdecimal() for parts in numbered):
+    if all(len(parts) == 2 and parts[0].isdecimal() and len(parts[0]) < 10 for parts in numbered):
         by_id = {int(number): name for number, name in numbered}
-        if by_id.keys() == set(range(count)):
-            return tuple(by_id[index] for index in range(count))
+        if by_id.keys() == set(range(len(lines))):
+            return tuple(by_id[index] for index in range(len(lines)))
+        if by_id.keys() == set(range(1, len(lines) + 1)):
+            raise DataError(f"{path} counts its ids from 1: they must count from 0")
     return tuple(lines)

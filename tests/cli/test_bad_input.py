@@ -78,7 +78,7 @@ def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
 def test_data_of_which_nothing_can_be_read(fleetnet: Run, tmp_path: Path, output: Path) -> None:
     folder = make_folder(tmp_path / "junk", 4)
     for file in folder.glob("*/*"):
-        file.write_bytes(b"junk")
+        file.write_bytes(b"junk " + str(file).encode())  # no two alike, as photographs
     result = fleetnet("train", folder, "--model", "mobilenetv2_x0_25", *SETTINGS, "-o", output)
     assert result.code == 2
     assert result.err.strip().splitlines()[-1].startswith("error: no image of folder junk")

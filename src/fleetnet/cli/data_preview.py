@@ -9,7 +9,9 @@ import numpy as np
 import typer
 
 from fleetnet.cli.console import console
-from fleetnet.cli.train import DataArgument, LabelOption, load_recipe
+from fleetnet.cli.sources import DataArgument, with_source_options
+from fleetnet.cli.train import load_recipe
+from fleetnet.data.sources import SourceOptions, open_source
 from fleetnet.errors import DataError, require
 from fleetnet.files import atomic_file
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIX = ".png"
 
 
+@with_source_options
 def preview(
     data: DataArgument,
     recipe: Annotated[
@@ -34,7 +37,8 @@ def preview(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The picture to write, a PNG file.")
     ] = Path("preview.png"),
-    label: LabelOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Draw what a recipe's augmentation makes of some images, as a PNG picture.
 
@@ -44,9 +48,7 @@ def preview(
     if output.suffix.lower() != SUFFIX:
         raise DataError(f"--output {output} must end in {SUFFIX}")
     chosen = load_recipe(recipe, settings or [])
-    from fleetnet.data.sources import open_source
-
-    source = open_source(data, label)
+    opened = open_source(data, options=source)
     try:
         from fleetnet.data.augment import Augment
         from fleetnet.data.preview import preview as draw
@@ -55,14 +57,14 @@ def preview(
             raise
         raise require("PyTorch", "train", "showing augmentation") from None
     per_image = chosen.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"})
-    count = min(images, len(source.samples))
+    count = min(images, len(opened.samples))
     # Samples lie class by class, so steps of one length show as many classes as there is room for.
-    indices = np.linspace(0, len(source.samples) - 1, count).round().astype(int).tolist()
+    indices = np.linspace(0, len(opened.samples) - 1, count).round().astype(int).tolist()
     picture = draw(
-        source,
+        opened,
         indices,
         Augment(chosen.input.preprocess(), **per_image),
-        mixes=_mixes(chosen.augment, len(source.classes)),
+        mixes=_mixes(chosen.augment, len(opened.classes)),
         variants=variants,
         seed=chosen.seed,
     )

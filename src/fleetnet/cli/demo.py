@@ -16,7 +16,7 @@ from fleetnet.cli.export import print_bundle, run_export
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.subject import open_subject
 from fleetnet.cli.train import load_recipe, run_training, shorthands
-from fleetnet.data.sources import ELPV, Source, open_source
+from fleetnet.data.sources import ELPV, Source, SourceOptions, open_source
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
@@ -59,7 +59,7 @@ def demo(
     report = folder / "report.html"
     check_report(report)
     recipe = load_recipe(RECIPE, [*shorthands(epochs, None), *(settings or [])])
-    result = run_training(ELPV, label, model, recipe, folder)
+    result = run_training(ELPV, SourceOptions(label=label), model, recipe, folder)
     trained = time.perf_counter()
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
 

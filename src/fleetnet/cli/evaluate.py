@@ -13,9 +13,9 @@ from rich.table import Table
 from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
 from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
+from fleetnet.cli.sources import DataArgument, with_source_options
 from fleetnet.cli.subject import open_subject
-from fleetnet.cli.train import DataArgument, LabelOption
-from fleetnet.data.sources import Source, fingerprint, open_source
+from fleetnet.data.sources import Source, SourceOptions, fingerprint, open_source
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError
 from fleetnet.evaluation.evaluate import Evaluation
@@ -34,10 +34,10 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
 
 
+@with_source_options
 def evaluate(
     path: Annotated[Path, typer.Argument(metavar="CHECKPOINT_OR_BUNDLE", help="What to evaluate.")],
     data: DataArgument,
-    label: LabelOption = None,
     part: Annotated[
         str,
         typer.Option(
@@ -71,6 +71,8 @@ def evaluate(
     ] = RESAMPLES,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Measure accuracy, calibration and confusion, and write them down as a report."""
     if slice_by and slices is None:
@@ -78,20 +80,20 @@ def evaluate(
     if report is not None:
         check_report(report)
     subject = open_subject(path, engine, threads, batch_size)
-    source = open_source(data, label)
-    indices, description, seen = choose_part(source, part, subject.trained_on)
-    table = _slice_table(slices, source, slice_by or [])
+    images = open_source(data, options=source)
+    indices, description, seen = choose_part(images, part, subject.trained_on)
+    table = _slice_table(slices, images, slice_by or [])
     with progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
         evaluation = run_evaluation(
-            subject.classifier, source, indices, lambda count: bar.advance(task, count)
+            subject.classifier, images, indices, lambda count: bar.advance(task, count)
         )
     warn_unreadable(evaluation.unreadable)
     figures = summarise(evaluation, resamples=bootstrap, seed=seed)
     sliced = slice_accuracy(table, evaluation.indices, figures.right)
     if report is not None:
         save_report(
-            report, subject, source, evaluation, figures, description, seen, sliced, table.notes
+            report, subject, images, evaluation, figures, description, seen, sliced, table.notes
         )
     if as_json:
         print_json(

@@ -11,6 +11,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fleetnet.cli.console import console, progress, say, warn_unreadable
+from fleetnet.cli.sources import OptionalDataArgument, comparing, with_source_options
+from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 
 if TYPE_CHECKING:
@@ -18,22 +20,15 @@ if TYPE_CHECKING:
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import Trainer, TrainResult
 
-DATA_HELP = "Folder with a sub-folder of images per class (or train/ and val/ of those), or 'elpv'."
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
-LabelOption = Annotated[
-    str | None, typer.Option("--label", help="Which label to learn, for 'elpv': type or defect.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("train")(train)
 
 
+@with_source_options
 def train(
-    data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)
-    ] = None,
+    data: OptionalDataArgument = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
     ] = "MobileNetV2",
@@ -72,7 +67,8 @@ def train(
         bool,
         typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
     ] = False,
-    label: LabelOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Train a network on labelled images and leave checkpoints.
 
@@ -88,7 +84,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(resume_training(resume, data, label))
+        _report(resume_training(resume, data, source))
         return
     if data is None:
         raise FleetnetError(
@@ -105,9 +101,9 @@ def train(
         )
     fetched = _fetched(weights, model, offline)
     if search_lr:
-        _search_lr(data, label, model, chosen, output, fetched)
+        _search_lr(data, source, model, chosen, output, fetched)
         return
-    _report(run_training(data, label, model, chosen, output, fetched))
+    _report(run_training(data, source, model, chosen, output, fetched))
 
 
 def _report(result: TrainResult) -> None:
@@ -146,7 +142,7 @@ def default_output(model: str) -> Path:
 
 def run_training(
     data: str,
-    label: str | None,
+    options: SourceOptions,
     model: str,
     recipe: Recipe,
     output: Path,
@@ -159,23 +155,29 @@ def run_training(
         from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    source = open_source(data, label)
-    return _fit(Trainer(source, model, recipe, output, weights=weights))
+    source = open_source(data, options=options)
+    with comparing(source) as advance:
+        trainer = Trainer(source, model, recipe, output, weights=weights, advance=advance)
+    return _fit(trainer)
 
 
-def resume_training(folder: Path, data: str | None, label: str | None) -> TrainResult:
+def resume_training(folder: Path, data: str | None, options: SourceOptions) -> TrainResult:
     """Go on with the run in ``folder``; ``data`` says where its images are now, if they moved."""
-    from fleetnet.data.sources import open_source
+    from fleetnet.data.sources import open_source, open_source_spec
 
     try:
         from fleetnet.training.trainer import LAST, Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
-    if data is None:
-        spec = Trainer.data_of(folder)
-        data, label = spec["data"], spec.get("label")
-    return _fit(Trainer.resumed(open_source(data, label), folder))
+    source = (
+        open_source_spec(Trainer.data_of(folder))
+        if data is None
+        else open_source(data, options=options)
+    )
+    with comparing(source) as advance:
+        trainer = Trainer.resumed(source, folder, advance=advance)
+    return _fit(trainer)
 
 
 def _fit(trainer: Trainer) -> TrainResult:
@@ -187,7 +189,7 @@ def _fit(trainer: Trainer) -> TrainResult:
 
 def _search_lr(
     data: str,
-    label: str | None,
+    options: SourceOptions,
     model: str,
     recipe: Recipe,
     output: Path,
@@ -201,7 +203,8 @@ def _search_lr(
         from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    trainer = Trainer(open_source(data, label), model, recipe, output, weights=weights)
+    source = open_source(data, options=options)
+    trainer = Trainer(source, model, recipe, output, weights=weights)
     with progress(unit="steps") as bar:
         task = bar.add_task("searching", total=STEPS)
         found = find_lr(trainer, advance=lambda count: bar.advance(task, count))

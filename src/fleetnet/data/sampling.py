@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.data.order import shard_shuffle
 from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
@@ -90,11 +91,9 @@ class Shuffled:
     def _order(self, rng: np.random.Generator) -> Indices:
         if self.sampling == "balanced":
             return balanced(self.source, self.indices, rng)
-        shards = getattr(self.source, "shards", None)
+        shards = self.source.shards
         if shards is None:
             return rng.permutation(self.indices)
-        from fleetnet.data.order import shard_shuffle
-
         return shard_shuffle(self.indices, shards, rng, self.buffer)
 
 

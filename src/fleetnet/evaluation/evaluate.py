@@ -151,6 +151,9 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
     Raises:
         DataError: the model does not know one of them.
     """
+    if tuple(names) == tuple(known):
+        # By position, since names may repeat: ImageNet has two cranes.
+        return list(range(len(known)))
     index = {name: position for position, name in enumerate(known)}
     for name in names:
         if name not in index:

@@ -29,7 +29,7 @@ from fleetnet.bundle import (
     self_test_pixels,
     write_bundle,
 )
-from fleetnet.data.sources import Source, fingerprint, open_source
+from fleetnet.data.sources import Source, fingerprint, open_source_spec
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, FleetnetError, VerificationError
 from fleetnet.evaluation.calibration import cross_fit
@@ -168,10 +168,9 @@ def divergence_message(
 
 def training_source(checkpoint: Checkpoint) -> Source | None:
     """Open the data that a checkpoint was trained on, if it is still there and still the same."""
-    spec = checkpoint.data.get("spec", {})
     try:
-        source = open_source(str(spec["data"]), spec.get("label"))
-    except (FleetnetError, KeyError):
+        source = open_source_spec(checkpoint.data.get("spec", {}))
+    except FleetnetError:
         return None
     return source if fingerprint(source) == checkpoint.data.get("fingerprint") else None
 

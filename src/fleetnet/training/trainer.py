@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import itertools
 import json
 import math
@@ -16,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import fleetnet
 from fleetnet.data.augment import Augment
+from fleetnet.data.duplicates import Advance
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.splits import Indices, Split, split
@@ -147,6 +148,7 @@ class Trainer:
         output: Path,
         *,
         weights: str | Path | None = None,
+        advance: Advance = lambda _: None,
     ) -> None:
         self.source = source
         self.model = find_model(model).name
@@ -155,13 +157,18 @@ class Trainer:
         self.recipe = recipe.model_copy(update={"precision": precision})
         self.output = output
         self.preprocess = recipe.input.preprocess()
-        self.split: Split = split(source, recipe.data.val_fraction, recipe.seed)
+        self.split: Split = split(source, recipe.data.val_fraction, recipe.seed, advance=advance)
         if len(self.split.train) < 2 or not len(self.split.val):
             raise DataError(f"{source.description} has too few images to train and to hold out")
         self._data = self._describe_data()
         self._unreadable: dict[str, None] = {}
         self.notes: list[str] = []
         """What a person should know before training starts."""
+        if len(self.split.dropped):
+            self.notes.append(
+                f"{len(self.split.dropped)} training images are held out too, under other names, "
+                "and were dropped"
+            )
         self.progress = Progress()
         self.train_loader, self.val_loader = self._loaders()
         torch.manual_seed(recipe.seed)
@@ -189,7 +196,7 @@ class Trainer:
         return {str(key): str(value) for key, value in spec.items()}
 
     @classmethod
-    def resumed(cls, source: Source, output: Path) -> Trainer:
+    def resumed(cls, source: Source, output: Path, *, advance: Advance = lambda _: None) -> Trainer:
         """Return the run in ``output``, ready to go on where its last checkpoint was written.
 
         Raises:
@@ -205,7 +212,7 @@ class Trainer:
                 "classes have changed; start a new run with --weights"
             )
         recipe = Recipe.from_values(checkpoint.recipe, f"in {path}")
-        trainer = cls(source, checkpoint.model, recipe, output)
+        trainer = cls(source, checkpoint.model, recipe, output, advance=advance)
         try:
             trainer._load(checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
@@ -311,7 +318,7 @@ class Trainer:
                 "recipe": self.recipe.model_dump(mode="json"),
                 "device": str(self.device),
                 "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "fleetnet": fleetnet.__version__,
+                "fleetnet": importlib.metadata.version("fleetnet"),
             }
             with atomic_file(self.output / RUN) as file:
                 file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")

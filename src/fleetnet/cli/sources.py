@@ -1,0 +1,179 @@
+"""What the verbs let a person say of labelled images, once for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from fleetnet.cli.console import progress
+from fleetnet.data.sources import Source, SourceOptions
+
+_DATA_HELP = (
+    "Labelled images: a folder of class folders (or train/ and val/ of those); a list or CSV file; "
+    ".tar or .parquet files, or a folder or pattern of them; or 'elpv'."
+)
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
+
+OptionalDataArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help=_DATA_HELP, show_default=False),
+]
+
+PANEL = "Data"
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        rich_help_panel=PANEL,
+        help="Which label to learn, for 'elpv': type or defect.",
+    ),
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        rich_help_panel=PANEL,
+        metavar="DIR",
+        help="Where the paths of a list or CSV file count from.  [the file's folder]",
+    ),
+]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--separator",
+        rich_help_panel=PANEL,
+        metavar="TEXT",
+        help="Between the columns of a list or CSV file: tab, comma, semicolon or any text.  "
+        "[white space in a list]",
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        rich_help_panel=PANEL,
+        metavar="FILE",
+        help="Names of the classes: one a line, or 'id name'.",
+    ),
+]
+ValListOption = Annotated[
+    str | None,
+    typer.Option(
+        "--val-list",
+        rich_help_panel=PANEL,
+        metavar="FILE",
+        help="List of the images to hold out, beside a list to train on.",
+    ),
+]
+ImageColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-column",
+        rich_help_panel=PANEL,
+        metavar="NAME",
+        help="Column of the path or the image.  [by its heading]",
+    ),
+]
+LabelColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-column",
+        rich_help_panel=PANEL,
+        metavar="NAME",
+        help="Column or JSON key of the label, or, several times, columns of 0 and 1.  "
+        "[by its heading]",
+    ),
+]
+SplitColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split-column",
+        rich_help_panel=PANEL,
+        metavar="NAME",
+        help="Column that says train or val.  [by its heading]",
+    ),
+]
+MultiLabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--multi-label",
+        rich_help_panel=PANEL,
+        metavar="names|one-hot",
+        help="Images have any number of labels, written as such or as a 0 or 1 a class.",
+    ),
+]
+LabelSeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label-separator",
+        rich_help_panel=PANEL,
+        metavar="TEXT",
+        help="Between several labels of an image.  [comma; | in a CSV file]",
+    ),
+]
+
+OPTIONS: dict[str, Any] = {
+    "label": LabelOption,
+    "root": RootOption,
+    "separator": SeparatorOption,
+    "classes": ClassesOption,
+    "val_list": ValListOption,
+    "image_column": ImageColumnOption,
+    "label_column": LabelColumnOption,
+    "split_column": SplitColumnOption,
+    "multi_label": MultiLabelOption,
+    "label_separator": LabelSeparatorOption,
+}
+
+
+def source_options(label_column: list[str] | None = None, **values: Any) -> SourceOptions:
+    """Return the options of a source from those of the command line.
+
+    Raises:
+        DataError: a value is not known.
+    """
+    return SourceOptions(label_columns=tuple(label_column or ()), **values)
+
+
+def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of data sources in place of its parameter ``source``.
+
+    The verb declares ``source: SourceOptions`` and is called with it made up; on the command line
+    stand the options instead.
+    """
+    hints = get_type_hints(verb, include_extras=True)
+    signature = inspect.signature(verb)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in signature.parameters.items()
+        if name != "source"
+    ]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in OPTIONS.items()
+    ]
+
+    @functools.wraps(verb)
+    def called(**values: Any) -> None:
+        of_source = {name: values.pop(name) for name in OPTIONS}
+        verb(**values, source=source_options(**of_source))
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *added)
+    ]
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
+
+
+@contextlib.contextmanager
+def comparing(source: Source) -> Iterator[Callable[[int], None]]:
+    """Show how far the comparison of a source's images, for its split, has come."""
+    with progress() as bar:
+        task = bar.add_task("comparing", total=len(source.samples))
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,36 @@
+"""Where labelled images come from, each kind one class behind one small protocol."""
+
+from fleetnet.data.sources.csvfile import CsvSource
+from fleetnet.data.sources.elpv import ELPV, ElpvSource
+from fleetnet.data.sources.folder import FolderSource
+from fleetnet.data.sources.labels import MultiLabel
+from fleetnet.data.sources.listfile import ListSource
+from fleetnet.data.sources.open import open_source, open_source_spec
+from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.parquet import ParquetSource
+from fleetnet.data.sources.protocol import ReadsEnds, Source, fingerprint
+from fleetnet.data.sources.samples import Indices, Part, Sample, SampleTable
+from fleetnet.data.sources.webdataset import WebDatasetSource
+from fleetnet.errors import DataError
+
+__all__ = [
+    "ELPV",
+    "CsvSource",
+    "DataError",
+    "ElpvSource",
+    "FolderSource",
+    "Indices",
+    "ListSource",
+    "MultiLabel",
+    "ParquetSource",
+    "Part",
+    "ReadsEnds",
+    "Sample",
+    "SampleTable",
+    "Source",
+    "SourceOptions",
+    "WebDatasetSource",
+    "fingerprint",
+    "open_source",
+    "open_source_spec",
+]

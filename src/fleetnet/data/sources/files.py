@@ -1,0 +1,66 @@
+"""Images that are files of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fleetnet.data.sources.samples import Indices, SampleTable
+from fleetnet.errors import DataError, ImageError
+from fleetnet.images import read_bytes
+
+CHECKED = 8
+"""How many files of a list are looked for when it is opened."""
+
+
+class ImageFiles:
+    """The half of a source that reads: samples whose names are paths below ``root``."""
+
+    root: Path
+    samples: SampleTable
+    shards: Indices | None = None
+
+    def path(self, index: int) -> Path:
+        """Return where sample ``index`` is."""
+        return self.root / self.samples.name(index)
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of sample ``index``."""
+        return read_bytes(self.path(index))
+
+    def size(self, index: int) -> int | None:
+        """Return the file's size, or None if it cannot be told."""
+        try:
+            return os.stat(self._place(index)).st_size  # noqa: PTH116 - asked of every image
+        except OSError:
+            return None
+
+    def read_end(self, index: int, count: int) -> bytes:
+        """Return the last ``count`` bytes of the file."""
+        try:
+            handle = os.open(self._place(index), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                os.lseek(handle, max(os.fstat(handle).st_size - count, 0), os.SEEK_SET)
+                return os.read(handle, count)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise ImageError(error.strerror or str(error)) from None
+
+    def _place(self, index: int) -> str:
+        """Return where sample ``index`` is, in a fraction of the time that a Path takes."""
+        return os.path.join(self.root, self.samples.name(index))  # noqa: PTH118
+
+    def check_some_exist(self, where: str) -> None:
+        """Look for a few of the files, spread over all, since a wrong root misses every one.
+
+        Raises:
+            DataError: none of them is there.
+        """
+        count = len(self.samples)
+        chosen = {number * (count - 1) // max(CHECKED - 1, 1) for number in range(CHECKED)}
+        if not any(self.path(index).exists() for index in chosen):
+            raise DataError(
+                f"{where}: there is no {self.path(0)}: paths count from {self.root}; give another "
+                "place with --root"
+            )

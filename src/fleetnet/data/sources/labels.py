@@ -1,0 +1,277 @@
+"""Labels as people write them, made into indices of classes."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetnet.data.sources.samples import TRAIN, VAL
+from fleetnet.errors import DataError, nearest
+from fleetnet.labels import read_names
+
+MultiLabel = Literal["names", "one-hot"]
+"""How several labels of an image are written: the labels themselves, or a 0 or 1 a class."""
+
+_BITS = {"0": False, "1": True, "0.0": False, "1.0": True}
+
+
+class LabelError(DataError):
+    """A label cannot be understood; whoever reads the file adds where it stands."""
+
+
+class KnownClasses(NamedTuple):
+    """Names of classes in the order of their ids, and where they are written."""
+
+    names: tuple[str, ...]
+    origin: str
+
+    @classmethod
+    def read(cls, path: str | Path | None) -> KnownClasses | None:
+        """Read a file of names, if there is one to read.
+
+        Raises:
+            DataError: it cannot be read or names nothing.
+        """
+        return None if path is None else cls(read_names(path), Path(path).name)
+
+
+class UniqueNames:
+    """The names of samples, in order, none twice."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._seen: set[str] = set()
+
+    def add(self, name: str) -> None:
+        """Take the next name.
+
+        Raises:
+            LabelError: it was there before, or is no name.
+        """
+        if not name or "\0" in name:
+            raise LabelError("there is no path in it")
+        if name in self._seen:
+            raise LabelError(f"'{name}' is listed a second time")
+        self._seen.add(name)
+        self.names.append(name)
+
+
+class Labels(NamedTuple):
+    """The labels of all samples, as :class:`fleetnet.data.sources.samples.SampleTable` has them."""
+
+    classes: tuple[str, ...]
+    values: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int64]
+
+
+class LabelReader:
+    """Collects the labels of one sample after another.
+
+    Where the classes are known, a label is one of their names or, unless names are themselves
+    numbers, an id counted from 0. Where they are not, the classes are the labels that occur:
+    sorted, as numbers if they are numbers, and never mixed.
+
+    Args:
+        known: the classes, if a file or a schema names them.
+        multi_label: whether and how several labels of an image are written.
+        separator: what stands between several labels.
+    """
+
+    def __init__(
+        self, known: KnownClasses | None, multi_label: MultiLabel | None, separator: str = ","
+    ) -> None:
+        self._known = known
+        self._multi_label = multi_label
+        self._separator = separator
+        self._codes: dict[str | int, int] = {}
+        self._occurring: dict[str | int, int] = {}
+        self._values = array("i")
+        self._ends = array("q")
+        self._width = 0
+        names = known.names if known else ()
+        self._by_name = {name: index for index, name in enumerate(names)}
+        self._names_are_numbers = any(_as_id(name) is not None for name in names)
+
+    def add(self, label: str) -> None:
+        """Take the label or labels of the next sample, as text.
+
+        Raises:
+            LabelError: it is not a label, or not of the kind of the ones before it.
+        """
+        if self._multi_label is None:
+            code = self._codes.get(label)
+            self._values.append(self._code(label) if code is None else code)
+            self._ends.append(len(self._values))
+        else:
+            parts = label.split(self._separator) if label.strip() else []
+            self.add_several([part.strip() for part in parts])
+
+    def add_several(self, labels: Sequence[str | int]) -> None:
+        """Take the labels of the next sample, or its 0 or 1 for every class.
+
+        Raises:
+            LabelError: as :meth:`add`, or images are not to have several labels.
+        """
+        if self._multi_label is None:
+            raise LabelError("has several labels: say how they are written with --multi-label")
+        if self.one_hot:
+            codes = self._of_bits(labels)
+        else:
+            codes = sorted({self._code(label) for label in labels})
+        self._values.extend(codes)
+        self._ends.append(len(self._values))
+
+    def add_value(self, value: object) -> None:
+        """Take the label or labels of the next sample from JSON or a column with types.
+
+        Raises:
+            LabelError: as :meth:`add`, or it is nothing that a label can be.
+        """
+        if isinstance(value, str):
+            self.add(value)
+        elif isinstance(value, list) and all(_is_label(item) for item in value):
+            self.add_several(value)
+        elif not _is_label(value):
+            raise LabelError(f"label {str(value)[:60]!r} is neither a whole number nor a name")
+        elif self._multi_label is None:
+            self._values.append(self._code(value))  # type: ignore[arg-type] # _is_label says so
+            self._ends.append(len(self._values))
+        else:
+            self.add_several([value])  # type: ignore[list-item]
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether labels come as a 0 or 1 for every class."""
+        return self._multi_label == "one-hot"
+
+    def finish(
+        self, parts: npt.NDArray[np.int8], used: npt.NDArray[np.bool_] | None = None
+    ) -> Labels:
+        """Return the classes and the labels of the samples that are used.
+
+        Args:
+            parts: ``int8[N]``, the samples' parts.
+            used: ``bool[N]``, which samples are used; all if None.
+
+        Raises:
+            DataError: there are too few classes, or one that only validation has.
+        """
+        values = np.array(self._values, np.int32)
+        ends = np.array(self._ends, np.int64)
+        lengths = ends - np.concatenate([[0], ends[:-1]])
+        if used is not None:
+            values, lengths, parts = values[np.repeat(used, lengths)], lengths[used], parts[used]
+            ends = np.cumsum(lengths)
+        if self._known or self.one_hot:
+            names = self._known.names if self._known else tuple(map(str, range(self._width)))
+            _check_classes(names, self._multi_label)
+            return Labels(names, values, ends)
+        present = set(np.unique(values).tolist())
+        keys = sorted(
+            (key for key, code in self._occurring.items() if code in present),
+            key=lambda key: (0, key) if isinstance(key, str) else (key, ""),  # all of one kind
+        )
+        rank = np.zeros(len(self._occurring), np.int32)
+        rank[[self._occurring[key] for key in keys]] = np.arange(len(keys))
+        values = rank[values]
+        values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
+        labels = Labels(tuple(map(str, keys)), values, ends)
+        _check_classes(labels.classes, self._multi_label)
+        _check_validation(labels, np.repeat(parts, lengths))
+        return labels
+
+    def _of_bits(self, cells: Sequence[str | int]) -> list[int]:
+        width = len(self._known.names) if self._known else self._width
+        if width and len(cells) != width:
+            raise LabelError(f"has {len(cells)} zeros and ones for {width} classes")
+        self._width = len(cells)
+        try:
+            return [index for index, cell in enumerate(cells) if _BITS[str(cell)]]
+        except KeyError as error:
+            raise LabelError(f"{str(error.args[0])[:60]!r} is neither 0 nor 1") from None
+
+    def _code(self, label: str | int) -> int:
+        code = self._codes.get(label)
+        if code is None:
+            code = self._index(label, self._known) if self._known else self._first_seen(label)
+            self._codes[label] = code
+        return code
+
+    def _index(self, label: str | int, known: KnownClasses) -> int:
+        """Return the index of a label among the known classes."""
+        if isinstance(label, str):
+            if label in self._by_name:
+                if known.names.count(label) > 1:
+                    raise LabelError(f"'{label}' names several classes of {known.origin}")
+                return self._by_name[label]
+            number = None if self._names_are_numbers else _as_id(label)
+        else:
+            number = label
+        if number is None:
+            raise LabelError(
+                f"label '{label}' is not among the classes of {known.origin}"
+                f"{nearest(str(label), self._by_name)}"
+            )
+        if not 0 <= number < len(known.names):
+            raise LabelError(
+                f"label {number} is beyond the {len(known.names)} classes of "
+                f"{known.origin}: ids count from 0"
+            )
+        return number
+
+    def _first_seen(self, label: str | int) -> int:
+        """Return a number for a label of classes that nothing names."""
+        number = _as_id(label) if isinstance(label, str) else label
+        key = str(label) if number is None else number
+        if key == "":
+            raise LabelError("has no label")
+        if number is not None and number < 0:
+            raise LabelError(f"label {number} is below 0: ids count from 0")
+        if self._multi_label is None and number is None and _looks_like_several(str(label)):
+            raise LabelError(
+                f"label '{str(label)[:60]}' looks like several: say how they are written with "
+                "--multi-label names or --multi-label one-hot"
+            )
+        first = next(iter(self._occurring), key)
+        if isinstance(first, int) != isinstance(key, int):
+            raise LabelError(
+                f"label '{str(label)[:60]}' and label '{first}' do not go together: give integer "
+                "ids or names, not both"
+            )
+        return self._occurring.setdefault(key, len(self._occurring))
+
+
+def _as_id(text: str) -> int | None:
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
+
+
+def _looks_like_several(label: str) -> bool:
+    parts = label.replace("|", ",").replace(";", ",").split(",")
+    return len(parts) > 1 and all(_as_id(part.strip()) is not None for part in parts)
+
+
+def _check_classes(names: tuple[str, ...], multi_label: MultiLabel | None) -> None:
+    if not names:
+        raise DataError("no labels: there must be at least one labelled image")
+    if len(names) == 1 and multi_label is None:
+        raise DataError(f"one class only ('{names[0]}'): a classifier needs at least two")
+
+
+def _check_validation(labels: Labels, parts: npt.NDArray[np.int8]) -> None:
+    """Refuse a class that occurs in validation but not in training, which a typo makes."""
+    trained = set(labels.values[parts == TRAIN].tolist())
+    for label in sorted(set(labels.values[parts == VAL].tolist()) - trained):
+        raise DataError(
+            f"class '{labels.classes[label]}' has no counterpart among the training classes"
+            f"{nearest(labels.classes[label], [labels.classes[index] for index in trained])}"
+        )

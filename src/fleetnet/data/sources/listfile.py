@@ -1,0 +1,110 @@
+"""List files, as PaddleClas and many scripts for ImageNet write them: a path and a label a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fleetnet.data.sources.files import ImageFiles
+from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
+from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL, SampleTable
+from fleetnet.data.sources.text import lines_of
+from fleetnet.errors import DataError
+
+SUFFIXES = (".txt", ".lst", ".list")
+TRAIN_LIST, VAL_LIST = "train_list.txt", "val_list.txt"
+
+
+class ListSource(ImageFiles):
+    """A list file, or one to train on and one to hold out.
+
+    A line is a path, then white space, then the label, so that paths may have spaces in them; with
+    a ``separator`` the label is what follows the last one. Empty lines and lines that begin with
+    ``#`` are passed over. Files are not looked for until they are read, but for a few.
+
+    Args:
+        path: the list.
+        options: ``root`` (the list's own folder if None), ``separator``, ``classes``,
+            ``val_list`` (its paths count from the same root), ``multi_label`` and
+            ``label_separator`` (a comma if None).
+
+    Raises:
+        DataError: a file is missing or no list, a line is wrong (which is said), a path is listed
+            twice, or none of the files that were looked for exists.
+    """
+
+    OPTIONS = ("root", "separator", "classes", "val_list", "multi_label", "label_separator")
+
+    def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
+        options = options or SourceOptions()
+        self.root = path.parent if options.root is None else Path(options.root)
+        self.description = f"list {path.name}"
+        self.spec = options.spec(path.resolve())
+        self.multi_label = options.multi_label is not None
+        reader = LabelReader(
+            KnownClasses.read(options.classes), options.multi_label, options.label_separator or ","
+        )
+        lists = {path: NO_PART}
+        if options.val_list is not None:
+            lists = {path: TRAIN, Path(options.val_list): VAL}
+        names: list[str] = []
+        codes: list[int] = []
+        for file, part in lists.items():
+            before = len(names)
+            names += _read_list(file, options, reader)
+            codes += [part] * (len(names) - before)
+        parts = np.array(codes, np.int8)
+        try:
+            self.classes, values, ends = reader.finish(parts)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        self.samples = SampleTable(names, values, ends, parts)
+        self.check_some_exist(str(path))
+
+
+def lists_in(folder: Path) -> tuple[Path, Path | None] | None:
+    """Return the lists to train on and to hold out that a folder has under PaddleClas's names."""
+    train, val = folder / TRAIN_LIST, folder / VAL_LIST
+    if train.is_file():
+        return train, val if val.is_file() else None
+    return (val, None) if val.is_file() else None
+
+
+def _read_list(path: Path, options: SourceOptions, reader: LabelReader) -> list[str]:
+    """Return the paths of a list, having given their labels to the reader."""
+    separator = options.separator
+    # Between labels stands what stands before them: the path then ends at the first one.
+    first = options.multi_label is not None and separator == (options.label_separator or ",")
+    paths = UniqueNames()
+    number = 0
+    try:
+        for number, line in lines_of(path):  # noqa: B007 - the error says which it was
+            name, label = _fields(line, separator, first=first)
+            paths.add(name)
+            reader.add(label)
+    except LabelError as error:
+        raise DataError(f"{path}, line {number}: {error}") from None
+    if not paths.names:
+        raise DataError(f"{path} lists no images")
+    return paths.names
+
+
+def _fields(line: str, separator: str | None, *, first: bool) -> tuple[str, str]:
+    """Return the path and the label of a line, split at the first separator or at the last.
+
+    Raises:
+        LabelError: there is no separator in it.
+    """
+    if separator is None:
+        fields = line.rsplit(maxsplit=1)
+    else:
+        fields = line.split(separator, 1) if first else line.rsplit(separator, 1)
+    if len(fields) != 2:
+        shown = "white space" if separator is None else repr(separator)
+        raise LabelError(
+            f"'{line[:80]}' is no path and label with {shown} between: say what stands there with "
+            "--separator"
+        )
+    return fields[0].strip(), fields[1].strip()

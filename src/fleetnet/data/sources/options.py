@@ -1,0 +1,116 @@
+"""What a user may say of a source beside where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from fleetnet.data.sources.labels import MultiLabel
+from fleetnet.errors import DataError, nearest
+
+SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|", "\\t": "\t"}
+"""Words for separators that are hard to type."""
+_PATHS = ("root", "classes", "val_list")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Settings of sources; each kind takes some of them and refuses the others.
+
+    Attributes:
+        label: which of the source's labels to learn, for ``elpv``.
+        root: folder that the paths of a list or CSV file count from.
+        separator: what stands between the columns of a list or CSV file.
+        classes: file with the names of the classes: a line a class, or ``id name``.
+        val_list: list file of the images to hold out.
+        image_column: column with the path or the image.
+        label_columns: column with the label; a JSON file's key; several columns of 0 and 1.
+        split_column: column that says train or val.
+        multi_label: that images have any number of labels, and how these are written.
+        label_separator: what stands between several labels of an image.
+
+    Raises:
+        DataError: a separator or the kind of ``multi_label`` is not known.
+    """
+
+    label: str | None = None
+    root: str | None = None
+    separator: str | None = None
+    classes: str | None = None
+    val_list: str | None = None
+    image_column: str | None = None
+    label_columns: tuple[str, ...] = ()
+    split_column: str | None = None
+    multi_label: MultiLabel | None = None
+    label_separator: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("separator", "label_separator"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, SEPARATORS.get(value, value))
+            if value == "":
+                raise DataError(f"{flag(field)} is empty: give a character, such as 'comma'")
+        kinds = get_args(MultiLabel)
+        if self.multi_label is not None and self.multi_label not in kinds:
+            raise DataError(
+                f"unknown --multi-label '{self.multi_label}'{nearest(self.multi_label, kinds)} "
+                f"(known: {', '.join(kinds)})"
+            )
+
+    def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
+        """Refuse options that a kind of source has no use for.
+
+        Args:
+            meant: names of the fields that it does use.
+            kind: the kind of source, in the plural.
+
+        Raises:
+            DataError: another one is set; the message says which.
+        """
+        for field in fields(self):
+            if field.name not in meant and getattr(self, field.name) != field.default:
+                known = ", ".join(flag(name) for name in meant)
+                raise DataError(
+                    f"{flag(field.name)} has no meaning for {kind}"
+                    + (f" (they take {known})" if known else "")
+                )
+
+    def spec(self, data: str | Path) -> dict[str, str]:
+        """Return a source's spec: what is set here, and where the data is, with full paths."""
+        found: dict[str, Any] = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        for name in _PATHS:
+            if name in found:
+                found[name] = str(Path(found[name]).resolve())
+        if "label_columns" in found:
+            found["label_columns"] = json.dumps(found["label_columns"])
+        return {"data": str(data), **found}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, str]) -> SourceOptions:
+        """Return the options of a spec.
+
+        Raises:
+            DataError: it has a key or value that is not known.
+        """
+        known = {field.name for field in fields(cls)}
+        for key in spec:
+            if key != "data" and key not in known:
+                raise DataError(f"the description of the data has an unknown key '{key}'")
+        found: dict[str, Any] = {key: value for key, value in spec.items() if key != "data"}
+        columns = found.pop("label_columns", "[]")
+        try:
+            return replace(cls(**found), label_columns=tuple(map(str, json.loads(columns))))
+        except (TypeError, ValueError):
+            raise DataError("the description of the data has damaged label_columns") from None
+
+
+def flag(field: str) -> str:
+    """Return a field as it is written on the command line."""
+    return "--label-column" if field == "label_columns" else f"--{field.replace('_', '-')}"

@@ -1,0 +1,273 @@
+"""Parquet files with images in them, as Hugging Face keeps image data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fleetnet.data.sources import headings
+from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
+from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.recent import Recent, one_each
+from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.sources.shards import choose, common_root, files_of
+from fleetnet.data.sources.webdataset import CLASSES_FILE
+from fleetnet.errors import DataError, ImageError, require
+from fleetnet.images import MAX_BYTES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIX = ".parquet"
+IMAGE = ("image", "img", "picture", "photo", "bytes", "image_bytes", "jpg", "png")
+KEPT_BYTES = 256 * 2**20
+"""Row groups that a process keeps, so that shuffling among a few does not read them over again."""
+KEPT_METADATA = 16
+MAX_GROUP = 2**30
+"""Of the images in a row group, which is read whole."""
+
+
+class _Columns(NamedTuple):
+    """What is read from every file."""
+
+    image: str
+    label: str
+    known: KnownClasses | None
+    several: bool
+
+
+class ParquetSource:
+    """Parquet files with a column of encoded images and one of labels.
+
+    The image column is a struct with ``bytes``, as Hugging Face writes, or plain binary; labels are
+    integers (named by the schema's ``ClassLabel``), text, or lists of either for images with
+    several. Files whose names say train or val are the parts of the data. Images are read a row
+    group at a time; :attr:`shards` numbers the row groups.
+
+    Args:
+        data: a file, a pattern or a folder.
+        options: ``classes`` (the schema's if None, or ``classes.txt`` beside the files),
+            ``image_column``, ``label_columns`` (one), ``multi_label`` and ``label_separator`` (a
+            comma if None).
+
+    Raises:
+        FleetnetError: the package pyarrow is not installed.
+        DataError: no files, one is damaged or has other columns than the rest, a column is not
+            there or of the wrong type, or a row group is too large to be read.
+    """
+
+    OPTIONS = ("classes", "image_column", "label_columns", "multi_label", "label_separator")
+
+    def __init__(self, data: str, options: SourceOptions | None = None) -> None:
+        options = options or SourceOptions()
+        if len(options.label_columns) > 1:
+            raise DataError("the labels must be in one column: give one --label-column")
+        found = files_of(data, SUFFIX)
+        root = common_root(found)
+        chosen = choose(found, root)
+        self.description = f"Parquet {Path(data).absolute().name}, {len(chosen)} files"
+        self.spec = options.spec(Path(data).absolute())
+        columns = _columns(chosen[0][0], root, options)
+        kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
+        self.multi_label = kind is not None
+        reader = LabelReader(columns.known, kind, options.label_separator or ",")
+        self._column = columns.image
+        self._groups: list[tuple[Path, int]] = []
+        names: list[str] = []
+        counts: list[int] = []
+        codes: list[int] = []
+        for file, part in chosen:
+            if _columns(file, root, options) != columns:
+                raise DataError(f"{file} has other columns or classes than {chosen[0][0]}")
+            below = file.absolute().relative_to(root).as_posix()
+            rows = _read_labels(file, columns.label, reader)
+            groups = _group_rows(file, columns.image)
+            names += (f"{below}#{row}" for row in range(rows))
+            codes += [part] * rows
+            counts += groups
+            self._groups += ((file, number) for number in range(len(groups)))
+        self.shards = np.repeat(np.arange(len(counts)), counts)
+        self._starts = np.cumsum([0, *counts])
+        parts = np.array(codes, np.int8)
+        try:
+            self.classes, values, ends = reader.finish(parts)
+        except DataError as error:
+            raise DataError(f"{data}: {error}") from None
+        self.samples = SampleTable(names, values, ends, parts)
+        self._recent: Recent[int, pa.ChunkedArray] = Recent(KEPT_BYTES, _weight)
+        # Of a file of thousands of row groups, it takes as long to read as a row group does.
+        self._metadata: Recent[Path, Any] = Recent(KEPT_METADATA, one_each)
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of sample ``index``."""
+        group = int(self.shards[index])
+        column = self._recent.get(group, lambda: self._read_group(group))
+        data = column[int(index - self._starts[group])].as_py()
+        if not data:
+            raise ImageError("the row has no bytes of an image in it")
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"the image is larger than {MAX_BYTES // 2**20} MiB")
+        return bytes(data)
+
+    def size(self, index: int) -> None:  # noqa: ARG002 - the protocol's
+        """Return None: only reading the row group tells."""
+        return
+
+    def _read_group(self, group: int) -> pa.ChunkedArray:
+        """Return the images of a row group, encoded."""
+        pyarrow, parquet = _pyarrow()
+        file, number = self._groups[group]
+        try:
+            metadata = self._metadata.get(file, lambda: parquet.read_metadata(file))
+            with parquet.ParquetFile(file, metadata=metadata) as opened:
+                table = opened.read_row_group(number, columns=[self._column], use_threads=False)
+                column = table.flatten().column(0)
+        except (pyarrow.ArrowException, OSError, MemoryError) as error:
+            raise ImageError(f"row group {number} of {file.name}: {_line(error)}") from None
+        if len(column) != self._starts[group + 1] - self._starts[group]:
+            raise ImageError(f"row group {number} of {file.name} is not what it was")
+        return column
+
+
+def _weight(column: pa.ChunkedArray) -> int:
+    return int(column.nbytes)
+
+
+def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
+    """Find the columns of a file, and its classes.
+
+    Raises:
+        DataError: it is no Parquet file, or there are none that fit.
+    """
+    pyarrow, parquet = _pyarrow()
+    try:
+        schema = parquet.read_schema(file)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file} is no Parquet file, or is damaged: {_line(error)}") from None
+    try:
+        names = schema.names
+        image = headings.find_column(options.image_column, IMAGE, names, "image")
+        if image is None:
+            fitting = [name for name in names if _holds_images(schema.field(name).type)]
+            image = fitting[0] if len(fitting) == 1 else None
+        image = headings.column(image, IMAGE, names, "image", "--image-column")
+        wanted = options.label_columns[0] if options.label_columns else None
+        label = headings.column(wanted, headings.LABEL, names, "label", "--label-column")
+        several = _is_list(schema.field(label).type)
+        leaf = _leaf(image, schema.field(image).type)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+    beside = root / CLASSES_FILE
+    known = (
+        KnownClasses.read(options.classes)
+        or _class_label(schema, label)
+        or KnownClasses.read(beside if beside.is_file() else None)
+    )
+    return _Columns(leaf, label, known, several)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_images(kind.field("bytes").type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _leaf(name: str, kind: pa.DataType) -> str:
+    """Return what to read of the image column: its bytes alone.
+
+    Raises:
+        DataError: it has none.
+    """
+    import pyarrow as pa
+
+    if not _holds_images(kind):
+        raise DataError(
+            f"column '{name}' is {str(kind)[:60]}: images must be binary, or a struct with 'bytes'"
+        )
+    return f"{name}.bytes" if pa.types.is_struct(kind) else name
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
+    """Return the names of ``ClassLabel`` in what Hugging Face adds to the schema, if any.
+
+    The feature is the label's own, or of the items of its list.
+    """
+    try:
+        content = json.loads((schema.metadata or {})[b"huggingface"])
+        feature = content["info"]["features"][label]
+        while not (isinstance(feature, dict) and "names" in feature):
+            feature = feature[0] if isinstance(feature, list) else feature["feature"]
+        names = feature["names"]
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return KnownClasses(tuple(names), "the schema") if names else None
+
+
+def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
+    """Give a file's labels to the reader and return how many rows it has."""
+    pyarrow, parquet = _pyarrow()
+    row = -1
+    try:
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
+                for value in batch.column(0).to_pylist():
+                    row += 1
+                    reader.add_value(value)
+    except LabelError as error:
+        raise DataError(f"{file}, row {row}: {error}") from None
+    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+        raise DataError(f"{file} is damaged: {_line(error)}") from None
+    return row + 1
+
+
+def _group_rows(file: Path, column: str) -> list[int]:
+    """Return how many rows each row group of a file has.
+
+    Raises:
+        DataError: its images take too much memory to be read at once.
+    """
+    _, parquet = _pyarrow()
+    metadata = parquet.read_metadata(file)
+    rows = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        size = sum(
+            chunk.total_uncompressed_size
+            for chunk in map(group.column, range(group.num_columns))
+            if chunk.path_in_schema == column
+        )
+        if size > MAX_GROUP:
+            raise DataError(
+                f"{file}: row group {number} has {size / 2**30:.1f} GiB of images, more than is "
+                "read at once: write the file anew with some 100 rows a group"
+            )
+        rows.append(group.num_rows)
+    return rows
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise require("pyarrow", "parquet", "reading Parquet files") from None
+    return pa, pyarrow.parquet
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

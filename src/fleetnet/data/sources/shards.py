@@ -1,0 +1,146 @@
+"""Files that hold many samples each: finding them, and reading from the middle of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fleetnet.data.sources.parts import WORDS, part_of_name, settle
+from fleetnet.data.sources.samples import NO_PART
+from fleetnet.errors import DataError
+
+MAX_SHARDS = 100_000
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_SUBFOLDERS = ("data", *WORDS)
+"""Where shards may be beside the folder itself: as the Hugging Face hub keeps them, or by part."""
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """Yield what braces in a pattern stand for: ``{000..003}`` and ``{a,b}``.
+
+    Raises:
+        DataError: they stand for more than :data:`MAX_SHARDS` files.
+    """
+    return _expand(pattern, [0])
+
+
+def _expand(pattern: str, made: list[int]) -> Iterator[str]:
+    found = _BRACES.search(pattern)
+    if found is None:
+        made[0] += 1
+        if made[0] > MAX_SHARDS:
+            raise DataError(f"the braces stand for more than {MAX_SHARDS:,} files")
+        yield pattern
+        return
+    bounds = _RANGE.fullmatch(found[1])
+    if bounds:
+        first, last = int(bounds[1]), int(bounds[2])
+        width = len(bounds[1]) if bounds[1].startswith("0") else 0
+        step = 1 if first <= last else -1
+        words: Iterator[str] = (str(n).zfill(width) for n in range(first, last + step, step))
+    else:
+        words = iter(found[1].split(","))
+    for word in words:
+        yield from _expand(pattern[: found.start()] + word + pattern[found.end() :], made)
+
+
+def is_pattern(data: str) -> bool:
+    """Tell whether what a user typed stands for several files."""
+    return bool(glob.has_magic(data) or _BRACES.search(data)) and not Path(data).exists()
+
+
+def files_of(data: str, suffix: str) -> list[Path]:
+    """Return the shards that a file, a pattern or a folder stands for, sorted.
+
+    Raises:
+        DataError: there are none.
+    """
+    path = Path(data)
+    if path.is_dir():
+        found = shards_in(path, suffix)
+    elif is_pattern(data):
+        words = list(expand(data))
+        found = sorted({Path(match) for word in words for match in _matches(word)})
+    else:
+        found = [path]
+    for file in found:
+        if not file.is_file():
+            raise DataError(f"{file} is not a file" if file.exists() else f"{file} does not exist")
+        if file.suffix.lower() != suffix:
+            raise DataError(f"{file} does not end in {suffix} as the other shards do")
+    if not found:
+        raise DataError(f"no files match {data}")
+    return found
+
+
+def shards_in(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a suffix in a folder, in its ``data/`` and in folders named for parts."""
+    folders = [folder, *(folder / name for name in _SUBFOLDERS)]
+    try:
+        return sorted(
+            Path(entry.path)
+            for place in folders
+            if place.is_dir()
+            for entry in os.scandir(place)
+            if entry.name.lower().endswith(suffix)
+            and not entry.name.startswith(".")
+            and entry.is_file()
+        )
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:
+    """Return the shards to use with the part of each, as their names or folders below root say.
+
+    Raises:
+        DataError: some of them say train or val and others nothing.
+    """
+    said = [
+        part_of_name(file.name)
+        or (NO_PART if file.parent.absolute() == root else part_of_name(file.parent.name))
+        for file in files
+    ]
+    parts, used = settle(said)
+    silent = [file.name for file, part in zip(files, said, strict=True) if part == NO_PART]
+    if parts.any() and silent:
+        raise DataError(
+            f"{silent[0]} says neither train nor val in its name, as other shards do: rename it"
+        )
+    return [(file, int(parts[n])) for n, file in enumerate(files) if used[n]]
+
+
+def common_root(files: Sequence[Path]) -> Path:
+    """Return the folder that all files are in."""
+    return Path(os.path.commonpath([file.parent.absolute() for file in files]))
+
+
+class Handle:
+    """An open file that several threads read from at once; closed when nothing holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = -1
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset``, fewer where the file ends before."""
+        if hasattr(os, "pread"):
+            return os.pread(self._file, size, offset)
+        with self._lock:
+            os.lseek(self._file, offset, os.SEEK_SET)
+            return os.read(self._file, size)
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+
+def _matches(pattern: str) -> list[str]:
+    # A name from braces is looked for as it is, so that a shard that is missing is noticed.
+    return glob.glob(pattern) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207

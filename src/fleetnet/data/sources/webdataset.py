@@ -1,0 +1,267 @@
+"""WebDataset: tar files whose members ``key.jpg`` and ``key.cls`` make a sample."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
+from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.recent import Recent, one_each
+from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.sources.shards import Handle, choose, common_root, files_of
+from fleetnet.errors import DataError, ImageError
+from fleetnet.images import MAX_BYTES, is_image_name
+
+SUFFIX = ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+CLASSES_FILE = "classes.txt"
+OPEN_FILES = 64
+THREADS = 8
+"""Shards that are indexed at once: on a network's disk it is the way to each header that takes
+time."""
+_LABELS = ("cls", "json", "txt")
+"""Kinds of members that hold labels, the first that a shard's first sample has being used."""
+_MAX_LABEL = 2**20
+_BLOCK = 512
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
+
+
+class _Member(NamedTuple):
+    """A file in a tar: its name's part after the key, and where its content is."""
+
+    extension: str
+    offset: int
+    size: int
+
+
+class _Shard(NamedTuple):
+    names: list[str]
+    offsets: list[int]
+    sizes: list[int]
+    labels: list[object]
+    kind: str
+
+
+class WebDatasetSource:
+    """Tar files of samples, indexed by their headers and read from the middle.
+
+    A sample is the members that share a key, the name up to the first dot after the last slash: one
+    image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. Samples
+    are numbered in the order of the files, so reading in order is sequential. Shards whose names
+    say train or val are the parts of the data.
+
+    Args:
+        data: a file, a pattern (``{000..003}`` is expanded) or a folder.
+        options: ``classes`` (``classes.txt`` beside the shards if None and there is one),
+            ``label_columns`` (the key in the JSON), ``multi_label`` and ``label_separator`` (a
+            comma if None).
+
+    Raises:
+        DataError: no shards; one is compressed, damaged, truncated or holds links; a key occurs
+            twice; a sample has no label or a wrong one.
+    """
+
+    OPTIONS = ("classes", "label_columns", "multi_label", "label_separator")
+
+    def __init__(self, data: str, options: SourceOptions | None = None) -> None:
+        options = options or SourceOptions()
+        if len(options.label_columns) > 1:
+            raise DataError("a WebDataset has its label under one key: give one --label-column")
+        found = files_of(data, SUFFIX)
+        root = common_root(found)
+        chosen = choose(found, root)
+        self._files = [file for file, _ in chosen]
+        self.description = f"WebDataset {Path(data).absolute().name}, {len(chosen)} shards"
+        self.spec = options.spec(Path(data).absolute())
+        self.multi_label = options.multi_label is not None
+        beside = root / CLASSES_FILE
+        known = KnownClasses.read(options.classes or (beside if beside.is_file() else None))
+        reader = LabelReader(known, options.multi_label, options.label_separator or ",")
+        key = options.label_columns[0] if options.label_columns else None
+        shards = _index(self._files, key)
+        names: list[str] = []
+        for file, shard in zip(self._files, shards, strict=True):
+            below = file.absolute().relative_to(root).as_posix()
+            for name, label in zip(shard.names, shard.labels, strict=True):
+                names.append(f"{below}/{name}")
+                try:
+                    reader.add_value(label)
+                except LabelError as error:
+                    raise DataError(f"{file}: {name}: {error}") from None
+        counts = [len(shard.names) for shard in shards]
+        self.shards = np.repeat(np.arange(len(shards)), counts)
+        self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
+        self._sizes = np.array([n for shard in shards for n in shard.sizes], np.int64)
+        parts = np.repeat(np.array([part for _, part in chosen], np.int8), counts)
+        try:
+            self.classes, values, ends = reader.finish(parts)
+        except DataError as error:
+            raise DataError(f"{data}: {error}") from None
+        self.samples = SampleTable(names, values, ends, parts)
+        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, one_each)
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of sample ``index``."""
+        size = int(self._sizes[index])
+        if not size:
+            raise ImageError("the file is empty")
+        if size > MAX_BYTES:
+            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+        return self._read_at(index, int(self._offsets[index]), size)
+
+    def size(self, index: int) -> int:
+        """Return the image's size, as the tar says."""
+        return int(self._sizes[index])
+
+    def read_end(self, index: int, count: int) -> bytes:
+        """Return the last ``count`` bytes of the image."""
+        size = int(self._sizes[index])
+        count = min(count, size)
+        return self._read_at(index, int(self._offsets[index]) + size - count, count)
+
+    def _read_at(self, index: int, offset: int, size: int) -> bytes:
+        path = self._files[self.shards[index]]
+        try:
+            data = self._handles.get(path, lambda: Handle(path)).read_at(offset, size)
+        except OSError as error:
+            raise ImageError(error.strerror or str(error)) from None
+        if len(data) < size:
+            raise ImageError(f"{path.name} is shorter than it was")
+        return data
+
+
+def _index(files: list[Path], key: str | None) -> list[_Shard]:
+    """Read the headers and labels of all shards, a few shards at once."""
+    pool = ThreadPoolExecutor(min(THREADS, len(files)))
+    try:
+        shards = list(pool.map(lambda file: _index_shard(file, key), files))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    kinds = {shard.kind: file for file, shard in zip(files, shards, strict=True) if shard.kind}
+    if len(kinds) > 1:
+        (one, first), (other, second), *_ = kinds.items()
+        raise DataError(f"{first} has its labels in .{one} and {second} in .{other}")
+    if not kinds:
+        raise DataError(f"no samples in {files[0]}: its members must be key.jpg and key.cls")
+    return shards
+
+
+def _index_shard(path: Path, key: str | None) -> _Shard:
+    """Read the headers of a shard and the labels that stand between them."""
+    try:
+        return _samples_of(path, _members(path), Handle(path), key)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _samples_of(
+    path: Path, members: Iterator[tuple[str, _Member]], handle: Handle, key: str | None
+) -> _Shard:
+    shard = _Shard([], [], [], [], "")
+    seen: set[str] = set()
+    for name, group in _grouped(members):
+        if name in seen:
+            raise DataError(f"{path}: the key '{name}' occurs twice")
+        seen.add(name)
+        images = [member for member in group if is_image_name(f"x.{member.extension}")]
+        if not images:
+            continue
+        if len(images) > 1:
+            raise DataError(f"{path}: '{name}' has {len(images)} images; one is expected")
+        (image,) = images
+        by_kind = {member.extension: member for member in group}
+        kind = shard.kind or _kind_of(by_kind, key)
+        if kind not in by_kind:
+            wanted = f".{kind}" if kind else " or ".join(f".{one}" for one in _LABELS)
+            raise DataError(f"{path}: '{name}' has no label ({wanted})")
+        shard = shard._replace(kind=kind)
+        try:
+            label = _label(handle, by_kind[kind], key or "label")
+        except LabelError as error:
+            raise DataError(f"{path}: {name}.{kind}: {error}") from None
+        shard.names.append(f"{name}.{image.extension}")
+        shard.offsets.append(image.offset)
+        shard.sizes.append(image.size)
+        shard.labels.append(label)
+    return shard
+
+
+def _kind_of(by_kind: dict[str, _Member], key: str | None) -> str:
+    kinds = ("json",) if key is not None else _LABELS
+    return next((kind for kind in kinds if kind in by_kind), "json" if key is not None else "")
+
+
+def _label(handle: Handle, member: _Member, key: str) -> object:
+    """Read the label in a member."""
+    if member.size > _MAX_LABEL:
+        raise LabelError(f"{member.size:,} bytes are no label")
+    try:
+        text = handle.read_at(member.offset, member.size).decode("utf-8-sig")
+        if member.extension != "json":
+            return text.strip()
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise LabelError("is damaged") from None
+    if not isinstance(content, dict) or key not in content:
+        raise LabelError(f"has no '{key}': name the label's key with --label-column")
+    return content[key]
+
+
+def _grouped(members: Iterator[tuple[str, _Member]]) -> Iterator[tuple[str, list[_Member]]]:
+    """Yield each key with its members, which stand together."""
+    current: str | None = None
+    group: list[_Member] = []
+    for key, member in members:
+        if key != current:
+            if current is not None:
+                yield current, group
+            current, group = key, []
+        group.append(member)
+    if current is not None:
+        yield current, group
+
+
+def _members(path: Path) -> Iterator[tuple[str, _Member]]:
+    """Yield the key of each file in a tar and where the file is, without reading it.
+
+    Raises:
+        DataError: it is compressed, damaged or truncated, or holds anything but files and folders.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(2)
+            if magic in _MAGIC:
+                raise DataError(
+                    f"{path} is compressed ({_MAGIC[magic]}): decompress it, since images inside "
+                    "could not be read one at a time"
+                )
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while (member := tar.next()) is not None:
+                    cast("Any", tar).members = []  # which would keep every header in memory
+                    if member.isdir():
+                        continue
+                    if not member.isreg() or member.issparse():
+                        raise DataError(
+                            f"{path}: '{member.name}' is a link or no plain file: refused"
+                        )
+                    folder, slash, base = member.name.rpartition("/")
+                    stem, dot, extension = base.partition(".")
+                    if stem and dot:  # neither hidden nor without an extension
+                        key = folder + slash + stem
+                        yield key, _Member(extension.lower(), member.offset_data, member.size)
+                # tarfile takes a damaged header for the end; the real one is a block of zeros.
+                file.seek(tar.offset)
+                if file.read(_BLOCK) != bytes(_BLOCK):
+                    raise DataError(
+                        f"{path} is damaged or truncated at byte {tar.offset:,}: make it anew"
+                    )
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+        raise DataError(f"{path} is no tar file, or is damaged: {error}") from None

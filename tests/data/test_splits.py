@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetnet.data.sources import Part
+from fleetnet.data.splits import Split, split
+from fleetnet.errors import DataError
+from listed import Listed, counted
+
+
+def split_without_groups(counts: list[int], fraction: float, seed: int) -> list[int]:
+    """Hold out as checkpoints were split that know nothing of duplicates."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    val: list[int] = []
+    for label, count in enumerate(counts):
+        members = np.flatnonzero(labels == label)
+        shuffled = np.random.default_rng([seed, label]).permutation(members)
+        val += shuffled[: min(max(round(count * fraction), 1), count - 1)].tolist()
+    return sorted(val)
+
+
+@given(
+    st.lists(st.integers(2, 60), min_size=1, max_size=6),
+    st.floats(0.01, 0.99),
+    st.integers(0, 1000),
+)
+def test_split_is_stratified_complete_and_seeded(
+    counts: list[int], fraction: float, seed: int
+) -> None:
+    source = counted(counts)
+    parts = split(source, fraction, seed)
+    assert sorted([*parts.train, *parts.val]) == list(range(sum(counts)))
+    labels = np.array([sample.label for sample in source.samples])
+    for label, count in enumerate(counts):
+        held_out = int((labels[parts.val] == label).sum())
+        assert 1 <= held_out < count
+        assert abs(held_out - count * fraction) <= 1
+    assert np.array_equal(parts.val, split(source, fraction, seed).val)
+    assert parts.val.tolist() == split_without_groups(counts, fraction, seed)
+    assert not len(parts.dropped)
+
+
+def test_the_split_of_older_checkpoints_stays() -> None:
+    assert split(counted([6, 5, 9]), 0.25, 3).val.tolist() == [2, 5, 7, 12, 19]
+
+
+def test_another_seed_holds_out_other_images() -> None:
+    source = counted([100, 100])
+    assert not np.array_equal(split(source, 0.25, 0).val, split(source, 0.25, 1).val)
+
+
+def test_a_class_of_one_image_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="'class 1' has a single image"):
+        split(counted([5, 1]))
+
+
+def test_a_class_without_images_is_passed_over() -> None:
+    parts = split(Listed([(0,)] * 4 + [(2,)] * 4, classes=5))
+    assert len(parts.val) == 2
+
+
+def separable(drawn: list[tuple[int, int]]) -> bool:
+    """Tell whether every class has an image to hold out and another one to train on."""
+    for label in {label for label, _ in drawn}:
+        own = {content for other, content in drawn if other == label}
+        shared = own & {content for other, content in drawn if other != label}
+        if not own - shared or len(own) < 2:
+            return False
+    return True
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=1, max_size=60),
+    st.floats(0.05, 0.95),
+    st.integers(0, 50),
+)
+def test_no_image_is_on_both_sides(
+    drawn: list[tuple[int, int]], fraction: float, seed: int
+) -> None:
+    labels = [(label,) for label, _ in drawn]
+    contents = [bytes([content]) for _, content in drawn]
+    source = Listed(labels, contents)
+    if not separable(drawn):
+        with pytest.raises(DataError, match=r"single image|identical|in another class too"):
+            split(source, fraction, seed)
+        return
+    parts = split(source, fraction, seed)
+    assert sorted([*parts.train, *parts.val]) == list(range(len(drawn)))
+    train = {contents[index] for index in parts.train}
+    val = {contents[index] for index in parts.val}
+    assert not train & val
+    for label in {label for label, _ in drawn}:
+        assert any(labels[index] == (label,) for index in parts.train)
+        assert any(labels[index] == (label,) for index in parts.val)
+
+
+def test_the_fraction_counts_images_and_not_groups() -> None:
+    # Twenty images ten times each, and two hundred once.
+    contents = [bytes([number]) for number in range(20) for _ in range(10)]
+    contents += [number.to_bytes(2, "big") + b"x" for number in range(200)]
+    parts = split(Listed([(0,)] * 400, contents), 0.25)
+    assert len(parts.val) == 100
+
+
+def test_an_image_of_two_classes_trains() -> None:
+    contents = [b"same", b"a", b"b", b"same", b"c", b"d"]
+    for seed in range(20):
+        parts = split(Listed([(0,)] * 3 + [(1,)] * 3, contents), 0.5, seed)
+        assert {0, 3} <= set(parts.train.tolist())
+        assert {contents[index] for index in parts.val} <= {b"a", b"b", b"c", b"d"}
+
+
+def test_classes_that_cannot_be_on_both_sides_say_why() -> None:
+    with pytest.raises(DataError, match="all 3 images of class 'class 0' are identical"):
+        split(Listed([(0,)] * 3 + [(1,)] * 2, [b"x", b"x", b"x", b"a", b"b"]))
+    with pytest.raises(DataError, match="every image of class 'class 0' is in another class too"):
+        split(Listed([(0,), (0,), (1,), (1,), (1,)], [b"x", b"y", b"x", b"y", b"z"]))
+
+
+def with_parts(contents: list[bytes], parts: str, labels: list[int] | None = None) -> Listed:
+    sides: list[Part | None] = ["train" if letter == "t" else "val" for letter in parts]
+    rows = [(label,) for label in labels or [0] * len(contents)]
+    return Listed(rows, contents, parts=sides, classes=2)
+
+
+def test_training_copies_of_images_that_are_held_out_are_dropped() -> None:
+    parts = split(with_parts([b"a", b"b", b"c", b"b", b"d", b"b", b"a2"], "ttttvvv"))
+    assert parts.train.tolist() == [0, 2]
+    assert parts.val.tolist() == [4, 5, 6]
+    assert parts.dropped.tolist() == [1, 3]
+
+
+def test_copies_within_a_part_stay() -> None:
+    parts = split(with_parts([b"a", b"a", b"b", b"b"], "ttvv"))
+    assert (parts.train.tolist(), parts.val.tolist(), len(parts.dropped)) == ([0, 1], [2, 3], 0)
+
+
+def test_validation_that_is_the_training_images_again_is_refused() -> None:
+    source = with_parts([b"a", b"b", b"a", b"b"], "ttvv", [0, 1, 0, 1])
+    with pytest.raises(DataError, match="every training image of class 'class 0'"):
+        split(source)
+
+
+def test_groups_may_come_from_elsewhere() -> None:
+    groups = np.array([0, 0, 0, 3, 4, 4])
+    for seed in range(10):
+        val = set(split(counted([6]), 0.5, seed, groups=groups).val.tolist())
+        assert val & {0, 1, 2} in (set(), {0, 1, 2})
+        assert val & {4, 5} in (set(), {4, 5})
+
+
+def test_two_indices_make_a_split() -> None:
+    train, val = np.array([0]), np.array([1])
+    assert not len(Split(train, val).dropped)
+
+
+def label_matrix(source: Listed) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    matrix = np.zeros((len(source.samples), len(source.classes)), bool)
+    for number, sample in enumerate(source.samples):
+        matrix[number, list(sample.labels)] = True
+    return matrix
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 0.5))
+def test_every_label_keeps_its_share(seed: int, fraction: float) -> None:
+    rng = np.random.default_rng(seed)
+    frequency = rng.uniform(0.02, 0.5, 8)
+    drawn = rng.random((400, 8)) < frequency
+    source = Listed([tuple(np.flatnonzero(row).tolist()) for row in drawn], multi_label=True)
+    parts = split(source, fraction, seed)
+    assert sorted([*parts.train, *parts.val]) == list(range(400))
+    assert abs(len(parts.val) - 400 * fraction) <= 10
+    held_out = label_matrix(source)[parts.val].sum(axis=0)
+    off = np.abs(held_out - label_matrix(source).sum(axis=0) * fraction)
+    # Labels that come together pull at each other; a few images off is as near as they get.
+    assert off.mean() <= 3
+    assert off.max() <= 10
+
+
+def test_a_rare_label_is_on_both_sides() -> None:
+    rows = [(0,)] * 100 + [(0, 1), (0, 1)] + [(2,)] + [()] * 20
+    for seed in range(20):
+        source = Listed(rows, multi_label=True)
+        parts = split(source, 0.25, seed)
+        of_val = label_matrix(source)[parts.val].sum(axis=0)
+        assert of_val[1] == 1
+        assert of_val[2] == 0
+        assert np.array_equal(parts.val, split(source, 0.25, seed).val)
+
+
+def test_no_image_of_several_labels_is_on_both_sides() -> None:
+    rng = np.random.default_rng(0)
+    contents = [bytes([int(rng.integers(0, 40))]) for _ in range(100)]
+    rows: list[tuple[int, ...]] = [(content[0] % 4, 4 + content[0] % 3) for content in contents]
+    rows[0] = (9,)  # and another image of those bytes says something else
+    parts = split(Listed(rows, contents, multi_label=True), 0.25)
+    assert not {contents[n] for n in parts.train} & {contents[n] for n in parts.val}
+    assert contents[0] in {contents[n] for n in parts.train}
+    assert abs(len(parts.val) - 25) <= 3
+
+
+def test_one_image_of_several_labels_is_too_few() -> None:
+    with pytest.raises(DataError, match="fewer than two different images"):
+        split(Listed([(0, 1), (0, 1)], [b"x", b"x"], multi_label=True))
