@@ -170,7 +170,7 @@ def test_every_label_keeps_its_share(seed: int, fraction: float) -> None:
     source = Listed([tuple(np.flatnonzero(row).tolist()) for row in drawn], multi_label=True)
     parts = split(source, fraction, seed)
     assert sorted([*parts.train, *parts.val]) == list(range(400))
-    assert abs(len(parts.val) - 400 * fraction) <= 10
+    assert abs(len(parts.val) - 400 * fraction) <= 20
     held_out = label_matrix(source)[parts.val].sum(axis=0)
     off = np.abs(held_out - label_matrix(source).sum(axis=0) * fraction)
     # Labels that come together pull at each other; a few images off is as near as they get.
