@@ -170,6 +170,8 @@ class Loader:
             sampler=self._requests,
             num_workers=workers,
             collate_fn=_as_it_is,
+            # Its own: PyTorch's global one would give other dropout with other numbers of workers.
+            generator=torch.Generator(),
             **_worker_options(workers, batch_size * preprocess.crop**2 * 3),
         )
 
