@@ -50,8 +50,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
-                # Python sets aside as much as it is asked to read, so ask for no more than is
-                # there; what has no size, such as a pipe, has to be asked for all that is allowed.
+                # Python sets aside as much as it is asked for, so ask for no more than is there;
+                # what has no size, such as a pipe, has to be asked for all that is allowed.
                 size = os.fstat(file.fileno()).st_size
                 data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
     except OSError as error:

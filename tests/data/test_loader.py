@@ -72,6 +72,15 @@ def test_epochs_are_the_same_whatever_the_number_of_workers(
             assert_equal(alone, other)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_draws_nothing_from_pytorchs_generator(shapes: Path, workers: int) -> None:
+    before = torch.get_rng_state()
+    data = loader(shapes, workers)
+    for number in (1, 2):
+        list(data.epoch(number))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_goes_on_where_it_was_left(shapes: Path, workers: int) -> None:
     data = loader(shapes, workers, sampling="balanced", repeats=2)

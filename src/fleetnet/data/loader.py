@@ -6,13 +6,16 @@ import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
+from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -46,6 +49,19 @@ class Batch(NamedTuple):
     """``int64[N]``, which samples of the source these are."""
 
 
+class _Made(NamedTuple):
+    """A batch as it leaves a worker.
+
+    Only the pixels are a tensor: each of those is handed over through a connection of its own,
+    which is worth it for megabytes, not for a few numbers.
+    """
+
+    pixels: Tensor
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    unreadable: tuple[str, ...]
+    indices: npt.NDArray[np.int64]
+
+
 class _Requests(Sampler[Draw]):
     """Yields what each batch is to hold, so that workers that outlive an epoch know which it is."""
 
@@ -63,7 +79,7 @@ class _Requests(Sampler[Draw]):
                 yield draw
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[_Made]):
     """Makes whole batches, so that pixels are written where they will be sent from."""
 
     def __init__(
@@ -74,7 +90,7 @@ class _Batches(Dataset[Batch]):
         self.augment = augment
         self.seed = seed
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: Draw) -> _Made:
         size = self.preprocess.crop
         pixels = np.empty((len(draw.indices), size, size, 3), np.uint8)
         good: list[int] = []
@@ -86,11 +102,11 @@ class _Batches(Dataset[Batch]):
                 bad.append(f"{self.source.samples[index].name}: {error}")
             else:
                 good.append(index)
-        return Batch(
+        return _Made(
             torch.from_numpy(pixels[: len(good)]),
             self._labels(good),
             tuple(bad),
-            torch.tensor(good, dtype=torch.int64),
+            np.array(good, np.int64),
         )
 
     def _load(self, epoch: int, index: int, copy: int) -> Pixels:
@@ -99,11 +115,11 @@ class _Batches(Dataset[Batch]):
             return self.preprocess(decode(data))
         return self.augment.from_bytes(data, generator(self.seed, "image", epoch, index, copy))
 
-    def _labels(self, indices: list[int]) -> Tensor:
+    def _labels(self, indices: list[int]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         samples = self.source.samples
         if not self.source.multi_label:
-            return torch.tensor([samples[index].label for index in indices], dtype=torch.int64)
-        labels = torch.zeros((len(indices), len(self.source.classes)))
+            return np.array([samples[index].label for index in indices], np.int64)
+        labels = np.zeros((len(indices), len(self.source.classes)), np.float32)
         for row, index in enumerate(indices):
             labels[row, list(samples[index].labels)] = 1.0
         return labels
@@ -170,7 +186,7 @@ class Loader:
             sampler=self._requests,
             num_workers=workers,
             collate_fn=_as_it_is,
-            # One of its own: drawing from PyTorch's would move dropout's random numbers along.
+            # Its own: PyTorch's global one would give other dropout with other numbers of workers.
             generator=torch.Generator(),
             **_worker_options(workers, batch_size * preprocess.crop**2 * 3),
         )
@@ -193,11 +209,11 @@ class Loader:
         """
         self._requests.number, self._requests.start = number, start
         try:
-            batches = iter(self._loader)
-            while (batch := next(batches, None)) is not None:
-                if self._strict and batch.unreadable:
-                    raise DataError(f"cannot read {batch.unreadable[0]} (data.strict is on)")
-                yield batch
+            for made in self._loader:
+                if self._strict and made.unreadable:
+                    raise DataError(f"cannot read {made.unreadable[0]} (data.strict is on)")
+                labels, indices = torch.from_numpy(made.labels), torch.from_numpy(made.indices)
+                yield Batch(made.pixels, labels, made.unreadable, indices)
         except (RuntimeError, OSError, EOFError, MemoryError) as error:
             self._explain(error)
 
@@ -243,8 +259,17 @@ def _worker_options(workers: int, batch_bytes: int) -> dict[str, Any]:
 def _begin_worker(_number: int) -> None:
     # Ctrl-C reaches every process of the terminal; the main one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _say_unless_disconnected
     # Pillow warns of damaged EXIF and the like; what cannot be read is named in the batch.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _say_unless_disconnected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an error of a worker's thread that hands over batches, unless nobody takes them."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _context() -> BaseContext:
