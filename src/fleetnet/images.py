@@ -61,8 +61,20 @@ def decode(data: bytes) -> Pixels:
     Raises:
         ImageError: unknown format, damaged or truncated, or over :data:`MAX_PIXELS`.
     """
-    with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with opened(data) as image:
         return _to_rgb(image)
+
+
+@contextlib.contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Give one image file's bytes as a Pillow image whose pixels are not decoded yet.
+
+    Raises:
+        ImageError: as :func:`decode`; what goes wrong with the image inside the block, too.
+    """
+    with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image)
+        yield image
 
 
 def from_pil(image: Image.Image) -> Pixels:
@@ -91,11 +103,15 @@ def _as_image_errors() -> Iterator[None]:
         raise ImageError(f"damaged image: {reason}") from None
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{image.width}×{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
         )
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    _check_size(image)
     image = _upright(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

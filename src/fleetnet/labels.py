@@ -62,3 +62,14 @@ def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
         if by_id.keys() == set(range(count)):
             return tuple(by_id[index] for index in range(count))
     return tuple(lines)
+
+
+def printable(text: str) -> str:
+    """Return a name from outside as text that a terminal only shows.
+
+    What a terminal would act on or cannot show – control characters, marks that turn the writing
+    direction, halves of characters from a file name that is not UTF-8 – becomes its escape.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )

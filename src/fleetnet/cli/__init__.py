@@ -14,7 +14,7 @@ import fleetnet
 from fleetnet.cli.console import fail
 from fleetnet.errors import FleetnetError
 
-VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "weights", "demo")
+VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "weights", "data", "demo")
 
 app = typer.Typer(
     add_completion=True,

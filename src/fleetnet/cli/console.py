@@ -58,7 +58,8 @@ def fail(line: str) -> NoReturn:
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print JSON on standard output, indented, or as one line of a stream."""
     text = json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=_plain)
-    sys.stdout.write(text + "\n")
+    # A file name that is not UTF-8 holds halves of characters: JSON has escapes for those.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     if lines:
         sys.stdout.flush()
 
