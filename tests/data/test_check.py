@@ -35,9 +35,6 @@ class Made:
         self.content = [data for _, _, data in images]
         self.threads: set[int] = set()
 
-    def size(self, index: int) -> int | None:
-        return None
-
     def read(self, index: int) -> bytes:
         self.threads.add(threading.get_ident())
         if not self.content[index]:

@@ -34,9 +34,6 @@ class Many:
         self.multi_label = True
         self.samples = [Sample(f"{n}.jpg", label) for n, label in enumerate(labels)]
 
-    def size(self, index: int) -> int | None:
-        return None
-
     def read(self, index: int) -> bytes:
         raise NotImplementedError
 
