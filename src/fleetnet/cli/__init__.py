@@ -14,7 +14,18 @@ import fleetnet
 from fleetnet.cli.console import fail
 from fleetnet.errors import FleetnetError
 
-VERBS = ("models", "train", "evaluate", "export", "verify", "predict", "weights", "data", "demo")
+VERBS = (
+    "models",
+    "train",
+    "evaluate",
+    "export",
+    "verify",
+    "predict",
+    "weights",
+    "data",
+    "runs",
+    "demo",
+)
 
 app = typer.Typer(
     add_completion=True,

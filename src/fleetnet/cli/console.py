@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from fleetnet.labels import printable
 
 PLAIN_WIDTH = 100
 """Columns of output that goes to a file or a pipe."""
@@ -78,6 +81,12 @@ def progress(*, unit: str = "images") -> Progress:
         transient=True,
         disable=not out.is_terminal,
     )
+
+
+def shorten(text: str, columns: int) -> str:
+    """Return a text from outside in at most ``columns`` of a terminal, which only shows it."""
+    shown = printable(text)
+    return shown if cell_len(shown) <= columns else f"{set_cell_size(shown, columns - 1).rstrip()}…"
 
 
 def percent(fraction: float | None) -> str:

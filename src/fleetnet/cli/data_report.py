@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fleetnet.cli.console import shorten
 from fleetnet.data.findings import Alike, ClassCount, Report, Sizes, count
 from fleetnet.labels import printable
 
@@ -61,7 +61,7 @@ def _print_classes(out: Console, report: Report) -> None:
             continue
         sides = ["–", "–"] if report.split_error else [f"{entry.train:,}", f"{entry.val:,}"]
         share = f"{entry.images / report.images:.1%}"
-        table.add_row(Text(_short(entry.name)), f"{entry.images:,}", share, *sides)
+        table.add_row(Text(shorten(entry.name, _NAME)), f"{entry.images:,}", share, *sides)
     out.print(table)
     out.print()
 
@@ -95,7 +95,7 @@ def _rows(report: Report) -> Iterable[tuple[str, str]]:
 
 def _imbalance(report: Report) -> str:
     figures = report.imbalance
-    largest, smallest = _short(figures["largest"]), _short(figures["smallest"])
+    largest, smallest = shorten(figures["largest"], _NAME), shorten(figures["smallest"], _NAME)
     effective = f"as varied as {figures['effective_classes']:.3g} equal classes"
     baseline = f"always answering '{largest}' scores {figures['majority_share']:.1%}"
     ratio = figures["ratio"]
@@ -167,12 +167,6 @@ def _examples(lines: Sequence[str]) -> str:
     if len(lines) > EXAMPLES:
         shown.append("…")
     return "".join(f"\n{line}" for line in shown)
-
-
-def _short(name: str) -> str:
-    """Return a class's name in at most :data:`_NAME` columns of a terminal."""
-    text = printable(name)
-    return text if cell_len(text) <= _NAME else f"{set_cell_size(text, _NAME - 1).rstrip()}…"
 
 
 def _tally(counts: dict[str, int]) -> str:
