@@ -69,8 +69,20 @@ def decode(data: bytes) -> Pixels:
     Raises:
         ImageError: unknown format, damaged or truncated, or over :data:`MAX_PIXELS`.
     """
-    with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with opened(data) as image:
         return _to_rgb(image)
+
+
+@contextlib.contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Give one image file's bytes as a Pillow image whose pixels are not decoded yet.
+
+    Raises:
+        ImageError: as :func:`decode`; what goes wrong with the image inside the block, too.
+    """
+    with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image)
+        yield image
 
 
 class OpenImage:

@@ -76,3 +76,14 @@ def read_names(path: str | Path) -> tuple[str, ...]:
         if by_id.keys() == set(range(1, len(lines) + 1)):
             raise DataError(f"{path} counts its ids from 1: they must count from 0")
     return tuple(lines)
+
+
+def printable(text: str) -> str:
+    """Return a name from outside as text that a terminal only shows.
+
+    What a terminal would act on or cannot show – control characters, marks that turn the writing
+    direction, halves of characters from a file name that is not UTF-8 – becomes its escape.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )

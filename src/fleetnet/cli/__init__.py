@@ -15,8 +15,10 @@ from fleetnet.cli.console import fail, say
 from fleetnet.errors import FleetnetError, Interrupted
 
 VERBS = (
+    "data",
     "models",
     "train",
+    "runs",
     "evaluate",
     "explain",
     "export",

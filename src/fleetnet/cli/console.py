@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from fleetnet.labels import printable
 
 PLAIN_WIDTH = 100
 """Columns of output that goes to a file or a pipe."""
@@ -58,7 +61,8 @@ def fail(line: str) -> NoReturn:
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print JSON on standard output, indented, or as one line of a stream."""
     text = json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=_plain)
-    sys.stdout.write(text + "\n")
+    # A file name that is not UTF-8 holds halves of characters: JSON has escapes for those.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     if lines:
         sys.stdout.flush()
 
@@ -77,6 +81,12 @@ def progress(*, unit: str = "images") -> Progress:
         transient=True,
         disable=not out.is_terminal,
     )
+
+
+def shorten(text: str, columns: int) -> str:
+    """Return a text from outside in at most ``columns`` of a terminal, which only shows it."""
+    shown = printable(text)
+    return shown if cell_len(shown) <= columns else f"{set_cell_size(shown, columns - 1).rstrip()}…"
 
 
 def percent(fraction: float | None) -> str:

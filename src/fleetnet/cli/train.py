@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.console import console, progress, say, warn_unreadable
+from fleetnet.cli.console import console, progress, say, warn, warn_unreadable
 from fleetnet.cli.sources import OptionalDataArgument, comparing, with_source_options
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
+from fleetnet.training.loggers import Logger, open_loggers
 
 if TYPE_CHECKING:
     from fleetnet.training.progress import EpochRecord
@@ -67,6 +69,13 @@ def train(
         bool,
         typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
     ] = False,
+    log: Annotated[
+        str,
+        typer.Option(
+            help="Where figures go besides the run's folder: tensorboard, wandb, mlflow, several "
+            "with commas, or none."
+        ),
+    ] = "tensorboard",
     *,
     source: SourceOptions,
 ) -> None:
@@ -84,7 +93,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(resume_training(resume, data, source))
+        _report(resume_training(resume, data, source, _loggers(log)))
         return
     if data is None:
         raise FleetnetError(
@@ -103,7 +112,7 @@ def train(
     if search_lr:
         _search_lr(data, source, model, chosen, output, fetched)
         return
-    _report(run_training(data, source, model, chosen, output, fetched))
+    _report(run_training(data, source, model, chosen, output, fetched, _loggers(log)))
 
 
 def _report(result: TrainResult) -> None:
@@ -147,6 +156,7 @@ def run_training(
     recipe: Recipe,
     output: Path,
     weights: str | Path | None = None,
+    log: Sequence[str] = (),
 ) -> TrainResult:
     """Train with a progress bar; warn of images that could not be read."""
     from fleetnet.data.sources import open_source
@@ -158,10 +168,12 @@ def run_training(
     source = open_source(data, options=options)
     with comparing(source) as advance:
         trainer = Trainer(source, model, recipe, output, weights=weights, advance=advance)
-    return _fit(trainer)
+    return _fit(trainer, open_loggers(log, output, warn=warn))
 
 
-def resume_training(folder: Path, data: str | None, options: SourceOptions) -> TrainResult:
+def resume_training(
+    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] = ()
+) -> TrainResult:
     """Go on with the run in ``folder``; ``data`` says where its images are now, if they moved."""
     from fleetnet.data.sources import open_source, open_source_spec
 
@@ -177,14 +189,21 @@ def resume_training(folder: Path, data: str | None, options: SourceOptions) -> T
     )
     with comparing(source) as advance:
         trainer = Trainer.resumed(source, folder, advance=advance)
-    return _fit(trainer)
+    return _fit(trainer, open_loggers(log, folder, resume=True, warn=warn))
 
 
-def _fit(trainer: Trainer) -> TrainResult:
-    with TrainingProgress() as observer:
-        result = trainer.fit(observer)
+def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
+    from fleetnet.training.observers import Logging, Together
+
+    with TrainingProgress() as bar, Logging(loggers) as logging:
+        result = trainer.fit(Together([bar, logging]))
     warn_unreadable(result.unreadable)
     return result
+
+
+def _loggers(names: str) -> list[str]:
+    """Return the loggers that ``--log`` names."""
+    return [] if names == "none" else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _search_lr(

@@ -1,0 +1,167 @@
+"""What a check of labelled images found, and what of it makes training wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many images a class has."""
+
+    name: str
+    images: int
+    train: int
+    val: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that cannot be read."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Images that are the same, or look it.
+
+    Attributes:
+        names: two or more images.
+        across_classes: whether their labels differ.
+        across_split: whether some train and some are held out.
+        distance: in how many of the 64 bits of the perceptual hash two look-alikes differ; None
+            for files of identical bytes.
+    """
+
+    names: tuple[str, ...]
+    across_classes: bool
+    across_split: bool
+    distance: int | None = None
+
+
+@dataclass(frozen=True)
+class Range:
+    """Least, middle and greatest of some numbers."""
+
+    least: float
+    median: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the readable images are; sides in px, of the upright image."""
+
+    width: Range
+    height: Range
+    short_side: Range
+    aspect_ratio: Range
+    """Longer side over shorter."""
+    bytes: Range
+    total_bytes: int
+    input: int
+    """Side of the network's input, px."""
+    below_input: int
+    """Images whose short side is below that and has to be enlarged."""
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Images that look alike without being the same file; blank ones are left out."""
+
+    distance: int
+    pairs: tuple[Alike, ...]
+    """Those across the split first, then those across classes, then the closest."""
+    complete: bool
+    """False if there were so many that the search stopped."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a check found."""
+
+    source: str
+    images: int
+    multi_label: bool
+    classes: tuple[ClassCount, ...]
+    own_split: bool
+    """Whether the source itself says which images are held out."""
+    split_error: str | None
+    """Why it cannot be split, if so; no image has a side then."""
+    unreadable: tuple[Unreadable, ...]
+    sizes: Sizes | None
+    """None if nothing could be read."""
+    formats: dict[str, int]
+    modes: dict[str, int]
+    turned: int
+    """Images that EXIF turns or mirrors."""
+    blank: tuple[str, ...]
+    duplicates: tuple[Alike, ...]
+    """Groups of files of identical bytes."""
+    near_duplicates: NearDuplicates | None
+    """None if they were not looked for."""
+    sheets: dict[str, str] = field(default_factory=dict)
+    """Contact sheet of each class, where they were drawn."""
+
+    @property
+    def imbalance(self) -> dict[str, Any]:
+        """Return how unevenly the classes are filled."""
+        return imbalance(self.classes)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Return a line for each finding that makes training or its figures wrong."""
+        lines = []
+        if self.split_error:
+            lines.append(self.split_error)
+        if self.unreadable:
+            lines.append(f"{count(len(self.unreadable), 'image')} cannot be read")
+        across = sum(group.across_classes for group in self.duplicates)
+        if across:
+            lines.append(f"{count(across, 'group')} of identical images with different labels")
+        across = sum(group.across_split for group in self.duplicates)
+        if across and self.own_split:
+            lines.append(f"{count(across, 'group')} of identical images both trained and held out")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "format": FORMAT,
+            **asdict(self),
+            "imbalance": self.imbalance,
+            "wrong": self.wrong,
+        }
+
+
+FORMAT = "fleetnet-data-check"
+
+
+def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
+    """Return figures of imbalance that one can act on.
+
+    ``ratio`` is the largest class over the smallest; ``majority_share`` the share of the largest,
+    which is the top-1 of always answering it and so the figure to beat; ``effective_classes`` the
+    exponential of the entropy of the shares: the number of equal classes as uncertain as these.
+    """
+    largest = max(classes, key=lambda entry: entry.images)
+    smallest = min(classes, key=lambda entry: entry.images)
+    total = sum(entry.images for entry in classes)
+    shares = [entry.images / total for entry in classes if entry.images]
+    return {
+        "largest": largest.name,
+        "smallest": smallest.name,
+        "ratio": largest.images / smallest.images if smallest.images else None,
+        "majority_share": largest.images / total if total else None,
+        "effective_classes": math.exp(-sum(share * math.log(share) for share in shares)),
+    }
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, such as ``1 image`` and ``2 images``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

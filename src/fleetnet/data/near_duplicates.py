@@ -1,0 +1,99 @@
+"""Images that look alike, found by perceptual hash without comparing every pair."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fleetnet.errors import require
+from fleetnet.images import Pixels
+
+BITS = 64
+MAX_DISTANCE = 12
+"""Beyond this, unrelated photographs are alike, and bands get too narrow to leave pairs out."""
+
+Hashes = npt.NDArray[np.uint64]
+Hasher = Callable[[Pixels], int]
+
+
+class Pairs(NamedTuple):
+    """Some pairs of hashes, as arrays of one length."""
+
+    first: npt.NDArray[np.intp]
+    """Index of the one."""
+    second: npt.NDArray[np.intp]
+    """Index of the other."""
+    distance: npt.NDArray[np.uint8]
+    """How many of the 64 bits differ."""
+
+
+def open_hasher() -> Hasher:
+    """Return what makes a 64-bit number of RGB pixels: ImageHash's ``phash``.
+
+    The hash keeps the signs of the 8×8 lowest frequencies of the grey image about their median, so
+    that the same picture in another size, compression or brightness gets nearly the same bits.
+
+    Raises:
+        FleetnetError: the package ImageHash is not installed.
+    """
+    try:
+        import imagehash
+    except ModuleNotFoundError:
+        raise require("ImageHash", "check", "looking for near duplicates") from None
+
+    def hashed(pixels: Pixels) -> int:
+        bits = imagehash.phash(Image.fromarray(pixels)).hash
+        return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+    # phash imports SciPy when it is called: rather here than in several threads at once.
+    hashed(np.zeros((8, 8, 3), np.uint8))
+    return hashed
+
+
+def near_pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:
+    """Yield all pairs that differ in at most ``distance`` bits, each once, some at a time.
+
+    The bits are cut into ``distance + 1`` bands: two hashes that differ in at most ``distance``
+    bits are equal in at least one band, so only hashes that share a band are compared (the
+    pigeonhole of Manku et al. 2007, "Detecting near-duplicates for web crawling"). Memory grows
+    with the number of hashes, not of pairs.
+
+    Args:
+        hashes: ``uint64[N]``.
+        distance: from 0 to :data:`MAX_DISTANCE`.
+    """
+    edges = np.linspace(0, BITS, distance + 2).astype(int)
+    masks = [
+        np.uint64((1 << int(high)) - (1 << int(low))) for low, high in itertools.pairwise(edges)
+    ]
+    for band, mask in enumerate(masks):
+        order = np.argsort(hashes & mask, kind="stable")
+        for ones, others in _same_in_band(hashes[order] & mask):
+            first, second = order[ones], order[others]
+            differing = hashes[first] ^ hashes[second]
+            bits = np.bitwise_count(differing)
+            # A pair that shares an earlier band as well has been yielded there.
+            new = bits <= distance
+            for earlier in masks[:band]:
+                new &= (differing & earlier) != 0
+            if new.any():
+                first, second = first[new], second[new]
+                yield Pairs(np.minimum(first, second), np.maximum(first, second), bits[new])
+
+
+def _same_in_band(
+    keys: Hashes,
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Yield positions of equal keys of a sorted array: neighbours, then next but one, …."""
+    ones = np.arange(len(keys))
+    step = 1
+    while len(ones):
+        ones = ones[ones + step < len(keys)]
+        ones = ones[keys[ones] == keys[ones + step]]
+        yield ones, ones + step
+        step += 1

@@ -1,0 +1,181 @@
+"""Where a training run's figures go besides its own folder: one small protocol, a file a service.
+
+A logger serves the run and never ends it: what cannot start is refused before training begins, and
+what fails later is dropped with one warning. Figures that a service was told before the run was
+interrupted and resumed are not told again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from fleetnet.errors import FleetnetError, nearest, require
+
+Warn = Callable[[str], object]
+
+
+class Logger(Protocol):
+    """Is told a run's settings and figures."""
+
+    name: str
+    """As :func:`open_loggers` knows it."""
+
+    def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
+        """Begin, or go on with, the run in ``folder``.
+
+        Args:
+            run_name: for people.
+            settings: the recipe and whatever else makes the run what it is; JSON values, nested.
+            folder: the run's own.
+
+        Raises:
+            FleetnetError: the service cannot be used as it is set up.
+        """
+        ...
+
+    def epoch(self, record: Mapping[str, float]) -> None:
+        """Take an epoch's figures, named as in ``metrics.jsonl``, its number as ``epoch``."""
+        ...
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Take figures of step ``number``, counted over the whole run."""
+        ...
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """End the run; ``summary`` is what it came to."""
+        ...
+
+
+class _Kind(NamedTuple):
+    modules: tuple[str, ...]
+    extra: str
+    package: str
+    implementation: str
+
+
+LOGGERS = {
+    "tensorboard": _Kind(
+        ("tensorboardX",), "train", "tensorboardX", "tensorboard:TensorBoardLogger"
+    ),
+    "wandb": _Kind(("wandb",), "wandb", "wandb", "wandb:WandbLogger"),
+    "mlflow": _Kind(
+        ("mlflow", "sqlalchemy", "alembic", "cryptography"),
+        "mlflow",
+        "mlflow-skinny",
+        "mlflow:MlflowLogger",
+    ),
+}
+
+_TAGS = {"top1": "val/top1", "top5": "val/top5"}
+
+
+def open_loggers(
+    names: Sequence[str], folder: Path, *, resume: bool = False, warn: Warn = warnings.warn
+) -> list[Logger]:
+    """Return loggers by name, ready to be started; nothing is written and nobody called yet.
+
+    Args:
+        names: of :data:`LOGGERS`; a name given twice counts once.
+        folder: the run's own, where loggers keep what they need to go on.
+        resume: whether the run goes on from a checkpoint; otherwise what an older run left for its
+            loggers in ``folder`` is forgotten.
+        warn: is told when a logger fails and is dropped.
+
+    Raises:
+        FleetnetError: there is no such logger, or its package is not installed.
+    """
+    loggers: list[Logger] = []
+    for name in dict.fromkeys(names):
+        kind = LOGGERS.get(name)
+        if kind is None:
+            raise FleetnetError(
+                f"unknown logger '{name}'{nearest(name, LOGGERS)} (known: {', '.join(LOGGERS)})"
+            )
+        if any(importlib.util.find_spec(module) is None for module in kind.modules):
+            raise require(kind.package, kind.extra, f"logging to {name}")
+        module, _, implementation = kind.implementation.partition(":")
+        made = getattr(importlib.import_module(f"{__name__}.{module}"), implementation)
+        loggers.append(Guarded(made(folder, resume=resume), warn))
+    return loggers
+
+
+class Guarded:
+    """A logger that may fail: at the start clearly, later once and for all."""
+
+    def __init__(self, logger: Logger, warn: Warn) -> None:
+        self.name = logger.name
+        self._logger: Logger | None = logger
+        self._warn = warn
+
+    def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
+        """Start the logger.
+
+        Raises:
+            FleetnetError: it cannot start; the message is one line, whatever it said.
+        """
+        if self._logger is None:
+            return
+        try:
+            self._logger.start(run_name, settings, folder)
+        except FleetnetError:
+            raise
+        except Exception as error:
+            raise FleetnetError(f"{self.name} cannot start: {_one_line(error)}") from error
+
+    def epoch(self, record: Mapping[str, float]) -> None:
+        """Pass an epoch's figures on."""
+        self._pass_on(lambda logger: logger.epoch(record))
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Pass a step's figures on."""
+        self._pass_on(lambda logger: logger.step(number, values))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Finish the logger."""
+        self._pass_on(lambda logger: logger.finish(summary))
+
+    def _pass_on(self, call: Callable[[Logger], None]) -> None:
+        if self._logger is None:
+            return
+        try:
+            call(self._logger)
+        except Exception as error:
+            # Whatever a service raises, hours of training are worth more than its record of them.
+            self._logger = None
+            self._warn(f"{self.name} failed and is told nothing more: {_one_line(error)}")
+
+
+def tag(key: str) -> str:
+    """Return what services call a figure: ``train_loss`` is ``train/loss``, ``top1`` ``val/top1``.
+
+    Slashes make the groups in which services show their charts.
+    """
+    prefix, _, rest = key.partition("_")
+    if prefix in ("train", "val") and rest:
+        return f"{prefix}/{rest}"
+    return _TAGS.get(key, key)
+
+
+def tagged(record: Mapping[str, float]) -> dict[str, float]:
+    """Return an epoch's figures by their tags, without the epoch's number."""
+    return {tag(key): float(value) for key, value in record.items() if key != "epoch"}
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level, keys joined by points: ``optimizer.lr``."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
