@@ -30,9 +30,7 @@ class MadeUpSource:
         self.description = "made-up images"
         self.spec = {"data": "nowhere"}
         names = names or [f"{number:04d}.jpg" for number in range(len(labels))]
-        self.samples = tuple(
-            Sample(name, label) for name, label in zip(names, labels, strict=True)
-        )
+        self.samples = tuple(Sample(name, label) for name, label in zip(names, labels, strict=True))
         self._unreadable = set(unreadable)
 
     def read(self, index: int) -> bytes:
@@ -54,9 +52,7 @@ def single(
     return Evaluation(tuple(classes), logits, labels, np.arange(images)), source
 
 
-def multi(
-    images: int, classes: Sequence[str], seed: int = 0
-) -> tuple[Evaluation, MadeUpSource]:
+def multi(images: int, classes: Sequence[str], seed: int = 0) -> tuple[Evaluation, MadeUpSource]:
     """The same, of any number of classes an image."""
     rng = np.random.default_rng(seed)
     truth = rng.random((images, len(classes))) < 0.4

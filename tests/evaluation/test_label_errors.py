@@ -10,9 +10,7 @@ from fleetnet.evaluation.label_errors import (
 )
 
 
-def separable(
-    images: int, classes: int, seed: int, noise: float
-) -> tuple[np.ndarray, np.ndarray]:
+def separable(images: int, classes: int, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of a good network, and the true labels."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, images)
@@ -63,7 +61,7 @@ def test_answers_all_the_same_cast_no_doubt() -> None:
     probabilities = np.full((50, 3), 1 / 3, np.float32)
     labels = np.arange(50) % 3
     assert all(issue.margin == 0.5 for issue in find_label_issues(probabilities, labels))
-    one_sided = np.tile(np.float32([0.7, 0.3]), (49, 1))
+    one_sided = np.tile(np.array([0.7, 0.3], np.float32), (49, 1))
     assert not find_label_issues(one_sided, np.zeros(49, int))
 
 
