@@ -22,13 +22,13 @@ def test_help_names_every_verb(fleetnet: Run) -> None:
     for arguments in ((), ("--help",), ("-h",)):
         result = fleetnet(*arguments)
         assert result.code == 0
-        for verb in ("models", "train", "evaluate", "export", "verify", "predict", "demo"):
+        for verb in ("models", "train", "evaluate", "explain", "export", "predict", "demo"):
             assert f"  {verb} " in result.out
     assert fleetnet("--version").out.startswith("fleetnet 0.")
 
 
 @pytest.mark.parametrize(
-    "verb", ["models", "train", "evaluate", "export", "verify", "predict", "demo"]
+    "verb", ["models", "train", "evaluate", "explain", "export", "verify", "predict", "demo"]
 )
 def test_every_verb_explains_itself(fleetnet: Run, verb: str) -> None:
     result = fleetnet(verb, "--help")
@@ -82,7 +82,7 @@ def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
         assert figures["images"] == 9
         assert figures["part"] == "the 9 held-out images of folder shapes"
     table = fleetnet("evaluate", bundle, shapes, "--part", "all").out
-    assert "images  36" in table
+    assert table.split()[:2] == ["images", "36"]
     assert "true \\ predicted" in table
 
 
@@ -213,3 +213,6 @@ def test_demo_runs_the_whole_road(fleetnet: Run, tmp_path: Path) -> None:
     assert "next:" in result.out
     assert (tmp_path / "type" / "model.bundle" / "fleetnet.json").is_file()
     assert len(list((tmp_path / "type" / "images").iterdir())) == 8
+    report = tmp_path / "type" / "report.html"
+    assert result.out.splitlines()[-1] == f"report: {report}"
+    assert "Worst mistakes" in report.read_text("utf-8")

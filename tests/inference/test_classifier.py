@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Calibration
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.images import decode
-from fleetnet.inference.classifier import Classifier, ImageLike, softmax
+from fleetnet.inference.classifier import Classifier, ImageLike, sigmoid, softmax
+from fleetnet.preprocess import Preprocess
 
 ENGINES = ("openvino", "onnxruntime", "torch")
 
@@ -202,3 +203,37 @@ while classifiers:
 """
     finished = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     assert finished.returncode == 0
+
+
+class Fixed:
+    """An engine that always gives the same logits."""
+
+    name, precision, threads, version = "fixed", "fp32", 1, "1"
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        return np.tile(np.array([2.0, -1.0, 0.5], np.float32), (len(pixels), 1))
+
+
+def test_sigmoids_give_each_class_a_probability_of_its_own() -> None:
+    preprocess = Preprocess(resize=8, crop=8)
+    classifier = Classifier.from_engine(Fixed(), preprocess, ("a", "b", "c"), activation="sigmoid")
+    (answer,) = classifier.predict(np.zeros((8, 8, 3), np.uint8))
+    assert [score.label for score in answer.top] == ["a", "c", "b"]
+    expected = [1 / (1 + np.exp(-logit)) for logit in (2.0, 0.5, -1.0)]
+    assert [score.probability for score in answer.top] == pytest.approx(expected)
+    huge = sigmoid(np.array([-1e4, 0.0, 1e4]))
+    assert huge.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_temperature_changes_probabilities_but_not_logits(bundle: Bundle, shapes: Path) -> None:
+    calibration = Calibration(
+        temperature=4.0, images=9, ece_before=0.2, ece_after=0.1, source="held-out images"
+    )
+    manifest = bundle.manifest.model_copy(update={"calibration": calibration})
+    (raw,) = Classifier(bundle).predict(shapes / "circle" / "000.jpg")
+    (scaled,) = Classifier(Bundle(bundle.path, manifest)).predict(shapes / "circle" / "000.jpg")
+    assert raw.logits is not None
+    assert scaled.logits is not None
+    assert np.array_equal(raw.logits, scaled.logits)
+    expected = softmax(raw.logits / 4)
+    assert [s.probability for s in scaled.top] == pytest.approx(sorted(expected, reverse=True))

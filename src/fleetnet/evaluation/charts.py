@@ -122,17 +122,15 @@ def reliability_chart(bins: Reliability, axis: str, share: str) -> str:
         width = 1 / count
         centres = (np.arange(count) + 0.5) * width
         filled = bins.counts > 0
-        axes.bar(
-            centres[filled], bins.accuracy[filled], width * 0.9, color=FIRST, alpha=0.8,
-            label=share,
-        )  # fmt: skip
-        axes.plot(
-            bins.confidence[filled], bins.accuracy[filled], "o", color=SECOND, markersize=4,
-            label="mean probability in the bin",
-        )  # fmt: skip
+        heights = bins.accuracy[filled]
+        axes.bar(centres[filled], heights, width * 0.9, color=FIRST, alpha=0.8)
+        (dots,) = axes.plot(bins.confidence[filled], heights, "o", color=SECOND, markersize=4)
+        dots.set_label("mean probability in the bin")
         axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
         _unit_square(axes, axis, share)
-        axes.legend(loc="upper left", fontsize=8)
+        # Above the axes, because bars may be anywhere in them.
+        legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+        legend.borderaxespad = 0
 
     return svg(draw, (4.4, 3.4), "reliability")
 

@@ -78,7 +78,11 @@ class Pictures:
         wrong = np.flatnonzero((row >= 0.5) != truth)
         worst = wrong[np.argsort(-np.abs(row - truth)[wrong], kind="stable")]
         lines = [
-            Line(f"{'missed' if truth[k] else 'not'} {self._classes[k]}", float(row[k]), wrong=True)
+            Line(
+                f"{'missed' if truth[k] else 'wrongly'} {self._classes[k]}",
+                float(row[k]),
+                wrong=True,
+            )
             for k in worst[:4]
         ]
         return _Case(position, int(worst[0]), lines)

@@ -217,7 +217,7 @@ def _training(about: About) -> list[tuple[str, str]]:
 def _class_columns(evaluation: Evaluation) -> list[tuple[str, str]]:
     columns = [("precision", "precision"), ("recall", "recall"), ("f1", "F1")]
     if evaluation.multi_label:
-        columns += [("average_precision", "average precision"), ("roc_auc", "ROC-AUC")]
+        columns += [("average_precision", "AP"), ("roc_auc", "ROC-AUC")]
     return columns
 
 
