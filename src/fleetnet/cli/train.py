@@ -165,10 +165,11 @@ def run_training(
         from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
+    loggers = open_loggers(log, output, warn=warn)
     source = open_source(data, options=options)
     with comparing(source) as advance:
         trainer = Trainer(source, model, recipe, output, weights=weights, advance=advance)
-    return _fit(trainer, open_loggers(log, output, warn=warn))
+    return _fit(trainer, loggers)
 
 
 def resume_training(
@@ -182,6 +183,7 @@ def resume_training(
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
+    loggers = open_loggers(log, folder, resume=True, warn=warn)
     source = (
         open_source_spec(Trainer.data_of(folder))
         if data is None
@@ -189,7 +191,7 @@ def resume_training(
     )
     with comparing(source) as advance:
         trainer = Trainer.resumed(source, folder, advance=advance)
-    return _fit(trainer, open_loggers(log, folder, resume=True, warn=warn))
+    return _fit(trainer, loggers)
 
 
 def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
