@@ -12,24 +12,24 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from pipelines import (
+    Epochs,
     Photos,
+    Setup,
     fleetnet_bytes,
     fleetnet_floats,
     plain_images,
     timm_images,
     torchvision_images,
 )
-from torch import Tensor
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
-Epochs = Callable[[], Iterator[Tensor]]
-Pipeline = Callable[[Photos, int, int], Epochs]
+Pipeline = Callable[[Setup], Epochs]
 
 
 class Speed(NamedTuple):
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=8, help="times that each photograph comes")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--color-jitter", type=float, default=0.0)
     parser.add_argument("--json", type=Path, help="file for the figures of every round")
     options = parser.parse_args()
     files = tuple(sorted(file for file in options.folder.glob("*") if file.is_file()))
@@ -60,7 +61,11 @@ def main() -> None:
     torch.set_num_threads(1)
     photos = Photos(files, options.repeats)
     results: Results = {
-        workers: measure(usable_pipelines(), photos, options.batch_size, workers, options.rounds)
+        workers: measure(
+            usable_pipelines(),
+            Setup(photos, options.batch_size, workers, options.color_jitter),
+            options.rounds,
+        )
         for workers in options.workers
     }
     print(describe(photos, options.rounds))
@@ -85,11 +90,9 @@ def usable_pipelines() -> dict[str, Pipeline]:
     return {**peers, "fleetnet, to float": fleetnet_floats, "fleetnet": fleetnet_bytes}
 
 
-def measure(
-    pipelines: dict[str, Pipeline], photos: Photos, batch: int, workers: int, rounds: int
-) -> dict[str, list[Speed]]:
+def measure(pipelines: dict[str, Pipeline], setup: Setup, rounds: int) -> dict[str, list[Speed]]:
     """Return the speed of every round of every pipeline."""
-    epochs = {name: build(photos, batch, workers) for name, build in pipelines.items()}
+    epochs = {name: build(setup) for name, build in pipelines.items()}
     for epoch in epochs.values():
         run(epoch)  # starts the workers and fills the cache of files
     speeds: dict[str, list[Speed]] = {name: [] for name in epochs}

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -60,6 +60,18 @@ class Photos:
         return read_bytes(self.files[index % len(self.files)])
 
 
+class Setup(NamedTuple):
+    """What every pipeline is to do."""
+
+    photos: Photos
+    batch: int
+    workers: int
+    color_jitter: float
+
+
+Epochs = Callable[[], Iterator[Tensor]]
+
+
 class PillowImages(Dataset[tuple[Any, int]]):
     """Files opened by Pillow and transformed, as torchvision's ``ImageFolder`` does."""
 
@@ -80,7 +92,8 @@ class PillowImages(Dataset[tuple[Any, int]]):
 class Plain:
     """The arithmetic of torchvision's usual transforms, where that does not import."""
 
-    def __init__(self) -> None:
+    def __init__(self, color_jitter: float) -> None:
+        self.color_jitter = color_jitter
         self.rng = np.random.default_rng()
         self.mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
         self.std = torch.tensor(IMAGENET_STD)[:, None, None]
@@ -91,83 +104,97 @@ class Plain:
         image = image.crop(box).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
         if self.rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.color_jitter:
+            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                factor = self.rng.uniform(1 - self.color_jitter, 1 + self.color_jitter)
+                image = enhance(image).enhance(factor)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         return pixels.float().div(255).sub_(self.mean).div_(self.std)
 
 
-def fleetnet_bytes(photos: Photos, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
+def fleetnet_bytes(setup: Setup) -> Epochs:
     """Return epochs of what the loader gives: ``uint8``, normalised later on the device."""
     preprocess = Preprocess(crop=SIZE)
     loader = Loader(
-        photos,
-        np.arange(len(photos.samples)),
+        setup.photos,
+        np.arange(len(setup.photos.samples)),
         preprocess,
-        batch_size=batch,
-        workers=workers,
-        augment=Augment(preprocess, min_scale=MIN_SCALE, max_ratio=MAX_RATIO),
+        batch_size=setup.batch,
+        workers=setup.workers,
+        augment=Augment(
+            preprocess,
+            min_scale=MIN_SCALE,
+            max_ratio=MAX_RATIO,
+            color_jitter=setup.color_jitter,
+        ),
     )
     return lambda: (batch.pixels for batch in loader.epoch(0))
 
 
-def fleetnet_floats(photos: Photos, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
+def fleetnet_floats(setup: Setup) -> Epochs:
     """Return epochs of normalised ``float32``, made by one thread of the reading process."""
-    epoch = fleetnet_bytes(photos, batch, workers)
-    scale, shift = (torch.from_numpy(part) for part in Preprocess().normalisation())
-    return lambda: (torch.addcmul(shift, pixels.float(), scale) for pixels in epoch())
+    epoch = fleetnet_bytes(setup)
+    # A factor for each number of a row, because vectors of three are slow.
+    scale, shift = (torch.from_numpy(part).repeat(SIZE) for part in Preprocess().normalisation())
+
+    def to_float(pixels: Tensor) -> Tensor:
+        rows = pixels.view(len(pixels), SIZE, SIZE * 3).float()
+        return rows.mul_(scale).add_(shift).view_as(pixels)
+
+    return lambda: map(to_float, epoch())
 
 
-def torchvision_images(photos: Photos, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
+def torchvision_images(setup: Setup) -> Epochs:
     """Return epochs of a ``DataLoader`` with torchvision's transforms."""
     declare_torchvision_operators()
     from torchvision import transforms
 
-    return _pillow_epochs(
-        photos,
-        batch,
-        workers,
-        transforms.Compose(
-            [
-                transforms.RandomResizedCrop(SIZE, (MIN_SCALE, 1.0), (1 / MAX_RATIO, MAX_RATIO)),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
-            ]
-        ),
-    )
+    steps: list[Callable[[Any], Any]] = [
+        transforms.RandomResizedCrop(SIZE, (MIN_SCALE, 1.0), (1 / MAX_RATIO, MAX_RATIO)),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    ]
+    if setup.color_jitter:
+        steps.insert(2, transforms.ColorJitter(*[setup.color_jitter] * 3))
+    return _pillow_epochs(setup, transforms.Compose(steps))
 
 
-def plain_images(photos: Photos, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
+def plain_images(setup: Setup) -> Epochs:
     """Return epochs of a ``DataLoader`` with :class:`Plain`."""
-    return _pillow_epochs(photos, batch, workers, Plain())
+    return _pillow_epochs(setup, Plain(setup.color_jitter))
 
 
-def _pillow_epochs(
-    photos: Photos, batch: int, workers: int, transform: Callable[[Image.Image], Any]
-) -> Callable[[], Iterator[Tensor]]:
-    images = PillowImages(photos, transform)
-    options = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
+def _pillow_epochs(setup: Setup, transform: Callable[[Image.Image], Any]) -> Epochs:
+    options: dict[str, Any] = {}
+    if setup.workers:
+        options = {"persistent_workers": True, "prefetch_factor": 4}
     loader: Iterable[Any] = DataLoader(
-        images, batch, shuffle=True, num_workers=workers, **options  # type: ignore[arg-type]
-    )  # fmt: skip
+        PillowImages(setup.photos, transform),
+        setup.batch,
+        shuffle=True,
+        num_workers=setup.workers,
+        **options,
+    )
     return lambda: (pixels for pixels, _labels in loader)
 
 
-def timm_images(photos: Photos, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
-    """Return epochs of timm's ``create_loader``, with crop and flip alone."""
+def timm_images(setup: Setup) -> Epochs:
+    """Return epochs of timm's ``create_loader``, with crop, flip and jitter alone."""
     declare_torchvision_operators()
     from timm.data import create_loader
 
     loader: Iterable[Any] = create_loader(
-        PillowImages(photos, lambda image: image),
+        PillowImages(setup.photos, lambda image: image),
         (3, SIZE, SIZE),
-        batch,
+        setup.batch,
         is_training=True,
         scale=(MIN_SCALE, 1.0),
         ratio=(1 / MAX_RATIO, MAX_RATIO),
-        color_jitter=None,
+        color_jitter=setup.color_jitter or None,
         interpolation="bilinear",
-        num_workers=workers,
-        persistent_workers=bool(workers),
+        num_workers=setup.workers,
+        persistent_workers=bool(setup.workers),
         use_prefetcher=False,
         device=torch.device("cpu"),
     )
