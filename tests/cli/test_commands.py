@@ -22,7 +22,9 @@ def test_help_names_every_verb(fleetnet: Run) -> None:
     for arguments in ((), ("--help",), ("-h",)):
         result = fleetnet(*arguments)
         assert result.code == 0
-        for verb in ("models", "train", "evaluate", "explain", "export", "predict", "demo"):
+        for verb in (
+            "models", "train", "evaluate", "explain", "export", "verify", "predict", "demo",
+        ):  # fmt: skip
             assert f"  {verb} " in result.out
     assert fleetnet("--version").out.startswith("fleetnet 0.")
 
