@@ -22,7 +22,7 @@ def output(tmp_path: Path) -> Path:
     ("arguments", "words"),
     [
         (["tarin"], ["No such command 'tarin'", "'train'"]),
-        (["train"], ["Missing argument 'DATA'", "fleetnet train --help"]),
+        (["train"], ["nothing to train on", "fleetnet train --help"]),
         (["train", "elpv", "--modle", "x"], ["No such option"]),
         (["train", "elpv", "--model", "MobilNetV2"], ["did you mean 'MobileNetV2'"]),
         (["train", "elpv", "--set", "optimzer.lr=1"], ["unknown key", "did you mean"]),
@@ -159,7 +159,7 @@ def test_a_full_disk_while_training(fleetnet: Run, shapes: Path, small_disk: Pat
     assert result.code == 2
     assert "error: no space left on the disk" in result.err.splitlines()[-1]
     assert "Traceback" not in result.err
-    assert [file.name for file in run.iterdir()] == ["recipe.yaml"]
+    assert not [file for file in run.iterdir() if file.suffix in (".ckpt", ".part")]
 
 
 def test_predict_with_wrong_options(

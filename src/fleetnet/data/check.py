@@ -130,6 +130,8 @@ def _sides(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str
     except DataError as error:
         return sides, str(error)
     sides[parts.train], sides[parts.val] = TRAIN, VAL
+    # Training leaves these out, but in the data as it is they are on both sides.
+    sides[parts.dropped] = TRAIN
     return sides, None
 
 
