@@ -67,7 +67,10 @@ def test_strict_stops_at_the_first_unreadable_image(fleetnet: Run, tmp_path: Pat
     data = make_folder(tmp_path / "data", 4)
     (data / "circle" / "000.jpg").write_bytes(b"junk")
     where = ["-m", "MobileNetV2_x0_25", "-o", tmp_path / "run"]
-    fleetnet("train", data, *where, "--strict", *QUICK).assert_one_line("circle/000.jpg")
+    strict = fleetnet("train", data, *where, "--strict", *QUICK)
+    assert strict.code == 2
+    last = strict.err.strip().splitlines()[-1]
+    assert last.startswith("error: cannot read circle/000.jpg: not an image")
     loose = fleetnet("train", data, *where, *QUICK)
     assert loose.code == 0, loose
     assert "1 images could not be read" in loose.err

@@ -73,7 +73,7 @@ def test_clipping_bounds_the_step() -> None:
         each.begin_epoch(1)
         each.step([batch(8)], 0, lr=1.0)
         parameters = dict(each.network.named_parameters())
-        squares = [(parameters[key] - before[key]).square().sum() for key in parameters]
+        squares = [(parameters[key].detach() - before[key]).square().sum() for key in parameters]
         moved.append(float(torch.stack(squares).sum().sqrt()))
     assert moved[1] < 0.002 < moved[0]
 
@@ -109,6 +109,7 @@ def test_several_labels_an_image_train() -> None:
     assert np.isfinite(result.loss)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_compiled_network_trains_alike() -> None:
     eager, compiled = learner(), learner("compile=true")
     for each in (eager, compiled):

@@ -234,7 +234,10 @@ def _search_lr(
     out = console()
     out.print(f"learning rate: {found.suggestion:.2g}, where the loss falls fastest")
     out.print(f"picture: {picture}", soft_wrap=True)
-    out.print(f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}")
+    out.print(
+        f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}",
+        soft_wrap=True,
+    )
 
 
 def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
