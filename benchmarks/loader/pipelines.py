@@ -38,6 +38,7 @@ class Photos:
 
     description = "photographs"
     multi_label = False
+    shards = None
 
     @property
     def spec(self) -> dict[str, str]:
@@ -54,6 +55,10 @@ class Photos:
         """Every file, ``repeats`` times."""
         once = tuple(Sample(file.name, (label,)) for label, file in enumerate(self.files))
         return once * self.repeats
+
+    def size(self, _index: int) -> int | None:
+        """Nobody asks."""
+        return None
 
     def read(self, index: int) -> bytes:
         """Return the bytes of a file."""
