@@ -45,13 +45,19 @@ clean:
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle
+.PHONY: peers-torch peers-paddle peers-loader peers-train
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
 
 peers-paddle: $(VENV)/.dev .venv-paddle/.made
 	$(BIN)/python benchmarks/parity/against_paddle.py .venv-paddle/bin/python
+
+peers-loader: $(VENV)/.dev
+	$(BIN)/python benchmarks/loader/compare.py
+
+peers-train: $(VENV)/.dev
+	$(BIN)/python benchmarks/training/against_timm.py
 
 .venv-paddle/.made:
 	$(PYTHON) -m venv .venv-paddle

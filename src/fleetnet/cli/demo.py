@@ -31,7 +31,7 @@ SHOWN = 8
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("demo")(demo)
+    app.command("demo", short_help="All of it on real photographs.")(demo)
 
 
 def demo(

@@ -31,7 +31,7 @@ SEEN = "These are all images, those that the network was trained on among them."
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("evaluate")(evaluate)
+    app.command("evaluate", short_help="Measure a model, and write a report.")(evaluate)
 
 
 @with_source_options

@@ -26,7 +26,7 @@ SIDE = 384
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("explain")(explain)
+    app.command("explain", short_help="Draw where the network looks.")(explain)
 
 
 def explain(

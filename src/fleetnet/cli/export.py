@@ -16,7 +16,7 @@ from fleetnet.inference.verify import TOLERANCE
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("export")(export)
+    app.command("export", short_help="Write a bundle, verified.")(export)
 
 
 def export(

@@ -13,7 +13,7 @@ from fleetnet.models.registry import MODELS, published, structure
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("models")(models)
+    app.command("models", short_help="List the networks and their figures.")(models)
 
 
 def models(

@@ -23,7 +23,7 @@ from fleetnet.labels import read_labels
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("predict")(predict)
+    app.command("predict", short_help="Classify images.")(predict)
 
 
 def predict(

@@ -38,7 +38,7 @@ class _Column(NamedTuple):
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("runs")(runs)
+    app.command("runs", short_help="Compare training runs.")(runs)
 
 
 def runs(

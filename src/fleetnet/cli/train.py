@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("train")(train)
+    app.command("train", short_help="Train a network on labelled images.")(train)
 
 
 @with_source_options

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("verify")(verify)
+    app.command("verify", short_help="Compare engines with the trained network.")(verify)
 
 
 def verify(
