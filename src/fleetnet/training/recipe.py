@@ -25,8 +25,8 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """How images are split, ordered and loaded.
 
-    ``sampling`` ``balanced`` shows every class equally often, small ones several times. ``repeats`` shows
-    each drawn image that many times in a batch, each time varied anew, in epochs of unchanged
+    ``sampling`` ``balanced`` shows every class equally often, small ones several times.
+    ``repeats`` shows each drawn image that many times in a batch, each time varied anew, in epochs of unchanged
     length (Hoffer et al. 2020). ``buffer`` is how many images of a source in shards are shuffled
     together. ``strict`` stops at the first image that cannot be read.
     """
