@@ -26,9 +26,9 @@ class DataSettings(_Section):
     """How images are split, ordered and loaded.
 
     ``sampling`` ``balanced`` shows every class equally often, small ones several times.
-    ``repeats`` shows each drawn image that many times in a batch, each time varied anew, in epochs of unchanged
-    length (Hoffer et al. 2020). ``buffer`` is how many images of a source in shards are shuffled
-    together. ``strict`` stops at the first image that cannot be read.
+    ``repeats`` shows each drawn image that many times in a batch, each time varied anew, in epochs
+    of unchanged length (Hoffer et al. 2020). ``buffer`` is how many images of a source in shards
+    are shuffled together. ``strict`` stops at the first image that cannot be read.
     """
 
     val_fraction: float = Field(0.25, gt=0, lt=1)
