@@ -1,6 +1,6 @@
 """Training on photographs, from files to weights: timm's parts and Fleetnet, images/s side by side.
 
-    python benchmarks/training/against_timm.py [FOLDER] [--steps 6] [--rounds 3] [--workers 2]
+    python benchmarks/training/against_timm.py [FOLDER] [--steps 16] [--rounds 3] [--workers 2]
 
 timm's train.py is not in its wheel, so its loop is put together from the parts that it calls:
 create_loader with its default augmentation, create_model, create_optimizer_v2, LabelSmoothing and
@@ -24,6 +24,7 @@ PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 BATCH, SIZE, CLASSES = 32, 224, 120
 NETWORKS = {"mobilenetv2_100": "mobilenetv2_100", "rexnet_100": "ReXNet_1_0"}
 """timm's name and ours."""
+WARM_UP = 5
 CONFIGURATIONS = ("timm", "timm, amp and channels last", "fleetnet")
 
 
@@ -119,8 +120,8 @@ def run_one(configuration: str, network: str, folder: Path, steps: int, workers:
         step = fleetnet_steps(folder, NETWORKS[network], workers)
     else:
         step = timm_steps(folder, network, workers, tuned=configuration != "timm")
-    step()
-    step()
+    for _ in range(WARM_UP):
+        step()  # the workers, too, have to be up
     started = time.perf_counter()
     images = sum(step() for _ in range(steps))
     return images / (time.perf_counter() - started)
@@ -140,9 +141,10 @@ def main() -> None:
     """Run all configurations in turns and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--network", action="append", choices=list(NETWORKS))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -156,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         arrange(arguments.folder, Path(place))
         print("| network | configuration | images/s | times |\n| --- | --- | ---: | ---: |")
-        for network in NETWORKS:
+        for network in arguments.network or NETWORKS:
             speeds: dict[str, list[float]] = {key: [] for key in CONFIGURATIONS}
             for _ in range(arguments.rounds):
                 for key in CONFIGURATIONS:
