@@ -1,22 +1,25 @@
 """Time training loaders side by side, in rounds that take turns, in one run.
 
-python benchmarks/loader/compare.py [FOLDER] [--rounds N] [--json FILE]
+python benchmarks/loader/compare.py [FOLDER] [--rounds N] [--megapixels 12] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from pipelines import (
     Epochs,
     Photos,
@@ -53,12 +56,35 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--color-jitter", type=float, default=0.0)
+    parser.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
     parser.add_argument("--json", type=Path, help="file for the figures of every round")
     options = parser.parse_args()
     files = tuple(sorted(file for file in options.folder.glob("*") if file.is_file()))
     if not files:
         sys.exit(f"error: no photographs in {options.folder}: give a folder of JPEG files")
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.megapixels:
+            files = enlarge(files, options.megapixels, Path(folder))
+        run_all(files, options)
+
+
+def enlarge(files: tuple[Path, ...], megapixels: float, folder: Path) -> tuple[Path, ...]:
+    """Write the photographs at the size that cameras have them."""
+    made = []
+    for file in files:
+        with Image.open(file) as image:
+            factor = math.sqrt(megapixels * 1e6 / (image.width * image.height))
+            size = (round(image.width * factor), round(image.height * factor))
+            image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(
+                folder / f"{file.stem}.jpg", quality=90
+            )
+        made.append(folder / f"{file.stem}.jpg")
+    return tuple(made)
+
+
+def run_all(files: tuple[Path, ...], options: argparse.Namespace) -> None:
+    """Measure all pipelines and print what came of it."""
     photos = Photos(files, options.repeats)
     results: Results = {
         workers: measure(
