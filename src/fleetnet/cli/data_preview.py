@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from fleetnet.cli.console import console
+from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import DataArgument, with_source_options
 from fleetnet.cli.train import load_recipe
 from fleetnet.data.sources import SourceOptions, open_source
@@ -25,13 +26,8 @@ SUFFIX = ".png"
 @with_source_options
 def preview(
     data: DataArgument,
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
-    ] = "finetune",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
-    ] = None,
+    recipe: RecipeOption = "finetune",
+    settings: SettingsOption = None,
     images: Annotated[int, typer.Option(min=1, max=100, help="How many images to show.")] = 6,
     variants: Annotated[int, typer.Option(min=1, max=20, help="How many epochs to show.")] = 5,
     output: Annotated[

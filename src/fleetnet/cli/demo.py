@@ -13,6 +13,7 @@ from rich.table import Table
 from fleetnet.cli.console import console
 from fleetnet.cli.evaluate import print_figures
 from fleetnet.cli.export import print_bundle, run_export
+from fleetnet.cli.options import SettingsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.subject import open_subject
 from fleetnet.cli.train import load_recipe, run_training, shorthands
@@ -40,10 +41,7 @@ def demo(
     ] = "type",
     model: Annotated[str, typer.Option("--model", "-m")] = "MobileNetV2_x0_25",
     epochs: Annotated[int | None, typer.Option(help="Train for longer or shorter.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
-    ] = None,
+    settings: SettingsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the run.")] = Path(
         "runs/demo"
     ),

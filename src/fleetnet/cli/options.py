@@ -6,6 +6,13 @@ from typing import Annotated
 
 import typer
 
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
+]
 EngineOption = Annotated[
     str | None, typer.Option("--engine", help="openvino, onnxruntime or torch.")
 ]

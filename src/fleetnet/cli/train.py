@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fleetnet.cli.console import console, progress, say, warn, warn_unreadable
+from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import OptionalDataArgument, comparing, with_source_options
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
@@ -34,13 +35,8 @@ def train(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
     ] = "MobileNetV2",
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
-    ] = "finetune",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
-    ] = None,
+    recipe: RecipeOption = "finetune",
+    settings: SettingsOption = None,
     epochs: Annotated[int | None, typer.Option(help="Short for --set epochs=N.")] = None,
     size: Annotated[
         int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
@@ -116,10 +112,12 @@ def train(
 
 
 def _report(result: TrainResult) -> None:
+    from fleetnet.training.progress import best_epoch
+
     out = console()
-    if result.history:
+    best = best_epoch(result.history)
+    if best:
         last = result.history[-1]
-        best = max(result.history, key=lambda record: record.top1)
         out.print(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
         out.print(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
     out.print(f"checkpoints: {result.last} and {result.best}", soft_wrap=True)
@@ -179,18 +177,19 @@ def resume_training(
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
-        from fleetnet.training.trainer import LAST, Trainer
+        from fleetnet.training.trainer import LAST, Trainer, data_of, last_checkpoint
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
     loggers = open_loggers(log, folder, resume=True, warn=warn)
+    checkpoint = last_checkpoint(folder)
     source = (
-        open_source_spec(Trainer.data_of(folder))
+        open_source_spec(data_of(checkpoint, folder))
         if data is None
         else open_source(data, options=options)
     )
     with comparing(source) as advance:
-        trainer = Trainer.resumed(source, folder, advance=advance)
+        trainer = Trainer.resumed(source, folder, checkpoint=checkpoint, advance=advance)
     return _fit(trainer, loggers)
 
 

@@ -24,6 +24,7 @@ from fleetnet.data.findings import (
 )
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
 from fleetnet.data.sources import Source
+from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError, ImageError
 
@@ -187,10 +188,14 @@ def _store(columns: npt.NDArray[np.void], index: int, facts: Facts) -> None:
 
 
 def _count_classes(source: Source, sides: Indices) -> tuple[ClassCount, ...]:
-    counts = np.zeros((len(source.classes), 3), int)
-    for sample, side in zip(source.samples, sides, strict=True):
-        for label in sample.labels:
-            counts[label, side] += 1
+    table = SampleTable.of(source.samples)
+    counts = np.stack(
+        [
+            table.label_counts(np.flatnonzero(sides == side), len(source.classes))
+            for side in (TRAIN, VAL, NO_SIDE)
+        ],
+        axis=1,
+    )
     return tuple(
         ClassCount(name, int(row.sum()), int(row[TRAIN]), int(row[VAL]))
         for name, row in zip(source.classes, counts, strict=True)

@@ -76,7 +76,7 @@ def _by_parts(source: Source, table: SampleTable, groups: Indices) -> Split:
     is_held_out[groups[val]] = True
     leaks = is_held_out[groups[train]]
     kept, dropped = train[~leaks], train[leaks]
-    before, after = (_label_counts(source, table, indices) for indices in (train, kept))
+    before, after = (table.label_counts(indices, len(source.classes)) for indices in (train, kept))
     for label in np.flatnonzero((before > 0) & (after == 0)):
         raise DataError(
             f"every training image of class '{source.classes[label]}' is among the validation "
@@ -152,10 +152,3 @@ def _check_separable(
             f"all {len(members)} images of class '{name}' are identical: at least two different "
             "ones are needed, one to train on and one to hold out"
         )
-
-
-def _label_counts(source: Source, table: SampleTable, indices: Indices) -> npt.NDArray[np.intp]:
-    chosen = np.zeros(len(table), bool)
-    chosen[indices] = True
-    of_value = np.repeat(chosen, np.diff(table.ends, prepend=0))
-    return np.bincount(table.values[of_value], minlength=len(source.classes))

@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.bundle import Activation
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError, nearest
-from fleetnet.evaluation.calibration import Labels, log_softmax, sigmoid
-from fleetnet.evaluation.metrics import Floats, Metrics, chunks, measure
+from fleetnet.evaluation.calibration import Labels
+from fleetnet.evaluation.metrics import Metrics, chunks, measure
 from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
-from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.classifier import Classifier, to_probabilities
 from fleetnet.inference.engines import Logits
 
 
@@ -62,10 +63,10 @@ class Evaluation:
 
     def probabilities(self) -> npt.NDArray[np.float32]:
         """Return the classifier's probabilities, ``float32[N, K]``."""
+        activation: Activation = "sigmoid" if self.multi_label else "softmax"
         found = np.empty(self.logits.shape, np.float32)
         for rows in chunks(*self.logits.shape):
-            scaled: Floats = self.logits[rows].astype(np.float64) / self.temperature
-            found[rows] = sigmoid(scaled) if self.multi_label else np.exp(log_softmax(scaled))
+            found[rows] = to_probabilities(self.logits[rows], activation, self.temperature)
         return found
 
     def _single(self) -> npt.NDArray[np.int64]:

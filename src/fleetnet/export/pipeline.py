@@ -60,6 +60,9 @@ IMAGES = 64
 SELF_TEST_IMAGES = 2
 
 Say = Callable[[str], None]
+HeldOut = tuple[Source, Indices]
+
+_GONE = "the images that this checkpoint was trained on are not here any more"
 
 
 def export_bundle(
@@ -94,13 +97,15 @@ def export_bundle(
     check_replaceable(output)
     trained = Checkpoint.load(checkpoint)
     network = trained.network()
-    pixels, origin = _images(trained, images, limit)
+    # Both may want it, and finding it reads names and, of files of one size, contents.
+    held_out = _held_out(trained) if calibrate or not images else None
+    pixels, origin = _images(trained, images, limit, held_out)
 
     say(f"exporting {trained.model} to ONNX")
     reference = TorchEngine(network, trained.preprocess)
     manifest = _manifest(trained, checkpoint, reference)
     if calibrate:
-        fitted = _calibration(trained, reference)
+        fitted = _calibration(trained, reference, held_out)
         say(
             f"temperature {fitted.temperature:.3f}: calibration error {fitted.ece_before:.2%} "
             f"before, {fitted.ece_after:.2%} with it on images that it was not fitted to"
@@ -176,30 +181,33 @@ def training_source(checkpoint: Checkpoint) -> Source | None:
 
 
 def _images(
-    trained: Checkpoint, images: Sequence[str], limit: int
+    trained: Checkpoint, images: Sequence[str], limit: int, held_out: HeldOut | None
 ) -> tuple[npt.NDArray[np.uint8], str]:
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images:
         origin = ", ".join(Path(image).name or image for image in images)
         return prepare(find_images(images), trained.preprocess, limit), origin
-    source, held_out = _held_out(trained, "give some to verify with, --images DIR")
-    spread = held_out[np.linspace(0, len(held_out) - 1, min(limit, len(held_out))).astype(int)]
+    if held_out is None:
+        raise DataError(f"{_GONE}: give some to verify with, --images DIR")
+    source, indices = held_out
+    spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
     return pixels, f"held-out images of {source.description}"
 
 
-def _held_out(trained: Checkpoint, otherwise: str) -> tuple[Source, Indices]:
+def _held_out(trained: Checkpoint) -> HeldOut | None:
+    """Return the data that a checkpoint was trained on and its held-out part, if still there."""
     source = training_source(trained)
     if source is None:
-        raise DataError(
-            f"the images that this checkpoint was trained on are not here any more: {otherwise}"
-        )
+        return None
     return source, split(source, trained.data["val_fraction"], trained.data["seed"]).val
 
 
-def _calibration(trained: Checkpoint, reference: Engine) -> Calibration:
-    source, held_out = _held_out(trained, "export where they are, or without --calibrate")
+def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:
+    if held_out is None:
+        raise DataError(f"{_GONE}: export where they are, or without --calibrate")
+    source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
         trained.preprocess,
@@ -207,7 +215,7 @@ def _calibration(trained: Checkpoint, reference: Engine) -> Calibration:
         batch_size=BATCH,
         activation=trained.activation,
     )
-    evaluation = evaluate(classifier, source, held_out)
+    evaluation = evaluate(classifier, source, indices)
     fit = cross_fit(evaluation.logits, evaluation.labels)
     if fit is None:
         raise DataError(

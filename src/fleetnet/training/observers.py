@@ -47,9 +47,7 @@ class Logging:
 
     def __init__(self, loggers: Sequence[Logger]) -> None:
         self.loggers = loggers
-        self._best: EpochRecord | None = None
-        self._steps = 0
-        self._images = 0
+        self._run: Trainer | None = None
 
     def __enter__(self) -> Logging:
         """Do nothing: loggers start with the run."""
@@ -57,16 +55,14 @@ class Logging:
 
     def __exit__(self, *_: object) -> None:
         """End the loggers, whether the run ended well or not."""
-        best = self._best
+        best = self._run.progress.best if self._run else None
         summary = {"best_epoch": best.epoch, "best_top1": best.top1} if best else {}
         for logger in self.loggers:
             logger.finish(summary)
 
     def start(self, run: Trainer) -> None:
         """Start the loggers."""
-        self._steps = run.progress.step
-        self._images = run.train_loader.images * (run.progress.epoch - 1) + run.progress.images
-        self._best = run.progress.best
+        self._run = run
         settings = {
             "model": run.model,
             "data": run.source.description,
@@ -78,20 +74,17 @@ class Logging:
     def epoch(self, number: int, images: int, done: int) -> None:
         """Do nothing: an epoch is told of when it is done."""
 
-    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
+    def step(self, images: int, loss: float, top1: float, lr: float) -> None:  # noqa: ARG002
         """Tell of some steps."""
-        self._steps += 1
-        self._images += images
-        if self._steps % STEPS == 0:
+        assert self._run is not None  # noqa: S101 - started before its first step
+        progress = self._run.progress
+        if progress.step % STEPS == 0:
+            seen = self._run.train_loader.images * (progress.epoch - 1) + progress.images
             for logger in self.loggers:
-                logger.step(
-                    self._steps, {"loss": loss, "top1": top1, "lr": lr, "images": self._images}
-                )
+                logger.step(progress.step, {"loss": loss, "top1": top1, "lr": lr, "images": seen})
 
     def done(self, record: EpochRecord) -> None:
         """Tell of the epoch."""
-        if self._best is None or record.score > self._best.score:
-            self._best = record
         figures = {key: value for key, value in vars(record).items() if value is not None}
         for logger in self.loggers:
             logger.epoch(figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,11 @@ class EpochRecord:
     def score(self) -> float:
         """What the best epoch is chosen by."""
         return self.top1 if self.mean_average_precision is None else self.mean_average_precision
+
+
+def best_epoch(history: Sequence[EpochRecord]) -> EpochRecord | None:
+    """Return the first epoch of the best score, None before the first."""
+    return max(history, key=lambda record: record.score, default=None)
 
 
 @dataclass
@@ -76,7 +82,7 @@ class Progress:
     @property
     def best(self) -> EpochRecord | None:
         """The first epoch of the best score."""
-        return max(self.history, key=lambda record: record.score, default=None)
+        return best_epoch(self.history)
 
     def epochs_without_gain(self, min_delta: float) -> int:
         """Return how many epochs ago the score last rose by more than ``min_delta``."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import DataError, require
+from fleetnet.evaluation.history import FILE
 
-METRICS, RECIPE, DESCRIPTION = "metrics.jsonl", "recipe.yaml", "run.json"
+METRICS, RECIPE, DESCRIPTION = FILE, "recipe.yaml", "run.json"
 MAX_BYTES = 64 * 2**20
 """Of a file to read; a thousand epochs take a quarter of a mebibyte."""
 

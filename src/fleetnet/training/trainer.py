@@ -21,7 +21,8 @@ from fleetnet.data.augment import Augment
 from fleetnet.data.duplicates import Advance
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
-from fleetnet.data.splits import Indices, Split, split
+from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.splits import Split, split
 from fleetnet.errors import CheckpointError, DataError, FleetnetError, Interrupted
 from fleetnet.files import atomic_file
 from fleetnet.inference.engines.torch import TorchEngine
@@ -34,10 +35,10 @@ from fleetnet.training.learner import Learner, plain
 from fleetnet.training.precision import resolve
 from fleetnet.training.progress import EpochRecord, Progress
 from fleetnet.training.recipe import Recipe
+from fleetnet.training.runs import DESCRIPTION, METRICS, RECIPE
 from fleetnet.weights.create import create_model
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-RECIPE, HISTORY, RUN = "recipe.yaml", "metrics.jsonl", "run.json"
 
 
 @dataclass(frozen=True)
@@ -176,34 +177,31 @@ class Trainer:
             self._build_network(weights),
             self.recipe,
             self.preprocess,
-            counts=_class_counts(source, self.split.train),
+            counts=self._class_counts(),
             multi_label=source.multi_label,
             steps_per_epoch=math.ceil(len(self.train_loader) / recipe.optimizer.accumulate),
         )
         self._interruption = Interruption()
         self._saved_at = 0.0
 
-    @staticmethod
-    def data_of(output: Path) -> dict[str, str]:
-        """Return the spec of the data that the run in ``output`` trains on.
-
-        Raises:
-            CheckpointError: there is no run, or it does not say.
-        """
-        spec = _last_checkpoint(output).data.get("spec")
-        if not isinstance(spec, dict) or "data" not in spec:
-            raise CheckpointError(f"{output / LAST} does not say where its images are: give DATA")
-        return {str(key): str(value) for key, value in spec.items()}
-
     @classmethod
-    def resumed(cls, source: Source, output: Path, *, advance: Advance = lambda _: None) -> Trainer:
+    def resumed(
+        cls,
+        source: Source,
+        output: Path,
+        *,
+        checkpoint: Checkpoint | None = None,
+        advance: Advance = lambda _: None,
+    ) -> Trainer:
         """Return the run in ``output``, ready to go on where its last checkpoint was written.
+
+        ``checkpoint`` is that checkpoint, where the caller has read it already.
 
         Raises:
             CheckpointError: there is none, it is of other data, or training cannot go on from it.
         """
         path = output / LAST
-        checkpoint = _last_checkpoint(output)
+        checkpoint = checkpoint or last_checkpoint(output)
         if not checkpoint.training:
             raise CheckpointError(f"{path} holds weights alone: give it to --weights instead")
         if fingerprint(source) != checkpoint.data.get("fingerprint"):
@@ -253,6 +251,12 @@ class Trainer:
             **arguments,
         )
         return network.to(self.device)
+
+    def _class_counts(self) -> list[int]:
+        """Return how many training images each class has."""
+        table = SampleTable.of(self.source.samples)
+        counts: list[int] = table.label_counts(self.split.train, len(self.source.classes)).tolist()
+        return counts
 
     def _loaders(self) -> tuple[Loader, Loader]:
         recipe = self.recipe
@@ -320,7 +324,7 @@ class Trainer:
                 "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "fleetnet": importlib.metadata.version("fleetnet"),
             }
-            with atomic_file(self.output / RUN) as file:
+            with atomic_file(self.output / DESCRIPTION) as file:
                 file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
         self._write_history()
 
@@ -460,22 +464,31 @@ class Trainer:
 
     def _write_history(self) -> None:
         lines = "".join(json.dumps(vars(record)) + "\n" for record in self.progress.history)
-        with atomic_file(self.output / HISTORY) as file:
+        with atomic_file(self.output / METRICS) as file:
             file.write_text(lines, "utf-8")
 
 
-def _last_checkpoint(output: Path) -> Checkpoint:
+def last_checkpoint(output: Path) -> Checkpoint:
+    """Read the newest state of the run in ``output``.
+
+    Raises:
+        CheckpointError: there is no run.
+    """
     if not (output / LAST).exists():
         raise CheckpointError(f"there is no run to resume in {output}: it has no {LAST}")
     return Checkpoint.load(output / LAST)
 
 
-def _class_counts(source: Source, indices: Indices) -> list[int]:
-    counts = [0] * len(source.classes)
-    for index in indices:
-        for label in source.samples[int(index)].labels:
-            counts[label] += 1
-    return counts
+def data_of(checkpoint: Checkpoint, output: Path) -> dict[str, str]:
+    """Return the spec of the data that the run in ``output`` trains on.
+
+    Raises:
+        CheckpointError: its checkpoint does not say.
+    """
+    spec = checkpoint.data.get("spec")
+    if not isinstance(spec, dict) or "data" not in spec:
+        raise CheckpointError(f"{output / LAST} does not say where its images are: give DATA")
+    return {str(key): str(value) for key, value in spec.items()}
 
 
 def _device(wanted: str) -> torch.device:

@@ -94,6 +94,13 @@ class SampleTable(Sequence[Sample]):
         start = self.ends[index - 1] if index else 0
         return tuple(self.values[start : self.ends[index]].tolist())
 
+    def label_counts(self, indices: Indices, classes: int) -> Indices:
+        """Return how many of the samples ``indices`` have each of so many classes."""
+        chosen = np.zeros(len(self), bool)
+        chosen[indices] = True
+        of_value = np.repeat(chosen, np.diff(self.ends, prepend=0))
+        return np.bincount(self.values[of_value], minlength=classes)
+
     def __len__(self) -> int:
         return len(self.ends)
 
