@@ -264,6 +264,12 @@ class Bundle:
             raise BundleError(f"cannot read {file}: {error.strerror}") from None
         return cls(path, Manifest.from_json(text, str(file)))
 
+    def has(self, name: str) -> bool:
+        """Tell whether the bundle has an artifact of this name, without looking at its file."""
+        if self.path.is_file():
+            return name == "onnx"
+        return any(artifact.name == name for artifact in self.manifest.artifacts)
+
     def artifact(self, name: str) -> Path:
         """Return the path of an artifact after checking its content against the manifest.
 

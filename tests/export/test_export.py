@@ -12,13 +12,14 @@ from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
 from fleetnet.errors import DataError, VerificationError
 from fleetnet.export import pipeline
 from fleetnet.export.divergence import first_divergence
-from fleetnet.export.onnx import LAYER_KEY, fold_batch_norm, layer_names, to_onnx
-from fleetnet.inference.engines import Logits
+from fleetnet.export.onnx import LAYER_KEY, layer_names, to_onnx
+from fleetnet.inference.engines import Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import compare, prepare
 from fleetnet.models import build_model
+from fleetnet.models.folding import fold_batch_norm
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 
@@ -63,7 +64,7 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
     images = pixels(5)
     expected = TorchEngine(network, PREPROCESS).run(images)
     assert expected.std() > 0.1
-    for engine in (OpenVinoEngine(graph, 1), OnnxRuntimeEngine(graph, 1)):
+    for engine in (OpenVinoEngine.of_onnx(graph, Setup()), OnnxRuntimeEngine(graph, Setup())):
         comparison = compare(engine, images, expected)
         assert comparison.max_abs_diff < 1e-4, engine.name
         assert comparison.top1_agreement == 1.0
@@ -179,8 +180,8 @@ def test_answers_that_are_no_numbers_fail_verification(bundle: Bundle) -> None:
             return answers
 
     content = bundle.artifact("onnx").read_bytes()
-    expected = OnnxRuntimeEngine(content, 1).run(pixels(2))
-    comparison = compare(Broken(content, 1), pixels(2), expected)
+    expected = OnnxRuntimeEngine(content, Setup()).run(pixels(2))
+    comparison = compare(Broken(content, Setup()), pixels(2), expected)
     assert not comparison.passes(1e-4)
 
 

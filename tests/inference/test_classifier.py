@@ -1,7 +1,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from fleetnet.bundle import Bundle, Calibration
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.images import decode
 from fleetnet.inference.classifier import Classifier, ImageLike, sigmoid, softmax
+from fleetnet.inference.engines import Precision
 from fleetnet.preprocess import Preprocess
 
 ENGINES = ("openvino", "onnxruntime", "torch")
@@ -208,10 +209,14 @@ while classifiers:
 class Fixed:
     """An engine that always gives the same logits."""
 
-    name, precision, threads, version = "fixed", "fp32", 1, "1"
+    name, threads, version = "fixed", 1, "1"
+    precision: Precision = "fp32"
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         return np.tile(np.array([2.0, -1.0, 0.5], np.float32), (len(pixels), 1))
+
+    def run_all(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        yield from map(self.run, batches)
 
 
 def test_sigmoids_give_each_class_a_probability_of_its_own() -> None:

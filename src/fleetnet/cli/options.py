@@ -14,7 +14,10 @@ SettingsOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
 ]
 EngineOption = Annotated[
-    str | None, typer.Option("--engine", help="openvino, onnxruntime or torch.")
+    str | None, typer.Option("--engine", help="openvino, onnxruntime, torch or torch-compiled.")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="fp32, bf16, fp16 or int8, where the engine offers it.")
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads to compute with.  [all]")

@@ -8,17 +8,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import PLAIN_WIDTH, print_json, say
-from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
+from fleetnet.cli.options import BatchSizeOption, EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
 from fleetnet.images import STDIN, find_images
 from fleetnet.inference.classifier import Classifier, Prediction
 from fleetnet.labels import read_labels
+
+if TYPE_CHECKING:
+    from fleetnet.inference.engines import Precision
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +37,7 @@ def predict(
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
     engine: EngineOption = None,
+    precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = 8,
     labels: Annotated[
@@ -54,6 +58,7 @@ def predict(
     classifier = Classifier(
         opened,
         engine=engine or "openvino",
+        precision=cast("Precision", precision),
         threads=threads,
         batch_size=batch_size,
         labels=read_labels(labels, len(opened.manifest.classes)) if labels else None,

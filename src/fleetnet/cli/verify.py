@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.images import find_images
-from fleetnet.inference.engines import ENGINES, Engine, open_engine
+from fleetnet.inference.engines import Engine, installed_engines, open_engine
 from fleetnet.inference.verify import (
     BATCH,
     TOLERANCE,
@@ -54,11 +53,13 @@ def verify(
     for artifact in opened.manifest.artifacts:
         opened.artifact(artifact.name)  # checks the hash
     pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
-    installed = [name for name, (module, *_) in ENGINES.items() if importlib.util.find_spec(module)]
+    installed = installed_engines()
     reference = open_engine("torch", opened, threads) if "torch" in installed else None
     if reference is None:
         say("PyTorch is not installed: comparing with the answers recorded at export")
-    engines = [open_engine(name, opened, threads) for name in installed if name != "torch"]
+    engines = [
+        open_engine(name, opened, threads) for name in installed if not name.startswith("torch")
+    ]
     comparisons = list(verify_bundle(opened, engines, pixels, reference))
     passed = all(comparison.passes(tolerance) for comparison in comparisons)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetnet.export.onnx import LAYER_KEY
+from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.preprocess import Preprocess
@@ -21,8 +23,8 @@ THRESHOLD = 1e-3
 Rounding in fp32 stays some hundred times below; a wrong weight or attribute is far above.
 """
 
-_GRAPH_ENGINES: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {
-    "openvino": OpenVinoEngine,
+_GRAPH_ENGINES: dict[str, Callable[[bytes, Setup], OpenVinoEngine | OnnxRuntimeEngine]] = {
+    "openvino": OpenVinoEngine.of_onnx,
     "onnxruntime": OnnxRuntimeEngine,
 }
 
@@ -54,7 +56,7 @@ def first_divergence(
         The first layer beyond :data:`THRESHOLD`, in the order they run; None if no layer is.
     """
     tapped, names = _tap(content)
-    found = _GRAPH_ENGINES[engine](tapped, 1).outputs(pixels)
+    found = _GRAPH_ENGINES[engine](tapped, Setup()).outputs(pixels)
     expected = _layer_outputs(network, preprocess, pixels, list(names))
     for layer, value in names.items():
         reference = expected[layer]

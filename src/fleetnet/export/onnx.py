@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 import warnings
@@ -12,10 +11,9 @@ import onnx
 import torch
 from onnxscript import ir
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest
-from fleetnet.models.layers import ConvNormAct, LinearNormAct
+from fleetnet.models.folding import fold_batch_norm
 from fleetnet.preprocess import Preprocess
 
 OPSET = 18
@@ -55,19 +53,6 @@ class Deployable(nn.Module):
         logits = self.network(normalised)
         scaled = logits if self.temperature == 1.0 else logits / self.temperature
         return logits, scaled.softmax(1) if self.activation == "softmax" else scaled.sigmoid()
-
-
-def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose batch norms are part of the layers before them."""
-    folded = copy.deepcopy(network).eval()
-    for module in list(folded.modules()):
-        if isinstance(module, ConvNormAct):
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            del module.norm
-        elif isinstance(module, LinearNormAct):
-            module.linear = fuse_linear_bn_eval(module.linear, module.norm)
-            del module.norm
-    return folded
 
 
 def layer_names(network: nn.Module) -> list[str]:

@@ -39,7 +39,7 @@ from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
 from fleetnet.inference.classifier import Classifier, softmax
-from fleetnet.inference.engines import Engine
+from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
@@ -144,7 +144,7 @@ def verify_graph(
     reference = TorchEngine(network, trained.preprocess)
     expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
-    for engine in (OnnxRuntimeEngine(graph, 1), OpenVinoEngine(graph, 1)):
+    for engine in (OnnxRuntimeEngine(graph, Setup()), OpenVinoEngine.of_onnx(graph, Setup())):
         comparison = compare(engine, pixels, expected, probabilities)
         if not comparison.passes(tolerance):
             layer = first_divergence(

@@ -15,7 +15,7 @@ from PIL import Image
 from fleetnet import images as image_files
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.inference.engines import Engine, Logits, open_engine
+from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
 from fleetnet.preprocess import Preprocess
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
@@ -81,14 +81,16 @@ class Classifier:
 
     Args:
         bundle: a :class:`Bundle`, or the path of one, or of its ``.onnx`` file alone.
-        engine: ``openvino``, ``onnxruntime`` or ``torch``.
+        engine: ``openvino``, ``onnxruntime``, ``torch`` or ``torch-compiled``.
         threads: how many to compute with; None for all the processors at hand.
         batch_size: how many images the engine gets at once.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it.
+        mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second.
         labels: names of the classes in place of the bundle's.
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        FleetnetError: the engine is unknown or not installed.
+        FleetnetError: the engine is unknown, not installed, or does not offer the precision.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Classifier:
         threads: int | None = None,
         batch_size: int = 1,
         labels: Sequence[str] | None = None,
+        precision: Precision = "fp32",
+        mode: Mode = "latency",
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(Path(bundle))
@@ -108,7 +112,7 @@ class Classifier:
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
         self._set_up(
-            open_engine(engine, bundle, threads),
+            open_engine(engine, bundle, threads, precision=precision, mode=mode),
             bundle.manifest.preprocess,
             classes,
             batch_size,

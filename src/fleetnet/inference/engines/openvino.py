@@ -3,59 +3,109 @@
 from __future__ import annotations
 
 import io
+from collections import deque
+from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import openvino as ov
 from openvino import properties
 from openvino.frontend import FrontEndManager
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
-from fleetnet.inference.engines import Logits
+from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+
+INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
+_TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
+"""What is computed in where the graph does not say: around int8 layers that is fp32."""
+_MODES = {
+    "latency": properties.hint.PerformanceMode.LATENCY,
+    "throughput": properties.hint.PerformanceMode.THROUGHPUT,
+}
 
 
 class OpenVinoEngine:
-    """An ONNX graph compiled by OpenVINO for the CPU, in fp32.
+    """A graph compiled by OpenVINO for the CPU.
 
     Shapes are static for speed: each batch size is compiled when it first comes, and the two
     compiled last are kept (a full batch and the remainder).
     """
 
     name = "openvino"
-    precision = "fp32"
     version = ov.__version__.partition("-")[0]
 
-    def __init__(self, onnx: bytes | str, threads: int) -> None:
-        self.threads = threads
-        self._model = _read_onnx(onnx)
+    def __init__(self, model: ov.Model, setup: Setup) -> None:
+        self.precision = setup.precision
+        self.threads = setup.threads
+        self._model = model
+        self._in_flight = setup.in_flight
+        self._options = {
+            properties.hint.performance_mode: _MODES[setup.mode],
+            # On processors with bf16 OpenVINO would use it unasked.
+            properties.hint.inference_precision: _TYPES[setup.precision],
+            properties.inference_num_threads: setup.threads,
+            properties.num_streams: setup.in_flight,
+        }
         self._compiled: dict[int, ov.CompiledModel] = {}
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> Logits:
+    @classmethod
+    def of_onnx(cls, onnx: bytes | str, setup: Setup) -> OpenVinoEngine:
+        """Compile an ONNX graph, given as the content of its file or as the file's path."""
+        return cls(_read_onnx(onnx), setup)
+
+    def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
         return self.outputs(pixels)["logits"]
 
-    def outputs(self, pixels: npt.NDArray[np.uint8]) -> dict[str, Logits]:
+    def outputs(self, pixels: Pixels) -> dict[str, Logits]:
         """Return every output of the graph by name."""
-        compiled = self._compiled.get(len(pixels)) or self._compile(len(pixels))
-        results = compiled(np.ascontiguousarray(pixels))
+        results = self._of_batch(len(pixels))(np.ascontiguousarray(pixels))
         return {output.any_name: value for output, value in results.items()}
+
+    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
+        """Map batches as :meth:`run` does, in order; in throughput mode side by side."""
+        if self._in_flight == 1:
+            yield from map(self.run, batches)
+            return
+        # One more than are computed, so that none waits for the caller to bring the next.
+        running: deque[ov.InferRequest] = deque()
+        idle: deque[ov.InferRequest] = deque()
+        size = None
+        for batch in batches:
+            if len(batch) != size:
+                while running:
+                    yield _logits(running.popleft())
+                size = len(batch)
+                compiled = self._of_batch(size)
+                idle = deque(compiled.create_infer_request() for _ in range(self._in_flight + 1))
+            if not idle:
+                idle.append(running.popleft())
+                yield _logits(idle[0])
+            request = idle.popleft()
+            request.start_async([np.ascontiguousarray(batch)], share_inputs=True)
+            running.append(request)
+        while running:
+            yield _logits(running.popleft())
+
+    def _of_batch(self, batch: int) -> ov.CompiledModel:
+        return self._compiled.get(batch) or self._compile(batch)
 
     def _compile(self, batch: int) -> ov.CompiledModel:
         model = self._model.clone()
         _, *rest = model.input(0).partial_shape
         model.reshape(ov.PartialShape([batch, *rest]))
-        options = {
-            properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
-            # On processors with bf16 OpenVINO would use it unasked.
-            properties.hint.inference_precision: ov.Type.f32,
-            properties.inference_num_threads: self.threads,
-        }
         if len(self._compiled) >= 2:
             del self._compiled[next(iter(self._compiled))]
-        self._compiled[batch] = _core().compile_model(model, "CPU", options)
+        self._compiled[batch] = _core().compile_model(model, "CPU", self._options)
         return self._compiled[batch]
+
+
+def _logits(request: ov.InferRequest) -> Logits:
+    """Wait for a request and copy its answer, which the request's next one will overwrite."""
+    request.wait()
+    return np.array(request.get_tensor("logits").data, np.float32)
 
 
 @cache
@@ -80,16 +130,33 @@ def _read_onnx(onnx: bytes | str) -> ov.Model:
     return reader.convert(reader.load(io.BytesIO(onnx) if isinstance(onnx, bytes) else onnx))
 
 
-def open(bundle: Bundle, threads: int) -> OpenVinoEngine:  # noqa: A001 - fleetnet...openvino.open
-    """Compile the bundle's ONNX graph.
+def precisions(bundle: Bundle) -> tuple[Precision, ...]:
+    """Return what this processor computes natively, and int8 where the bundle has such a graph."""
+    able = _core().get_property("CPU", properties.device.capabilities)
+    native = {"bf16": "BF16", "fp16": "FP16"}
+    found: list[Precision] = ["fp32"]
+    found += [name for name in ("bf16", "fp16") if native[name] in able]
+    if bundle.has(INT8):
+        found.append("int8")
+    return tuple(found)
+
+
+def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetnet...openvino.open
+    """Compile the bundle's graph.
 
     Raises:
         BundleError: the file is absent, damaged, or no graph that OpenVINO reads.
     """
-    path = bundle.artifact("onnx")
+    path = bundle.artifact(INT8 if setup.precision == "int8" else "onnx")
+    weights = bundle.artifact(INT8_WEIGHTS) if setup.precision == "int8" else None
     try:
-        return OpenVinoEngine(str(path), threads)
+        return OpenVinoEngine(_read_ir(path, weights) if weights else _read_onnx(str(path)), setup)
     except Exception as error:
         # The reader's exceptions share no public base class.
         reason = " ".join(str(error).split())
         raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
+
+
+def _read_ir(path: Path, weights: Path) -> ov.Model:
+    """Read a graph and its weights in OpenVINO's own format."""
+    return _core().read_model(path, weights)

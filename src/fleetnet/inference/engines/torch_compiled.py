@@ -1,0 +1,56 @@
+"""PyTorch, compiled for this processor by way of a C++ compiler, which has to be installed."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
+from fleetnet.inference.engines import Precision, Setup
+from fleetnet.inference.engines.torch import TorchEngine, deployed, load_network, precisions
+from fleetnet.preprocess import Preprocess
+
+__all__ = ["CompiledTorchEngine", "open", "precisions"]
+
+
+class CompiledTorchEngine(TorchEngine):
+    """A network compiled by ``torch.compile``, its weights frozen; once for each batch size."""
+
+    name = "torch-compiled"
+
+    def __init__(
+        self, network: nn.Module, preprocess: Preprocess, threads: int, precision: Precision
+    ) -> None:
+        fast = deployed(network, precision).eval().requires_grad_(False)
+        super().__init__(fast, preprocess, threads, precision)
+        self._forward = torch.compile(fast, dynamic=False, options={"freezing": True})
+
+
+def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
+    """Compile the bundle's network, which takes a minute.
+
+    Raises:
+        BundleError: the weights are absent, damaged, or not this network's.
+        FleetnetError: it cannot be compiled here.
+    """
+    preprocess = bundle.manifest.preprocess
+    network = load_network(bundle)
+    side = preprocess.crop
+    try:
+        with warnings.catch_warnings():
+            # PyTorch's own code for frozen weights warns of itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            engine = CompiledTorchEngine(network, preprocess, setup.threads, setup.precision)
+            engine.run(np.zeros((1, side, side, 3), np.uint8))
+    except Exception as error:
+        # The compiler's exceptions share no public base class.
+        reason = str(error).strip().partition("\n")[0]
+        raise FleetnetError(
+            f"torch.compile does not work here ({reason}): a C++ compiler is needed; the engine "
+            "'torch' does without"
+        ) from None
+    return engine
