@@ -11,7 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
+
 from fleetnet.errors import FleetnetError
+
+CACHE_VARIABLE = "FLEETNET_CACHE"
+
+
+def cache_folder() -> Path:
+    """Return where what can be had again is kept: ``FLEETNET_CACHE``, else the XDG folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
 
 
 @contextlib.contextmanager

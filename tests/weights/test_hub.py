@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Run
 from fleetnet.errors import FleetnetError
+from fleetnet.files import cache_folder
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights import hub
 from fleetnet.weights.hub import PublishedWeights, fetch, find_weights, published_weights
@@ -196,7 +197,7 @@ def test_a_full_disk(server: Server, small_disk: Path, monkeypatch: pytest.Monke
 def test_the_cache_is_where_the_platform_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLEETNET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert hub.cache_folder() == Path("/somewhere/fleetnet")
+    assert cache_folder() == Path("/somewhere/fleetnet")
 
 
 def test_every_published_set_is_there() -> None:
@@ -238,7 +239,7 @@ def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     from fleetnet.weights.write import write_weights
 
     network = build_model("MobileNetV2_x0_25")
-    file = hub.cache_folder() / "weights" / "paddle" / "MobileNetV2_x0_25_pretrained.pdparams"
+    file = cache_folder() / "weights" / "paddle" / "MobileNetV2_x0_25_pretrained.pdparams"
     write_weights(file, from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], ADAPTER))
     loaded = create_model("MobileNetV2_x0_25", weights="paddle")
     assert torch.equal(loaded.classifier.weight, network.classifier.weight)

@@ -23,6 +23,7 @@ VERBS = (
     "explain",
     "export",
     "verify",
+    "tune",
     "predict",
     "weights",
     "demo",

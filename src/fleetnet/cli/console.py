@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.cells import cell_len, set_cell_size
@@ -81,6 +82,14 @@ def progress(*, unit: str = "images") -> Progress:
         transient=True,
         disable=not out.is_terminal,
     )
+
+
+@contextlib.contextmanager
+def status(title: str) -> Iterator[Callable[[str], None]]:
+    """Show on standard error what is being done now, in one line that goes away at the end."""
+    out = console(stderr=True)
+    with out.status(f"{title} …") as line:
+        yield lambda doing: line.update(f"{title}: {_escape(doing)}")
 
 
 def shorten(text: str, columns: int) -> str:

@@ -115,7 +115,7 @@ def _hub() -> ModuleType:
     try:
         from fleetnet.weights import hub
     except ModuleNotFoundError as error:
-        if error.name not in ("requests", "platformdirs", "filelock"):
+        if error.name not in ("requests", "filelock"):
             raise
         raise require(str(error.name), "train", "published weights") from None
     return hub

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import tomllib
 from collections.abc import Callable
@@ -12,16 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import requests
 from filelock import FileLock, Timeout
 
 from fleetnet.errors import FleetnetError, nearest
-from fleetnet.files import atomic_file, sha256_of, write_error
+from fleetnet.files import atomic_file, cache_folder, sha256_of, write_error
 from fleetnet.models.registry import find_model
 from fleetnet.preprocess import Preprocess
 
-CACHE_VARIABLE = "FLEETNET_CACHE"
 ATTEMPTS = 5
 """How often in a row a download may break off without a byte more before it is given up."""
 TIMEOUT_S = 30.0
@@ -112,12 +109,6 @@ def find_weights(set_name: str, model: str) -> PublishedWeights:
             return entry
     has = ", ".join(entry.set for entry in published_weights() if entry.model == name) or "none"
     raise FleetnetError(f"'{set_name}' has no weights for {name} (sets that have: {has})")
-
-
-def cache_folder() -> Path:
-    """Return where fetched weights are kept: ``FLEETNET_CACHE``, else the XDG cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
 
 
 def cached_path(entry: PublishedWeights) -> Path:

@@ -18,6 +18,7 @@ from fleetnet.errors import BundleError
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 
 INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
+KEPT = 4
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 """What is computed in where the graph does not say: around int8 layers that is fp32."""
 _MODES = {
@@ -29,8 +30,8 @@ _MODES = {
 class OpenVinoEngine:
     """A graph compiled by OpenVINO for the CPU.
 
-    Shapes are static for speed: each batch size is compiled when it first comes, and the two
-    compiled last are kept (a full batch and the remainder).
+    Shapes are static for speed: each batch size is compiled when it first comes, and the
+    :data:`KEPT` compiled last are kept.
     """
 
     name = "openvino"
@@ -96,7 +97,7 @@ class OpenVinoEngine:
         model = self._model.clone()
         _, *rest = model.input(0).partial_shape
         model.reshape(ov.PartialShape([batch, *rest]))
-        if len(self._compiled) >= 2:
+        if len(self._compiled) >= KEPT:
             del self._compiled[next(iter(self._compiled))]
         self._compiled[batch] = _core().compile_model(model, "CPU", self._options)
         return self._compiled[batch]

@@ -49,6 +49,8 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)  # another engine has set it since
         was_training = self._network.training
         self._network.eval()
         batch = torch.tensor(pixels, device=self._device)

@@ -1,0 +1,149 @@
+"""``fleetnet tune``: the fastest way to compute a bundle's answers on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.table import Table
+
+from fleetnet.bundle import Bundle
+from fleetnet.cli.console import console, print_json, say, status, warn
+from fleetnet.errors import FleetnetError, nearest
+from fleetnet.images import find_images
+from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
+from fleetnet.inference.autotune import tune as run_tuning
+from fleetnet.inference.choices import remember
+from fleetnet.inference.engines import Mode
+from fleetnet.inference.verify import prepare
+
+LIMIT = 200
+"""Images to judge by: on so many one other answer is half a percent."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("tune", short_help="Find the fastest engine for a bundle, here.")(tune)
+
+
+def tune(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or its .onnx file alone.")],
+    images: Annotated[
+        list[str],
+        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+    ],
+    mode: Annotated[
+        str,
+        typer.Option("--mode", help="latency (one image soon), throughput (many a second), both."),
+    ] = "both",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine", help="Try this one; may be repeated.  [all but torch-compiled, it is slow]"
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Compute with so many.  [tries several]")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Judge by at most so many images.")] = LIMIT,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Time for the measurement of each mode.")
+    ] = BUDGET_S,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Measure every engine, precision and number of threads with this bundle, on this machine.
+
+    What does not answer as fp32 does on the images is out, however fast. The choice is remembered
+    for --engine auto.
+    """
+    modes = _modes(mode)
+    opened = Bundle.load(bundle)
+    pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
+    if len(pixels) < MIN_IMAGES:
+        warn(
+            f"{len(pixels)} images are too few to judge precisions below fp32 by, and the choice "
+            f"is not remembered: give {MIN_IMAGES} or more"
+        )
+    tunings: list[Tuning] = []
+    for wanted in modes:
+        with status(f"{wanted}") as show:
+            tunings.append(
+                run_tuning(
+                    opened,
+                    pixels,
+                    wanted,
+                    engines=engine,
+                    threads=threads,
+                    budget=seconds,
+                    advance=show,
+                )
+            )
+    choices = [remember(opened, tuning, threads) for tuning in tunings]
+    if as_json:
+        print_json(
+            {
+                "bundle": str(bundle),
+                "images": len(pixels),
+                "modes": {
+                    tuning.mode: {
+                        "choice": choice.model_dump(),
+                        "trials": [_as_json(trial) for trial in tuning.trials],
+                    }
+                    for tuning, choice in zip(tunings, choices, strict=True)
+                },
+            }
+        )
+        return
+    for tuning, choice in zip(tunings, choices, strict=True):
+        _print(tuning)
+        say(f"{tuning.mode}: {choice}")
+
+
+def _modes(wanted: str) -> tuple[Mode, ...]:
+    known = get_args(Mode)
+    if wanted == "both":
+        return known
+    for mode in known:
+        if mode == wanted:
+            return (mode,)
+    raise FleetnetError(
+        f"unknown mode '{wanted}'{nearest(wanted, (*known, 'both'))} (known: "
+        f"{', '.join(known)}, both)"
+    )
+
+
+def _as_json(trial: Trial) -> dict[str, Any]:
+    low, high = trial.quartiles
+    return {
+        **vars(trial.candidate),
+        "milliseconds": trial.median if trial.milliseconds else None,
+        "quartiles": [low, high] if trial.milliseconds else None,
+        "agreement": vars(trial.agreement) if trial.agreement else None,
+        "out": trial.reason or None,
+    }
+
+
+def _print(tuning: Tuning) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column(tuning.mode)
+    for heading in ("precision", "threads", "batch", "ms/image", "quartiles", "top-1", "mean |Δp|"):
+        table.add_column(heading, justify="right", no_wrap=heading != "precision")
+    table.add_column("", overflow="fold")
+    for rank, trial in enumerate(tuning.trials):
+        candidate, found = trial.candidate, trial.agreement
+        low, high = trial.quartiles
+        timed = bool(trial.milliseconds)
+        table.add_row(
+            candidate.engine,
+            candidate.precision,
+            str(candidate.threads),
+            str(candidate.batch),
+            f"{trial.median:.2f}" if timed else "–",
+            f"{low:.2f}–{high:.2f}" if timed else "–",
+            f"{found.top1:.1%}" if found else "–",
+            f"{found.mean_difference:.4f}" if found else "–",
+            trial.reason or ("← chosen" if rank == 0 else ""),
+            style="dim" if trial.reason else "",
+        )
+    console().print(table)

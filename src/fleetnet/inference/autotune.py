@@ -1,0 +1,312 @@
+"""The fastest way to compute a bundle's answers on this machine, found by measuring.
+
+Whatever is installed is tried with the network itself: every engine in every precision it offers
+and with several numbers of threads. What does not answer as fp32 does on real images is out,
+however fast; of the rest the fastest wins. :mod:`fleetnet.inference.choices` remembers it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
+from fleetnet.inference.agreement import Agreement, agreement
+from fleetnet.inference.engines import (
+    Engine,
+    Logits,
+    Mode,
+    Pixels,
+    Precision,
+    available_threads,
+    installed_engines,
+    open_engine,
+    precisions,
+)
+from fleetnet.inference.verify import probabilities_of
+
+TOP1_AGREEMENT = 0.995
+MEAN_DIFFERENCE = 0.01
+MIN_IMAGES = 32
+"""With fewer, no precision below fp32 is judged: agreement on a handful of images says little."""
+BATCHES = (1, 4, 8)
+"""How many images an engine may get at once in throughput mode."""
+BURST = 5
+"""Runs in a row before another candidate's turn: the first shows what the others left behind."""
+BUDGET_S = 10.0
+ROUNDS = 20
+OUT_OF_THE_RACE = 6.0
+"""A candidate this many times slower than the best at first sight is not even judged."""
+HOPELESS = 2.0
+"""A candidate this many times slower than the best is timed no further."""
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """A way to compute."""
+
+    engine: str
+    precision: Precision
+    threads: int
+    batch: int = 1
+
+    def __str__(self) -> str:
+        """Name it for a person."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        batch = f", batches of {self.batch}" if self.batch > 1 else ""
+        return f"{self.engine} {self.precision}, {threads}{batch}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured of a candidate.
+
+    Attributes:
+        candidate: what was tried.
+        milliseconds: per image, one figure a burst, in the order they were measured.
+        agreement: with fp32, None where it could not be judged.
+        reason: why it is out, else empty.
+    """
+
+    candidate: Candidate
+    milliseconds: tuple[float, ...] = ()
+    agreement: Agreement | None = None
+    reason: str = ""
+
+    @property
+    def median(self) -> float:
+        """Milliseconds an image."""
+        return statistics.median(self.milliseconds) if self.milliseconds else float("inf")
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third quartile of the milliseconds an image."""
+        low, high = np.percentile(self.milliseconds, (25, 75)) if self.milliseconds else (0, 0)
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Everything that was tried for one mode, fastest first, those that are out last."""
+
+    mode: Mode
+    images: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The fastest that answers as it should."""
+        return self.trials[0]
+
+
+Opener = Callable[[Bundle, Candidate, Mode], Engine]
+Advance = Callable[[str], None]
+
+
+def tune(
+    bundle: Bundle,
+    pixels: Pixels,
+    mode: Mode,
+    *,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    budget: float = BUDGET_S,
+    advance: Advance = lambda _: None,
+    opener: Opener | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Tuning:
+    """Measure all candidates for ``mode``, interleaved, and judge their answers.
+
+    Args:
+        bundle: whose network.
+        pixels: real, preprocessed images to judge by, ``uint8[N, crop, crop, 3]``.
+        mode: what matters, the time of one image or how many a second.
+        engines: which to try; None for all that are installed but compiled PyTorch, which takes
+            minutes.
+        threads: how many to compute with; None to try powers of two up to all in latency mode.
+        budget: seconds for the timing; the answers of each candidate come on top.
+        advance: told what is being tried.
+        opener: opens an engine, for tests.
+        clock: what time it is in seconds, for tests.
+
+    Raises:
+        FleetnetError: an engine is not installed, or none of them works.
+    """
+    if not len(pixels):
+        raise FleetnetError("tuning takes at least one image")
+    bench = _Bench(bundle, pixels, mode, opener or _open, clock)
+    candidates = list(_candidates(bundle, mode, engines, threads))
+    for candidate in candidates:
+        advance(f"trying {candidate}")
+        bench.judge(candidate)
+    if bench.expected is None:
+        reasons = "; ".join(f"{trial.candidate} {trial.reason}" for trial in bench.trials())
+        raise FleetnetError(f"no engine computes this bundle in fp32: {reasons}")
+    bench.time(budget, advance)
+    return Tuning(mode, len(pixels), tuple(bench.trials()))
+
+
+class _Bench:
+    """Candidates on trial."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        pixels: Pixels,
+        mode: Mode,
+        opener: Opener,
+        clock: Callable[[], float],
+    ) -> None:
+        self.bundle, self.pixels, self.mode = bundle, pixels, mode
+        self.opener, self.clock = opener, clock
+        self.expected: Logits | None = None
+        self._fastest = float("inf")
+        self._engines: dict[Candidate, Engine] = {}
+        self._judged: dict[Candidate, Agreement] = {}
+        self._times: dict[Candidate, list[float]] = {}
+        self._reasons: dict[Candidate, str] = {}
+
+    def judge(self, candidate: Candidate) -> None:
+        """Open a candidate and compare its answers with those in fp32."""
+        self._times[candidate] = []
+        try:
+            engine = self._engine(candidate)
+            slower = self._first_look(candidate, engine)
+            if slower > OUT_OF_THE_RACE and self.expected is not None:
+                self._reasons[candidate] = f"{slower:.0f}× slower at first sight"
+                return
+            # How many threads compute an answer has no part in what it is.
+            alike = replace(candidate, threads=1)
+            if alike not in self._judged:
+                self._judged[alike] = self._compare(candidate, engine)
+            self._reasons[candidate] = _objection(candidate, self._judged[alike])
+        except Exception as error:
+            # An engine that cannot be used here is a row of the table, not the end: a driver, an
+            # instruction or a compiler may be missing, and each runtime has errors of its own.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._reasons[candidate] = f"fails: {reason}"
+
+    def _engine(self, candidate: Candidate) -> Engine:
+        """Return the one engine that serves all batch sizes."""
+        alike = replace(candidate, batch=1)
+        if alike not in self._engines:
+            self._engines[alike] = self.opener(self.bundle, alike, self.mode)
+        return self._engines[alike]
+
+    def _first_look(self, candidate: Candidate, engine: Engine) -> float:
+        """Return how many times slower than the fastest so far it is, by the best of some runs."""
+        part = np.resize(self.pixels, (candidate.batch, *self.pixels.shape[1:]))
+        engine.run(part)
+        taken = float("inf")
+        for _ in range(BURST):
+            started = self.clock()
+            engine.run(part)
+            taken = min(taken, (self.clock() - started) / candidate.batch)
+            if taken <= OUT_OF_THE_RACE * self._fastest:
+                break
+        self._fastest = min(self._fastest, taken)
+        return taken / self._fastest if self._fastest > 0 else 1.0
+
+    def _compare(self, candidate: Candidate, engine: Engine) -> Agreement:
+        answers = _answers(engine, self.pixels, candidate.batch)
+        if self.expected is None:
+            if candidate.precision != "fp32":
+                raise FleetnetError("there are no answers in fp32 to judge it by")
+            self.expected = answers
+        count = min(len(self.expected), len(answers))
+        to_probabilities = probabilities_of(self.bundle.manifest)
+        return agreement(
+            to_probabilities(self.expected[:count]),
+            to_probabilities(answers[:count]),
+            self.bundle.manifest.model.activation,
+        )
+
+    def time(self, budget: float, advance: Advance) -> None:
+        """Time bursts of each in turns, so that what else the machine does hits all alike."""
+        started = self.clock()
+        running = [c for c in self._times if replace(c, threads=1) in self._judged]
+        for number in range(ROUNDS):
+            advance(f"timing, round {number + 1}")
+            medians = {c: statistics.median(t) for c, t in self._times.items() if t}
+            best = min(medians.values(), default=float("inf"))
+            for candidate in running:
+                if number < 2 or medians[candidate] <= HOPELESS * best:
+                    engine = self._engine(candidate)
+                    milliseconds = _burst(engine, self.pixels, candidate.batch, self.clock)
+                    self._times[candidate].append(milliseconds)
+            if number >= 2 and self.clock() - started > budget:
+                break
+
+    def trials(self) -> list[Trial]:
+        """Return what was found, fastest first, those that are out last."""
+        found = [
+            Trial(c, tuple(times), self._judged.get(replace(c, threads=1)), self._reasons[c])
+            for c, times in self._times.items()
+        ]
+        # To the microsecond: of two that take as long, the one with fewer threads is first.
+        return sorted(
+            found, key=lambda trial: (bool(trial.reason), round(trial.median, 3), trial.candidate)
+        )
+
+
+def _candidates(
+    bundle: Bundle, mode: Mode, engines: Sequence[str] | None, threads: int | None
+) -> Iterator[Candidate]:
+    """Yield what to try, fp32 first, so that there is something to judge the others by."""
+    every = available_threads()
+    if threads is not None:
+        counts = [threads]
+    elif mode == "throughput":
+        counts = [every]
+    else:
+        counts = [2**power for power in range(every.bit_length()) if 2**power < every] + [every]
+    names = engines or [name for name in installed_engines() if name != "torch-compiled"]
+    offered = [(name, precision) for name in names for precision in precisions(name, bundle)]
+    for name, precision in sorted(offered, key=lambda pair: pair[1] != "fp32"):
+        for count in counts:
+            for batch in BATCHES if mode == "throughput" else BATCHES[:1]:
+                yield Candidate(name, precision, count, batch)
+
+
+def _open(bundle: Bundle, candidate: Candidate, mode: Mode) -> Engine:
+    return open_engine(
+        candidate.engine, bundle, candidate.threads, precision=candidate.precision, mode=mode
+    )
+
+
+def _answers(engine: Engine, pixels: Pixels, batch: int) -> Logits:
+    """Return logits for as many images as fill whole batches, ``float32[N', K]``."""
+    count = max(len(pixels) // batch, 1) * batch
+    filled = np.resize(pixels, (count, *pixels.shape[1:]))
+    return np.concatenate(list(engine.run_all(_in_batches(filled, batch))))
+
+
+def _in_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
+    for start in range(0, len(pixels), batch):
+        yield pixels[start : start + batch]
+
+
+def _objection(candidate: Candidate, found: Agreement) -> str:
+    if not found.top1 >= TOP1_AGREEMENT:
+        return f"top-1 the same on {found.top1:.1%} only"
+    if not found.mean_difference <= MEAN_DIFFERENCE:
+        return f"probabilities off by {found.mean_difference:.4f}"
+    if candidate.precision != "fp32" and found.images < MIN_IMAGES:
+        return f"not to be judged by {found.images} images"
+    return ""
+
+
+def _burst(engine: Engine, pixels: Pixels, batch: int, clock: Callable[[], float]) -> float:
+    """Return milliseconds an image over a burst of batches, after one that is not counted."""
+    part = np.resize(pixels, (batch, *pixels.shape[1:]))
+    engine.run(part)
+    runs = max(BURST, 2 * engine.threads)
+    started = clock()
+    for _ in engine.run_all(part for _ in range(runs)):
+        pass
+    return (clock() - started) * 1000 / (runs * batch)

@@ -1,0 +1,134 @@
+"""What tuning chose, remembered for the machine that it was measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import fleetnet
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
+from fleetnet.files import atomic_file, cache_folder, sha256_of
+from fleetnet.inference.autotune import MIN_IMAGES, Trial, Tuning
+from fleetnet.inference.engines import (
+    ENGINES,
+    MAX_THREADS,
+    Mode,
+    Precision,
+    available_threads,
+    installed_engines,
+)
+from fleetnet.inference.verify import machine
+
+MAX_BYTES = 65536
+
+
+class Choice(BaseModel):
+    """How to compute a bundle's answers on this machine, and what that was measured to give."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str
+    precision: Precision
+    threads: int = Field(ge=1, le=MAX_THREADS)
+    batch: int = Field(ge=1, le=4096)
+    mode: Mode
+    milliseconds: float
+    top1_agreement: float
+    mean_difference: float
+    images: int
+    runner_up: str = ""
+    """The next best that answers as well, with its milliseconds an image."""
+
+    @classmethod
+    def of(cls, tuning: Tuning) -> Choice:
+        """Return the best of what was tried."""
+        best = tuning.best
+        found = best.agreement
+        return cls(
+            engine=best.candidate.engine,
+            precision=best.candidate.precision,
+            threads=best.candidate.threads,
+            batch=best.candidate.batch,
+            mode=tuning.mode,
+            milliseconds=best.median,
+            top1_agreement=found.top1 if found else 1.0,
+            mean_difference=found.mean_difference if found else 0.0,
+            images=tuning.images,
+            runner_up=_runner_up(tuning.trials[1:]),
+        )
+
+    def __str__(self) -> str:
+        """Say what was chosen and why, on one line."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        batch = f", batches of {self.batch}" if self.batch > 1 else ""
+        why = f"; next best: {self.runner_up}" if self.runner_up else ""
+        return (
+            f"{self.engine} {self.precision}, {threads}{batch}: {self.milliseconds:.2f} ms an "
+            f"image, top-1 as in fp32 on {self.top1_agreement:.1%} of {self.images} images{why}"
+        )
+
+
+def _runner_up(others: tuple[Trial, ...]) -> str:
+    for trial in others:
+        if not trial.reason:
+            return f"{trial.candidate}, {trial.median:.2f} ms"
+    return ""
+
+
+def recall(bundle: Bundle, mode: Mode, threads: int | None = None) -> Choice | None:
+    """Return what was chosen for this bundle, mode and number of threads on this machine, if so.
+
+    A choice is of the very files, processor and versions that it was measured with. One whose file
+    is damaged, or whose engine has gone, is as none.
+    """
+    file = cache_folder() / "tuning" / f"{_key(bundle, mode, threads)}.json"
+    try:
+        with file.open("rb") as stream:
+            choice = Choice.model_validate_json(stream.read(MAX_BYTES))
+    except (OSError, ValidationError):
+        return None
+    usable = choice.engine in installed_engines() and choice.mode == mode
+    return choice if usable else None
+
+
+def remember(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> Choice:
+    """Keep what was chosen for the next time, if the images were enough to judge by.
+
+    A cache that cannot be written to is no reason to fail: the choice is returned all the same.
+    """
+    choice = Choice.of(tuning)
+    if tuning.images >= MIN_IMAGES:
+        file = cache_folder() / "tuning" / f"{_key(bundle, tuning.mode, threads)}.json"
+        try:
+            with atomic_file(file) as temporary:
+                temporary.write_text(choice.model_dump_json(indent=2) + "\n", "utf-8")
+        except FleetnetError:
+            return choice
+    return choice
+
+
+def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:
+    """Return what a choice depends on, as a file name."""
+    facts = {
+        "files": _files(bundle),
+        "mode": mode,
+        "threads": threads,
+        "available": available_threads(),
+        "machine": machine(),
+        "fleetnet": fleetnet.__version__,
+        "engines": {
+            module: importlib.metadata.version(module)
+            for module in sorted({ENGINES[name][0] for name in installed_engines()})
+        },
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _files(bundle: Bundle) -> list[str]:
+    if bundle.path.is_file():
+        return [sha256_of(bundle.path)]
+    return sorted(f"{artifact.name} {artifact.sha256}" for artifact in bundle.manifest.artifacts)

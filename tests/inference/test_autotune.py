@@ -1,0 +1,229 @@
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
+from fleetnet.inference import autotune, choices
+from fleetnet.inference.agreement import agreement
+from fleetnet.inference.autotune import MIN_IMAGES, Candidate, Tuning, tune
+from fleetnet.inference.engines import Engine, Logits, Mode, Pixels, Precision
+from fleetnet.inference.verify import prepare
+
+SPEEDS: dict[tuple[str, Precision], float] = {
+    ("openvino", "fp32"): 0.004,
+    ("openvino", "bf16"): 0.002,
+    ("onnxruntime", "fp32"): 0.006,
+}
+
+
+class Clock:
+    """Time that passes only when a made-up engine computes."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MadeUp:
+    """An engine that takes a known time for an image and is wrong by a known amount."""
+
+    version = "1"
+
+    def __init__(
+        self, candidate: Candidate, clock: Clock, seconds: float, wrong: Callable[[Logits], Logits]
+    ) -> None:
+        self.name = candidate.engine
+        self.precision = candidate.precision
+        self.threads = candidate.threads
+        self._clock, self._seconds, self._wrong = clock, seconds, wrong
+
+    def run(self, pixels: Pixels) -> Logits:
+        self._clock.now += self._seconds * len(pixels)
+        brightness = pixels.mean((1, 2, 3))
+        logits = np.stack([brightness, 255 - brightness, brightness * 0], axis=1) / 60
+        return self._wrong(logits.astype(np.float32))
+
+    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
+        yield from map(self.run, batches)
+
+
+@pytest.fixture(autouse=True)
+def offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(autotune, "installed_engines", lambda: ["openvino", "onnxruntime"])
+    monkeypatch.setattr(autotune, "available_threads", lambda: 2)
+    monkeypatch.setattr(
+        autotune, "precisions", lambda name, _: [p for engine, p in SPEEDS if engine == name]
+    )
+
+
+def pixels(count: int = 64) -> Pixels:
+    rng = np.random.default_rng(0)
+    flat = rng.permutation(256)[:count].astype(np.uint8)
+    return np.tile(flat[:, None, None, None], (1, 8, 8, 3))
+
+
+def run(
+    bundle: Bundle,
+    *,
+    mode: Mode = "latency",
+    images: int = 64,
+    wrong: Callable[[Candidate, Logits], Logits] = lambda _, logits: logits,
+    speeds: dict[tuple[str, Precision], float] = SPEEDS,
+) -> Tuning:
+    clock = Clock()
+
+    def opener(_: Bundle, candidate: Candidate, __: Mode) -> Engine:
+        key = candidate.engine, candidate.precision
+        return MadeUp(candidate, clock, speeds[key], lambda logits: wrong(candidate, logits))
+
+    return tune(bundle, pixels(images), mode, opener=opener, clock=clock)
+
+
+def test_the_fastest_that_agrees_is_chosen(bundle: Bundle) -> None:
+    tuning = run(bundle)
+    assert tuning.best.candidate == Candidate("openvino", "bf16", 1)
+    assert tuning.best.median == pytest.approx(2.0)
+    assert [trial.candidate.engine for trial in tuning.trials] == ["openvino"] * 4 + [
+        "onnxruntime"
+    ] * 2
+    assert {trial.candidate.threads for trial in tuning.trials} == {1, 2}
+
+
+def test_speed_does_not_outweigh_other_answers(bundle: Bundle) -> None:
+    def swapped(candidate: Candidate, logits: Logits) -> Logits:
+        # The darkest image of 64 gets another class: 98.4 %.
+        if candidate.precision == "bf16":
+            logits[logits[:, 0] <= pixels(64).min() / 60] = [0, 0, 9]
+        return logits
+
+    tuning = run(bundle, wrong=swapped)
+    assert tuning.best.candidate == Candidate("openvino", "fp32", 1)
+    out = [trial for trial in tuning.trials if trial.reason]
+    assert {trial.candidate.precision for trial in out} == {"bf16"}
+    assert "98.4%" in out[0].reason
+    assert out[0].milliseconds, "what is out is timed all the same, for the table"
+
+    off = run(bundle, wrong=lambda c, z: z * (0.9 if c.precision == "bf16" else 1))
+    assert off.best.candidate.precision == "fp32"
+    assert "probabilities off by" in off.trials[-1].reason
+
+
+def test_answers_that_are_no_numbers_are_out(bundle: Bundle) -> None:
+    tuning = run(bundle, wrong=lambda c, z: z * (np.nan if c.precision == "bf16" else 1))
+    assert tuning.best.candidate.precision == "fp32"
+    assert tuning.trials[-1].reason
+
+
+def test_few_images_leave_lower_precisions_out(bundle: Bundle) -> None:
+    tuning = run(bundle, images=MIN_IMAGES - 1)
+    assert tuning.best.candidate.precision == "fp32"
+    assert "not to be judged by 31 images" in tuning.trials[-1].reason
+
+
+def test_throughput_tries_batches_with_all_threads(bundle: Bundle) -> None:
+    tuning = run(bundle, mode="throughput")
+    tried = {(trial.candidate.threads, trial.candidate.batch) for trial in tuning.trials}
+    assert tried == {(2, 1), (2, 4), (2, 8)}
+
+
+def test_an_engine_that_fails_is_a_row_and_not_the_end(bundle: Bundle) -> None:
+    def broken(candidate: Candidate, logits: Logits) -> Logits:
+        if candidate.engine == "onnxruntime":
+            raise RuntimeError("no such\ninstruction")
+        return logits
+
+    tuning = run(bundle, wrong=broken)
+    assert tuning.best.candidate.engine == "openvino"
+    assert tuning.trials[-1].reason == "fails: no such instruction"
+
+    def all_broken(_: Candidate, __: Logits) -> Logits:
+        raise RuntimeError("nothing works")
+
+    with pytest.raises(FleetnetError, match="no engine computes this bundle in fp32"):
+        run(bundle, wrong=all_broken)
+
+
+def test_what_is_far_too_slow_is_not_judged(bundle: Bundle) -> None:
+    tuning = run(bundle, speeds={**SPEEDS, ("onnxruntime", "fp32"): 0.1})
+    slow = [trial for trial in tuning.trials if trial.candidate.engine == "onnxruntime"]
+    assert all("slower at first sight" in trial.reason for trial in slow)
+    assert not any(trial.milliseconds or trial.agreement for trial in slow)
+
+
+def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert choices.recall(bundle, "latency") is None
+    choice = choices.remember(bundle, run(bundle))
+    assert choice.precision == "bf16"
+    assert "next best: openvino bf16, 2 threads" in str(choice)
+    assert choices.recall(bundle, "latency") == choice
+    assert choices.recall(bundle, "throughput") is None
+    assert choices.recall(bundle, "latency", threads=1) is None
+    lone = Bundle.load(bundle.artifact("onnx"))
+    assert choices.recall(lone, "latency") is None
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(choices, "machine", lambda: "another processor")
+        assert choices.recall(bundle, "latency") is None
+    with monkeypatch.context() as gone:
+        gone.setattr(choices, "installed_engines", lambda: ["onnxruntime"])
+        assert choices.recall(bundle, "latency") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"engine": "openvino"}', json.dumps({"engine": "rm -rf", "threads": -1})],
+)
+def test_a_damaged_memory_is_none(bundle: Bundle, tmp_path: Path, content: str) -> None:
+    choices.remember(bundle, run(bundle))
+    (file,) = (tmp_path / "cache" / "tuning").iterdir()
+    file.write_text(content)
+    assert choices.recall(bundle, "latency") is None
+
+
+def test_a_choice_by_few_images_is_not_remembered(bundle: Bundle, tmp_path: Path) -> None:
+    choices.remember(bundle, run(bundle, images=5))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_to_is_no_failure(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "file"))
+    assert choices.remember(bundle, run(bundle)).engine == "openvino"
+
+
+def test_real_engines_are_measured(
+    bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    images = prepare(sorted(shapes.glob("*/*.png"))[:8], bundle.manifest.preprocess)
+    doing: list[str] = []
+    tuning = tune(
+        bundle, images, "throughput", engines=["openvino"], budget=0, advance=doing.append
+    )
+    assert tuning.best.candidate.engine == "openvino"
+    assert tuning.best.median > 0
+    assert doing[0] == "trying openvino fp32, 1 thread" or doing[0].startswith("trying openvino")
+
+
+def test_agreement_counts_answers_and_not_classes_that_nobody_named() -> None:
+    expected = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    same = agreement(expected, expected, "softmax")
+    assert (same.images, same.top1, same.mean_difference, same.max_difference) == (2, 1, 0, 0)
+    found = np.array([[0.3, 0.6, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    other = agreement(expected, found, "softmax")
+    assert other.top1 == 0.5
+    assert other.mean_difference == pytest.approx((0.4 + 0.4) / 4)
+    assert other.max_difference == pytest.approx(0.4)
+    yes_or_no = agreement(expected, found, "sigmoid")
+    assert yes_or_no.top1 == pytest.approx(4 / 6)
+    assert agreement(expected, np.full_like(expected, np.nan), "sigmoid").top1 == 0
