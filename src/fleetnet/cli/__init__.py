@@ -24,6 +24,7 @@ VERBS = (
     "export",
     "verify",
     "predict",
+    "bench",
     "weights",
     "demo",
 )
