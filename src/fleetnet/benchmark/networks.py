@@ -103,8 +103,8 @@ def _resolve(word: str) -> str | Path:
         if path.exists() or os.sep in word or path.suffix in (".onnx", ".bundle"):
             return path
     raise ModelError(
-        f"'{word}' is neither a network{nearest(word, MODELS)} nor a bundle: 'fleetnet models' "
-        "lists the networks"
+        f"'{word}' is neither a network nor a bundle{nearest(word, MODELS)} ('fleetnet models' "
+        "lists the networks)"
     )
 
 

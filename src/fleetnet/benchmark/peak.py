@@ -59,7 +59,7 @@ def matrix_product(side: int, precision: Precision, threads: int) -> Callable[[]
     }
     request = core().compile_model(_graph(side, precision), "CPU", options).create_infer_request()
     values = np.random.default_rng(1).uniform(-1, 1, (side, side)).astype(np.float32)
-    request.set_input_tensor(ov.Tensor(values, shared_memory=True))
+    request.set_input_tensor(ov.Tensor(values, shared_memory=False))  # a copy that it owns
     run: Callable[[], object] = request.infer
     return run
 

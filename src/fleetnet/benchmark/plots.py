@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import Bbox
 
+from fleetnet.benchmark.lettering import Label, place_labels
 from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import NetworkFacts, Results
 from fleetnet.benchmark.tables import settings
@@ -31,9 +29,9 @@ _COLORS = {"MobileNetV2": "#0072B2", "MobileNetV2, distilled": "#D55E00", "ReXNe
 _SHAPES = {"MobileNetV2": "o", "MobileNetV2, distilled": "D", "ReXNet": "s"}
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the engines and precisions, in order."""
-_AREA_OF_A_GMAC = 130.0
+_AREA_OF_A_GMAC = 100.0
 """Square points of a marker for a thousand million multiply-adds."""
-_LEAST_AREA = 12.0
+_LEAST_AREA = 14.0
 
 
 @dataclass(frozen=True)
@@ -125,11 +123,17 @@ def _figure(
             if dashes == _DASHES[0]:
                 labelled += points
     _dress(axes, title, xlabel)
-    _legend(figure, results, list(lines))
+    _legend(axes, results, list(lines))
     figure.supxlabel(results.machine.line, fontsize=7.5, color="#666666", wrap=True)
     # The layout has to be settled before labels find their places, which are in pixels.
     figure.draw_without_rendering()
-    _place_labels(axes, labelled)
+    place_labels(
+        axes,
+        [
+            Label(point.name, point.x, point.top1, float(np.sqrt(_area(point.macs))) / 2)
+            for point in labelled
+        ],
+    )
     return figure
 
 
@@ -190,8 +194,8 @@ def _dress(axes: Axes, title: str, xlabel: str) -> None:
     axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
-def _legend(figure: Figure, results: Results, lines: Sequence[str]) -> None:
-    """Say what colours, dashes and areas mean."""
+def _legend(axes: Axes, results: Results, lines: Sequence[str]) -> None:
+    """Say what colours, dashes and areas mean, in the corner that rising curves leave free."""
     families = dict.fromkeys(_family(one) for one in results.networks if _has_accuracy(one))
     handles = [
         Line2D([], [], color=_COLORS[name], marker=_SHAPES[name], linewidth=1.5, label=name)
@@ -213,101 +217,11 @@ def _legend(figure: Figure, results: Results, lines: Sequence[str]) -> None:
         )
         for gmacs in (0.1, 1, 3)
     ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8.5
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        labelspacing=0.9,
+        edgecolor="none",
+        framealpha=1,
+        fontsize=9,
     )
-
-
-_OFFSETS = [
-    (dx, dy, side)
-    for distance in (9, 16, 26, 40)
-    for dx, dy, side in (
-        (distance, -distance / 2, "left"),
-        (distance, 0, "left"),
-        (0, -distance - 4, "center"),
-        (-distance, distance / 2, "right"),
-        (0, distance + 4, "center"),
-        (-distance, 0, "right"),
-        (distance, distance / 2, "left"),
-        (-distance, -distance / 2, "right"),
-    )
-]
-"""Where a label may stand, in points from its marker, the best places first."""
-
-
-def _place_labels(axes: Axes, points: Sequence[_Point]) -> None:
-    """Write each point's name where it covers neither a marker, nor a line, nor another name."""
-    taken = [*_marker_boxes(axes), *_line_boxes(axes)]
-    inside = axes.get_window_extent()
-    for point in sorted(points, key=lambda point: -point.x):
-        best: tuple[float, int] | None = None
-        boxes = []
-        for number, offset in enumerate(_OFFSETS):
-            text = _write(axes, point, offset)
-            box = text.get_window_extent().padded(2)
-            text.remove()
-            boxes.append(box)
-            cost = sum(_overlap(box, other) for other in taken) + _outside(box, inside)
-            if best is None or (cost, number) < best:
-                best = (cost, number)
-            if cost == 0:
-                break
-        assert best is not None  # noqa: S101 - there are places
-        _write(axes, point, _OFFSETS[best[1]])
-        taken.append(boxes[best[1]])
-
-
-def _write(
-    axes: Axes, point: _Point, offset: tuple[float, float, str]
-) -> matplotlib.text.Annotation:
-    dx, dy, side = offset
-    far = max(abs(dx), abs(dy)) > 18
-    return axes.annotate(
-        point.name,
-        (point.x, point.top1),
-        (dx, dy),
-        textcoords="offset points",
-        fontsize=8.5,
-        horizontalalignment=side,
-        verticalalignment="center",
-        arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6} if far else None,
-        zorder=4,
-    )
-
-
-def _marker_boxes(axes: Axes) -> list[Bbox]:
-    boxes = []
-    figure = axes.get_figure(root=True)
-    assert figure is not None  # noqa: S101 - these axes were made by one
-    scale = figure.dpi / 72
-    for collection in cast("list[PathCollection]", list(axes.collections)):
-        for (x, y), area in zip(
-            axes.transData.transform(np.asarray(collection.get_offsets())),
-            collection.get_sizes(),
-            strict=False,
-        ):
-            half = np.sqrt(area) / 2 * scale
-            boxes.append(Bbox.from_extents(x - half, y - half, x + half, y + half))
-    return boxes
-
-
-def _line_boxes(axes: Axes) -> list[Bbox]:
-    """Return small boxes along every line, which together cover it."""
-    boxes = []
-    for line in axes.lines:
-        ends = axes.transData.transform(np.column_stack(line.get_data()))
-        for start, end in itertools.pairwise(ends):
-            steps = max(2, int(np.hypot(*(end - start)) / 4))
-            for x, y in np.linspace(start, end, steps):
-                boxes.append(Bbox.from_extents(x - 1, y - 1, x + 1, y + 1))
-    return boxes
-
-
-def _overlap(one: Bbox, other: Bbox) -> float:
-    common = Bbox.intersection(one, other)
-    return 0.0 if common is None else common.width * common.height
-
-
-def _outside(box: Bbox, inside: Bbox) -> float:
-    common = Bbox.intersection(box, inside)
-    return box.width * box.height - (0.0 if common is None else common.width * common.height)

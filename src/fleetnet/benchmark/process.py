@@ -78,7 +78,9 @@ def run_processes(
                 failed[key] = str(error)
             count += 1
             done(count, runs * len(commands))
-    return {key: _summary(rows) for key, rows in found.items() if key not in failed}, failed
+    return {
+        key: _summary(rows) for key, rows in found.items() if rows and key not in failed
+    }, failed
 
 
 def run_once(command: Sequence[str], timeout: float = TIMEOUT) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -67,13 +68,11 @@ def markdown(results: Results, pictures: list[str]) -> str:
 
 
 def _draw(results: Results, folder: Path, warn: Callable[[str], None]) -> list[Path]:
-    try:
-        from fleetnet.benchmark import plots
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
+    if importlib.util.find_spec("matplotlib") is None:
         warn("no pictures: they need matplotlib (pip install 'fleetnet[report]')")
         return []
+    from fleetnet.benchmark import plots
+
     if not plots.drawable(results):
         warn("no pictures: none of these networks has a published accuracy")
         return []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import rich.table
 import typer
+from rich.text import Text
 
 from fleetnet.benchmark.machine import this_machine
 from fleetnet.benchmark.networks import find_subjects
@@ -154,5 +155,5 @@ def _rich(table: Table) -> rich.table.Table:
     for number, heading in enumerate(table.headings):
         shown.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
     for name, *cells in table.rows:
-        shown.add_row(printable(name), *cells)
+        shown.add_row(Text(printable(name)), *cells)  # a bracket in a name is no markup
     return shown
