@@ -4,7 +4,7 @@ import pytest
 
 from benchmark.made_up import MACHINE
 from fleetnet.benchmark import machine
-from fleetnet.benchmark.machine import available_memory, this_machine
+from fleetnet.benchmark.machine import available_memory, load_average, this_machine
 
 
 def test_this_machine() -> None:
@@ -12,6 +12,9 @@ def test_this_machine() -> None:
     assert here.processors >= 1
     assert set(here.versions) == {"fleetnet", "Python", "openvino", "torch"}
     assert here.date[:2] == "20"
+    assert not here.busy
+    assert this_machine([], load=100.0 * here.processors).busy
+    assert (load_average() or 0.0) >= 0.0
     assert here.processor in here.line
     assert "+cpu" not in here.line
 

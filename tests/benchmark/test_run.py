@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from fleetnet.benchmark import measure
 from fleetnet.benchmark import run as running
@@ -8,7 +9,8 @@ from fleetnet.benchmark.measure import Limits
 from fleetnet.benchmark.networks import find_subjects
 from fleetnet.benchmark.plan import Cell, Plan
 from fleetnet.benchmark.run import Product, run_benchmark
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, self_test_pixels
+from fleetnet.inference.engines import open_engine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 
 LIMITS = Limits(0.01, rounds=2, most_rounds=2, spell=0.001, warm_up=0.001)
@@ -99,3 +101,16 @@ def test_too_little_memory_makes_parts(
         "compiling, part 2 of 2",
     ]
     assert isinstance(Product("fp32", 1, 64), tuple)
+
+
+def test_engines_of_pytorch_keep_their_threads_apart(bundle: Bundle) -> None:
+    """The number is the whole process's, and whoever is opened last would set it for all."""
+    before = torch.get_num_threads()
+    pixels = self_test_pixels(1, 64)
+    try:
+        engines = [open_engine("torch", bundle, threads) for threads in (1, 2)]
+        for engine in (*engines, *engines):
+            engine.run(pixels)
+            assert torch.get_num_threads() == engine.threads
+    finally:
+        torch.set_num_threads(before)

@@ -55,8 +55,18 @@ class Machine:
         return self.load is not None and self.load > 0.5 * self.processors
 
 
-def this_machine(engines: Iterable[str]) -> Machine:
-    """Return what is known of this machine, with the versions of the runtimes of ``engines``."""
+def load_average() -> float | None:
+    """Return how many processes ran over the last minute; None where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
+    """Return what is known of this machine, with the versions of the runtimes of ``engines``.
+
+    Args:
+        engines: keys of :data:`~fleetnet.inference.engines.ENGINES`.
+        load: of before the measurement began, whose own work would count as well.
+    """
     now = datetime.datetime.now(datetime.UTC)
     packages = dict.fromkeys(ENGINES[engine][0] for engine in engines)
     versions = {"fleetnet": fleetnet.__version__, "Python": platform.python_version()}
@@ -66,7 +76,7 @@ def this_machine(engines: Iterable[str]) -> Machine:
         processors=available_threads(),
         system=_system(),
         memory_bytes=_memory("MemTotal"),
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        load=load,
         versions=versions,
         date=now.isoformat(timespec="seconds"),
     )

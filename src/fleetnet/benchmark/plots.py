@@ -140,14 +140,14 @@ def _figure(
 def _families(
     results: Results, setting: tuple[str, str], measure: Measure
 ) -> dict[str, list[_Point]]:
-    """Return the points of each line, from left to right."""
+    """Return the points of each line, from the smallest network to the largest."""
     found: dict[str, list[_Point]] = {}
     for network in results.networks:
         x = measure(network, *setting) if _has_accuracy(network) else None
         if x is not None:
             point = _Point(network.name, x, network.published["top1"] * 100, network.macs)
             found.setdefault(_family(network), []).append(point)
-    return {name: sorted(points, key=lambda point: point.x) for name, points in found.items()}
+    return {name: sorted(points, key=lambda point: point.macs) for name, points in found.items()}
 
 
 def _family(network: NetworkFacts) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fleetnet.benchmark.machine import available_memory, this_machine
+from fleetnet.benchmark.machine import Machine, available_memory, this_machine
 from fleetnet.benchmark.measure import Limits, Work, time_in_turns, warm_up
 from fleetnet.benchmark.networks import Subject
 from fleetnet.benchmark.peak import SIDES, has_peak, matrix_product, numpy_peak, operations
@@ -44,6 +44,7 @@ def run_benchmark(
     subjects: Sequence[Subject],
     plan: Plan,
     *,
+    machine: Machine | None = None,
     stage: Stage = lambda _what, _done, _total: None,
     warn: Warn = lambda _line: None,
 ) -> Results:
@@ -55,10 +56,11 @@ def run_benchmark(
     Args:
         subjects: what to measure.
         plan: how.
+        machine: what is known of this one; None to find out.
         stage: told of progress.
         warn: told in a line of what could not be measured.
     """
-    machine = this_machine(plan.engines)
+    machine = machine or this_machine(plan.engines)
     processes = _run_processes(subjects, plan, stage, warn)
     timings: dict[Cell, Timing] = {}
     missing: dict[Cell, str] = {}

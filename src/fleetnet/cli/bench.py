@@ -12,7 +12,7 @@ import rich.table
 import typer
 from rich.text import Text
 
-from fleetnet.benchmark.machine import this_machine
+from fleetnet.benchmark.machine import load_average, this_machine
 from fleetnet.benchmark.networks import find_subjects
 from fleetnet.benchmark.plan import BUDGET, QUICK_BUDGET, make_plan
 from fleetnet.benchmark.report import check_output, write_report
@@ -35,7 +35,7 @@ def bench(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[BUNDLE_OR_NETWORK]...", help="What to measure.  [the twelve published]"
+            metavar="BUNDLE_OR_NETWORK", help="What to measure.  [the twelve published]"
         ),
     ] = None,
     engine: Annotated[
@@ -83,6 +83,7 @@ def bench(
     Networks by name are built for the purpose, with random weights: how long they take depends on
     their shapes. Everything is timed in turns, so that the machine's noise hits all alike.
     """
+    load = load_average()  # before this program computes anything
     if output is not None:
         check_output(output)
     with _stages() as stage:
@@ -98,13 +99,13 @@ def bench(
             budget=budget,
             quick=quick,
         )
-        if (machine := this_machine(plan.engines)).busy:
+        if (machine := this_machine(plan.engines, load)).busy:
             warn(
                 f"other programs are computing (load {machine.load:.1f} on {machine.processors} "
                 "processors): figures will be worse than this machine's"
             )
         results = run_benchmark(
-            subjects, plan, stage=stage, warn=lambda line: warn(printable(line))
+            subjects, plan, machine=machine, stage=stage, warn=lambda line: warn(printable(line))
         )
     if as_json:
         print_json(results.to_json())
