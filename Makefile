@@ -1,5 +1,6 @@
 # make demo   sets up .venv and runs the main job on real images
 # make test   sets up .venv and runs tests, linter and type check
+# make bench  measures all networks on this machine, into docs/benchmark/
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,10 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
 
-.PHONY: demo test lint types imports unit clean
+.PHONY: demo bench test lint types imports unit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fleetnet demo --label $(LABEL)
+
+bench: $(VENV)/.bench
+	$(BIN)/fleetnet bench --output docs/benchmark
+	-$(BIN)/python benchmarks/gpu/run.py --output docs/benchmark
 
 test: lint types imports unit
 
@@ -29,10 +34,14 @@ unit: $(VENV)/.dev
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
-	touch $@ $(VENV)/.demo
+	touch $@ $(VENV)/.demo $(VENV)/.bench
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[export,report]'
 	touch $@
 
 $(VENV)/.made:

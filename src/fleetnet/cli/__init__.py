@@ -25,6 +25,7 @@ VERBS = (
     "verify",
     "tune",
     "predict",
+    "bench",
     "weights",
     "demo",
 )

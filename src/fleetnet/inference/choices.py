@@ -8,7 +8,6 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import fleetnet
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file, cache_folder, sha256_of
@@ -119,7 +118,7 @@ def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:
         "threads": threads,
         "available": available_threads(),
         "machine": machine(),
-        "fleetnet": fleetnet.__version__,
+        "fleetnet": importlib.metadata.version("fleetnet"),
         "engines": {
             module: importlib.metadata.version(module)
             for module in sorted({ENGINES[name][0] for name in installed_engines()})

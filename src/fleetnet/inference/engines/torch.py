@@ -21,7 +21,8 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TorchEngine:
     """A network as a plain module, computed as it is, on the device its parameters are on.
 
-    ``threads`` counts for the whole process, as PyTorch has it; None leaves PyTorch's setting.
+    ``threads`` counts for the whole process, as PyTorch has it, and is set again where another
+    engine has set it meanwhile; None leaves PyTorch's setting.
     """
 
     name = "torch"
@@ -36,6 +37,7 @@ class TorchEngine:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        self._asked = threads
         self.threads = torch.get_num_threads()
         self.precision = precision
         self._dtype = _DTYPES[precision]
@@ -49,8 +51,8 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)  # another engine has set it since
+        if self._asked is not None and torch.get_num_threads() != self._asked:
+            torch.set_num_threads(self._asked)
         was_training = self._network.training
         self._network.eval()
         batch = torch.tensor(pixels, device=self._device)

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import nn
 
 from fleetnet.bundle import Bundle
@@ -15,6 +16,11 @@ from fleetnet.inference.engines.torch import TorchEngine, deployed, load_network
 from fleetnet.preprocess import Preprocess
 
 __all__ = ["CompiledTorchEngine", "open", "precisions"]
+
+# All networks share their code, which PyTorch compiles for eight networks and batch sizes together
+# before it goes on uncompiled, with no more than a line in its log.
+torch._dynamo.config.recompile_limit = 1024
+torch._dynamo.config.accumulated_recompile_limit = 1024
 
 
 class CompiledTorchEngine(TorchEngine):

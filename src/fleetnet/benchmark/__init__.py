@@ -1,0 +1,1 @@
+"""What ``fleetnet bench`` measures, and how it says so."""

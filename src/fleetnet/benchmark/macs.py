@@ -1,0 +1,49 @@
+"""Multiply-adds counted in a deployed graph, where there is no PyTorch to ask the network."""
+
+from __future__ import annotations
+
+import math
+
+import openvino as ov
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import BundleError
+from fleetnet.inference.engines.openvino import read_onnx
+
+
+def count_macs(bundle: Bundle) -> int:
+    """Return the multiply-adds of a bundle's fp32 graph for one image of its size.
+
+    Those of convolutions and matrix products, each counted as one operation, as
+    :func:`fleetnet.models.network.measure_structure` counts them.
+
+    Raises:
+        BundleError: the graph is absent, damaged, or none that OpenVINO reads.
+    """
+    path = bundle.artifact("onnx")
+    try:
+        model = read_onnx(str(path))
+        _, *rest = model.input(0).partial_shape
+        model.reshape(ov.PartialShape([1, *rest]))
+        return sum(_macs_of(node) for node in model.get_ordered_ops())
+    except Exception as error:
+        # OpenVINO's exceptions share no public base class.
+        reason = " ".join(str(error).split())
+        raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
+
+
+def _macs_of(node: ov.Node) -> int:
+    kind = node.get_type_name()
+    if kind == "MatMul":
+        axis = -2 if node.get_attributes()["transpose_a"] else -1
+        return _size(node.output(0)) * int(list(node.input(0).get_shape())[axis])
+    if kind in ("Convolution", "GroupConvolution"):
+        # Filters are [out, in, height, width], with a dimension of groups before them if grouped:
+        # behind the output channels stands what one output takes.
+        taken = list(node.input(1).get_shape())[1 if kind == "Convolution" else 2 :]
+        return _size(node.output(0)) * math.prod(map(int, taken))
+    return 0
+
+
+def _size(output: ov.Output) -> int:
+    return math.prod(map(int, output.get_shape()))

@@ -1,0 +1,153 @@
+"""What is measured: bundles, or networks by name, which are built for the purpose."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetnet.benchmark.macs import count_macs
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError, ModelError, nearest, require
+from fleetnet.models.registry import MODELS, build_model, find_model, published
+
+SIZES = (32, 1024)
+"""The least and the greatest input, in pixels a side: 32 is the networks' stride."""
+_INT8_ARTIFACTS = {
+    "openvino": ("openvino-int8", "openvino-int8-weights"),
+    "onnxruntime": ("onnx-int8",),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to measure.
+
+    Attributes:
+        name: that the tables call it by, unlike any other's.
+        bundle: what the engines load.
+        model: the registry's name of it.
+        trained: whether its weights are somebody's, rather than made for the measurement.
+        macs: multiply-adds for one image.
+        parameters: that train; None where PyTorch is not installed to count them.
+    """
+
+    name: str
+    bundle: Bundle
+    model: str
+    trained: bool
+    macs: int
+    parameters: int | None
+
+    @property
+    def size(self) -> int:
+        """Side of the input, in pixels."""
+        return self.bundle.manifest.preprocess.crop
+
+    def storage(self, engine: str, precision: str) -> int:
+        """Return the bytes of the files that an engine loads for a precision."""
+        names: tuple[str, ...] = ("weights",) if engine.startswith("torch") else ("onnx",)
+        if precision == "int8":
+            names = _INT8_ARTIFACTS.get(engine, ())
+        if self.bundle.path.is_file():
+            return self.bundle.path.stat().st_size
+        found = {artifact.name: artifact.bytes for artifact in self.bundle.manifest.artifacts}
+        return sum(found.get(name, 0) for name in names)
+
+
+def published_names() -> list[str]:
+    """Return the names of the networks that the documents give figures of."""
+    return [name for name in published()["models"] if name in MODELS]
+
+
+def find_subjects(
+    words: Sequence[str],
+    size: int = 224,
+    done: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Subject]:
+    """Find what a user names: networks of the registry, and paths of bundles.
+
+    Args:
+        words: in the order of the tables; none for all that the documents give figures of.
+        size: of the input of networks by name, in pixels; a bundle has its own.
+        done: told how many are ready, and of how many.
+
+    Raises:
+        FleetnetError: a word is neither, a size that no network has, or what building networks
+            takes is not installed.
+        BundleError: a bundle is damaged.
+    """
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise FleetnetError(f"size is {size}; it must be from {SIZES[0]} to {SIZES[1]} pixels")
+    chosen = [_resolve(word) for word in dict.fromkeys(words or published_names())]
+    chosen = list(dict.fromkeys(chosen))
+    made = iter(_build(dict.fromkeys(name for name in chosen if isinstance(name, str)), size))
+    subjects: list[Subject] = []
+    names = _names(chosen)
+    for number, (one, name) in enumerate(zip(chosen, names, strict=True)):
+        done(number, len(chosen))
+        bundle = next(made) if isinstance(one, str) else Bundle.load(one)
+        subjects.append(_subject(name, bundle, trained=not isinstance(one, str)))
+    done(len(chosen), len(chosen))
+    return subjects
+
+
+def _resolve(word: str) -> str | Path:
+    """Return the registry's spelling of a network's name, or the path of a bundle."""
+    try:
+        return find_model(word).name
+    except ModelError:
+        path = Path(word)
+        if path.exists() or os.sep in word or path.suffix in (".onnx", ".bundle"):
+            return path
+    raise ModelError(
+        f"'{word}' is neither a network nor a bundle{nearest(word, MODELS)} ('fleetnet models' "
+        "lists the networks)"
+    )
+
+
+def _names(chosen: Sequence[str | Path]) -> list[str]:
+    """Return what to call each: a bundle by its file's name, or its path where two share that."""
+    short = [one if isinstance(one, str) else one.name or str(one) for one in chosen]
+    return [
+        name if short.count(name) == 1 or isinstance(one, str) else str(one)
+        for one, name in zip(chosen, short, strict=True)
+    ]
+
+
+def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
+    names = list(names)
+    if not names:
+        return ()
+    for module, title in (("torch", "PyTorch"), ("onnx", "onnx"), ("onnxscript", "onnxscript")):
+        if importlib.util.find_spec(module) is None:
+            raise require(title, "export", "measuring a network by its name")
+    from fleetnet.benchmark.untrained import untrained_bundles
+
+    return untrained_bundles(names, size)
+
+
+def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
+    model = bundle.manifest.model
+    return Subject(
+        name=name,
+        bundle=bundle,
+        model=model.name,
+        trained=trained,
+        macs=count_macs(bundle),
+        parameters=_parameters(model.name, model.num_classes),
+    )
+
+
+def _parameters(model: str, classes: int) -> int | None:
+    if importlib.util.find_spec("torch") is None or model.casefold() not in map(
+        str.casefold, MODELS
+    ):
+        return None
+    import torch
+
+    with torch.device("meta"):
+        network = build_model(model, classes)
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,171 @@
+"""What is to be measured: every combination of network, engine, precision, threads and batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from fleetnet.benchmark.measure import Limits
+from fleetnet.benchmark.networks import Subject
+from fleetnet.errors import FleetnetError, nearest
+from fleetnet.inference.engines import (
+    MAX_THREADS,
+    Precision,
+    available_threads,
+    precisions,
+)
+
+BATCHES = (1, 4, 8)
+THREADS = (1, 2, 4)
+"""Those of the documents' tables."""
+MAX_BATCH = 4096
+BUDGET, QUICK_BUDGET = 420.0, 40.0
+"""Seconds of timing."""
+PROCESSES, QUICK_PROCESSES = 3, 1
+"""How many processes start-up time is the median of."""
+_OVERHEAD = 30 * 2**20
+_COPIES = 2.5
+"""A compiled network holds its weights once as they came and once as the processor likes them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure to measure."""
+
+    network: str
+    engine: str
+    precision: Precision
+    threads: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        engines: keys of :data:`~fleetnet.inference.engines.ENGINES`.
+        precisions: to compute in; where an engine lacks one, its figures stay empty.
+        threads: numbers of them to compute with.
+        batches: numbers of images at once.
+        limits: how long to measure.
+        processes: how many to start for a start-up time; 0 to leave that out.
+
+    Raises:
+        FleetnetError: a value that no measurement can have.
+    """
+
+    engines: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    limits: Limits
+    processes: int = PROCESSES
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        known = get_args(Precision)
+        for precision in self.precisions:
+            if precision not in known:
+                raise FleetnetError(
+                    f"unknown precision '{precision}'{nearest(precision, known)} "
+                    f"(known: {', '.join(known)})"
+                )
+        for name, values, most in (
+            ("threads", self.threads, MAX_THREADS),
+            ("batch", self.batches, MAX_BATCH),
+        ):
+            for value in values:
+                if not 1 <= value <= most:
+                    raise FleetnetError(f"{name} is {value}; it must be from 1 to {most}")
+        if not self.limits.budget > 0:
+            raise FleetnetError(f"budget is {self.limits.budget:g}; it must be above 0 seconds")
+
+    @property
+    def threads_with_processors(self) -> tuple[int, ...]:
+        """Those numbers of threads for which this machine has a processor each."""
+        return tuple(count for count in self.threads if count <= available_threads())
+
+
+def make_plan(
+    subjects: Sequence[Subject],
+    *,
+    engines: Sequence[str] = (),
+    asked_precisions: Sequence[Precision] = (),
+    threads: Sequence[int] = (),
+    batches: Sequence[int] = (),
+    budget: float | None = None,
+    quick: bool = False,
+) -> Plan:
+    """Fill in what a user left open.
+
+    That is OpenVINO in every precision that it offers for any of the networks; 1, 2 and 4 threads
+    as far as there are processors for them, and all there are where those are fewer; batches of
+    1, 4 and 8. Quick leaves out all but the most threads and batches of 1 and 8.
+
+    Raises:
+        FleetnetError: an engine that is unknown or not installed, or a value out of range.
+    """
+    engines = tuple(dict.fromkeys(engines)) or ("openvino",)
+    # Asks also where a user has chosen, because this is where a wrong name of an engine comes out.
+    offered = [
+        precision
+        for engine in engines
+        for subject in subjects
+        for precision in precisions(engine, subject.bundle)
+    ]
+    default_threads = usable_threads()[-1:] if quick else usable_threads()
+    limits = Limits(
+        budget=(QUICK_BUDGET if quick else BUDGET) if budget is None else budget,
+        rounds=3 if quick else 5,
+    )
+    return Plan(
+        engines=engines,
+        precisions=tuple(dict.fromkeys(asked_precisions)) or in_order(offered),
+        threads=tuple(sorted(set(threads))) or default_threads,
+        batches=tuple(sorted(set(batches))) or ((BATCHES[0], BATCHES[-1]) if quick else BATCHES),
+        limits=limits,
+        processes=QUICK_PROCESSES if quick else PROCESSES,
+    )
+
+
+def usable_threads() -> tuple[int, ...]:
+    """Return those numbers of threads in the documents' tables that have a processor each."""
+    return tuple(count for count in THREADS if count <= available_threads())
+
+
+def in_order(names: Sequence[Precision]) -> tuple[Precision, ...]:
+    """Return precisions without repetitions, the widest first."""
+    return tuple(name for name in get_args(Precision) if name in names)
+
+
+def cells_of(subject: Subject, plan: Plan) -> Iterator[Cell]:
+    """Yield the cells of one network, in the order of the tables."""
+    combinations = itertools.product(plan.engines, plan.precisions, plan.threads, plan.batches)
+    for engine, precision, threads, batch in combinations:
+        yield Cell(subject.name, engine, precision, threads, batch)
+
+
+def groups(subjects: Sequence[Subject], plan: Plan, memory: int) -> list[list[Subject]]:
+    """Divide the networks into groups that can be held compiled side by side in ``memory`` bytes.
+
+    All that is compared should be measured in turns, so groups are as few and as large as fit; a
+    network that does not fit alone is a group of its own.
+    """
+    found: list[list[Subject]] = []
+    room = 0.0
+    for subject in subjects:
+        need = _need(subject, plan)
+        if not found or need > room:
+            found.append([])
+            room = memory
+        found[-1].append(subject)
+        room -= need
+    return found
+
+
+def _need(subject: Subject, plan: Plan) -> float:
+    cells = sum(1 for _ in cells_of(subject, plan))
+    return cells * (_OVERHEAD + _COPIES * subject.storage("openvino", "fp32"))

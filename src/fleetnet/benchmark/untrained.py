@@ -1,0 +1,167 @@
+"""Networks to time without having trained them.
+
+How long a network takes depends on its shapes alone, with one exception: numbers too small for the
+normal floating-point format, and those that die out to zero, are computed at another speed. A
+freshly initialised network has both, because nothing keeps its activations in range; here batch
+norm is given the statistics of what really comes by, as training would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata, resources
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+import fleetnet
+from fleetnet.bundle import (
+    Artifact,
+    Bundle,
+    Manifest,
+    ModelInfo,
+    TensorInfo,
+    self_test_pixels,
+    write_bundle,
+)
+from fleetnet.errors import BundleError
+from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
+from fleetnet.files import cache_folder
+from fleetnet.inference.engines import available_threads
+from fleetnet.labels import imagenet_classes
+from fleetnet.models.registry import build_model
+from fleetnet.preprocess import Preprocess
+
+CLASSES = 1000
+_SETTLING_SIDE = 96
+_SETTLING_IMAGES = 4
+_SOURCES = ("models", "export/onnx.py", "benchmark/untrained.py")
+
+
+def untrained_bundles(names: Sequence[str], size: int) -> Iterator[Bundle]:
+    """Yield a bundle for each network, of ``size``×``size`` pixels and ImageNet's classes.
+
+    Those that the cache does not have are exported first, side by side; each takes some ten
+    seconds. What is in the cache is taken only if this code and PyTorch would make the same again.
+
+    Args:
+        names: of networks as the registry spells them.
+        size: of the input, in pixels.
+
+    Raises:
+        FleetnetError: the cache cannot be written to.
+    """
+    missing = [name for name in names if _cached(name, size) is None]
+    if len(missing) < 2 or available_threads() < 2:
+        for name in names:
+            yield _cached(name, size) or make_untrained(name, size, cached_folder(name, size))
+        return
+    # In processes of their own, because exporting is Python's work, which one process does singly.
+    with ProcessPoolExecutor(
+        min(available_threads(), len(missing), 4), get_context("spawn")
+    ) as pool:
+        made = {
+            name: pool.submit(_make_in_cache, name, size)
+            # Large ones first, so that none is left over for the end.
+            for name in reversed(missing)
+        }
+        for name in names:
+            if name in made:
+                made[name].result()
+            yield _cached(name, size) or make_untrained(name, size, cached_folder(name, size))
+
+
+def make_untrained(name: str, size: int, folder: Path) -> Bundle:
+    """Build the network called ``name``, export it and write it as a bundle to ``folder``."""
+    network = untrained_network(name)
+    preprocess = Preprocess(resize=max(size, round(size * 256 / 224)), crop=size)
+    manifest = Manifest(
+        model=ModelInfo(name=name, num_classes=CLASSES),
+        classes=tuple(entry.name for entry in imagenet_classes()),
+        preprocess=preprocess,
+        input=TensorInfo(
+            name=INPUT, dtype="uint8", shape=(None, size, size, 3), layout="NHWC", color="RGB"
+        ),
+        outputs=(
+            TensorInfo(name=LOGITS, dtype="float32", shape=(None, CLASSES)),
+            TensorInfo(name=PROBABILITIES, dtype="float32", shape=(None, CLASSES)),
+        ),
+        provenance={"fleetnet": fleetnet.__version__, "untrained": True},
+    )
+    files = {
+        "model.onnx": to_onnx(network, preprocess, manifest),
+        "model.safetensors": save(
+            {key: value.contiguous() for key, value in network.state_dict().items()}
+        ),
+    }
+    kinds = {"model.onnx": ("onnx", "onnx"), "model.safetensors": ("weights", "safetensors")}
+    artifacts = tuple(
+        Artifact(
+            name=kinds[file][0],
+            file=file,
+            format=kinds[file][1],
+            precision="fp32",
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+        )
+        for file, content in files.items()
+    )
+    return write_bundle(folder, manifest.model_copy(update={"artifacts": artifacts}), files)
+
+
+def untrained_network(name: str) -> nn.Module:
+    """Build a network whose activations stay in range, as a trained one's do; in evaluation mode.
+
+    Batch norm's scales and shifts are random, and its statistics are those of some noise.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = build_model(name, CLASSES)
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        for norm in norms:
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.bias, -0.5, 0.5)
+            norm.momentum = None  # an average of all that comes, instead of a running one
+        scale, shift = (torch.from_numpy(values) for values in Preprocess().normalisation())
+        pixels = torch.from_numpy(self_test_pixels(_SETTLING_IMAGES, _SETTLING_SIDE))
+        with torch.no_grad():
+            network.train()((pixels.float() * scale + shift).permute(0, 3, 1, 2))
+    return network.eval()
+
+
+def cached_folder(name: str, size: int) -> Path:
+    """Return where the bundle of a network is kept once it is made."""
+    return cache_folder() / "benchmark" / f"{name}-{size}-{_fingerprint()}"
+
+
+def _make_in_cache(name: str, size: int) -> None:
+    """Fill the cache from a process of its own."""
+    torch.set_num_threads(1)
+    make_untrained(name, size, cached_folder(name, size))
+
+
+def _cached(name: str, size: int) -> Bundle | None:
+    try:
+        bundle = Bundle.load(cached_folder(name, size))
+        for artifact in bundle.manifest.artifacts:
+            bundle.artifact(artifact.name)  # checks the hash
+    except BundleError:
+        return None
+    return bundle
+
+
+def _fingerprint() -> str:
+    """Return a digest of all that decides what the bundles hold."""
+    digest = hashlib.sha256()
+    for package in ("torch", "onnx", "onnxscript"):
+        digest.update(metadata.version(package).encode())
+    for source in _SOURCES:
+        place = Path(str(resources.files("fleetnet") / source))
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

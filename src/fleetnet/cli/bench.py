@@ -1,0 +1,160 @@
+"""``fleetnet bench``: how fast are these networks on this machine, and what do they cost?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import rich.table
+import typer
+from rich.text import Text
+
+from fleetnet.benchmark.machine import load_average, this_machine
+from fleetnet.benchmark.networks import find_subjects
+from fleetnet.benchmark.plan import BUDGET, QUICK_BUDGET, make_plan
+from fleetnet.benchmark.report import check_output, write_report
+from fleetnet.benchmark.run import Stage, run_benchmark
+from fleetnet.benchmark.tables import Table, tables
+from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.labels import printable
+
+if TYPE_CHECKING:
+    from fleetnet.benchmark.results import Results
+    from fleetnet.inference.engines import Precision
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("bench", short_help="Measure speed, memory and size.")(bench)
+
+
+def bench(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BUNDLE_OR_NETWORK", help="What to measure.  [the twelve published]"
+        ),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            help="openvino, onnxruntime, torch or torch-compiled; may be repeated.  [openvino]",
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            help="fp32, bf16, fp16 or int8; may be repeated.  [all that the engine offers]",
+        ),
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--threads", min=1, help="May be repeated.  [1, 2, 4, as there are processors]"
+        ),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, help="Images at once; may be repeated.  [1, 4, 8]"),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(help="Pixels a side, of networks by name; a bundle has its own.")
+    ] = 224,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write JSON, Markdown and pictures to this folder."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help=f"Seconds of timing.  [{BUDGET:g}, quick {QUICK_BUDGET:g}]"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The most threads and batches of 1 and 8 alone.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Measure latency, throughput, memory, start-up and size of networks on this machine.
+
+    Networks by name are built for the purpose, with random weights: how long they take depends on
+    their shapes. Everything is timed in turns, so that the machine's noise hits all alike.
+    """
+    load = load_average()  # before this program computes anything
+    if output is not None:
+        check_output(output)
+    with _stages() as stage:
+        subjects = find_subjects(
+            networks or [], size, lambda done, total: stage("preparing networks", done, total)
+        )
+        plan = make_plan(
+            subjects,
+            engines=engine or (),
+            asked_precisions=cast("list[Precision]", precision or ()),
+            threads=threads or (),
+            batches=batch or (),
+            budget=budget,
+            quick=quick,
+        )
+        if (machine := this_machine(plan.engines, load)).busy:
+            warn(
+                f"other programs are computing (load {machine.load:.1f} on {machine.processors} "
+                "processors): figures will be worse than this machine's"
+            )
+        results = run_benchmark(
+            subjects, plan, machine=machine, stage=stage, warn=lambda line: warn(printable(line))
+        )
+    if as_json:
+        print_json(results.to_json())
+    else:
+        _print(results)
+    if output is not None:
+        for file in write_report(results, output, warn):
+            say(f"written: {file}")
+    if shutil.which("nvidia-smi"):
+        say("there may be a CUDA device here: python benchmarks/gpu/run.py measures on it")
+
+
+@contextmanager
+def _stages() -> Iterator[Stage]:
+    """Show a bar for each stage on standard error, where that is a terminal."""
+    with progress(unit="") as bars:
+        shown: dict[str, object] = {}
+
+        def stage(what: str, done: float, total: float) -> None:
+            if what not in shown:
+                for task in bars.task_ids:
+                    bars.remove_task(task)
+                shown.clear()
+                shown[what] = bars.add_task(what, total=round(total))
+            bars.update(bars.task_ids[-1], completed=round(done))
+
+        yield stage
+
+
+def _print(results: Results) -> None:
+    out = console()
+    for table in tables(results):
+        out.print(_rich(table))
+        for note in table.notes:
+            out.print(note, style="dim", markup=False)
+        out.print()
+
+
+def _rich(table: Table) -> rich.table.Table:
+    shown = rich.table.Table(
+        title=table.title,
+        title_style="bold",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for number, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
+    for name, *cells in table.rows:
+        shown.add_row(Text(printable(name)), *cells)  # a bracket in a name is no markup
+    return shown
