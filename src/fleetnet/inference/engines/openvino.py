@@ -9,13 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
-from openvino import properties
-from openvino.frontend import FrontEndManager
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import properties
+    from openvino.frontend import FrontEndManager
 
 INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
@@ -53,7 +56,12 @@ class OpenVinoEngine:
     @classmethod
     def of_onnx(cls, onnx: bytes | str, setup: Setup) -> OpenVinoEngine:
         """Compile an ONNX graph, given as the content of its file or as the file's path."""
-        return cls(_read_onnx(onnx), setup)
+        return cls(read_onnx(onnx), setup)
+
+    @classmethod
+    def of_ir(cls, graph: bytes, weights: bytes, setup: Setup) -> OpenVinoEngine:
+        """Compile a graph in OpenVINO's own format, given as the contents of its two files."""
+        return cls(core().read_model(graph, weights), setup)
 
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
@@ -98,7 +106,7 @@ class OpenVinoEngine:
         model.reshape(ov.PartialShape([batch, *rest]))
         if len(self._compiled) >= 2:
             del self._compiled[next(iter(self._compiled))]
-        self._compiled[batch] = _core().compile_model(model, "CPU", self._options)
+        self._compiled[batch] = core().compile_model(model, "CPU", self._options)
         return self._compiled[batch]
 
 
@@ -109,7 +117,7 @@ def _logits(request: ov.InferRequest) -> Logits:
 
 
 @cache
-def _core() -> ov.Core:
+def core() -> ov.Core:
     """Return the process's one core.
 
     OpenVINO's CPU plugin puts a signal stack of its own in place of the thread's and restores the
@@ -120,7 +128,7 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def _read_onnx(onnx: bytes | str) -> ov.Model:
+def read_onnx(onnx: bytes | str) -> ov.Model:
     """Read an ONNX graph from a file or from bytes with the ONNX reader alone.
 
     ``Core.read_model`` hands a file that is no ONNX graph to the readers of every other format in
@@ -132,7 +140,7 @@ def _read_onnx(onnx: bytes | str) -> ov.Model:
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:
     """Return what this processor computes natively, and int8 where the bundle has such a graph."""
-    able = _core().get_property("CPU", properties.device.capabilities)
+    able = core().get_property("CPU", properties.device.capabilities)
     native = {"bf16": "BF16", "fp16": "FP16"}
     found: list[Precision] = ["fp32"]
     found += [name for name in ("bf16", "fp16") if native[name] in able]
@@ -150,7 +158,7 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
     path = bundle.artifact(INT8 if setup.precision == "int8" else "onnx")
     weights = bundle.artifact(INT8_WEIGHTS) if setup.precision == "int8" else None
     try:
-        return OpenVinoEngine(_read_ir(path, weights) if weights else _read_onnx(str(path)), setup)
+        return OpenVinoEngine(_read_ir(path, weights) if weights else read_onnx(str(path)), setup)
     except Exception as error:
         # The reader's exceptions share no public base class.
         reason = " ".join(str(error).split())
@@ -159,4 +167,4 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
 
 def _read_ir(path: Path, weights: Path) -> ov.Model:
     """Read a graph and its weights in OpenVINO's own format."""
-    return _core().read_model(path, weights)
+    return core().read_model(path, weights)
