@@ -23,6 +23,7 @@ VERBS = (
     "explain",
     "export",
     "verify",
+    "quantize",
     "predict",
     "weights",
     "demo",
