@@ -101,9 +101,31 @@ class Verification(_Strict):
     top1_agreement: float
     """Share of the images on which the most probable class is the same."""
     tolerance: float
+    """Largest ``max_abs_diff`` allowed; 1 where :class:`Quantization` sets the standard instead."""
+    agreement: float | None = None
+    """Share of the images with the same answer, where that is what the file is judged by."""
+    mean_abs_diff: float | None = None
+    """Mean difference of the probability of the network's most probable class."""
     latency_ms: float
     """Median time of one image, one thread, on ``machine``."""
     machine: str
+
+
+class Quantization(_Strict):
+    """How a file in int8 was made, and the standard that its answers have to meet."""
+
+    tool: str
+    calibration_images: int = Field(ge=1)
+    """How many real images the ranges of the activations were measured on."""
+    weight_bits: Literal[7, 8]
+    agreement: float = Field(gt=0, le=1)
+    """Share of the images that must get the same answer as from the trained network."""
+    layers: int = Field(ge=1)
+    """How many layers with weights the network has."""
+    kept_layers: tuple[str, ...] = ()
+    """Those of them that compute in fp32, because int8 disturbed the answers too much."""
+    kept_macs: float = Field(ge=0, le=1)
+    """Their share of the network's multiply-adds."""
 
 
 class Artifact(_Strict):
@@ -116,6 +138,7 @@ class Artifact(_Strict):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     bytes: int = Field(ge=1)
     verification: tuple[Verification, ...] = ()
+    quantization: Quantization | None = None
 
     @model_validator(mode="after")
     def _plain_file_name(self) -> Artifact:

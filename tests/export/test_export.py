@@ -13,6 +13,7 @@ from fleetnet.errors import DataError, VerificationError
 from fleetnet.export import pipeline
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import LAYER_KEY, layer_names, to_onnx
+from fleetnet.export.quantization.layers import layers_of, read_graph
 from fleetnet.inference.engines import Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
@@ -78,6 +79,10 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
         if entry.key == LAYER_KEY
     }
     assert labelled == set(layer_names(network))
+    # Quantisation tells the layers by the names of the nodes, and squeeze-excitation's apart.
+    quantised = {layer.name for layer in layers_of(read_graph(graph, "here"), "here")}
+    assert labelled <= quantised
+    assert all(".se." in layer for layer in quantised - labelled)
 
 
 def test_the_graph_takes_pixels_and_gives_logits_and_probabilities(model: onnx.ModelProto) -> None:

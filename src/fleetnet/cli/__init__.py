@@ -23,6 +23,7 @@ VERBS = (
     "explain",
     "export",
     "verify",
+    "quantize",
     "tune",
     "predict",
     "bench",

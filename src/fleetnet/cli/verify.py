@@ -12,7 +12,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.images import find_images
-from fleetnet.inference.engines import Engine, installed_engines, open_engine
+from fleetnet.inference.engines import Engine, installed_engines, open_engine, precisions
 from fleetnet.inference.verify import (
     BATCH,
     TOLERANCE,
@@ -20,6 +20,7 @@ from fleetnet.inference.verify import (
     Pixels,
     prepare,
     verify_bundle,
+    verify_quantized,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def verify(
     """Compare every installed engine with the trained network, on this machine.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
-    gave at export to made-up images which the bundle records.
+    gave at export to made-up images which the bundle records. What the bundle has in int8 has to
+    give the same answers as often as it was quantised for; fewer by chance do not count.
     """
     opened = Bundle.load(bundle)
     for artifact in opened.manifest.artifacts:
@@ -61,37 +63,80 @@ def verify(
         open_engine(name, opened, threads) for name in installed if not name.startswith("torch")
     ]
     comparisons = list(verify_bundle(opened, engines, pixels, reference))
+    quantized = [
+        open_engine(engine.name, opened, threads, precision="int8")
+        for engine in engines
+        if "int8" in precisions(engine.name, opened)
+    ]
+    judged = list(verify_quantized(opened, quantized, pixels, reference or engines[0]))
     passed = all(comparison.passes(tolerance) for comparison in comparisons)
+    kept = all(comparison.meets(standard) for comparison, standard in judged)
     if as_json:
-        print_json(_as_json(comparisons, reference, tolerance, passed))
+        print_json(_as_json(comparisons, judged, reference, tolerance, passed and kept))
     else:
-        _print(comparisons)
+        _print([*comparisons, *(comparison for comparison, _ in judged)])
         if passed:
             whose = "PyTorch's" if reference else "PyTorch's at export"
             say(f"verified: probabilities within {tolerance:g} of {whose}, the same top-1 on all")
+        for comparison, standard in judged:
+            if comparison.meets(standard):
+                say(_kept(comparison, standard))
     if not passed:
         raise _failure(opened, comparisons, tolerance, pixels, reference)
+    for comparison, standard in judged:
+        if not comparison.meets(standard):
+            raise _broken(comparison, standard)
+
+
+def _kept(comparison: Comparison, standard: float) -> str:
+    same = f"{comparison.engine} in int8: the same answer on {comparison.agreement:.2%}"
+    if comparison.agreement >= standard:
+        return f"{same}, {standard:.2%} are wanted"
+    return f"{same}, which of {comparison.images} images is {standard:.2%} within chance"
+
+
+def _broken(comparison: Comparison, standard: float) -> FleetnetError:
+    return VerificationError(
+        f"{comparison.engine} in int8 gives the trained network's answer on "
+        f"{comparison.agreement:.2%} of {comparison.images} images, too few for {standard:.2%}: "
+        "use --precision fp32 here, or quantise with images like these"
+    )
 
 
 def _as_json(
-    comparisons: list[Comparison], reference: Engine | None, tolerance: float, passed: bool
+    comparisons: list[Comparison],
+    judged: list[tuple[Comparison, float]],
+    reference: Engine | None,
+    tolerance: float,
+    passed: bool,
 ) -> dict[str, Any]:
     return {
         "passed": passed,
         "tolerance": tolerance,
         "reference": "torch" if reference else "self_test",
         "engines": [vars(comparison) for comparison in comparisons],
+        "int8": [
+            {
+                **vars(comparison),
+                "required_agreement": standard,
+                "passed": comparison.meets(standard),
+                "reference": "torch" if reference else "fp32",
+            }
+            for comparison, standard in judged
+        ],
     }
 
 
 def _print(comparisons: list[Comparison]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
+    table.add_column("precision")
     for heading in ("images", "max |Δp|", "top-1 same", "ms/image", "threads"):
         table.add_column(heading, justify="right")
     for comparison in comparisons:
         table.add_row(
             f"{comparison.engine} {comparison.engine_version}",
+            comparison.precision,
             str(comparison.images),
             f"{comparison.max_abs_diff:.1e}",
             f"{comparison.top1_agreement:.2%}",

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.bundle import Bundle, Manifest, Verification
+from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode, read_bytes
+from fleetnet.inference.chance import explained_by_chance
 from fleetnet.inference.classifier import softmax, to_probabilities
-from fleetnet.inference.engines import Engine, Logits
+from fleetnet.inference.engines import Engine, Logits, Precision
 from fleetnet.preprocess import Preprocess
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that export and verification allow."""
+AGREEMENT = 0.99
+"""Share of the images that int8 has to answer as the trained network does, unless told."""
 BATCH = 16
 LATENCY_RUNS = 30
 
@@ -42,11 +45,31 @@ class Comparison:
     latency_ms: float
     """Median time of one image on :attr:`threads` threads."""
     threads: int
+    precision: Precision = "fp32"
+    agreement: float = 1.0
+    """Share of the images with the same answer, see :func:`agreement_of`."""
+    mean_abs_diff: float = 0.0
+    """Mean difference of the probability of the reference's most probable class."""
 
     def passes(self, tolerance: float) -> bool:
         """Tell whether every probability is close enough and every top-1 is the same."""
         # Written so that a difference that is not a number fails.
         return self.max_abs_diff <= tolerance and self.top1_agreement == 1.0
+
+    @property
+    def different(self) -> int:
+        """How many images got another answer."""
+        return round((1 - self.agreement) * self.images)
+
+    def meets(self, agreement: float) -> bool:
+        """Tell whether the images with another answer are no more than chance explains.
+
+        The images are a sample: a network that agrees on exactly ``agreement`` of all there are
+        agrees on less of a sample every other time. It fails where as many disagreements as were
+        found would come about by chance less than once in a hundred times.
+        """
+        # Answers that are no numbers agree with nothing: see agreement_of.
+        return explained_by_chance(self.images, self.different, 1 - agreement)
 
     def record(self, source: str, tolerance: float) -> Verification:
         """Return the comparison as the manifest keeps it."""
@@ -60,6 +83,11 @@ class Comparison:
             tolerance=tolerance,
             latency_ms=self.latency_ms,
             machine=machine(),
+            **(
+                {"agreement": self.agreement, "mean_abs_diff": self.mean_abs_diff}
+                if self.precision == "int8"
+                else {}
+            ),
         )
 
 
@@ -69,6 +97,7 @@ def compare(
     expected: Logits,
     probabilities_of: Probabilities = softmax,
     advance: Callable[[int], None] = lambda _: None,
+    activation: Activation = "softmax",
 ) -> Comparison:
     """Run ``engine`` and compare its probabilities with those of ``expected``.
 
@@ -80,8 +109,11 @@ def compare(
         expected: the trained network's logits, ``float32[N, K]``.
         probabilities_of: how logits become probabilities.
         advance: called with a count as images are done.
+        activation: whether an image has one class, ``softmax``, or any number, ``sigmoid``.
     """
     difference, agreed = 0.0, 0
+    found: list[Logits] = []
+    shifts: list[npt.NDArray[np.float32]] = []
     for start in range(0, len(pixels), BATCH):
         part = pixels[start : start + BATCH]
         reference = probabilities_of(expected[start : start + BATCH])
@@ -91,7 +123,11 @@ def compare(
         for candidate in (probabilities, answers.get("probabilities", probabilities)):
             # np.maximum hands NaN on, where max() might drop it.
             difference = float(np.maximum(difference, np.abs(candidate - reference).max()))
-        agreed += int((probabilities.argmax(1) == reference.argmax(1)).sum())
+        best = reference.argmax(1)
+        agreed += int((probabilities.argmax(1) == best).sum())
+        rows = np.arange(len(part))
+        shifts.append(np.abs(probabilities[rows, best] - reference[rows, best]))
+        found.append(answers["logits"])
         advance(len(part))
     return Comparison(
         engine=engine.name,
@@ -101,7 +137,31 @@ def compare(
         top1_agreement=agreed / len(pixels),
         latency_ms=_latency_ms(engine, pixels[:1]),
         threads=engine.threads,
+        precision=engine.precision,
+        agreement=agreement_of(np.concatenate(found), expected, activation),
+        mean_abs_diff=float(np.concatenate(shifts).mean()),
     )
+
+
+def agreement_of(found: Logits, expected: Logits, activation: Activation) -> float:
+    """Return the share of the images that get the same answer from both logits.
+
+    With ``softmax`` that is the same top-1. With ``sigmoid`` every label is a classifier of its
+    own, which says yes from a probability of one half, that is a logit of 0, upwards: the share is
+    that of the label on whose answers the two agree least. All labels' answers taken together
+    would flatter, because nearly all are "no" where labels are many.
+
+    Args:
+        found: ``float32[N, K]``; what is not a number agrees with nothing.
+        expected: the same of the network compared with.
+        activation: of both.
+    """
+    numbers = np.isfinite(found)
+    if activation == "softmax":
+        same = (found.argmax(1) == expected.argmax(1)) & numbers.all(1)
+        return float(same.mean())
+    same = ((found >= 0) == (expected >= 0)) & numbers
+    return float(same.mean(0).min())
 
 
 def _latency_ms(engine: Engine, pixels: Pixels) -> float:
@@ -166,6 +226,37 @@ def verify_bundle(
         )
     for engine in engines:
         yield compare(engine, pixels, expected, probabilities_of(bundle.manifest))
+
+
+def verify_quantized(
+    bundle: Bundle, engines: Sequence[Engine], pixels: Pixels, reference: Engine
+) -> Iterator[tuple[Comparison, float]]:
+    """Compare engines that compute in int8, each with the agreement that it has to meet.
+
+    Args:
+        bundle: which records the standard.
+        engines: what to check.
+        pixels: real images, ``uint8[N, crop, crop, 3]``; int8 answers made-up ones as it likes.
+        reference: the trained network in PyTorch, or where that is not installed an engine that
+            computes in fp32.
+    """
+    expected = run_in_batches(reference, pixels)
+    for engine in engines:
+        comparison = compare(
+            engine,
+            pixels,
+            expected,
+            probabilities_of(bundle.manifest),
+            activation=bundle.manifest.model.activation,
+        )
+        yield comparison, _standard(bundle.manifest, engine.name)
+
+
+def _standard(manifest: Manifest, engine: str) -> float:
+    for artifact in manifest.artifacts:
+        if artifact.quantization and engine in (record.engine for record in artifact.verification):
+            return artifact.quantization.agreement
+    return AGREEMENT
 
 
 def probabilities_of(manifest: Manifest) -> Probabilities:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, nearest, require
+from fleetnet.telemetry import without_telemetry
 
 Pixels = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
@@ -168,7 +169,8 @@ def _module(name: str) -> ModuleType:
         )
     needs, title, extra = ENGINES[name]
     try:
-        importlib.import_module(needs)
+        with without_telemetry():
+            importlib.import_module(needs)
     except ModuleNotFoundError as error:
         if error.name != needs:
             raise

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import onnxruntime as ort
-
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
 
 ARTIFACTS: dict[Precision, str] = {"fp32": "onnx", "int8": "onnx-int8"}
 """Precision to the artifact that holds the graph."""

@@ -9,13 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
-from openvino import properties
-from openvino.frontend import FrontEndManager
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import properties
+    from openvino.frontend import FrontEndManager
 
 INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
 KEPT = 4
@@ -55,6 +58,11 @@ class OpenVinoEngine:
     def of_onnx(cls, onnx: bytes | str, setup: Setup) -> OpenVinoEngine:
         """Compile an ONNX graph, given as the content of its file or as the file's path."""
         return cls(read_onnx(onnx), setup)
+
+    @classmethod
+    def of_ir(cls, graph: bytes, weights: bytes, setup: Setup) -> OpenVinoEngine:
+        """Compile a graph in OpenVINO's own format, given as the contents of its two files."""
+        return cls(core().read_model(graph, weights), setup)
 
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""

@@ -1,0 +1,214 @@
+"""``fleetnet quantize``: a bundle's network in int8 beside the one in fp32."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from fleetnet.bundle import Bundle
+from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.errors import require
+from fleetnet.images import find_images
+from fleetnet.inference.chance import at_least, enough_to_show
+from fleetnet.inference.verify import AGREEMENT
+
+if TYPE_CHECKING:
+    from fleetnet.export.quantization.quantizer import Advance
+    from fleetnet.export.quantization.samples import Samples
+    from fleetnet.export.quantization.session import Result, WeightBits
+
+NEEDS = {"onnx": "onnx", "onnxruntime": "ONNX Runtime", "nncf": "NNCF"}
+"""Modules to what people call them."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("quantize", short_help="Add int8, as accurate as asked for.")(quantize)
+
+
+def quantize(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    images: Annotated[
+        list[str],
+        typer.Option(
+            "--images",
+            help="Real images, not trained on: files, folders or globs; may be repeated.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to make.  [in place]")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", help="openvino or onnxruntime; may be repeated.  [both]"),
+    ] = None,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the judging images that must get the same answer."
+        ),
+    ] = AGREEMENT,
+    calibration: Annotated[int, typer.Option(min=10, help="Calibrate with at most so many.")] = 300,
+    judging: Annotated[int, typer.Option(min=30, help="Judge by at most so many others.")] = 1000,
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            min=7, max=8, help="7 is exact on every processor, 8 only with VNNI and on Arm."
+        ),
+    ] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Add the network in int8 to a bundle, for OpenVINO and for ONNX Runtime.
+
+    Some of the images calibrate, others judge. Where too many answers differ, the layers that bear
+    int8 least stay in fp32; where even that does not help, nothing is written.
+    """
+    opened = Bundle.load(bundle)
+    _check_installed()
+    from fleetnet.export.quantization.samples import draw_samples
+    from fleetnet.export.quantization.session import ENGINES
+    from fleetnet.export.quantize import check_request, quantize_bundle
+
+    engines = tuple(dict.fromkeys(engine or ENGINES))
+    check_request(opened, output, engines, agreement)
+    paths = list(find_images(images))
+    with progress() as bar:
+        begin = _Steps(bar)
+        samples = draw_samples(
+            paths,
+            opened.manifest.preprocess,
+            calibration,
+            judging,
+            begin("reading images", min(len(paths), calibration + judging)),
+        )
+        _tell(samples, agreement)
+        written, results = quantize_bundle(
+            opened,
+            samples,
+            ", ".join(Path(image).name or image for image in images),
+            output=output,
+            engines=engines,
+            agreement=agreement,
+            weight_bits=cast("WeightBits", weight_bits),
+            begin=begin,
+        )
+    if as_json:
+        print_json(_as_json(written, samples, results))
+        return
+    _print(results)
+    for result in results:
+        _print_notes(result)
+    console().print(f"written: {written.path}", soft_wrap=True, markup=False)
+
+
+class _Steps:
+    """A progress bar of one step after another."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None)
+
+    def __call__(self, what: str, steps: int) -> Advance:
+        self._bar.reset(self._task, description=what, total=steps)
+        return lambda done: self._bar.advance(self._task, done)
+
+
+def _check_installed() -> None:
+    for module, title in NEEDS.items():
+        if importlib.util.find_spec(module) is None:
+            raise require(title, "quantize", "quantize")
+
+
+def _tell(samples: Samples, agreement: float) -> None:
+    judging = len(samples.judging)
+    say(
+        f"{len(samples.calibration)} images calibrate, {judging} others judge"
+        + (f"; {samples.repeated} are repetitions" if samples.repeated else "")
+    )
+    if samples.unreadable:
+        warn(f"{samples.unreadable} images could not be read and were left out")
+    enough = enough_to_show(agreement)
+    if agreement < 1 and judging < enough:
+        warn(
+            f"{judging} images cannot show that {agreement:.2%} of all agree, even if all of these "
+            f"do: that takes {enough}"
+        )
+
+
+def _as_json(written: Bundle, samples: Samples, results: list[Result]) -> dict[str, Any]:
+    return {
+        "bundle": str(written.path),
+        "calibration_images": len(samples.calibration),
+        "judging_images": len(samples.judging),
+        "unreadable": samples.unreadable,
+        "repeated": samples.repeated,
+        "engines": [
+            {
+                **asdict(result.comparison),
+                **result.quantization.model_dump(mode="json"),
+                "agreement": result.comparison.agreement,
+                "agreement_at_least": _at_least(result),
+                "required_agreement": result.quantization.agreement,
+                "bytes_before": result.bytes_before,
+                "bytes_after": result.bytes_after,
+                "latency_ms": result.latency_ms,
+                "faster": result.faster,
+                "attempts": result.attempts,
+            }
+            for result in results
+        ],
+    }
+
+
+def _at_least(result: Result) -> float:
+    return at_least(result.comparison.images, result.comparison.different)
+
+
+def _print(results: list[Result]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("engine")
+    offered = list(dict.fromkeys(name for result in results for name in result.latency_ms))
+    for heading in ("images", "same answer", "surely", "mean |Δp|", "layers kept", "MB", "→ int8"):
+        table.add_column(heading, justify="right")
+    for name in offered:
+        table.add_column(f"ms {name}", justify="right")
+    for result in results:
+        times = result.latency_ms
+        table.add_row(
+            result.comparison.engine,
+            str(result.comparison.images),
+            f"{result.comparison.agreement:.2%}",
+            f"{_at_least(result):.2%}",
+            f"{result.comparison.mean_abs_diff:.4f}",
+            f"{len(result.quantization.kept_layers)} of {result.quantization.layers}",
+            f"{result.bytes_before / 1e6:.2f}",
+            f"{result.bytes_after / 1e6:.2f}",
+            *(f"{times[name]:.2f}" if name in times else "–" for name in offered),
+        )
+    console().print(table)
+
+
+def _print_notes(result: Result) -> None:
+    out = console()
+    engine, kept = result.comparison.engine, result.quantization.kept_layers
+    if kept:
+        out.print(
+            f"{engine}: in fp32, with {result.quantization.kept_macs:.0%} of the multiply-adds: "
+            + ", ".join(kept),
+            markup=False,
+        )
+    if result.faster:
+        best = result.faster[0]
+        times = result.latency_ms
+        out.print(
+            f"{engine}: int8 is slower than {best} on this machine, {times['int8']:.2f} ms against "
+            f"{times[best]:.2f} ms an image on one thread: prefer --precision {best} here",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,111 @@
+"""Which layers to keep in fp32, so that the answers stay the same.
+
+The search knows nothing of engines: it is given a way to quantise a network with some layers kept,
+and looks for the fewest layers, the most sensitive first, with which enough answers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from fleetnet.errors import VerificationError
+from fleetnet.export.quantization.layers import Layer, macs_share
+
+MOST_KEPT = 0.5
+"""Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""
+
+
+class Judged(Protocol):
+    """A quantised network whose answers were compared."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of the images with the same answer."""
+        ...
+
+
+T = TypeVar("T", bound=Judged)
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """What the search ended with.
+
+    Attributes:
+        kept: layers that stay in fp32, the most sensitive first.
+        judged: the network with those kept.
+        attempts: how many networks were made and judged.
+    """
+
+    kept: tuple[Layer, ...]
+    judged: T
+    attempts: int
+
+
+def search(
+    attempt: Callable[[Sequence[Layer]], T],
+    ranking: Callable[[], Sequence[Layer]],
+    wanted: float,
+    what: str,
+) -> Found[T]:
+    """Find the fewest of the most sensitive layers to keep for the agreement that is wanted.
+
+    The number kept is doubled until the agreement suffices, then bisected between the largest
+    number that failed and the smallest that passed. Agreement need not grow with each layer kept,
+    so what is found is a number that passes where one fewer fails, not the least of all.
+
+    Args:
+        attempt: quantises all layers but those given and judges the answers.
+        ranking: all layers, the most sensitive first; asked for only where it is needed.
+        wanted: share of the images that have to get the same answer.
+        what: what is quantised, for the error.
+
+    Raises:
+        VerificationError: not even with layers of half of the multiply-adds kept.
+    """
+    kept: tuple[Layer, ...] = ()
+    judged, attempts = attempt(kept), 1
+    if judged.agreement >= wanted:
+        return Found(kept, judged, attempts)
+    ranked = tuple(ranking())
+    most = _most(ranked)
+    failing, passing = 0, 0
+    while not passing:
+        if failing == most:
+            raise VerificationError(_refusal(what, kept, ranked, judged.agreement, wanted))
+        number = min(max(2 * failing, 1), most)
+        kept = ranked[:number]
+        judged, attempts = attempt(kept), attempts + 1
+        if judged.agreement >= wanted:
+            passing = number
+        else:
+            failing = number
+    found = Found(kept, judged, attempts)
+    while passing - failing > 1:
+        number = (failing + passing) // 2
+        judged, attempts = attempt(ranked[:number]), attempts + 1
+        if judged.agreement >= wanted:
+            passing, found = number, Found(ranked[:number], judged, attempts)
+        else:
+            failing = number
+    return Found(found.kept, found.judged, attempts)
+
+
+def _most(ranked: Sequence[Layer]) -> int:
+    """Return how many layers of the ranking may be kept."""
+    counts = range(len(ranked))
+    return max(count for count in counts if macs_share(ranked[:count], ranked) <= MOST_KEPT)
+
+
+def _refusal(
+    what: str, kept: Sequence[Layer], ranked: Sequence[Layer], agreement: float, wanted: float
+) -> str:
+    share = macs_share(kept, ranked)
+    return (
+        f"{what} in int8 gives the same answer on {agreement:.2%} of the images, {wanted:.2%} are "
+        f"wanted, although the {len(kept)} most sensitive of {len(ranked)} layers ({share:.0%} of "
+        "the multiply-adds) stay in fp32: nothing is written; fp32 or bf16 it is, or a smaller "
+        "--agreement"
+    )

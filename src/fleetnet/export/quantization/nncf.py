@@ -1,0 +1,142 @@
+"""Post-training quantisation for OpenVINO, by NNCF."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fleetnet.errors import BundleError
+from fleetnet.export.quantization.layers import Layer
+from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized
+from fleetnet.export.quantization.quiet import quiet
+from fleetnet.inference.engines import Pixels, Setup
+from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, OpenVinoEngine, read_onnx
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry(), quiet():
+    import nncf
+    import openvino as ov
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    from openvino.passes import ConstantFolding, Manager
+
+
+class OpenVinoQuantizer:
+    """Quantises a graph as NNCF does, with the ranges and bias that measurement found best.
+
+    Weights are symmetric in 8 bits with a scale for each channel, activations asymmetric: SiLU and
+    the sums behind it are not symmetric about 0. ``docs/quantization.md`` has the measurements.
+
+    Args:
+        content: an ONNX file as export writes it.
+        where: names it in errors.
+        calibration: real images, ``uint8[N, crop, crop, 3]``.
+        weight_bits: 8, or 7 for what is exact on processors without VNNI, too.
+        begin: told of each calibration, which comes with each network.
+
+    Raises:
+        BundleError: OpenVINO cannot read the graph.
+    """
+
+    engine = "openvino"
+    tool = f"nncf {nncf.__version__}"
+
+    def __init__(
+        self,
+        content: bytes,
+        where: str,
+        calibration: Pixels,
+        weight_bits: int,
+        begin: Begin,
+    ) -> None:
+        self._overflow = OverflowFix.ENABLE if weight_bits == 7 else OverflowFix.DISABLE
+        self._calibration = calibration
+        self._begin = begin
+        try:
+            self._model = _folded(read_onnx(content))
+        except Exception as error:
+            # The reader's exceptions share no public base class.
+            reason = " ".join(str(error).split())
+            raise BundleError(f"OpenVINO cannot read {where}: {reason}") from None
+
+    def quantize(self, kept: Sequence[Layer]) -> Quantized:
+        """Return the network with all layers but ``kept`` in int8."""
+        parameters = AdvancedQuantizationParameters(
+            overflow_fix=self._overflow,
+            disable_bias_correction=True,
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        )
+        images = len(self._calibration)
+        advance = self._begin(f"openvino: calibrating, {len(kept)} layers kept", images)
+        with quiet():
+            quantized = nncf.quantize(
+                self._model.clone(),
+                nncf.Dataset(_Images(self._calibration, advance)),
+                preset=nncf.QuantizationPreset.MIXED,
+                target_device=nncf.TargetDevice.CPU,
+                subset_size=images,
+                ignored_scope=nncf.IgnoredScope(names=self._operations(kept)),
+                advanced_parameters=parameters,
+            )
+        graph, weights = _to_ir(quantized)
+        return Quantized(
+            (
+                File(INT8, "model.int8.xml", "openvino-ir", graph),
+                File(INT8_WEIGHTS, "model.int8.bin", "openvino-ir", weights),
+            ),
+            lambda threads: OpenVinoEngine.of_ir(graph, weights, Setup("int8", threads)),
+        )
+
+    def _operations(self, layers: Sequence[Layer]) -> list[str]:
+        """Return the names of the operations that OpenVINO's reader made of the layers' nodes.
+
+        An operation is called as the node, one of several ``node/something``.
+        """
+        nodes = {node for layer in layers for node in layer.nodes}
+        names = [
+            operation.get_friendly_name()
+            for operation in self._model.get_ordered_ops()
+            if operation.get_type_name() != "Constant"
+        ]
+        return [name for name in names if name in nodes or name.rpartition("/")[0] in nodes]
+
+
+class _Images:
+    """Calibration images one by one, which NNCF goes through as often as it wants."""
+
+    def __init__(self, pixels: Pixels, advance: Advance) -> None:
+        self._pixels = pixels
+        self._advance = advance
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for index in range(len(self._pixels)):
+            yield self._pixels[index : index + 1]
+            if self._seen == index:
+                self._seen += 1
+                self._advance(1)
+
+
+def _folded(model: ov.Model) -> ov.Model:
+    """Compute what only depends on weights, in place.
+
+    OpenVINO's reader puts a reshape behind the weights of each depthwise convolution. NNCF does
+    not look through it: it gives those weights a scale for each channel and column, with which
+    OpenVINO computes them in fp32 after all.
+    """
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
+
+
+def _to_ir(model: ov.Model) -> tuple[bytes, bytes]:
+    """Return the contents of the two files of OpenVINO's format."""
+    with tempfile.TemporaryDirectory(prefix="fleetnet-") as folder:
+        path = Path(folder) / "model.xml"
+        ov.save_model(model, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()

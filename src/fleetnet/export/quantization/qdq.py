@@ -1,0 +1,142 @@
+"""Static QDQ quantisation by ONNX Runtime.
+
+The graph stays in floating point, with pairs of ``QuantizeLinear`` and ``DequantizeLinear`` around
+what is to be computed in int8: ONNX Runtime fuses those away when it loads it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from fleetnet.errors import BundleError
+from fleetnet.export.quantization.layers import Layer
+from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized
+from fleetnet.export.quantization.quiet import quiet
+from fleetnet.inference.engines import Pixels, Setup
+from fleetnet.inference.engines.onnxruntime import ARTIFACTS, OnnxRuntimeEngine
+from fleetnet.inference.verify import BATCH
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+OPERATORS = ["Conv", "Gemm", "MatMul", "Clip", "Relu", "Add", "Mul", "Sigmoid", "Concat"]
+"""What is quantised; the means, over which rounding errors would add up, are not."""
+
+
+class OnnxRuntimeQuantizer:
+    """Quantises a graph with ranges that are measured once.
+
+    Weights are symmetric in 8 bits with a scale for each channel. Activations are asymmetric in
+    unsigned 8 bits, which x86 multiplies by signed weights in one instruction.
+
+    Args:
+        graph: with its shapes inferred.
+        layers: of the graph.
+        calibration: real images, ``uint8[N, crop, crop, 3]``.
+        weight_bits: 8, or 7 for what is exact on processors without VNNI, too.
+        begin: told of the calibration.
+
+    Raises:
+        BundleError: ONNX Runtime cannot run the graph.
+    """
+
+    engine = "onnxruntime"
+    tool = f"onnxruntime {ort.__version__}"
+
+    def __init__(
+        self,
+        graph: onnx.ModelProto,
+        layers: Sequence[Layer],
+        calibration: Pixels,
+        weight_bits: int,
+        begin: Begin,
+    ) -> None:
+        self._reduce_range = weight_bits == 7
+        self._graph = graph
+        self._layers = layers
+        inside = {node for layer in layers for node in layer.nodes}
+        self._before = [node.name for node in graph.graph.node if node.name not in inside]
+        self._ranges = _measure(
+            graph, calibration, begin("onnxruntime: calibrating", len(calibration))
+        )
+
+    def quantize(self, kept: Sequence[Layer]) -> Quantized:
+        """Return the network with all layers but ``kept`` in int8."""
+        content = self.graph_without([node for layer in kept for node in layer.nodes])
+        file = File(ARTIFACTS["int8"], "model.int8.onnx", "onnx", content)
+        return Quantized(
+            (file,), lambda threads: OnnxRuntimeEngine(content, Setup("int8", threads))
+        )
+
+    def graph_with_only(self, layer: Layer) -> bytes:
+        """Return the ONNX graph with this one layer in int8."""
+        others = [other for other in self._layers if other.name != layer.name]
+        return self.graph_without([node for other in others for node in other.nodes])
+
+    def graph_without(self, nodes: Sequence[str]) -> bytes:
+        """Return the ONNX graph in int8 but for these nodes."""
+        graph = onnx.ModelProto()
+        graph.CopyFrom(self._graph)
+        with quiet():
+            quantizer = QDQQuantizer(
+                graph,
+                per_channel=True,
+                reduce_range=self._reduce_range,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8,
+                tensors_range=self._ranges,
+                nodes_to_quantize=[],
+                nodes_to_exclude=[*self._before, *nodes],
+                op_types_to_quantize=OPERATORS,
+                extra_options={"WeightSymmetric": True},
+            )
+            quantizer.quantize_model()
+        content: bytes = quantizer.model.model.SerializeToString()
+        return content
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    """Calibration images, one batch after another."""
+
+    def __init__(self, name: str, pixels: Pixels, advance: Advance) -> None:
+        self._batches = self._read(name, pixels, advance)
+
+    @staticmethod
+    def _read(name: str, pixels: Pixels, advance: Advance) -> Iterator[dict[str, Pixels]]:
+        for start in range(0, len(pixels), BATCH):
+            batch = pixels[start : start + BATCH]
+            yield {name: np.ascontiguousarray(batch)}
+            advance(len(batch))
+
+    def get_next(self) -> Mapping[str, Pixels] | None:
+        """Return the next batch, None after the last."""
+        return next(self._batches, None)
+
+
+def _measure(graph: onnx.ModelProto, calibration: Pixels, advance: Advance) -> TensorsData:
+    """Return the smallest and largest value of each activation."""
+    with tempfile.TemporaryDirectory(prefix="fleetnet-") as folder, quiet():
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(graph.SerializeToString())
+        try:
+            calibrator = create_calibrator(
+                path,
+                OPERATORS,
+                augmented_model_path=str(Path(folder) / "augmented.onnx"),
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+            calibrator.collect_data(_Batches(graph.graph.input[0].name, calibration, advance))
+            return calibrator.compute_data()
+        except Exception as error:
+            # ONNX Runtime's exceptions share no public base class.
+            reason = " ".join(str(error).split())
+            raise BundleError(f"ONNX Runtime cannot run the bundle's graph: {reason}") from None

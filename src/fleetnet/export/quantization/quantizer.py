@@ -1,0 +1,54 @@
+"""What every way to quantise offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleetnet.export.quantization.layers import Layer
+from fleetnet.inference.engines import Engine
+
+Advance = Callable[[int], None]
+"""Told how many steps of something long are done."""
+Begin = Callable[[str, int], Advance]
+"""Told what begins and of how many steps it is; gives what is told of steps done."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a quantised network, to be an artifact of the bundle."""
+
+    artifact: str
+    name: str
+    format: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A network in int8.
+
+    Attributes:
+        files: what the bundle gets.
+        open: gives an engine that runs those very files, on so many threads.
+    """
+
+    files: tuple[File, ...]
+    open: Callable[[int], Engine]
+
+
+class Quantizer(Protocol):
+    """One runtime's way from a graph in fp32 to one in int8.
+
+    Attributes:
+        engine: name of the engine that it is for.
+        tool: name and version of what does it.
+    """
+
+    engine: str
+    tool: str
+
+    def quantize(self, kept: Sequence[Layer]) -> Quantized:
+        """Return the network with all layers but ``kept`` in int8."""
+        ...

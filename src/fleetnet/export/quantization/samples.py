@@ -1,0 +1,106 @@
+"""Which images calibrate, and which others judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleetnet.errors import DataError, ImageError
+from fleetnet.images import decode, read_bytes
+from fleetnet.inference.engines import Pixels
+from fleetnet.preprocess import Preprocess
+
+CALIBRATION, JUDGING = 300, 1000
+"""How many images calibrate and judge, at most, unless told otherwise."""
+LEAST_CALIBRATION = 10
+LEAST_JUDGING = 30
+"""All of 30 agreeing shows 90 %, of fewer less: see :func:`fleetnet.inference.chance.at_least`."""
+ENOUGH = 3 * LEAST_JUDGING // 2
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Preprocessed images, ``uint8[N, crop, crop, 3]`` each, none of them in both.
+
+    Attributes:
+        calibration: show which values flow through the network.
+        judging: held back, to see whether the answers are the same.
+        unreadable: how many files were left out because they could not be read.
+        repeated: how many were left out because an image with the same pixels was there.
+    """
+
+    calibration: Pixels
+    judging: Pixels
+    unreadable: int
+    repeated: int
+
+
+def draw_samples(
+    images: Iterable[str],
+    preprocess: Preprocess,
+    calibration: int = CALIBRATION,
+    judging: int = JUDGING,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Samples:
+    """Read images in a random order and split them; a third calibrates where there are few.
+
+    The order is random, with a fixed seed, because folders are sorted by class. An image whose
+    pixels were seen already is left out: a judge that has calibrated would not be one.
+
+    Args:
+        images: paths.
+        preprocess: the bundle's.
+        calibration: at most this many calibrate.
+        judging: at most this many judge.
+        advance: called with a count as images are read.
+
+    Raises:
+        DataError: too few of them for calibration, or to judge by.
+    """
+    paths = list(images)
+    np.random.default_rng(SEED).shuffle(paths)
+    seen: dict[bytes, Pixels] = {}
+    unreadable = repeated = 0
+    for path in paths:
+        if len(seen) >= calibration + judging:
+            break
+        try:
+            pixels = preprocess(decode(read_bytes(path)))
+        except ImageError:
+            unreadable += 1
+            continue
+        digest = hashlib.sha256(pixels.tobytes()).digest()
+        if digest in seen:
+            repeated += 1
+            continue
+        seen[digest] = pixels
+        advance(1)
+    first = min(calibration, len(seen) // 3)
+    found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
+    samples = Samples(found[:first], found[first : first + judging], unreadable, repeated)
+    _check_enough(samples)
+    return samples
+
+
+def _check_enough(samples: Samples) -> None:
+    calibration, judging = len(samples.calibration), len(samples.judging)
+    if calibration >= LEAST_CALIBRATION and judging >= LEAST_JUDGING:
+        return
+    left_out = [
+        f"{count} {what}"
+        for count, what in (
+            (samples.unreadable, "cannot be read"),
+            (samples.repeated, "are repetitions"),
+        )
+        if count
+    ]
+    reason = f" ({', '.join(left_out)})" if left_out else ""
+    raise DataError(
+        f"{calibration + judging} different images{reason} are too few to quantise with: at least "
+        f"{LEAST_CALIBRATION} calibrate and {LEAST_JUDGING} others, twice as many as calibrate, "
+        f"judge; give {ENOUGH} or more"
+    )

@@ -1,0 +1,187 @@
+"""Finding an engine's int8 network that answers as the network in fp32 does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fleetnet.bundle import Bundle, Quantization
+from fleetnet.export.quantization import guard
+from fleetnet.export.quantization.layers import Layer, layers_of, macs_share, read_graph
+from fleetnet.export.quantization.qdq import OnnxRuntimeQuantizer
+from fleetnet.export.quantization.quantizer import Begin, File, Quantized, Quantizer
+from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantization.sensitivity import IMAGES, rank
+from fleetnet.export.quantization.timing import median_ms
+from fleetnet.inference.engines import Precision, available_threads, open_engine, precisions
+from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
+
+ENGINES = ("openvino", "onnxruntime")
+WeightBits = Literal[7, 8]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One engine's network in int8.
+
+    Attributes:
+        files: what the bundle gets.
+        comparison: with the network in fp32, on the judging images; its latency is on one thread.
+        quantization: how it was made.
+        bytes_before: size of the network in fp32.
+        latency_ms: median of one image on one thread, for each precision that the engine offers
+            here, measured in turns.
+        attempts: how many choices of layers to keep were judged.
+    """
+
+    files: tuple[File, ...]
+    comparison: Comparison
+    quantization: Quantization
+    bytes_before: int
+    latency_ms: dict[Precision, float]
+    attempts: int
+
+    @property
+    def bytes_after(self) -> int:
+        """Size of the network in int8."""
+        return sum(len(file.content) for file in self.files)
+
+    @property
+    def faster(self) -> list[Precision]:
+        """Precisions in which one image takes less time than in int8, the fastest first."""
+        times = self.latency_ms
+        return sorted(
+            (name for name in times if times[name] < times["int8"]), key=times.__getitem__
+        )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    quantized: Quantized
+    comparison: Comparison
+
+    @property
+    def agreement(self) -> float:
+        return self.comparison.agreement
+
+
+class Session:
+    """What quantising for several engines shares: the graph, its answers, its layers' ranking.
+
+    Args:
+        bundle: in whose fp32 network's answers are the measure.
+        samples: images that calibrate and others that judge.
+        agreement: share of the judging images that have to get the same answer.
+        weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
+        begin: told of each step that takes its time.
+
+    Raises:
+        BundleError: the bundle's graph cannot be read.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        samples: Samples,
+        agreement: float,
+        weight_bits: WeightBits,
+        begin: Begin,
+    ) -> None:
+        self._bundle = bundle
+        self._samples = samples
+        self._agreement = agreement
+        self._weight_bits = weight_bits
+        self._begin = begin
+        path = bundle.artifact("onnx")
+        self._where = str(path)
+        self._content = path.read_bytes()
+        self._graph = read_graph(self._content, self._where)
+        self._layers = layers_of(self._graph, self._where)
+        self._reference = open_engine("onnxruntime", bundle)
+        self._expected = run_in_batches(self._reference, samples.judging)
+        self._onnxruntime: OnnxRuntimeQuantizer | None = None
+        self._ranking: list[Layer] | None = None
+
+    def quantize(self, engine: str) -> Result:
+        """Find the int8 network of one of :data:`ENGINES` that meets the agreement.
+
+        Raises:
+            VerificationError: there is none.
+        """
+        quantizer = self._quantizer(engine)
+        found = guard.search(
+            lambda kept: self._judge(quantizer, kept), self._rank, self._agreement, engine
+        )
+        times = self._times(engine, found.judged.quantized)
+        return Result(
+            files=found.judged.quantized.files,
+            comparison=replace(found.judged.comparison, latency_ms=times["int8"], threads=1),
+            quantization=Quantization(
+                tool=quantizer.tool,
+                calibration_images=len(self._samples.calibration),
+                weight_bits=self._weight_bits,
+                agreement=self._agreement,
+                layers=len(self._layers),
+                kept_layers=tuple(layer.name for layer in found.kept),
+                kept_macs=macs_share(found.kept, self._layers),
+            ),
+            bytes_before=len(self._content),
+            latency_ms=times,
+            attempts=found.attempts,
+        )
+
+    def _quantizer(self, engine: str) -> Quantizer:
+        if engine == "onnxruntime":
+            return self._for_onnxruntime()
+        # NNCF takes seconds to import.
+        from fleetnet.export.quantization.nncf import OpenVinoQuantizer
+
+        return OpenVinoQuantizer(
+            self._content, self._where, self._samples.calibration, self._weight_bits, self._begin
+        )
+
+    def _for_onnxruntime(self) -> OnnxRuntimeQuantizer:
+        if self._onnxruntime is None:
+            self._onnxruntime = OnnxRuntimeQuantizer(
+                self._graph,
+                self._layers,
+                self._samples.calibration,
+                self._weight_bits,
+                self._begin,
+            )
+        return self._onnxruntime
+
+    def _judge(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Judged:
+        quantized = quantizer.quantize(kept)
+        comparison = compare(
+            quantized.open(available_threads()),
+            self._samples.judging,
+            self._expected,
+            probabilities_of(self._bundle.manifest),
+            self._begin(
+                f"{quantizer.engine}: judging, {len(kept)} layers kept", len(self._samples.judging)
+            ),
+            self._bundle.manifest.model.activation,
+        )
+        return _Judged(quantized, comparison)
+
+    def _rank(self) -> list[Layer]:
+        """Rank the layers by calibration images, so that the judging ones stay unseen."""
+        if self._ranking is None:
+            quantizer = self._for_onnxruntime()
+            pixels = self._samples.calibration[:IMAGES]
+            self._ranking = rank(
+                self._layers,
+                quantizer,
+                pixels,
+                run_in_batches(self._reference, pixels),
+                self._bundle.manifest.model.activation,
+                self._begin("ranking layers", len(self._layers)),
+            )
+        return self._ranking
+
+    def _times(self, engine: str, quantized: Quantized) -> dict[Precision, float]:
+        others = [name for name in precisions(engine, self._bundle) if name != "int8"]
+        engines = {name: open_engine(engine, self._bundle, 1, precision=name) for name in others}
+        return median_ms({**engines, "int8": quantized.open(1)}, self._samples.judging[:1])

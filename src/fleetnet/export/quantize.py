@@ -1,0 +1,126 @@
+"""From a bundle in fp32 to one that also holds its network in int8."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from fleetnet.bundle import (
+    MANIFEST,
+    Artifact,
+    Bundle,
+    Quantization,
+    Verification,
+    check_replaceable,
+    write_bundle,
+)
+from fleetnet.errors import BundleError, FleetnetError, nearest
+from fleetnet.export.quantization.quantizer import Begin, File
+from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantization.session import ENGINES, Result, Session, WeightBits
+from fleetnet.inference.verify import AGREEMENT
+
+WEIGHT_BITS: WeightBits = 7
+"""One bit fewer than int8 has: see ``docs/quantization.md``."""
+ANY_DIFFERENCE = 1.0
+"""Tolerance of a file that is judged by its agreement: no probability differs by more."""
+
+
+def quantize_bundle(
+    bundle: Bundle,
+    samples: Samples,
+    source: str,
+    *,
+    output: Path | None = None,
+    engines: Sequence[str] = ENGINES,
+    agreement: float = AGREEMENT,
+    weight_bits: WeightBits = WEIGHT_BITS,
+    begin: Begin = lambda _what, _steps: lambda _done: None,
+) -> tuple[Bundle, list[Result]]:
+    """Add a bundle's network in int8, for one engine or several, and write the bundle.
+
+    The bundle is replaced as a whole, or, if anything fails, left as it was.
+
+    Args:
+        bundle: a folder, in whose fp32 network's answers are the measure.
+        samples: images that calibrate and others that judge.
+        source: where they are from, for the record.
+        output: where to write; None for the bundle's own place.
+        engines: of :data:`ENGINES`.
+        agreement: share of the judging images that have to get the same answer, from above 0 to 1.
+        weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
+        begin: told of each step that takes its time.
+
+    Raises:
+        VerificationError: too many answers differ, however many layers are kept in fp32.
+        BundleError: the bundle is damaged or no folder, or holds what the manifest does not list.
+        FleetnetError: a value out of range, or the place cannot be written to.
+    """
+    check_request(bundle, output, engines, agreement)
+    contents = _contents(bundle)
+    session = Session(bundle, samples, agreement, weight_bits, begin)
+    results = [session.quantize(engine) for engine in engines]
+    artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
+    for result in results:
+        record = result.comparison.record(source, ANY_DIFFERENCE)
+        for file in result.files:
+            artifacts[file.artifact] = _artifact(file, record, result.quantization)
+            contents[file.name] = file.content
+    if len({artifact.file for artifact in artifacts.values()}) != len(artifacts):
+        raise BundleError(f"{bundle.path}: two of its artifacts are in the same file")
+    manifest = bundle.manifest.model_copy(update={"artifacts": tuple(artifacts.values())})
+    return write_bundle(output or bundle.path, manifest, contents), results
+
+
+def check_request(
+    bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float
+) -> None:
+    """Refuse at once what :func:`quantize_bundle` would refuse, short of a damaged file.
+
+    Raises:
+        BundleError: the bundle is no folder, or something in the folder is none of its files: it
+            would be lost.
+        FleetnetError: a value out of range, or ``output`` holds something else.
+    """
+    if not 0 < agreement <= 1:
+        raise FleetnetError(f"agreement is {agreement}; it must be above 0 and at most 1")
+    for engine in engines:
+        if engine not in ENGINES:
+            raise FleetnetError(
+                f"no int8 for the engine '{engine}'{nearest(engine, ENGINES)} "
+                f"(known: {', '.join(ENGINES)})"
+            )
+    if bundle.path.is_file():
+        raise BundleError(f"{bundle.path} is an ONNX file alone: quantise the bundle's folder")
+    if output is not None and output.resolve() != bundle.path.resolve():
+        check_replaceable(output)
+        return
+    listed = {artifact.file for artifact in bundle.manifest.artifacts}
+    others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
+    if others:
+        raise BundleError(
+            f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
+            "move it, or choose another --output"
+        )
+
+
+def _contents(bundle: Bundle) -> dict[str, bytes]:
+    """Read all artifacts, checked, for the bundle that takes this one's place."""
+    return {
+        artifact.file: bundle.artifact(artifact.name).read_bytes()
+        for artifact in bundle.manifest.artifacts
+    }
+
+
+def _artifact(file: File, record: Verification, quantization: Quantization) -> Artifact:
+    return Artifact(
+        name=file.artifact,
+        file=file.name,
+        format=file.format,
+        precision="int8",
+        sha256=hashlib.sha256(file.content).hexdigest(),
+        bytes=len(file.content),
+        verification=(record,),
+        quantization=quantization,
+    )

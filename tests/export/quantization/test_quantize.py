@@ -1,0 +1,340 @@
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from export.quantization.damage import COMPENSATED, SCALED, bundle_with, with_outlier
+from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.errors import BundleError, FleetnetError, VerificationError
+from fleetnet.export.quantization import session
+from fleetnet.export.quantization.layers import layers_of, read_graph
+from fleetnet.export.quantization.nncf import OpenVinoQuantizer
+from fleetnet.export.quantization.quantizer import Advance
+from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantization.session import Result
+from fleetnet.export.quantize import quantize_bundle
+from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.engines import open_engine, precisions
+from fleetnet.inference.verify import Comparison, agreement_of, compare, run_in_batches
+from samples import CLASSES
+
+WANTED = 0.8
+"""Less than these small networks reach, so that no test but those of the search has to search."""
+
+Both = tuple[Bundle, list[Result]]
+
+
+@pytest.fixture(scope="module")
+def both(taught: Bundle, drawn: Samples, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Quantise for both engines, into another folder."""
+    output = tmp_path_factory.mktemp("int8") / "b.bundle"
+    return quantize_bundle(taught, drawn, "shapes", output=output, agreement=WANTED)
+
+
+def test_the_network_says_every_class(taught: Bundle, drawn: Samples) -> None:
+    """Otherwise these tests would show nothing."""
+    answers = run_in_batches(open_engine("onnxruntime", taught, 1), drawn.judging).argmax(1)
+    assert set(answers) == set(range(len(CLASSES)))
+
+
+def test_the_bundle_holds_both_networks_beside_the_old_files(taught: Bundle, both: Both) -> None:
+    written = Bundle.load(both[0].path)
+    assert {artifact.name: artifact.file for artifact in written.manifest.artifacts} == {
+        "onnx": "model.onnx",
+        "weights": "model.safetensors",
+        "openvino-int8": "model.int8.xml",
+        "openvino-int8-weights": "model.int8.bin",
+        "onnx-int8": "model.int8.onnx",
+    }
+    for artifact in written.manifest.artifacts:
+        content = written.artifact(artifact.name).read_bytes()
+        assert len(content) == artifact.bytes
+        if artifact.precision == "fp32":
+            assert content == taught.artifact(artifact.name).read_bytes()
+    assert written.manifest.artifacts[:2] == taught.manifest.artifacts
+    assert len(taught.manifest.artifacts) == 2
+
+
+def test_what_was_measured_is_recorded(both: Both) -> None:
+    written, results = both
+    assert [result.comparison.engine for result in results] == ["openvino", "onnxruntime"]
+    for artifact in Bundle.load(written.path).manifest.artifacts[2:]:
+        assert artifact.precision == "int8"
+        assert artifact.format == ("onnx" if artifact.name == "onnx-int8" else "openvino-ir")
+        (record,) = artifact.verification
+        assert record.engine == ("onnxruntime" if artifact.name == "onnx-int8" else "openvino")
+        assert (record.images, record.source, record.tolerance) == (40, "shapes", 1.0)
+        assert record.agreement is not None
+        assert record.agreement >= WANTED
+        assert record.mean_abs_diff is not None
+        assert 0 < record.mean_abs_diff < record.max_abs_diff < 1
+        how = artifact.quantization
+        assert how is not None
+        assert (how.calibration_images, how.weight_bits, how.agreement) == (20, 7, WANTED)
+        assert (how.layers, how.kept_layers, how.kept_macs) == (54, (), 0.0)
+    for result in results:
+        assert result.latency_ms["int8"] == result.comparison.latency_ms > 0
+        assert "fp32" in result.latency_ms
+        assert all(result.latency_ms[name] < result.latency_ms["int8"] for name in result.faster)
+
+
+def test_engines_find_int8_and_answer_as_recorded(both: Both, drawn: Samples) -> None:
+    written = both[0]
+    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.judging)
+    for name in ("openvino", "onnxruntime"):
+        assert "int8" in precisions(name, written)
+        found = run_in_batches(open_engine(name, written, 1, precision="int8"), drawn.judging)
+        assert agreement_of(found, expected, "softmax") >= WANTED
+        assert not np.array_equal(found, expected)
+        classifier = Classifier(written, engine=name, precision="int8")
+        prediction = next(classifier.predict(drawn.judging[0]))
+        assert prediction.probability <= 1
+
+
+def test_weights_are_int8_by_channel_and_pixels_are_normalised_in_fp32(both: Both) -> None:
+    model = onnx.load(both[0].artifact("onnx-int8"))
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = [name for name in kinds if name.endswith("weight_quantized")]
+    assert len(weights) == 54
+    assert {kinds[name] for name in weights} == {onnx.TensorProto.INT8}
+    first = next(t for t in model.graph.initializer if t.name == "network.stem.conv.weight_scale")
+    assert list(first.dims) == [8]
+    before = [node.op_type for node in model.graph.node][:4]
+    assert before == ["Cast", "Mul", "Add", "Transpose"]
+    assert max(abs(v) for t in model.graph.initializer if t.name in weights
+               for v in np.frombuffer(t.raw_data, np.int8).tolist()) <= 64  # fmt: skip
+
+
+def test_files_tell_nothing_of_the_machine(both: Both, tmp_path: Path) -> None:
+    for name in ("onnx-int8", "openvino-int8"):
+        content = both[0].artifact(name).read_bytes()
+        for word in (b"/tmp", b"site-packages", str(tmp_path.parent).encode()):
+            assert word not in content, name
+
+
+def test_in_place_the_other_engines_int8_stays(both: Both, drawn: Samples, tmp_path: Path) -> None:
+    shutil.copytree(both[0].path, tmp_path / "b.bundle")
+    written, _ = quantize_bundle(
+        Bundle.load(tmp_path / "b.bundle"),
+        drawn,
+        "again",
+        engines=("onnxruntime",),
+        weight_bits=8,
+        agreement=WANTED,
+    )
+    sources = {a.name: [r.source for r in a.verification] for a in written.manifest.artifacts}
+    assert sources["onnx-int8"] == ["again"]
+    assert sources["openvino-int8"] == ["shapes"]
+    bits = {
+        a.name: a.quantization.weight_bits for a in written.manifest.artifacts if a.quantization
+    }
+    assert bits["onnx-int8"] == 8
+    open_engine("openvino", Bundle.load(written.path), 1, precision="int8")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]
+
+
+@pytest.fixture(scope="module")
+def outlier(taught: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    graph = with_outlier(taught.artifact("onnx").read_bytes())
+    return bundle_with(taught, graph, tmp_path_factory.mktemp("outlier") / "b.bundle")
+
+
+def test_a_layer_that_does_not_bear_int8_stays_in_fp32(outlier: Bundle, drawn: Samples) -> None:
+    steps: list[str] = []
+
+    def begin(what: str, _: int) -> Advance:
+        steps.append(what)
+        return lambda _: None
+
+    before = outlier.artifact("onnx").read_bytes()
+    written, (result,) = quantize_bundle(
+        outlier, drawn, "shapes", engines=("onnxruntime",), agreement=WANTED, begin=begin
+    )
+    assert result.comparison.agreement >= WANTED
+    assert result.attempts > 1
+    kept = result.quantization.kept_layers
+    # The values between the two are rounded unless both stay: one writes them, the other reads.
+    assert {SCALED, COMPENSATED} <= set(kept)
+    assert len(kept) <= 4
+    assert 0 < result.quantization.kept_macs < 0.5
+    assert steps.count("ranking layers") == 1
+    assert steps.count("onnxruntime: calibrating") == 1
+    model = onnx.load(written.artifact("onnx-int8"))
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for layer in kept:
+        assert kinds[f"network.{layer}.conv.weight"] == onnx.TensorProto.FLOAT
+    assert written.artifact("onnx").read_bytes() == before
+
+
+def weights_in_fp32(graph: str) -> set[str]:
+    """Return the layers whose weights are fp32 in a graph in OpenVINO's format."""
+    pattern = (
+        r'name="network\.([^"]*?)(?:\.conv)?\.weight" type="Const"[^>]*>\s*<data element_type="f32"'
+    )
+    return set(re.findall(pattern, graph))
+
+
+def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Samples) -> None:
+    content = outlier.artifact("onnx").read_bytes()
+    layers = {layer.name: layer for layer in layers_of(read_graph(content, "here"), "here")}
+    quantizer = OpenVinoQuantizer(content, "here", drawn.calibration, 7, lambda *_: lambda _: None)
+    expected = run_in_batches(open_engine("onnxruntime", outlier, 1), drawn.judging)
+    disturbance: list[float] = []
+    for kept in ((), (layers[SCALED], layers[COMPENSATED])):
+        quantized = quantizer.quantize(kept)
+        found = run_in_batches(quantized.open(1), drawn.judging)
+        disturbance.append(float(np.square(found - expected).mean()))
+        in_fp32 = weights_in_fp32(quantized.files[0].content.decode())
+        assert in_fp32 == {layer.name for layer in kept}
+    assert disturbance[1] < disturbance[0] / 4
+
+
+def snapshot(path: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in path.iterdir()}
+
+
+def test_a_network_that_cannot_be_saved_is_refused(
+    taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(taught.path, tmp_path / "b.bundle")
+    before = snapshot(tmp_path / "b.bundle")
+    monkeypatch.setattr(session, "compare", disagreeing)
+    monkeypatch.setattr(session, "rank", lambda layers, *_: layers)
+    with pytest.raises(VerificationError, match="nothing is written"):
+        quantize_bundle(
+            Bundle.load(tmp_path / "b.bundle"), drawn, "shapes", engines=("onnxruntime",)
+        )
+    assert snapshot(tmp_path / "b.bundle") == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]
+
+
+def disagreeing(*arguments: object) -> Comparison:
+    return replace(compare(*arguments), agreement=0.7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_write_leaves_the_old_bundle(
+    taught: Bundle,
+    drawn: Samples,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    shutil.copytree(taught.path, tmp_path / "b.bundle")
+    before = snapshot(tmp_path / "b.bundle")
+    write = Path.write_bytes
+
+    def failing(self: Path, data: bytes) -> int:
+        if self.name == "model.int8.onnx":
+            raise error
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    with pytest.raises((KeyboardInterrupt, FleetnetError)):
+        quantize_bundle(
+            Bundle.load(tmp_path / "b.bundle"),
+            drawn,
+            "shapes",
+            engines=("onnxruntime",),
+            agreement=WANTED,
+        )
+    assert snapshot(tmp_path / "b.bundle") == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]
+
+
+def test_independent_labels_are_judged_by_each_labels_decisions(
+    taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(taught.path, tmp_path / "b.bundle")
+    values = json.loads((tmp_path / "b.bundle" / MANIFEST).read_text())
+    values["model"]["activation"] = "sigmoid"
+    (tmp_path / "b.bundle" / MANIFEST).write_text(json.dumps(values))
+    bundle = Bundle.load(tmp_path / "b.bundle")
+    written, (result,) = quantize_bundle(
+        bundle, drawn, "shapes", engines=("onnxruntime",), agreement=WANTED
+    )
+    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.judging) >= 0
+    found = run_in_batches(
+        open_engine("onnxruntime", written, 1, precision="int8"), drawn.judging
+    ) >= 0  # fmt: skip
+    assert result.comparison.agreement == (expected == found).mean(0).min() >= WANTED
+    assert 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: (path / "notes.txt").write_text("mine"), "holds notes.txt"),
+        (lambda path: (path / "model.onnx").write_bytes(b"x"), "not the file that was exported"),
+        (lambda path: (path / "model.safetensors").unlink(), "is missing"),
+    ],
+)
+def test_a_bundle_that_would_lose_something_is_refused(
+    taught: Bundle, drawn: Samples, tmp_path: Path, change: object, words: str
+) -> None:
+    shutil.copytree(taught.path, tmp_path / "b.bundle")
+    change(tmp_path / "b.bundle")  # type: ignore[operator]
+    with pytest.raises(BundleError, match=words):
+        quantize_bundle(Bundle.load(tmp_path / "b.bundle"), drawn, "shapes")
+
+
+def test_a_graph_that_is_none_is_refused(taught: Bundle, drawn: Samples, tmp_path: Path) -> None:
+    for number, content in enumerate((b"garbage" * 20, b"")):
+        damaged = bundle_with(taught, content, tmp_path / f"{number}.bundle")
+        with pytest.raises(BundleError) as refused:
+            quantize_bundle(damaged, drawn, "shapes", engines=("onnxruntime",))
+        assert "\n" not in str(refused.value)
+
+
+def test_two_artifacts_in_one_file_are_refused(
+    taught: Bundle, drawn: Samples, tmp_path: Path
+) -> None:
+    shutil.copytree(taught.path, tmp_path / "b.bundle")
+    (tmp_path / "b.bundle" / "model.safetensors").rename(tmp_path / "b.bundle" / "model.int8.onnx")
+    values = json.loads((tmp_path / "b.bundle" / MANIFEST).read_text())
+    values["artifacts"][1]["file"] = "model.int8.onnx"
+    (tmp_path / "b.bundle" / MANIFEST).write_text(json.dumps(values))
+    before = snapshot(tmp_path / "b.bundle")
+    with pytest.raises(BundleError, match="in the same file"):
+        quantize_bundle(
+            Bundle.load(tmp_path / "b.bundle"),
+            drawn,
+            "shapes",
+            engines=("onnxruntime",),
+            agreement=WANTED,
+        )
+    assert snapshot(tmp_path / "b.bundle") == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"agreement": 0.0}, "agreement is 0.0"),
+        ({"agreement": float("nan")}, "agreement is nan"),
+        ({"engines": ("onnxruntim",)}, "did you mean 'onnxruntime'"),
+        ({"engines": ("torch",)}, "no int8 for the engine 'torch'"),
+    ],
+)
+def test_wrong_values_are_refused(
+    taught: Bundle, drawn: Samples, wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(FleetnetError, match=words):
+        quantize_bundle(taught, drawn, "shapes", **wrong)
+
+
+def test_a_lone_onnx_file_is_refused(taught: Bundle, drawn: Samples) -> None:
+    alone = Bundle.load(taught.artifact("onnx"))
+    with pytest.raises(BundleError, match="an ONNX file alone"):
+        quantize_bundle(alone, drawn, "shapes")
+
+
+def test_something_else_is_not_overwritten(taught: Bundle, drawn: Samples, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(FleetnetError, match="is not a bundle"):
+        quantize_bundle(taught, drawn, "shapes", output=tmp_path)

@@ -1,0 +1,49 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleetnet.telemetry import PACKAGE, VARIABLE, without_telemetry
+
+REPORTED = """
+import sys
+from fleetnet.inference.engines import onnxruntime, openvino
+import openvino.tools.ovc as ovc
+print("openvino_telemetry" in sys.modules, type(ovc.telemetry).__module__.rpartition(".")[2])
+"""
+
+
+def test_engines_tell_nobody_that_they_are_used(tmp_path: Path) -> None:
+    """ONNX Runtime and OpenVINO keep what they are about to send in the home folder."""
+    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", REPORTED],
+        env={**environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert result.stdout.split() == ["False", "telemetry_stub"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with without_telemetry():
+        assert os.environ[VARIABLE] == "1"
+        with pytest.raises(ModuleNotFoundError):
+            __import__(PACKAGE)
+    assert VARIABLE not in os.environ
+    assert PACKAGE not in sys.modules
+
+    monkeypatch.setenv(VARIABLE, "0")
+    monkeypatch.setitem(sys.modules, PACKAGE, os)
+    with pytest.raises(ZeroDivisionError), without_telemetry():
+        raise ZeroDivisionError
+    assert os.environ[VARIABLE] == "0"
+    assert sys.modules[PACKAGE] is os
