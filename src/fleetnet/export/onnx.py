@@ -13,7 +13,9 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest
-from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.folding import fold_batch_norm, fold_input_scale
+from fleetnet.models.network import Network
+from fleetnet.models.padding import pad_channels
 from fleetnet.preprocess import Preprocess
 
 OPSET = 18
@@ -23,14 +25,14 @@ LAYER_KEY = "fleetnet.layer"
 
 
 class Deployable(nn.Module):
-    """A network with normalisation before it, batch norm folded away, and probabilities after it.
+    """A network for engines: normalisation before it, probabilities after it, and less between.
 
     Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each;
-    the probabilities are of the logits over ``temperature``.
+    the probabilities are of the logits over ``temperature``. Batch norm is folded away and channel
+    counts are padded; docs/graph.md has what each of these steps gains.
     """
 
-    scale: Tensor
-    shift: Tensor
+    offset: Tensor
 
     def __init__(
         self,
@@ -42,15 +44,20 @@ class Deployable(nn.Module):
         super().__init__()
         self.activation = activation
         self.temperature = temperature
+        assert isinstance(network, Network)  # noqa: S101 - for the type checker
         scale, shift = preprocess.normalisation()
-        self.register_buffer("scale", torch.from_numpy(scale))
-        self.register_buffer("shift", torch.from_numpy(shift))
-        self.network = fold_batch_norm(network)
+        # Once for each pixel of a row: engines add whole rows at the speed of memory, but work
+        # through the three numbers of a pixel nearly one by one.
+        offset = torch.from_numpy(shift / scale).repeat(preprocess.crop, 1)
+        self.register_buffer("offset", offset)
+        folded = fold_input_scale(fold_batch_norm(network), torch.from_numpy(scale))
+        self.network = pad_channels(folded)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities."""
-        normalised = (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)
-        logits = self.network(normalised)
+        # The cast comes first: TensorRT takes uint8 only as an input that a cast follows.
+        centred = (pixels.float() + self.offset).permute(0, 3, 1, 2)
+        logits = self.network(centred)
         scaled = logits if self.temperature == 1.0 else logits / self.temperature
         return logits, scaled.softmax(1) if self.activation == "softmax" else scaled.sigmoid()
 
@@ -70,7 +77,7 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
 
     The graph takes ``pixels``, ``uint8[batch, crop, crop, 3]`` with a free batch, and gives
     ``logits`` and ``probabilities``, ``float32[batch, K]``. Normalisation is inside, batch norm is
-    folded, and the manifest is in the file's metadata.
+    folded, channel counts are padded with zeros, and the manifest is in the file's metadata.
 
     Args:
         network: a trained network, any mode, on the CPU.
