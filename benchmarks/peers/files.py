@@ -1,0 +1,102 @@
+"""From files to their five best classes, and from the start of a process to its first answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.peers.comparison import Cast, Outcome, Place, by_name, rows_of, start, text_of
+from benchmarks.peers.contenders import Contender
+from benchmarks.peers.process import OPEN_S, TURN_S, PeerError
+from benchmarks.peers.rounds import interleave, positive
+
+TOP_K = 5
+
+
+def compare_files(
+    contenders: list[Contender],
+    place: Place,
+    photos: Sequence[str],
+    rounds: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Time passes over photographs, which everybody reads anew; times are per photograph.
+
+    The first of a contender's own in ``against`` says what top-1 should be.
+    """
+    outcome = Outcome(contenders)
+    named = by_name(contenders)
+    first: dict[str, list[float]] = {}
+
+    def one_pass(contender: Contender, cast: Cast) -> float:
+        reply = cast.worker(contender).ask(do="pass", name=contender.name, paths=list(photos))
+        best = [row[0] for row in rows_of(reply, "top", len(photos), TOP_K)]
+        expected = first.get(contender.against[0] if contender.against else contender.name, best)
+        first.setdefault(contender.name, best)
+        same = sum(a == b for a, b in zip(best, expected, strict=True))
+        outcome.agreement[contender.name] = f"{same / len(photos):.0%}"
+        return positive(reply.get("seconds")) / len(photos)
+
+    with Cast(place) as cast:
+        for contender in contenders:
+            place.say(f"opening {contender.name}")
+            try:
+                worker = cast.worker(contender)
+                outcome.about[contender.name] = text_of(worker.ask(OPEN_S, do="about"), "about")
+                worker.ask(OPEN_S, **_opening(contender, place))
+                one_pass(contender, cast)
+            except PeerError as error:
+                outcome.leave_out({contender.name: str(error)})
+        ready = [name for name in named if name not in outcome.left_out]
+        outcome.times, dropped = interleave(
+            ready, lambda name: one_pass(named[name], cast), rounds, advance=advance
+        )
+    outcome.leave_out(dropped)
+    return outcome
+
+
+def _opening(contender: Contender, place: Place) -> dict[str, Any]:
+    model = str(place.models / contender.model)
+    return {"do": "files", "name": contender.name, "model": model}
+
+
+def compare_starts(
+    contenders: list[Contender],
+    place: Place,
+    photos: Sequence[str],
+    rounds: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Time fresh processes from their start to the answer for one photograph.
+
+    Each then answers for all photographs, after which its peak of resident memory is noted.
+    """
+    outcome = Outcome(contenders)
+    named = by_name(contenders)
+
+    def turn(name: str) -> float:
+        contender = named[name]
+        started = time.perf_counter()
+        with start(contender, place) as worker:
+            first = {"do": "pass", "name": name, "paths": list(photos[:1])}
+            worker.ask_all([_opening(contender, place), first], OPEN_S)
+            seconds = time.perf_counter() - started
+            reply = worker.ask(TURN_S, do="pass", name=name, paths=list(photos))
+        peak = reply.get("peak_bytes")
+        if not isinstance(peak, int):
+            raise PeerError("it answered without peak_bytes")
+        outcome.peak_bytes[name] = max(peak, outcome.peak_bytes.get(name, 0))
+        return seconds
+
+    # A round that does not count fills the cache of files.
+    for name in named:
+        place.say(f"starting {name}")
+        try:
+            turn(name)
+        except PeerError as error:
+            outcome.leave_out({name: str(error)})
+    ready = [name for name in named if name not in outcome.left_out]
+    outcome.times, dropped = interleave(ready, turn, rounds, advance=advance)
+    outcome.leave_out(dropped)
+    return outcome

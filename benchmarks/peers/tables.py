@@ -1,0 +1,129 @@
+"""Outcomes as tables, for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table as RichTable
+
+from benchmarks.peers.comparison import Outcome
+from benchmarks.peers.contenders import Contender
+from benchmarks.peers.rounds import Spread, ratios, spread
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows; the first column is to the left, the others to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """Return the table with its title as a heading."""
+        lines = [f"## {self.title}", ""]
+        if self.note:
+            lines += [self.note, ""]
+        lines.append(_line(self.columns))
+        lines.append(_line(("---", *["---:"] * (len(self.columns) - 1))))
+        lines += [_line(row) for row in self.rows]
+        return "\n".join(lines) + "\n"
+
+    def rich(self) -> RichTable:
+        """Return the table for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -> Iterator[Table]:
+    """Give a table a network: times, and how many times as long as ours everybody takes.
+
+    Args:
+        outcome: with times in seconds, shown in ms.
+        title: what was timed.
+        agreement: heading of the column that says how close the answers are.
+        note: under the title.
+    """
+    for subject in dict.fromkeys(contender.subject for contender in outcome.contenders):
+        members = [one for one in outcome.contenders if one.subject == subject]
+        bases = next((one.against for one in members if one.against), ())
+        rows = tuple(_speed_row(one, bases, outcome) for one in members)
+        headings = tuple(f"÷ {_short(base)}" for base in bases)
+        columns = ("", "ms", "quartiles", *headings, agreement)
+        yield Table(f"{title}: {subject}", columns, rows, note)
+
+
+def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
+    name = _short(one.name)
+    if one.name not in outcome.times:
+        return (f"{name} ({why_not(one, outcome)})", *[NONE] * (3 + len(bases)))
+    own = spread([1e3 * seconds for seconds in outcome.times[one.name]])
+    compared = (ratios(outcome.times, one.name, base) for base in bases)
+    return (
+        f"**{name}**" if one.ours else name,
+        f"{own.median:.2f}",
+        f"{own.low:.2f}–{own.high:.2f}",
+        *(_ratio(ratio) for ratio in compared),
+        outcome.agreement.get(one.name, NONE),
+    )
+
+
+def _ratio(ratio: Spread | None) -> str:
+    if ratio is None:
+        return NONE
+    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def _short(name: str) -> str:
+    return name.partition(": ")[2] or name
+
+
+def why_not(contender: Contender, outcome: Outcome) -> str:
+    """Return the words for a contender without times."""
+    return f"left out: {outcome.left_out.get(contender.name, 'no round was finished')}"
+
+
+def start_table(
+    outcome: Outcome, sizes: dict[str, dict[str, int]], failed: dict[str, str]
+) -> Table:
+    """Return start, memory and size of each way from files to answers."""
+    rows = []
+    for one in outcome.contenders:
+        size = sizes.get(one.environment)
+        disk = f"{sum(size.values()) / 1e6:.0f}" if size else NONE
+        if one.name not in outcome.times:
+            rows.append((f"{one.name} ({why_not(one, outcome)})", NONE, NONE, NONE, disk))
+            continue
+        own = spread(outcome.times[one.name])
+        memory = outcome.peak_bytes.get(one.name)
+        rows.append(
+            (
+                f"**{one.name}**" if one.ours else one.name,
+                f"{own.median:.2f}",
+                f"{own.least:.2f}–{own.most:.2f}",
+                f"{memory / 1e6:.0f}" if memory else NONE,
+                disk,
+            )
+        )
+    note = (
+        "From the start of a process to its answer for one photograph (median, fastest–slowest), "
+        "the most memory it had resident by the end of all photographs, and the packages that it "
+        "imports with all that these require, on disk."
+    )
+    for name, reason in failed.items():
+        note += f" The size of {name} is left out: {reason}."
+    columns = ("", "start, s", "range", "memory, MB", "disk, MB")
+    return Table("Start, memory, size", columns, tuple(rows), note)
