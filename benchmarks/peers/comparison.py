@@ -46,6 +46,8 @@ class Outcome:
         about: versions and settings.
         agreement: how close the answers are to those expected, in words.
         peak_bytes: the most memory that a process of it had, where it was asked.
+        processor: seconds of all threads together, where they were asked; other work on the
+            machine disturbs them less than it does ``times``.
     """
 
     contenders: list[Contender]
@@ -54,12 +56,14 @@ class Outcome:
     about: dict[str, str] = field(default_factory=dict)
     agreement: dict[str, str] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
+    processor: Times = field(default_factory=dict)
 
     def leave_out(self, reasons: LeftOut) -> None:
         """Note reasons, and drop what was noted of these contenders besides."""
         self.left_out.update(reasons)
         for name in reasons:
             self.times.pop(name, None)
+            self.processor.pop(name, None)
 
 
 def start(contender: Contender, place: Place) -> Worker:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Kind = Literal["network", "files"]
+Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
 
 
 class Subject(NamedTuple):
@@ -34,6 +34,8 @@ ENVIRONMENTS = {
 }
 """Name to the folder that a Make target of the name ``FOLDER/.bench`` makes."""
 
+SIDES: tuple[tuple[str, Interpolation], ...] = (("paddle", "cv2-linear"), ("timm", "bicubic"))
+"""Whose way of resizing is which."""
 EXACT = 1e-3
 """How far probabilities of fp32 may be from PyTorch's; engines without fast paths are at 1e-6."""
 
@@ -51,7 +53,8 @@ class Contender:
         subject: our name of the network; rows of one subject stand together.
         model: the file to open, below the folder of models.
         fp32: whether it computes in plain fp32.
-        against: names of our contenders that it is compared with; empty for our own.
+        against: names of our contenders that it is compared with; of files, the first says what
+            top-1 should be.
     """
 
     name: str
@@ -125,7 +128,7 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
 def file_roads(cores: int) -> list[Contender]:
     """Return everybody's ways from files to the five best classes, on a number of cores."""
     found: list[Contender] = []
-    for side, interpolation in (("paddle", "cv2-linear"), ("timm", "bicubic")):
+    for side, interpolation in SIDES:
         for subject in SUBJECTS:
             theirs = subject.paddle if side == "paddle" else subject.timm
             if theirs is not None:
@@ -134,21 +137,23 @@ def file_roads(cores: int) -> list[Contender]:
 
 
 def _roads_of(
-    subject: Subject, theirs: str, side: str, interpolation: str, cores: int
+    subject: Subject, theirs: str, side: str, interpolation: Interpolation, cores: int
 ) -> Iterator[Contender]:
     group = f"{subject.ours}, {interpolation}"
-    against = tuple(f"{group}: fleetnet, {precision}" for precision in ("fp32", "bf16"))
-    for name, precision in zip(against, ("fp32", "bf16"), strict=True):
-        yield Contender(
-            name,
-            "base",
-            "with_fleetnet",
-            f"openvino:{precision}",
-            cores,
-            group,
-            f"{subject.ours}.{interpolation}.bundle",
-            precision == "fp32",
-        )
+    against = (f"{group}: fleetnet, fp32", f"{group}: fleetnet, bf16")
+
+    def our(name: str, precision: str, resize: Interpolation, base: tuple[str, ...]) -> Contender:
+        model = f"{subject.ours}.{resize}.bundle"
+        setting = f"openvino:{precision}"
+        exact = precision == "fp32"
+        return Contender(name, "base", "with_fleetnet", setting, cores, group, model, exact, base)
+
+    yield our(against[0], "fp32", interpolation, ())
+    yield our(against[1], "bf16", interpolation, against[:1])
+    if side == "paddle":
+        # OpenCV's way is for PaddleClas's weights; what Fleetnet trains has its own.
+        name = f"{group}: fleetnet, bf16, bilinear"
+        yield our(name, "bf16", "bilinear", against[:1])
     style, worker, model = {
         "paddle": ("PaddleClas-style", "with_paddle", f"{theirs}.paddle/inference.json"),
         "timm": ("timm-style", "with_onnxruntime", f"{theirs}.onnx"),

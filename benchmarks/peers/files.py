@@ -23,7 +23,7 @@ def compare_files(
 ) -> Outcome:
     """Time passes over photographs, which everybody reads anew; times are per photograph.
 
-    The first of a contender's own in ``against`` says what top-1 should be.
+    The first name in a contender's ``against`` says whose top-1 should be its own.
     """
     outcome = Outcome(contenders)
     named = by_name(contenders)
@@ -32,10 +32,13 @@ def compare_files(
     def one_pass(contender: Contender, cast: Cast) -> float:
         reply = cast.worker(contender).ask(do="pass", name=contender.name, paths=list(photos))
         best = [row[0] for row in rows_of(reply, "top", len(photos), TOP_K)]
-        expected = first.get(contender.against[0] if contender.against else contender.name, best)
         first.setdefault(contender.name, best)
-        same = sum(a == b for a, b in zip(best, expected, strict=True))
-        outcome.agreement[contender.name] = f"{same / len(photos):.0%}"
+        expected = first.get(contender.against[0] if contender.against else contender.name)
+        if expected is not None:
+            same = sum(a == b for a, b in zip(best, expected, strict=True))
+            outcome.agreement[contender.name] = f"{same / len(photos):.0%}"
+        busy = positive(reply.get("processor_seconds")) / len(photos)
+        outcome.processor.setdefault(contender.name, []).append(busy)
         return positive(reply.get("seconds")) / len(photos)
 
     with Cast(place) as cast:
@@ -49,6 +52,7 @@ def compare_files(
             except PeerError as error:
                 outcome.leave_out({contender.name: str(error)})
         ready = [name for name in named if name not in outcome.left_out]
+        outcome.processor.clear()
         outcome.times, dropped = interleave(
             ready, lambda name: one_pass(named[name], cast), rounds, advance=advance
         )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Step:
     """A command that makes files; without them it failed, whatever it says."""
 
     title: str
-    command: Command
+    command: Sequence[str | os.PathLike[str]]
     makes: tuple[str, ...]
 
 
@@ -109,7 +109,7 @@ def _make(step: Step, place: Place, variables: dict[str, str]) -> None:
         raise PeerError(f"the conversion made no {' and no '.join(absent)}")
 
 
-def _run(command: Command, variables: dict[str, str]) -> None:
+def _run(command: Sequence[str | os.PathLike[str]], variables: dict[str, str]) -> None:
     try:
         done = subprocess.run(
             command,

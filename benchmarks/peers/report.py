@@ -32,8 +32,9 @@ NETWORK_NOTE = (
 )
 FILES_NOTE = (
     "Milliseconds a photograph, from its file to its five best classes, all photographs one after "
-    "another. Within a table everybody has the same network, weights and way of resizing. Last "
-    "column: on how many photographs top-1 is ours in fp32."
+    "another, and of all processors together. Within a table everybody has the same network and "
+    "weights, and the same way of resizing but where another is named. Last column: on how many "
+    "photographs top-1 is that of ours in fp32."
 )
 
 
@@ -49,11 +50,9 @@ class Report:
         sizes: bytes of each distribution by environment.
         unsized: the reasons of environments without sizes.
         loader: the Markdown of the loaders' own benchmark, or the reason why there is none.
-        cores: how many processors the comparison had.
     """
 
     machine: dict[str, str]
-    cores: int
     networks: dict[int, Outcome] = field(default_factory=dict)
     files: Outcome | None = None
     starts: Outcome | None = None
@@ -66,7 +65,7 @@ class Report:
         found: list[Target] = []
         alone = self.networks.get(1)
         if self.files is not None:
-            found += file_targets(self.files, alone, self.cores)
+            found += file_targets(self.files, alone)
         if alone is not None:
             found += network_targets(alone)
         if self.starts is not None:
@@ -182,6 +181,7 @@ def _measured(one: Contender, outcome: Outcome) -> dict[str, Any]:
             base: ratio._asdict() for base, ratio in compared.items() if ratio is not None
         },
         "rounds": [round(value, 7) for value in outcome.times[one.name]],
+        "processor_rounds": [round(value, 7) for value in outcome.processor.get(one.name, [])],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmarks.peers.comparison import Outcome
@@ -23,6 +24,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    ours: frozenset[int] = frozenset()
+    """Numbers of the rows to stand out."""
 
     def markdown(self) -> str:
         """Return the table with its title as a heading."""
@@ -31,7 +34,8 @@ class Table:
             lines += [self.note, ""]
         lines.append(_line(self.columns))
         lines.append(_line(("---", *["---:"] * (len(self.columns) - 1))))
-        lines += [_line(row) for row in self.rows]
+        for number, row in enumerate(self.rows):
+            lines.append(_line((f"**{row[0]}**", *row[1:]) if number in self.ours else row))
         return "\n".join(lines) + "\n"
 
     def rich(self) -> RichTable:
@@ -39,8 +43,8 @@ class Table:
         table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="right" if number else "left", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row)
+        for number, row in enumerate(self.rows):
+            table.add_row(*map(escape, row), style="bold" if number in self.ours else None)
         return table
 
 
@@ -59,23 +63,28 @@ def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -
     """
     for subject in dict.fromkeys(contender.subject for contender in outcome.contenders):
         members = [one for one in outcome.contenders if one.subject == subject]
-        bases = next((one.against for one in members if one.against), ())
+        bases = next((one.against for one in members if not one.ours), ())
+        busy = ("processor",) if outcome.processor else ()
         rows = tuple(_speed_row(one, bases, outcome) for one in members)
         headings = tuple(f"÷ {_short(base)}" for base in bases)
-        columns = ("", "ms", "quartiles", *headings, agreement)
-        yield Table(f"{title}: {subject}", columns, rows, note)
+        columns = ("", "ms", "quartiles", *busy, *headings, agreement)
+        ours = frozenset(number for number, one in enumerate(members) if one.ours)
+        yield Table(f"{title}: {subject}", columns, rows, note, ours)
 
 
 def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
     name = _short(one.name)
     if one.name not in outcome.times:
-        return (f"{name} ({why_not(one, outcome)})", *[NONE] * (3 + len(bases)))
+        blanks = 3 + len(bases) + bool(outcome.processor)
+        return (f"{name} ({why_not(one, outcome)})", *[NONE] * blanks)
     own = spread([1e3 * seconds for seconds in outcome.times[one.name]])
     compared = (ratios(outcome.times, one.name, base) for base in bases)
+    busy = (f"{1e3 * spread(outcome.processor[one.name]).median:.2f}",) if outcome.processor else ()
     return (
-        f"**{name}**" if one.ours else name,
+        name,
         f"{own.median:.2f}",
         f"{own.low:.2f}–{own.high:.2f}",
+        *busy,
         *(_ratio(ratio) for ratio in compared),
         outcome.agreement.get(one.name, NONE),
     )
@@ -111,7 +120,7 @@ def start_table(
         memory = outcome.peak_bytes.get(one.name)
         rows.append(
             (
-                f"**{one.name}**" if one.ours else one.name,
+                one.name,
                 f"{own.median:.2f}",
                 f"{own.least:.2f}–{own.most:.2f}",
                 f"{memory / 1e6:.0f}" if memory else NONE,
@@ -126,4 +135,5 @@ def start_table(
     for name, reason in failed.items():
         note += f" The size of {name} is left out: {reason}."
     columns = ("", "start, s", "range", "memory, MB", "disk, MB")
-    return Table("Start, memory, size", columns, tuple(rows), note)
+    ours = frozenset(number for number, one in enumerate(outcome.contenders) if one.ours)
+    return Table("Start, memory, size", columns, tuple(rows), note, ours)

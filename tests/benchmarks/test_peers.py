@@ -19,15 +19,15 @@ from benchmarks.peers.contenders import SUBJECTS, Contender, file_roads, network
 from benchmarks.peers.process import PeerError, Worker, environment
 from benchmarks.peers.report import Report
 from benchmarks.peers.rounds import interleave, ratios, spread
-from benchmarks.peers.run import _pythons
+from benchmarks.peers.run import FULL, QUICK, _pythons, chosen
 from benchmarks.peers.tables import Table, speed_tables
-from benchmarks.peers.targets import at_least, at_most, file_targets, network_targets
+from benchmarks.peers.targets import at_least, at_most, file_targets, network_targets, start_targets
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 
 
 def worker(folder: Path, way: str) -> Worker:
-    command = [sys.executable, FAKE, "1", way]
+    command: list[str | Path] = [sys.executable, FAKE, "1", way]
     return Worker(command, os.sched_getaffinity(0), environment(1), folder / "log.txt")
 
 
@@ -282,6 +282,16 @@ class TestFiles:
         assert [len(values) for values in outcome.times.values()] == [2, 2]
         assert outcome.left_out == {"net: four": "it answered without 5 numbers for top"}
 
+    def test_without_ours_there_is_nothing_to_agree_with(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = place(tmp_path, monkeypatch, [])
+        members = [contender("ours", "dies", against=()), contender("peer", "well")]
+        outcome = files.compare_files(members, here, ["a.jpg"], rounds=1)
+        assert not outcome.agreement
+        (table,) = speed_tables(outcome, "Files", "top-1")
+        assert table.rows[1][-1] == "–"
+
     def test_starts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         here = place(tmp_path, monkeypatch, [])
         members = [contender("ours", "well", against=()), contender("dies", "dies")]
@@ -376,6 +386,7 @@ def made_up(members: list[Contender], slow: float = 2.0) -> Outcome:
         outcome.times[one.name] = [0.001 * (1 if one.ours else slow)] * 3
         outcome.about[one.name] = one.setting
         outcome.agreement[one.name] = "yes"
+        outcome.processor[one.name] = [0.002] * 3
     return outcome
 
 
@@ -391,7 +402,7 @@ class TestTargets:
     @pytest.mark.parametrize(("slow", "reached"), [(2.5, True), (1.5, False)])
     def test_networks(self, slow: float, reached: bool) -> None:
         targets = network_targets(made_up(networks(1), slow))
-        halves = [one for one in targets if "ONNX Runtime" in one.title and "bf16" in one.title]
+        halves = [one for one in targets if "bf16 ÷ timm in ONNX Runtime" in one.title]
         assert [one.reached for one in halves] == [reached, reached]
 
     def test_the_best_other_engine_is_not_the_one_that_we_run_on(self) -> None:
@@ -405,11 +416,23 @@ class TestTargets:
     def test_files_against_the_faster_of_two(self) -> None:
         outcome = made_up(file_roads(2), 4.5)
         outcome.times["MobileNetV2, cv2-linear: PaddleClas-style, 2 threads"] = [0.003] * 3
-        targets = {one.title: one for one in file_targets(outcome, None, 2)}
-        mine = targets["MobileNetV2, cv2-linear: files a second, of PaddleClas-style"]
+        targets = {one.title: one for one in file_targets(outcome, made_up(networks(1)))}
+        mine = targets["PaddleClas-style ÷ ours, MobileNetV2, cv2-linear: fleetnet, bf16"]
         assert mine.reached is False
         assert mine.figure.startswith("3.00")
-        assert targets["ReXNet_1_0, cv2-linear: files a second, of PaddleClas-style"].reached
+        assert mine.bound.startswith("a photograph takes 2.0 ms of processor time; the network")
+        assert targets["PaddleClas-style ÷ ours, ReXNet_1_0, cv2-linear: fleetnet, bf16"].reached
+
+    def test_the_worst_of_ours_counts(self) -> None:
+        outcome = made_up(file_roads(2))
+        outcome.peak_bytes = dict.fromkeys(outcome.times, 200_000_000)
+        name = "ReXNet_1_0, bicubic: fleetnet, fp32"
+        outcome.times[name] = [1.5, 1.5, 1.5]
+        start, memory, size = start_targets(outcome, {"base": {"a": 1_000_000, "b": 400_000_000}})
+        assert start.title == f"start to first answer ({name})"
+        assert (start.reached, memory.reached, size.reached) == (False, True, False)
+        assert size.bound == "b 400 MB, a 1 MB"
+        assert {one.reached for one in start_targets(Outcome([]), {})} == {None}
 
     def test_nothing_was_measured(self) -> None:
         members = networks(1)
@@ -419,7 +442,7 @@ class TestTargets:
 
 class TestReport:
     def report(self) -> Report:
-        report = Report({"date": "2000-01-01"}, 2, {1: made_up(networks(1))})
+        report = Report({"date": "2000-01-01"}, {1: made_up(networks(1))})
         report.files = made_up(file_roads(2))
         report.starts = made_up(file_roads(2))
         report.starts.peak_bytes = dict.fromkeys(report.starts.times, 200_000_000)
@@ -448,7 +471,7 @@ class TestReport:
 
     def test_nothing_was_measured(self, tmp_path: Path) -> None:
         members = networks(1)
-        report = Report({}, 1, {1: Outcome(members, left_out={members[0].name: "gone"})})
+        report = Report({}, {1: Outcome(members, left_out={members[0].name: "gone"})})
         report.write(tmp_path)
         assert not (tmp_path / "peers.png").exists()
         assert "left out: gone" in (tmp_path / "peers.md").read_text("utf-8")
@@ -464,6 +487,13 @@ class TestReport:
 
 
 class TestCommandLine:
+    def test_a_quick_run_compares_the_main_things_still(self) -> None:
+        assert chosen(networks(1), FULL) == networks(1)
+        fewer = {one.name for one in chosen([*networks(1), *file_roads(2)], QUICK)}
+        assert "mobilenetv2_100: timm in PyTorch, compiled" not in fewer
+        assert "ReXNet_1_0: timm in ONNX Runtime" in fewer
+        assert "mobilenetv2_100, bicubic: timm-style, 2 threads" in fewer
+
     def test_interpreters(self, tmp_path: Path) -> None:
         pythons = _pythons([f"mnn={tmp_path}/python"])
         assert pythons["mnn"] == tmp_path / "python"

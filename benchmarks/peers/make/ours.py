@@ -11,18 +11,19 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers.contenders import SUBJECTS, Subject
+from benchmarks.peers.contenders import SUBJECTS, Interpolation, Subject
 from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bundle
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.images import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.models.registry import build_model, find_model
-from fleetnet.preprocess import Interpolation, Preprocess
+from fleetnet.preprocess import Preprocess
 from fleetnet.weights import paddle, timm
 from fleetnet.weights.identify import from_ours
 from fleetnet.weights.write import write_weights
@@ -31,8 +32,6 @@ CLASSES = 1000
 INPUTS = 4
 """How many images the engines get, which take turns."""
 CALIBRATION = 32
-INTERPOLATIONS: tuple[Interpolation, ...] = ("bicubic", "cv2-linear")
-"""timm's and PaddleClas's way of resizing."""
 
 
 def main(folder: Path, photos: str) -> None:
@@ -82,7 +81,7 @@ def calibrated(network: nn.Module, floats: Tensor) -> nn.Module:
 def write_bundles(folder: Path, name: str, network: nn.Module) -> None:
     """Write a bundle for each way of resizing around one graph, which all of them share."""
     graph = b""
-    for interpolation in INTERPOLATIONS:
+    for interpolation in get_args(Interpolation):
         preprocess = Preprocess(interpolation=interpolation)
         manifest = _manifest(name, preprocess)
         graph = graph or to_onnx(network, preprocess, manifest)
