@@ -23,7 +23,7 @@ class Place:
     Attributes:
         pythons: name of an environment to its interpreter.
         models: folder of what everybody opens, and of logs.
-        cores: the processors to compute on; the first of them where there are fewer threads.
+        cores: the processors to compute on; the first of them for who gets fewer.
         say: told what is being done, a line each.
         unmade: models that could not be made, with the reasons.
     """
@@ -83,7 +83,7 @@ def start(contender: Contender, place: Place) -> Worker:
     log = "-".join(map(str, contender.process)).replace(":", "-") + ".txt"
     return Worker(
         [python, "-W", "ignore", script, str(contender.threads), contender.setting],
-        place.cores[: contender.threads],
+        place.cores[: contender.cores],
         variables,
         logs / log,
     )
@@ -103,7 +103,7 @@ class Cast:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._workers: dict[tuple[str, str, str, int], Worker] = {}
+        self._workers: dict[tuple[str, str, str, int, int], Worker] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -53,6 +53,7 @@ class Contender:
         subject: our name of the network; rows of one subject stand together.
         model: the file to open, below the folder of models.
         fp32: whether it computes in plain fp32.
+        cores: how many processors it may use.
         against: names of our contenders that it is compared with; of files, the first says what
             top-1 should be.
     """
@@ -64,6 +65,7 @@ class Contender:
     threads: int
     subject: str
     model: str
+    cores: int
     fp32: bool = True
     against: tuple[str, ...] = ()
 
@@ -73,9 +75,9 @@ class Contender:
         return self.worker == "with_fleetnet"
 
     @property
-    def process(self) -> tuple[str, str, str, int]:
+    def process(self) -> tuple[str, str, str, int, int]:
         """What contenders have in common that one process serves."""
-        return self.environment, self.worker, self.setting, self.threads
+        return self.environment, self.worker, self.setting, self.threads, self.cores
 
 
 def networks(threads: int) -> list[Contender]:
@@ -92,14 +94,31 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
     def our(name: str, environment: str, setting: str, *, fp32: bool = True) -> Contender:
         model = f"{subject.ours}.bicubic.bundle"
         return Contender(
-            named(name), environment, "with_fleetnet", setting, threads, subject.ours, model, fp32
+            named(name),
+            environment,
+            "with_fleetnet",
+            setting,
+            threads,
+            subject.ours,
+            model,
+            threads,
+            fp32,
         )
 
     def peer(
         name: str, side: str, worker: str, setting: str, model: str, *, fp32: bool = True
     ) -> Contender:
         return Contender(
-            named(name), side, worker, setting, threads, subject.ours, model, fp32, against
+            named(name),
+            side,
+            worker,
+            setting,
+            threads,
+            subject.ours,
+            model,
+            threads,
+            fp32,
+            against,
         )
 
     yield our("fleetnet, fp32", "base", "openvino:fp32")
@@ -146,7 +165,9 @@ def _roads_of(
         model = f"{subject.ours}.{resize}.bundle"
         setting = f"openvino:{precision}"
         exact = precision == "fp32"
-        return Contender(name, "base", "with_fleetnet", setting, cores, group, model, exact, base)
+        return Contender(
+            name, "base", "with_fleetnet", setting, cores, group, model, cores, exact, base
+        )
 
     yield our(against[0], "fp32", interpolation, ())
     yield our(against[1], "bf16", interpolation, against[:1])
@@ -161,7 +182,7 @@ def _roads_of(
     for threads in sorted({1, cores}):
         count = "1 thread" if threads == 1 else f"{threads} threads"
         name = f"{group}: {style}, {count}"
-        yield Contender(name, side, worker, "fp32", threads, group, model, True, against)
+        yield Contender(name, side, worker, "fp32", threads, group, model, cores, True, against)
 
 
 PACKAGES = {

@@ -74,32 +74,32 @@ def compare_starts(
 ) -> Outcome:
     """Time fresh processes from their start to the answer for one photograph.
 
-    Each then answers for all photographs, after which its peak of resident memory is noted.
+    A round that does not count goes before, to fill the cache of files; in it each answers for all
+    photographs, after which its peak of resident memory is noted.
     """
     outcome = Outcome(contenders)
     named = by_name(contenders)
-
-    def turn(name: str) -> float:
-        contender = named[name]
-        started = time.perf_counter()
-        with start(contender, place) as worker:
-            first = {"do": "pass", "name": name, "paths": list(photos[:1])}
-            worker.ask_all([_opening(contender, place), first], OPEN_S)
-            seconds = time.perf_counter() - started
-            reply = worker.ask(TURN_S, do="pass", name=name, paths=list(photos))
-        peak = reply.get("peak_bytes")
-        if not isinstance(peak, int):
-            raise PeerError("it answered without peak_bytes")
-        outcome.peak_bytes[name] = max(peak, outcome.peak_bytes.get(name, 0))
-        return seconds
-
-    # A round that does not count fills the cache of files.
-    for name in named:
+    for name, contender in named.items():
         place.say(f"starting {name}")
         try:
-            turn(name)
+            with start(contender, place) as worker:
+                worker.ask(OPEN_S, **_opening(contender, place))
+                reply = worker.ask(TURN_S, do="pass", name=name, paths=list(photos))
+            outcome.peak_bytes[name] = round(positive(reply.get("peak_bytes")))
         except PeerError as error:
             outcome.leave_out({name: str(error)})
+
+    def turn(name: str) -> float:
+        started = time.perf_counter()
+        with start(named[name], place) as worker:
+            first = {"do": "pass", "name": name, "paths": list(photos[:1])}
+            *_, reply = worker.ask_all([_opening(named[name], place), first], OPEN_S)
+            seconds = time.perf_counter() - started
+        rows_of(reply, "top", 1, TOP_K)
+        busy = positive(reply.get("processor_seconds_so_far"))
+        outcome.processor.setdefault(name, []).append(busy)
+        return seconds
+
     ready = [name for name in named if name not in outcome.left_out]
     outcome.times, dropped = interleave(ready, turn, rounds, advance=advance)
     outcome.leave_out(dropped)

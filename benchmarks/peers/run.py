@@ -52,7 +52,7 @@ class Effort(NamedTuple):
     """A pattern of the names that are not worth the time."""
 
 
-FULL = Effort((1, 2), 25, 10, 9, None, 5, (5, 4, (0, 2)))
+FULL = Effort((1, 2), 25, 10, 7, None, 5, (5, 4, (0, 2)))
 # Compiling and starting take most of the time.
 QUICK = Effort((1,), 5, 5, 2, 24, 1, (1, 1, (0,)), r"compiled$|^ReXNet_1_0, ")
 

@@ -114,26 +114,27 @@ def start_table(
         size = sizes.get(one.environment)
         disk = f"{sum(size.values()) / 1e6:.0f}" if size else NONE
         if one.name not in outcome.times:
-            rows.append((f"{one.name} ({why_not(one, outcome)})", NONE, NONE, NONE, disk))
+            rows.append((f"{one.name} ({why_not(one, outcome)})", *[NONE] * 4, disk))
             continue
         own = spread(outcome.times[one.name])
-        memory = outcome.peak_bytes.get(one.name)
+        memory, busy = outcome.peak_bytes.get(one.name), outcome.processor.get(one.name)
         rows.append(
             (
                 one.name,
                 f"{own.median:.2f}",
                 f"{own.least:.2f}–{own.most:.2f}",
+                f"{spread(busy).median:.2f}" if busy else NONE,
                 f"{memory / 1e6:.0f}" if memory else NONE,
                 disk,
             )
         )
     note = (
         "From the start of a process to its answer for one photograph (median, fastest–slowest), "
-        "the most memory it had resident by the end of all photographs, and the packages that it "
-        "imports with all that these require, on disk."
+        "the time of all processors for that, the most memory it had resident by the end of all "
+        "photographs, and the packages that it imports with all that these require, on disk."
     )
     for name, reason in failed.items():
         note += f" The size of {name} is left out: {reason}."
-    columns = ("", "start, s", "range", "memory, MB", "disk, MB")
+    columns = ("", "start, s", "range", "processor, s", "memory, MB", "disk, MB")
     ours = frozenset(number for number, one in enumerate(outcome.contenders) if one.ours)
     return Table("Start, memory, size", columns, tuple(rows), note, ours)

@@ -212,7 +212,7 @@ def place(folder: Path, monkeypatch: pytest.MonkeyPatch, subjects: Sequence[str]
 
 def contender(name: str, setting: str, **changes: object) -> Contender:
     one = Contender(
-        f"net: {name}", "ours", "fake_worker", setting, 1, "net", "model", True, ("net: ours",)
+        f"net: {name}", "ours", "fake_worker", setting, 1, "net", "model", 1, True, ("net: ours",)
     )
     return replace(one, **changes)  # type: ignore[arg-type]
 
@@ -296,7 +296,7 @@ class TestFiles:
         here = place(tmp_path, monkeypatch, [])
         members = [contender("ours", "well", against=()), contender("dies", "dies")]
         outcome = files.compare_starts(members, here, ["a.jpg", "b.jpg"], rounds=2)
-        assert len(outcome.times["net: ours"]) == 2
+        assert len(outcome.times["net: ours"]) == len(outcome.processor["net: ours"]) == 2
         assert outcome.peak_bytes["net: ours"] > 2**20
         assert outcome.left_out == {"net: dies": "it ended (exit code 3): out of cheese"}
 
@@ -427,9 +427,11 @@ class TestTargets:
         outcome = made_up(file_roads(2))
         outcome.peak_bytes = dict.fromkeys(outcome.times, 200_000_000)
         name = "ReXNet_1_0, bicubic: fleetnet, fp32"
+        outcome.processor[name] = [0.75]
         outcome.times[name] = [1.5, 1.5, 1.5]
         start, memory, size = start_targets(outcome, {"base": {"a": 1_000_000, "b": 400_000_000}})
         assert start.title == f"start to first answer ({name})"
+        assert start.bound.startswith("0.75 s of processor time")
         assert (start.reached, memory.reached, size.reached) == (False, True, False)
         assert size.bound == "b 400 MB, a 1 MB"
         assert {one.reached for one in start_targets(Outcome([]), {})} == {None}
@@ -458,6 +460,7 @@ class TestReport:
         assert {path.name for path in written} == {"peers.md", "peers.json", "peers.png"}
         markdown = (tmp_path / "new" / "folder" / "peers.md").read_text("utf-8")
         assert "| ---: |" in markdown
+        assert "\n| **fleetnet, bf16** | 1.00 | 1.00–1.00 |" in markdown
         assert "it \\| broke in two" in markdown
         assert "![Medians with quartiles](peers.png)" in markdown
         assert "| loader |" in markdown

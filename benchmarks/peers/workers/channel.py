@@ -127,6 +127,7 @@ def _pass(answers: Answers, paths: list[str]) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - started,
         "processor_seconds": time.process_time() - computed,
+        "processor_seconds_so_far": time.process_time(),
         "top": top,
         "peak_bytes": peak_bytes(),
     }
