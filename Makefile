@@ -54,7 +54,7 @@ clean:
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -67,6 +67,43 @@ peers-loader: $(VENV)/.dev
 
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
+
+# An environment that cannot be installed is left out, and the comparison says so.
+# BENCH='--quick' shows in a few minutes whether everything works.
+bench-peers: $(VENV)/.dev
+	-$(MAKE) --keep-going $(PEERS:=/.bench)
+	$(BIN)/python -m benchmarks.peers.run $(BENCH)
+
+PEERS := .venv-base .venv-timm .venv-paddle .venv-ncnn .venv-mnn
+PEER_PIP := bin/pip --disable-pip-version-check install --quiet
+PACKAGE := $(shell find src -type f -not -name '*.pyc')
+
+.venv-base/.bench: pyproject.toml constraints.txt $(PACKAGE)
+	$(PYTHON) -m venv .venv-base
+	.venv-base/$(PEER_PIP) --constraint constraints.txt .
+	.venv-base/$(PEER_PIP) --no-deps --force-reinstall .
+	touch $@
+
+.venv-timm/.bench: constraints.txt
+	$(PYTHON) -m venv .venv-timm
+	.venv-timm/$(PEER_PIP) --constraint constraints.txt timm torch torchvision onnx onnxscript onnxruntime openvino pillow
+	touch $@
+
+.venv-paddle/.bench: .venv-paddle/.made
+	.venv-paddle/$(PEER_PIP) opencv-python-headless==5.0.0.93 'numpy<2.5'
+	touch $@
+
+# Without what the packages say they need: pnnx is a program of its own, but asks for PyTorch.
+.venv-ncnn/.bench:
+	$(PYTHON) -m venv .venv-ncnn
+	.venv-ncnn/$(PEER_PIP) numpy==2.4.6
+	.venv-ncnn/$(PEER_PIP) --no-deps ncnn==1.0.20261020 pnnx==20261020
+	touch $@
+
+.venv-mnn/.bench:
+	$(PYTHON) -m venv .venv-mnn
+	.venv-mnn/$(PEER_PIP) MNN==3.6.1 numpy==2.4.6
+	touch $@
 
 .venv-paddle/.made:
 	$(PYTHON) -m venv .venv-paddle

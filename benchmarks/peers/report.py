@@ -1,0 +1,191 @@
+"""Everything that was measured, as Markdown, JSON and a picture."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.comparison import Outcome
+from benchmarks.peers.contenders import Contender
+from benchmarks.peers.rounds import ratios, spread
+from benchmarks.peers.tables import Table, speed_tables, start_table
+from benchmarks.peers.targets import (
+    Target,
+    file_targets,
+    network_targets,
+    start_targets,
+    target_table,
+)
+from fleetnet.files import atomic_file
+
+NETWORK_NOTE = (
+    "Milliseconds of one inference at batch 1; a round's figure is the median of a turn's runs. "
+    "÷: how many times as long as that one in the same round, median and quartiles. Ours take "
+    "`uint8` pixels and normalise them, the others take floats that are normalised already. Last "
+    "column: largest difference of a probability from PyTorch's, and on how many of the inputs "
+    "top-1 is the same; the weights are random, and fewer bits change more of their answers "
+    "than of trained ones."
+)
+FILES_NOTE = (
+    "Milliseconds a photograph, from its file to its five best classes, all photographs one after "
+    "another, and of all processors together. Within a table everybody has the same network and "
+    "weights, and the same way of resizing but where another is named. Last column: on how many "
+    "photographs top-1 is that of ours in fp32; random weights tell photographs apart by less than "
+    "trained ones."
+)
+
+
+@dataclass
+class Report:
+    """All outcomes; None or empty where something was not asked for.
+
+    Attributes:
+        machine: processor, cores, load, versions: what the figures depend on.
+        networks: by number of threads.
+        files: from files to answers.
+        starts: fresh processes.
+        sizes: bytes of each distribution by environment.
+        unsized: the reasons of environments without sizes.
+        loader: the Markdown of the loaders' own benchmark, or the reason why there is none.
+    """
+
+    machine: dict[str, str]
+    networks: dict[int, Outcome] = field(default_factory=dict)
+    files: Outcome | None = None
+    starts: Outcome | None = None
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    unsized: dict[str, str] = field(default_factory=dict)
+    loader: str = ""
+
+    def targets(self) -> list[Target]:
+        """Judge what was measured."""
+        found: list[Target] = []
+        alone = self.networks.get(1)
+        if self.files is not None:
+            found += file_targets(self.files, alone)
+        if alone is not None:
+            found += network_targets(alone)
+        if self.starts is not None:
+            found += start_targets(self.starts, self.sizes)
+        return found
+
+    def tables(self) -> Iterator[Table]:
+        """Give all tables, the most important one first."""
+        if targets := self.targets():
+            yield target_table(targets)
+        if self.files is not None:
+            yield from speed_tables(self.files, "File to top-5", "top-1", FILES_NOTE)
+        for threads, outcome in self.networks.items():
+            title = f"Network, {threads} thread{'s' * (threads > 1)}"
+            yield from speed_tables(outcome, title, "max Δp, top-1", NETWORK_NOTE)
+        if self.starts is not None:
+            yield start_table(self.starts, self.sizes, self.unsized)
+
+    def outcomes(self) -> Iterator[tuple[str, Outcome]]:
+        """Give all outcomes with their titles."""
+        if self.files is not None:
+            yield "File to top-5", self.files
+        for threads, outcome in self.networks.items():
+            yield f"Network, {threads} thread{'s' * (threads > 1)}", outcome
+        if self.starts is not None:
+            yield "Start", self.starts
+
+    def markdown(self, picture: str | None) -> str:
+        """Return the report; ``picture`` is the name of a file beside it."""
+        lines = ["# Side by side with other projects", ""]
+        lines.append("Written by `make bench-peers`; `benchmarks/peers/README.md` says how.")
+        lines += ["", *(f"- {key}: {value}" for key, value in self.machine.items()), ""]
+        if picture:
+            lines += [f"![Medians with quartiles]({picture})", ""]
+        lines += _repeating_notes_once(self.tables())
+        if self.loader:
+            lines += ["## Training input", "", self.loader, ""]
+        if rows := self._left_out():
+            lines += [Table("Left out", ("who", "why"), rows).markdown()]
+        lines += ["## Versions", "", *(f"- {line}" for line in self._versions())]
+        return "\n".join(lines) + "\n"
+
+    def _left_out(self) -> tuple[tuple[str, str], ...]:
+        found = []
+        for title, outcome in self.outcomes():
+            found += [(f"{title}: {name}", reason) for name, reason in outcome.left_out.items()]
+        return tuple(found)
+
+    def _versions(self) -> list[str]:
+        return sorted({line for _, outcome in self.outcomes() for line in outcome.about.values()})
+
+    def json(self) -> dict[str, Any]:
+        """Return everything, the times of every round included."""
+        return {
+            "machine": self.machine,
+            "targets": [asdict(target) for target in self.targets()],
+            "comparisons": {title: _json_of(outcome) for title, outcome in self.outcomes()},
+            "sizes": self.sizes,
+            "unsized": self.unsized,
+            "loader": self.loader,
+        }
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``peers.md``, ``peers.json`` and ``peers.png``; return what was written."""
+        from benchmarks.peers.plot import draw
+
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = folder / "peers.png"
+        panels = [(title, outcome) for title, outcome in self.outcomes() if title != "Start"]
+        drawn = draw(panels, picture)
+        written = [picture] if drawn else []
+        text = self.markdown(picture.name if drawn else None)
+        figures = json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n"
+        for name, content in (("peers.md", text), ("peers.json", figures)):
+            with atomic_file(folder / name) as temporary:
+                temporary.write_text(content, "utf-8")
+            written.append(folder / name)
+        return written
+
+
+def _repeating_notes_once(tables: Iterator[Table]) -> Iterator[str]:
+    seen: set[str] = set()
+    for table in tables:
+        note = "" if table.note in seen else table.note
+        seen.add(table.note)
+        yield replace(table, note=note).markdown()
+
+
+def _json_of(outcome: Outcome) -> dict[str, Any]:
+    return {
+        one.name: {**_measured(one, outcome), **_described(one, outcome)}
+        for one in outcome.contenders
+    }
+
+
+def _described(one: Contender, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "threads": one.threads,
+        "about": outcome.about.get(one.name),
+        "agreement": outcome.agreement.get(one.name),
+        "peak_bytes": outcome.peak_bytes.get(one.name),
+        "left_out": outcome.left_out.get(one.name),
+    }
+
+
+def _measured(one: Contender, outcome: Outcome) -> dict[str, Any]:
+    if one.name not in outcome.times:
+        return {}
+    compared = {base: ratios(outcome.times, one.name, base) for base in one.against}
+    return {
+        "seconds": spread(outcome.times[one.name])._asdict(),
+        "times_as_long_as": {
+            base: ratio._asdict() for base, ratio in compared.items() if ratio is not None
+        },
+        "rounds": [round(value, 7) for value in outcome.times[one.name]],
+        "processor_rounds": [round(value, 7) for value in outcome.processor.get(one.name, [])],
+    }
+
+
+def today() -> str:
+    """Return the date, for the record."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -1,0 +1,140 @@
+"""Outcomes as tables, for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from benchmarks.peers.comparison import Outcome
+from benchmarks.peers.contenders import Contender
+from benchmarks.peers.rounds import Spread, ratios, spread
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows; the first column is to the left, the others to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    ours: frozenset[int] = frozenset()
+    """Numbers of the rows to stand out."""
+
+    def markdown(self) -> str:
+        """Return the table with its title as a heading."""
+        lines = [f"## {self.title}", ""]
+        if self.note:
+            lines += [self.note, ""]
+        lines.append(_line(self.columns))
+        lines.append(_line(("---", *["---:"] * (len(self.columns) - 1))))
+        for number, row in enumerate(self.rows):
+            lines.append(_line((f"**{row[0]}**", *row[1:]) if number in self.ours else row))
+        return "\n".join(lines) + "\n"
+
+    def rich(self) -> RichTable:
+        """Return the table for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
+        for number, row in enumerate(self.rows):
+            table.add_row(*map(escape, row), style="bold" if number in self.ours else None)
+        return table
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -> Iterator[Table]:
+    """Give a table a network: times, and how many times as long as ours everybody takes.
+
+    Args:
+        outcome: with times in seconds, shown in ms.
+        title: what was timed.
+        agreement: heading of the column that says how close the answers are.
+        note: under the title.
+    """
+    for subject in dict.fromkeys(contender.subject for contender in outcome.contenders):
+        members = [one for one in outcome.contenders if one.subject == subject]
+        bases = next((one.against for one in members if not one.ours), ())
+        busy = ("processor",) if outcome.processor else ()
+        rows = tuple(_speed_row(one, bases, outcome) for one in members)
+        headings = tuple(f"÷ {_short(base)}" for base in bases)
+        columns = ("", "ms", "quartiles", *busy, *headings, agreement)
+        ours = frozenset(number for number, one in enumerate(members) if one.ours)
+        yield Table(f"{title}: {subject}", columns, rows, note, ours)
+
+
+def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
+    name = _short(one.name)
+    if one.name not in outcome.times:
+        blanks = 3 + len(bases) + bool(outcome.processor)
+        return (f"{name} ({why_not(one, outcome)})", *[NONE] * blanks)
+    own = spread([1e3 * seconds for seconds in outcome.times[one.name]])
+    compared = (ratios(outcome.times, one.name, base) for base in bases)
+    busy = (f"{1e3 * spread(outcome.processor[one.name]).median:.2f}",) if outcome.processor else ()
+    return (
+        name,
+        f"{own.median:.2f}",
+        f"{own.low:.2f}–{own.high:.2f}",
+        *busy,
+        *(_ratio(ratio) for ratio in compared),
+        outcome.agreement.get(one.name, NONE),
+    )
+
+
+def _ratio(ratio: Spread | None) -> str:
+    if ratio is None:
+        return NONE
+    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def _short(name: str) -> str:
+    return name.partition(": ")[2] or name
+
+
+def why_not(contender: Contender, outcome: Outcome) -> str:
+    """Return the words for a contender without times."""
+    return f"left out: {outcome.left_out.get(contender.name, 'no round was finished')}"
+
+
+def start_table(
+    outcome: Outcome, sizes: dict[str, dict[str, int]], failed: dict[str, str]
+) -> Table:
+    """Return start, memory and size of each way from files to answers."""
+    rows = []
+    for one in outcome.contenders:
+        size = sizes.get(one.environment)
+        disk = f"{sum(size.values()) / 1e6:.0f}" if size else NONE
+        if one.name not in outcome.times:
+            rows.append((f"{one.name} ({why_not(one, outcome)})", *[NONE] * 4, disk))
+            continue
+        own = spread(outcome.times[one.name])
+        memory, busy = outcome.peak_bytes.get(one.name), outcome.processor.get(one.name)
+        rows.append(
+            (
+                one.name,
+                f"{own.median:.2f}",
+                f"{own.least:.2f}–{own.most:.2f}",
+                f"{spread(busy).median:.2f}" if busy else NONE,
+                f"{memory / 1e6:.0f}" if memory else NONE,
+                disk,
+            )
+        )
+    note = (
+        "From the start of a process to its answer for one photograph (median, fastest–slowest), "
+        "the time of all processors for that, the most memory it had resident by the end of all "
+        "photographs, and the packages that it imports with all that these require, on disk."
+    )
+    for name, reason in failed.items():
+        note += f" The size of {name} is left out: {reason}."
+    columns = ("", "start, s", "range", "processor, s", "memory, MB", "disk, MB")
+    ours = frozenset(number for number, one in enumerate(outcome.contenders) if one.ours)
+    return Table("Start, memory, size", columns, tuple(rows), note, ours)

@@ -1,0 +1,43 @@
+"""What workers of engines that take ready floats share; needs NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+class FloatNetwork:
+    """A network that takes normalised ``float32[1, 3, H, W]`` and gives logits."""
+
+    def __init__(self, compute: Callable[[Any], Any], inputs: list[Any]) -> None:
+        self.compute = compute
+        self.inputs = inputs
+
+    def run(self, number: int) -> Any:
+        """Compute one input."""
+        return self.compute(self.inputs[number])
+
+    def probabilities(self, number: int) -> Floats:
+        """Return the softmax of the logits."""
+        return softmax(np.asarray(self.run(number), np.float32).reshape(-1))
+
+
+def load_floats(inputs: str) -> list[Floats]:
+    """Return the normalised inputs, each a batch of one."""
+    return [np.ascontiguousarray(floats[None]) for floats in np.load(inputs)["floats"]]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return probabilities."""
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum(), np.float32)
+
+
+def best_five(scores: Floats) -> list[int]:
+    """Return the five classes with the highest scores, best first."""
+    return [int(index) for index in np.argsort(scores)[::-1][:5]]
