@@ -72,8 +72,10 @@ def _exports(place: Place) -> Iterator[Step]:
 def _mnnconvert(place: Place, name: str) -> Command:
     files: Command = ["--modelFile", place.models / f"{name}.onnx"]
     files += ["--MNNModel", place.models / f"{name}.mnn"]
-    program = place.pythons["mnn"].with_name("mnnconvert")
-    return [program, "-f", "ONNX", "--bizCode", "peers", *files]
+    return [
+        *(place.pythons["mnn"], MAKE / "mnn_convert.py"),
+        *("-f", "ONNX", "--bizCode", "peers", *files),
+    ]
 
 
 def _pnnx(place: Place, name: str) -> Command:
