@@ -84,6 +84,7 @@ def test_evaluate_works_without_torch(base: Path, bundle: Bundle, shapes: Path) 
         (["train", "elpv"], "pip install 'fleetnet[train]'"),
         (["export", "CHECKPOINT"], "pip install 'fleetnet[export]'"),
         (["evaluate", "CHECKPOINT", "SHAPES"], "pip install 'fleetnet[train]'"),
+        (["quantize", "BUNDLE", "--images", "SHAPES"], "pip install 'fleetnet[quantize]'"),
         (["models"], "pip install 'fleetnet[train]'"),
         (["demo"], "pip install 'fleetnet["),
     ],

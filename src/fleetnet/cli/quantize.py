@@ -78,7 +78,7 @@ def quantize(
     engines = tuple(dict.fromkeys(engine or ENGINES))
     check_request(opened, output, engines, agreement)
     paths = list(find_images(images))
-    with progress() as bar:
+    with progress(unit="") as bar:
         begin = _Steps(bar)
         samples = draw_samples(
             paths,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fleetnet.errors import BundleError
 from fleetnet.export.quantization.layers import Layer
-from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized
+from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized, step
 from fleetnet.export.quantization.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, OpenVinoEngine, read_onnx
@@ -68,7 +68,7 @@ class OpenVinoQuantizer:
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
         )
         images = len(self._calibration)
-        advance = self._begin(f"openvino: calibrating, {len(kept)} layers kept", images)
+        advance = self._begin(step("openvino", "calibrating", kept), images)
         with quiet():
             quantized = nncf.quantize(
                 self._model.clone(),

@@ -52,3 +52,8 @@ class Quantizer(Protocol):
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
         """Return the network with all layers but ``kept`` in int8."""
         ...
+
+
+def step(engine: str, what: str, kept: Sequence[Layer]) -> str:
+    """Return what a person is told of a step of the search."""
+    return f"{engine}: {what}, {len(kept)} layers in fp32" if kept else f"{engine}: {what}"

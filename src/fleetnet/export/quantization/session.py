@@ -10,7 +10,7 @@ from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantization import guard
 from fleetnet.export.quantization.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantization.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantization.quantizer import Begin, File, Quantized, Quantizer
+from fleetnet.export.quantization.quantizer import Begin, File, Quantized, Quantizer, step
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.sensitivity import IMAGES, rank
 from fleetnet.export.quantization.timing import median_ms
@@ -159,9 +159,7 @@ class Session:
             self._samples.judging,
             self._expected,
             probabilities_of(self._bundle.manifest),
-            self._begin(
-                f"{quantizer.engine}: judging, {len(kept)} layers kept", len(self._samples.judging)
-            ),
+            self._begin(step(quantizer.engine, "judging", kept), len(self._samples.judging)),
             self._bundle.manifest.model.activation,
         )
         return _Judged(quantized, comparison)
