@@ -7,11 +7,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ModelError, nearest, require
 from fleetnet.models.registry import MODELS, build_model, find_model, published
+
+if TYPE_CHECKING:
+    from fleetnet.models.network import Structure
 
 SIZES = (32, 1024)
 """The least and the greatest input, in pixels a side: 32 is the networks' stride."""
@@ -30,7 +34,8 @@ class Subject:
         bundle: what the engines load.
         model: the registry's name of it.
         trained: whether its weights are somebody's, rather than made for the measurement.
-        macs: multiply-adds for one image.
+        macs: multiply-adds of the network for one image; where PyTorch is not installed to count
+            them, those of the bundle's graph, whose channel counts are padded.
         parameters: that train; None where PyTorch is not installed to count them.
     """
 
@@ -130,24 +135,26 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
 
 
 def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
+    bundle.artifact("onnx")  # a damaged bundle is told of before anything is measured
     model = bundle.manifest.model
+    structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
     return Subject(
         name=name,
         bundle=bundle,
         model=model.name,
         trained=trained,
-        macs=count_macs(bundle),
-        parameters=_parameters(model.name, model.num_classes),
+        macs=structure.macs if structure else count_macs(bundle),
+        parameters=structure.trainable if structure else None,
     )
 
 
-def _parameters(model: str, classes: int) -> int | None:
-    if importlib.util.find_spec("torch") is None or model.casefold() not in map(
-        str.casefold, MODELS
-    ):
+def _structure(model: str, classes: int, size: int) -> Structure | None:
+    known = model.casefold() in map(str.casefold, MODELS)
+    if importlib.util.find_spec("torch") is None or not known:
         return None
     import torch
 
+    from fleetnet.models.network import measure_structure
+
     with torch.device("meta"):
-        network = build_model(model, classes)
-    return sum(parameter.numel() for parameter in network.parameters())
+        return measure_structure(build_model(model, classes), size=size)
