@@ -120,6 +120,8 @@ def _what_a_photo_costs(outcome: Outcome, network: Outcome | None, one: Contende
         return ""
     computing = 1e3 * spread(network.times[alone]).median
     total = 1e3 * spread(outcome.processor[one.name]).median
+    if computing > total:
+        return "other work on the machine: the network alone took longer than all its processors"
     return (
         f"a photograph takes {total:.1f} ms of processor time; the network alone takes "
         f"{computing:.1f}, the rest is reading, decoding and resizing"

@@ -423,6 +423,12 @@ class TestTargets:
         assert mine.bound.startswith("a photograph takes 2.0 ms of processor time; the network")
         assert targets["PaddleClas-style ÷ ours, ReXNet_1_0, cv2-linear: fleetnet, bf16"].reached
 
+    def test_a_busy_machine_is_named(self) -> None:
+        alone = made_up(networks(1))
+        alone.times["MobileNetV2: fleetnet, bf16"] = [0.003] * 3
+        bounds = [one.bound for one in file_targets(made_up(file_roads(2)), alone)]
+        assert bounds[0].startswith("other work on the machine")
+
     def test_the_worst_of_ours_counts(self) -> None:
         outcome = made_up(file_roads(2))
         outcome.peak_bytes = dict.fromkeys(outcome.times, 200_000_000)
