@@ -21,6 +21,7 @@ from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import compare, prepare
 from fleetnet.models import build_model
 from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.network import BlockSetting, Network, NetworkSetting
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 
@@ -28,9 +29,12 @@ NETWORKS = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 
-def randomised(name: str) -> nn.Module:
+def randomised(name: str) -> Network:
     torch.manual_seed(3)
-    network = build_model(name, 3)
+    return randomise(build_model(name, 3))
+
+
+def randomise(network: Network) -> Network:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             assert module.running_mean is not None
@@ -69,6 +73,8 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
         comparison = compare(engine, images, expected)
         assert comparison.max_abs_diff < 1e-4, engine.name
         assert comparison.top1_agreement == 1.0
+        # Probabilities can hide a difference that logits show.
+        assert np.abs(engine.run(images) - expected).max() < 1e-4 * np.abs(expected).max()
         # The batch is free: the same engine takes other sizes.
         assert np.allclose(engine.run(images[:1]), expected[:1], atol=1e-3)
         assert np.allclose(engine.run(images[:3]), expected[:3], atol=1e-3)
@@ -161,6 +167,52 @@ def test_the_first_layer_that_diverges_is_named(layer: str, engine: str, bundle:
     assert divergence.layer == layer
     untouched = bundle.artifact("onnx").read_bytes()
     assert first_divergence(untouched, engine, network, preprocess, pixels(2)) is None
+
+
+@pytest.fixture(scope="module")
+def odd(manifest: Manifest) -> tuple[Network, bytes]:
+    """Export a small network of ReXNet's kind, whose odd widths the graph has padded."""
+    first = BlockSetting(9, 11, 9, 2, expand=False, squeezed=0, shortcut=False)
+    second = BlockSetting(11, 13, 66, 1, expand=True, squeezed=5, shortcut=True)
+    torch.manual_seed(5)
+    network = randomise(Network(NetworkSetting(9, (first, second), 37, 0, nn.SiLU), 3))
+    return network, to_onnx(network, PREPROCESS, manifest)
+
+
+@pytest.mark.parametrize("channel", [0, -1], ids=["a true channel", "a padded channel"])
+@pytest.mark.parametrize("layer", ["blocks.0.project", "blocks.1.expand", "blocks.1.depthwise"])
+def test_the_first_layer_that_diverges_is_named_in_a_padded_graph(
+    layer: str, channel: int, odd: tuple[Network, bytes]
+) -> None:
+    network, graph = odd
+    assert first_divergence(graph, "openvino", network, PREPROCESS, pixels(2)) is None
+    model = onnx.load_from_string(graph)
+    node = next(n for n in model.graph.node if n.name.startswith(f"{layer}.conv/Conv"))
+    biases = next(t for t in model.graph.initializer if t.name == node.input[2])
+    values = onnx.numpy_helper.to_array(biases).copy()
+    assert len(values) % 4 == 0
+    values[channel] += 1
+    biases.CopyFrom(onnx.numpy_helper.from_array(values, biases.name))
+    divergence = first_divergence(
+        model.SerializeToString(), "openvino", network, PREPROCESS, pixels(2)
+    )
+    assert divergence is not None
+    assert divergence.layer == layer
+
+
+def test_the_graph_keeps_to_what_tensorrt_takes(odd: tuple[Network, bytes]) -> None:
+    """Its parser wants uint8 input to be cast at once, and padding and axes to be constants."""
+    model = onnx.load_from_string(odd[1])
+    (taken,) = (node for node in model.graph.node if "pixels" in node.input)
+    assert taken.op_type == "Cast"
+    assert {node.op_type for node in model.graph.node} <= {
+        *("Add", "Cast", "Clip", "Conv", "Gemm", "Mul", "Pad", "ReduceMean", "Relu", "Reshape"),
+        *("Sigmoid", "Softmax", "Transpose"),
+    }
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("Pad", "ReduceMean", "Reshape", "Clip"):
+            assert set(node.input[1:]) - {""} <= constants
 
 
 def test_export_refuses_a_graph_that_answers_otherwise(

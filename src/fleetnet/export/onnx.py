@@ -91,7 +91,30 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
     deployable = Deployable(
         network, preprocess, manifest.model.activation, manifest.temperature
     ).eval()
-    example = torch.zeros(2, preprocess.crop, preprocess.crop, 3, dtype=torch.uint8)
+    model = trace(deployable, preprocess.crop)
+    _label_layers(model, layer_names(deployable.network))
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props[ONNX_METADATA_KEY] = manifest.model_copy(
+        update={"artifacts": ()}
+    ).to_json()
+    model.producer_name = "fleetnet"
+    model.producer_version = str(manifest.provenance.get("fleetnet", ""))
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    buffer = io.BytesIO()
+    onnx.save_model(proto, buffer)
+    return buffer.getvalue()
+
+
+def trace(deployable: nn.Module, crop: int) -> ir.Model:
+    """Turn a module that maps pixels to logits and probabilities into an ONNX graph.
+
+    Args:
+        deployable: takes ``uint8[N, crop, crop, 3]``, as :class:`Deployable` does.
+        crop: height and width of the images.
+    """
+    example = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -106,19 +129,7 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
             verbose=False,
         )
     assert program is not None  # noqa: S101 - only a call with a file returns None
-    _label_layers(program.model, layer_names(deployable.network))
-    program.model.metadata_props.clear()
-    program.model.graph.metadata_props.clear()
-    program.model.metadata_props[ONNX_METADATA_KEY] = manifest.model_copy(
-        update={"artifacts": ()}
-    ).to_json()
-    program.model.producer_name = "fleetnet"
-    program.model.producer_version = str(manifest.provenance.get("fleetnet", ""))
-    proto = ir.to_proto(program.model)
-    onnx.checker.check_model(proto, full_check=True)
-    buffer = io.BytesIO()
-    onnx.save_model(proto, buffer)
-    return buffer.getvalue()
+    return program.model
 
 
 def _label_layers(model: ir.Model, layers: list[str]) -> None:
