@@ -205,13 +205,13 @@ def _three_numbers(name: str, value: Any) -> tuple[float, float, float]:
     return first, second, third
 
 
+Sums = npt.NDArray[np.int32]
+
 _CV2_ONE = 1 << 11
 """OpenCV's fixed-point one: weights of 8-bit bilinear resizing have eleven fractional bits."""
 
 
-def _cv2_linear(
-    image: Pixels, size: tuple[int, int], offset: tuple[int, int], crop: int
-) -> Pixels:
+def _cv2_linear(image: Pixels, size: tuple[int, int], offset: tuple[int, int], crop: int) -> Pixels:
     """Crop what ``cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)`` gives, in its integers.
 
     Only what the crop needs is computed, in 32 bits, as many as eight bits times two weights take.
@@ -225,14 +225,15 @@ def _cv2_linear(
     rows = source.take(x0, axis=1).reshape(len(needed), -1) * np.repeat(wx0, 3)
     rows += source.take(x1, axis=1).reshape(len(needed), -1) * np.repeat(wx1, 3)
     rows >>= 4
-    blend = _cv2_weighted(rows.take(places[:crop], axis=0), wy0)
+    blend: Sums = _cv2_weighted(rows.take(places[:crop], axis=0), wy0)
     blend += _cv2_weighted(rows.take(places[crop:], axis=0), wy1)
     blend += 2
     blend >>= 2
-    return blend.astype(np.uint8).reshape(crop, crop, 3)
+    pixels: Pixels = blend.astype(np.uint8).reshape(crop, crop, 3)
+    return pixels
 
 
-def _cv2_weighted(rows: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> Any:
+def _cv2_weighted(rows: Sums, weights: Sums) -> Sums:
     """Weigh rows in place, because new memory takes as long as the arithmetic."""
     rows *= weights[:, None]
     rows >>= 16

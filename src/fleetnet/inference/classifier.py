@@ -20,6 +20,16 @@ from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_eng
 from fleetnet.inference.pipeline import ImageLike, Ready, look_ahead, make_ready
 from fleetnet.preprocess import Preprocess
 
+__all__ = [
+    "Classifier",
+    "ImageLike",
+    "Prediction",
+    "Score",
+    "sigmoid",
+    "softmax",
+    "to_probabilities",
+]
+
 
 @dataclass(frozen=True)
 class Score:
@@ -116,8 +126,9 @@ class Classifier:
             raise FleetnetError(
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
+        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode)
         self._set_up(
-            open_engine(engine, bundle, threads, precision=precision, mode=mode),
+            opened,
             bundle.manifest.preprocess,
             classes,
             batch_size,
@@ -125,7 +136,7 @@ class Classifier:
             bundle.manifest.temperature,
         )
         self.exact = exact
-        self._workers = self.engine.threads if mode == "throughput" else 0
+        self._workers = opened.threads if mode == "throughput" else 0
 
     @classmethod
     def from_engine(

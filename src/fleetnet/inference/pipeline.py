@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def make_ready(
     exact: bool,
     workers: int,
     ahead: int,
-) -> Iterator[Ready]:
+) -> Generator[Ready]:
     """Read, decode and preprocess images, lazily and in order.
 
     Files and bytes are for the workers. Arrays and Pillow images are made ready at once, before
