@@ -33,8 +33,6 @@ With less to spare, libjpeg's way of making it smaller shows in the answers (doc
 """
 
 _PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_REACH = {"bilinear": 1, "bicubic": 2}
-"""How far these filters reach, in pixels of the smaller picture when they make one smaller."""
 
 
 @dataclass(frozen=True)
@@ -134,28 +132,16 @@ class Preprocess:
         return next((shrink for shrink in SHRINKS if short >= SPARE * shrink * self.resize), 1)
 
     def _apply_pillow(self, image: Pixels, extent: Extent) -> Pixels:
-        """Resample rows, then columns, as Pillow does, but only where the crop needs it."""
-        left, top, right, bottom = extent
-        short = min(right - left, bottom - top)
-        wide, high = (int(self.resize * side / short) for side in (right - left, bottom - top))
-        x, y = (round((side - self.crop) / 2) for side in (wide, high))
-        method = _PILLOW[self.interpolation]
-
-        first, last = self._rows_needed(len(image), extent, high, y)
-        rows = Image.fromarray(image[first:last])
-        rows = rows.resize((wide, last - first), method, (left, 0, right, last - first))
-        # Rows that were left out are black again, which no row of the crop shows.
-        columns = rows.crop((x, -first, x + self.crop, len(image) - first))
-        resized = columns.resize((self.crop, high), method, (0, top, self.crop, bottom))
-        return np.asarray(resized.crop((0, y, self.crop, y + self.crop)))
-
-    def _rows_needed(self, rows: int, extent: Extent, high: int, y: int) -> tuple[int, int]:
-        """Return the range of rows that the crop's rows are made of, and some more."""
-        scale = (extent.bottom - extent.top) / high
-        reach = _REACH[self.interpolation] * max(scale, 1) + 1
-        first = extent.top + y * scale - reach
-        last = extent.top + (y + self.crop) * scale + reach
-        return max(math.floor(first), 0), min(math.ceil(last), rows)
+        # All is resized, also what the crop leaves out: Pillow chooses by the sizes whether rows or
+        # columns come first, and keeps its boxes in single precision, so that a part of the
+        # picture resized alone would differ by a level here and there.
+        sides = extent.right - extent.left, extent.bottom - extent.top
+        width, height = (int(self.resize * side / min(sides)) for side in sides)
+        resized = Image.fromarray(image).resize(
+            (width, height), _PILLOW[self.interpolation], extent
+        )
+        left, top = (round((side - self.crop) / 2) for side in (width, height))
+        return np.asarray(resized.crop((left, top, left + self.crop, top + self.crop)))
 
     def _apply_cv2(self, image: Pixels) -> Pixels:
         height, width = image.shape[:2]
