@@ -86,9 +86,9 @@ def test_no_more_are_taken_than_said(workers: int) -> None:
 
     ahead = look_ahead(workers, 4)
     stream = ready(endless(), workers, ahead)
-    for given in range(1, 200):
+    for count in range(1, 200):
         next(stream)
-        assert taken <= given + ahead
+        assert taken <= count + ahead
     del stream
     gc.collect()
     assert not threads()
@@ -157,7 +157,7 @@ def test_memory_does_not_grow_with_the_number_of_images(batch_size: int) -> None
     assert Counting.alive == 0
 
 
-@given(st.lists(st.sampled_from("good bad missing array picture".split()), max_size=20))
+@given(st.lists(st.sampled_from(["good", "bad", "missing", "array", "picture"]), max_size=20))
 @settings(max_examples=30)
 def test_every_image_gets_its_answer_or_error_in_its_place(kinds: list[str]) -> None:
     grey = np.full((2, 2, 3), 7, np.uint8)
