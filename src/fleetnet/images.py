@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import glob
 import io
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,24 @@ STDIN = "-"
 SHRINKS = (8, 4, 2)
 """Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
 _ORIENTATION = 0x0112
+_UPSIDE_DOWN = (3, 4, 7, 8)
+"""Orientations whose rows are to be put in reverse, after a transposition if there is one."""
+_MIRRORED = (2, 3, 6, 7)
+
+
+class Extent(NamedTuple):
+    """A rectangle in pixels of an image, in fractions of them too."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Extent:
+        """Return that of a whole image."""
+        height, width = pixels.shape[:2]
+        return cls(0, 0, width, height)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -69,8 +89,7 @@ def decode(data: bytes) -> Pixels:
     Raises:
         ImageError: unknown format, damaged or truncated, or over :data:`MAX_PIXELS`.
     """
-    with opened(data) as image:
-        return _to_rgb(image)
+    return OpenImage(data).decode()
 
 
 @contextlib.contextmanager
@@ -86,7 +105,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 
 
 class OpenImage:
-    """An image whose header is read and whose pixels are decoded on demand, for training.
+    """An image whose header is read and whose pixels are decoded on demand, smaller if wanted.
 
     A JPEG goes to libjpeg-turbo by way of simplejpeg where that is installed, which takes about
     half of Pillow's time for the same pixels. Whatever simplejpeg refuses or warns of goes to
@@ -135,9 +154,23 @@ class OpenImage:
             return _turn_upright(pixels, self._orientation)
         with _as_image_errors():
             if shrink > 1:
+                # This takes the same factor, since it is one of libjpeg's.
                 width, height = self._image.size
                 self._image.draft(None, (max(width // shrink, 1), max(height // shrink, 1)))
             return _to_rgb(self._image)
+
+    def extent(self, shrink: int) -> Extent:
+        """Return where in the pixels of ``decode(shrink)`` the picture is.
+
+        Sides that ``shrink`` does not divide are rounded up: libjpeg fills the last block of
+        pixels from beyond the edge. Taken for the picture, these would stretch it.
+        """
+        if self._pixels is not None:
+            return Extent.of(self._pixels)
+        width, height = self.width / shrink, self.height / shrink
+        left = math.ceil(width) - width if self._orientation in _MIRRORED else 0
+        top = math.ceil(height) - height if self._orientation in _UPSIDE_DOWN else 0
+        return Extent(left, top, left + width, top + height)
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
         """Return the pixels as stored, or None if simplejpeg is not to be trusted with them."""
@@ -183,9 +216,9 @@ def _orientation(image: Image.Image) -> int:
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
+    if orientation in _UPSIDE_DOWN:
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if orientation in _MIRRORED:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 

@@ -1,17 +1,22 @@
 """The happy road of every verb, as a new user would go it."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
+from fleetnet.cli import predict
+from fleetnet.inference.classifier import Classifier
 from fleetnet.models.registry import MODELS
 from samples import TINY, make_folder
 
@@ -203,6 +208,98 @@ def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
     )
     os.close(write)
     assert b"Traceback" not in process.stderr
+
+
+@pytest.fixture
+def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
+    """Keep what `fleetnet predict` asks of the classifier: mode, batch size, exact."""
+    asked: list[tuple[str, int, bool]] = []
+
+    def classifier(*arguments: Any, **options: Any) -> Classifier:
+        asked.append((options["mode"], options["batch_size"], options["exact"]))
+        return Classifier(*arguments, **options)
+
+    monkeypatch.setattr(predict, "Classifier", classifier)
+    return asked
+
+
+def test_predict_has_one_answer_soon_and_many_quickly(
+    fleetnet: Run, bundle: Bundle, shapes: Path, modes: list[tuple[str, int, bool]]
+) -> None:
+    image = shapes / "circle" / "000.jpg"
+    for arguments in (
+        [image],
+        [image, image],
+        [shapes / "circle"],
+        [image, image, "--exact", "--batch-size", "3"],
+        [image, image, "--engine", "torch"],
+    ):
+        assert fleetnet("predict", bundle.path, *arguments).code == 0
+    assert modes == [
+        ("latency", 1, False),
+        ("throughput", 1, False),
+        ("throughput", 1, False),
+        ("throughput", 3, True),
+        ("throughput", 8, False),
+    ]
+
+
+def test_predict_reads_standard_input_among_files(
+    fleetnet: Run,
+    bundle: Bundle,
+    shapes: Path,
+    modes: list[tuple[str, int, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No thread reads it, which could not be interrupted."""
+    image = shapes / "circle" / "000.jpg"
+    content = io.TextIOWrapper(io.BytesIO(image.read_bytes()))
+    monkeypatch.setattr(sys, "stdin", content)
+    result = fleetnet("predict", bundle.path, image, image, "-", "--json")
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert rows[0]["top"] == rows[2]["top"]
+    assert modes[0][0] == "latency"
+
+
+def test_predict_shows_progress_where_rows_go_to_a_file(bundle: Bundle, shapes: Path) -> None:
+    """On a terminal that shows standard error alone; of a folder no total is counted."""
+    image = str(shapes / "circle" / "000.jpg")
+    folder = str(shapes / "circle")
+    for images, rows, words in (([image] * 3, 3, b"3/3"), ([folder], 12, b"12/?")):
+        reader, terminal = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "fleetnet", "predict", str(bundle.path), *images],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        ) as process:
+            os.close(terminal)
+            shown = b""
+            with contextlib.suppress(OSError):  # how the end of a terminal shows
+                while part := os.read(reader, 10_000):
+                    shown += part
+            found, _ = process.communicate(timeout=120)
+        os.close(reader)
+        assert process.returncode == 0
+        assert len(found.splitlines()) == rows
+        assert b"predicting" in shown
+        assert words in shown
+
+
+def test_only_the_verb_at_hand_is_imported() -> None:
+    code = """
+import sys
+from fleetnet.cli import main
+try:
+    main(["predict", "--help"])
+finally:
+    print([name for name in sys.modules if name.startswith("fleetnet.data")], file=sys.stderr)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0
+    assert result.stderr.strip() == "[]"
 
 
 def test_demo_runs_the_whole_road(fleetnet: Run, tmp_path: Path) -> None:

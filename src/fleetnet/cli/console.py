@@ -80,6 +80,8 @@ def progress(*, unit: str = "images") -> Progress:
         TimeRemainingColumn(),
         console=out,
         transient=True,
+        # What is printed beside a bar is moved to the bar's terminal, unless a file is to get it.
+        redirect_stdout=sys.stdout.isatty(),
         disable=not out.is_terminal,
     )
 

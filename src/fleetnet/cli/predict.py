@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import csv
+import glob
+import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import PLAIN_WIDTH, print_json, say
-from fleetnet.cli.options import BatchSizeOption, EngineOption, PrecisionOption, ThreadsOption
+from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say
+from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
 from fleetnet.images import STDIN, find_images
 from fleetnet.inference.classifier import Classifier, Prediction
 from fleetnet.labels import read_labels
 
 if TYPE_CHECKING:
-    from fleetnet.inference.engines import Precision
+    from fleetnet.inference.engines import Mode, Precision
+
+PYTORCH_BATCH = 8
+"""PyTorch's threads share a batch, so that it should have several images; the other engines have a
+thread compute a batch of its own, which is quickest with one image."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +45,19 @@ def predict(
     engine: EngineOption = None,
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = 8,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            max=4096,
+            help=f"Images the engine gets at once.  [1; {PYTORCH_BATCH} for PyTorch]",
+        ),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Decode large JPEGs whole: slower, to the last bit."),
+    ] = False,
     labels: Annotated[
         Path | None,
         typer.Option("--labels", help="Names of the classes: one a line, or 'id name'."),
@@ -49,27 +67,60 @@ def predict(
 ) -> None:
     """Classify images.
 
-    An image that cannot be read gets a row that says why, the others their answers; the exit code
-    is then 1.
+    One image is answered as soon as can be; of several as many a second as can be, in order, the
+    next ones being read meanwhile. An image that cannot be read gets a row that says why, the
+    others their answers; the exit code is then 1.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
     opened = Bundle.load(bundle)
+    names = read_labels(labels, len(opened.manifest.classes)) if labels else None
+    paths, mode = _peek(images)
+    engine = engine or "openvino"
     classifier = Classifier(
         opened,
-        engine=engine or "openvino",
+        engine=engine,
         precision=cast("Precision", precision),
         threads=threads,
-        batch_size=batch_size,
-        labels=read_labels(labels, len(opened.manifest.classes)) if labels else None,
+        batch_size=batch_size or (PYTORCH_BATCH if engine.startswith("torch") else 1),
+        labels=names,
+        mode=mode,
+        exact=exact,
     )
     top_k = min(top_k, len(classifier.classes))
-    predictions = classifier.predict(find_images(images), top_k)
+    predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
+    if mode == "throughput" and not sys.stdout.isatty():
+        predictions = _shown(predictions, _count(images))
     write = _write_json if as_json else _write_csv if as_csv else _write_table
     total, failed = write(predictions, top_k)
     if failed:
         say(f"{failed} of {total} images could not be read")
         raise typer.Exit(1)
+
+
+def _peek(images: list[str]) -> tuple[Iterator[str], Mode]:
+    """Return the paths and whether to have one answer soon or many a second."""
+    paths = find_images(images)
+    first = list(itertools.islice(paths, 2))
+    # Standard input is read by no other thread than this one, which an interrupt ends.
+    soon = len(first) < 2 or STDIN in images
+    return itertools.chain(first, paths), "latency" if soon else "throughput"
+
+
+def _count(images: list[str]) -> int | None:
+    """Return how many images are asked for, where that takes no walk through folders."""
+    if any(Path(image).is_dir() or glob.has_magic(image) for image in images):
+        return None
+    return len(images)
+
+
+def _shown(predictions: Iterable[Prediction], total: int | None) -> Iterator[Prediction]:
+    """Pass predictions on and show how many there are: rows that go to a file show nothing."""
+    with progress() as bar:
+        task = bar.add_task("predicting", total=total)
+        for prediction in predictions:
+            yield prediction
+            bar.advance(task)
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
@@ -84,7 +135,7 @@ def prediction_row(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _write_json(predictions: Iterator[Prediction], _: int) -> tuple[int, int]:
+def _write_json(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
     total = failed = 0
     for prediction in predictions:
         print_json(prediction_row(prediction), lines=True)
@@ -92,7 +143,7 @@ def _write_json(predictions: Iterator[Prediction], _: int) -> tuple[int, int]:
     return total, failed
 
 
-def _write_csv(predictions: Iterator[Prediction], top_k: int) -> tuple[int, int]:
+def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     ranks = range(1, top_k + 1)
     writer.writerow(
@@ -113,7 +164,7 @@ def _write_csv(predictions: Iterator[Prediction], top_k: int) -> tuple[int, int]
     return total, failed
 
 
-def _write_table(predictions: Iterator[Prediction], _: int) -> tuple[int, int]:
+def _write_table(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
     """Write rows as they come, so that memory does not grow with the number of images."""
     terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
     width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH

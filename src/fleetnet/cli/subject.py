@@ -80,8 +80,9 @@ def _open_bundle(path: Path, engine: str | None, threads: int | None, batch_size
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     provenance = manifest.provenance
+    # Exact, so that a bundle's figures are those of the training that it came from.
     classifier = Classifier(
-        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size
+        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size, exact=True
     )
 
     def network() -> nn.Module:

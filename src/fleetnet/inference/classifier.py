@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fleetnet import images as image_files
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
+from fleetnet.inference.pipeline import ImageLike, Ready, look_ahead, make_ready
 from fleetnet.preprocess import Preprocess
 
-ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+__all__ = [
+    "Classifier",
+    "ImageLike",
+    "Prediction",
+    "Score",
+    "sigmoid",
+    "softmax",
+    "to_probabilities",
+]
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,12 @@ class Classifier:
         threads: how many to compute with; None for all the processors at hand.
         batch_size: how many images the engine gets at once.
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it.
-        mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second.
+        mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second:
+            then as many threads as compute read and decode images ahead of the network.
         labels: names of the classes in place of the bundle's.
+        exact: decode every image whole; else JPEGs whose sides are several times what the network
+            needs are decoded smaller, for much less time and nearly the same answers
+            (docs/prediction.md has the figures).
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -103,6 +117,7 @@ class Classifier:
         labels: Sequence[str] | None = None,
         precision: Precision = "fp32",
         mode: Mode = "latency",
+        exact: bool = False,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(Path(bundle))
@@ -111,14 +126,17 @@ class Classifier:
             raise FleetnetError(
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
+        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode)
         self._set_up(
-            open_engine(engine, bundle, threads, precision=precision, mode=mode),
+            opened,
             bundle.manifest.preprocess,
             classes,
             batch_size,
             bundle.manifest.model.activation,
             bundle.manifest.temperature,
         )
+        self.exact = exact
+        self._workers = opened.threads if mode == "throughput" else 0
 
     @classmethod
     def from_engine(
@@ -130,7 +148,10 @@ class Classifier:
         batch_size: int = 1,
         activation: Activation = "softmax",
     ) -> Classifier:
-        """Make a classifier of an engine that is open already, such as a network in training."""
+        """Make a classifier of an engine that is open already, such as a network in training.
+
+        It decodes every image whole.
+        """
         classifier = cls.__new__(cls)
         classifier._set_up(engine, preprocess, classes, batch_size, activation, 1.0)
         return classifier
@@ -146,6 +167,8 @@ class Classifier:
     ) -> None:
         if not 1 <= batch_size <= 4096:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
+        self.exact = True
+        self._workers = 0
         self.engine = engine
         self.preprocess = preprocess
         self.classes = classes
@@ -161,40 +184,57 @@ class Classifier:
         Args:
             images: one image or many: paths, encoded bytes, Pillow images, or arrays
                 ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey). Of an iterable no more is
-                taken than the batch at hand.
+                taken ahead of its answers than the batch at hand; in throughput mode, some
+                batches for the engine and the threads that decode, a number that does not grow.
+                An array or a Pillow image may be changed or closed when the next one is asked for.
             top_k: how many classes to name, at most all.
 
         An image that cannot be read gets a prediction with its ``error``; the others get their
-        answers.
+        answers. What an iterable raises is raised after the answers to what it gave before.
         """
         if top_k < 1:
             raise FleetnetError(f"top_k is {top_k}; it must be at least 1")
-        if isinstance(images, str | os.PathLike | bytes | Image.Image) or (
+        one = isinstance(images, str | os.PathLike | bytes | Image.Image) or (
             isinstance(images, np.ndarray) and images.ndim <= 3
-        ):
-            images = [images]
-        numbered = enumerate(images)
-        while batch := list(itertools.islice(numbered, self.batch_size)):
-            yield from self._predict_batch(batch, top_k)
+        )
+        workers = 0 if one else self._workers
+        stream = make_ready(
+            [images] if one else images,  # type: ignore[arg-type,list-item]
+            self.preprocess,
+            exact=self.exact,
+            workers=workers,
+            ahead=look_ahead(workers, self.batch_size),
+        )
+        running: deque[list[Ready]] = deque()
 
-    def _predict_batch(
-        self, batch: list[tuple[int, ImageLike]], top_k: int
-    ) -> Iterator[Prediction]:
-        pixels: list[npt.NDArray[np.uint8]] = []
-        answers: list[Prediction | None] = []
-        for number, image in batch:
-            try:
-                pixels.append(self.preprocess(_pixels_of(image)))
-                answers.append(None)
-            except ImageError as error:
-                answers.append(Prediction(_name_of(image, number), error=str(error)))
-        rows: Iterator[Logits] = iter(self.engine.run(np.stack(pixels)) if pixels else [])
-        for (number, image), answer in zip(batch, answers, strict=True):
-            if answer is not None:
-                yield answer
-            else:
-                logits = next(rows)
-                yield Prediction(_name_of(image, number), self._top(logits, top_k), logits=logits)
+        def batches() -> Iterator[npt.NDArray[np.uint8]]:
+            while batch := list(itertools.islice(stream, self.batch_size)):
+                running.append(batch)
+                yield self._stack(batch)
+
+        with contextlib.closing(stream):
+            for logits in self.engine.run_all(batches()):
+                for image, row in zip(running.popleft(), logits, strict=True):
+                    yield self._answer(image, row, top_k)
+
+    def _stack(self, batch: list[Ready]) -> npt.NDArray[np.uint8]:
+        """Return ``uint8[N, crop, crop, 3]``, black where an image could not be read.
+
+        Engines compile each size of a batch, so that leaving images out costs more.
+        """
+        crop = self.preprocess.crop
+        pixels = np.zeros((len(batch), crop, crop, 3), np.uint8)
+        for place, image in zip(pixels, batch, strict=True):
+            if image.pixels is not None:
+                place[:] = image.pixels
+        return pixels
+
+    def _answer(self, image: Ready, logits: Logits, top_k: int) -> Prediction:
+        if image.failure is not None:
+            raise image.failure
+        if image.error is not None:
+            return Prediction(image.source, error=image.error)
+        return Prediction(image.source, self._top(logits, top_k), logits=logits)
 
     def _top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
         probabilities = to_probabilities(logits, self.activation, self.temperature)
@@ -225,17 +265,3 @@ def sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Return each logit's own probability, computed in double precision."""
     negated = -logits.astype(np.float64)
     return np.asarray(np.exp(-np.logaddexp(0, negated)), np.float32)
-
-
-def _pixels_of(image: ImageLike) -> npt.NDArray[np.uint8]:
-    if isinstance(image, np.ndarray):
-        return image_files.from_array(image)
-    if isinstance(image, Image.Image):
-        return image_files.from_pil(image)
-    if isinstance(image, bytes):
-        return image_files.decode(image)
-    return image_files.decode(image_files.read_bytes(image))
-
-
-def _name_of(image: ImageLike, number: int) -> str:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"

@@ -1,0 +1,112 @@
+"""Where the time of one image goes, from its file to its answer, on one thread.
+
+python benchmarks/pipeline/stages.py [FOLDER] [--megapixels 12] [--model MobileNetV2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from material import PHOTOS, machine, photographs, untrained, write_enlarged
+from PIL import Image
+
+from fleetnet.bundle import Bundle
+from fleetnet.images import OpenImage, opened, read_bytes
+from fleetnet.inference.classifier import Classifier
+from fleetnet.preprocess import Preprocess
+
+
+def main() -> None:
+    """Parse, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
+    parser.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
+    parser.add_argument("--model", default="MobileNetV2")
+    parser.add_argument("--limit", type=int, default=40, help="photographs")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    files = photographs(options.folder)[
+        :: max(1, len(photographs(options.folder)) // options.limit)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.megapixels:
+            files = write_enlarged(files, options.megapixels, folder)
+        print(f"{len(files)} photographs, one thread, {machine()}: least of {options.rounds}\n")
+        print("| stage | ms an image |\n| --- | ---: |")
+        for stage, milliseconds in measure(files, options, folder):
+            print(f"| {stage} | {milliseconds:.2f} |")
+
+
+def measure(
+    files: list[Path], options: argparse.Namespace, folder: Path
+) -> list[tuple[str, float]]:
+    """Return the time of each stage."""
+    data = [read_bytes(file) for file in files]
+    whole = [OpenImage(one).decode() for one in data]
+    preprocess = Preprocess()
+    inputs = [preprocess(image)[None] for image in whole]
+    bundle = Bundle.load(untrained(options.model, folder))
+
+    def shrunk(one: bytes) -> Any:
+        image = OpenImage(one)
+        return image.decode(preprocess.shrink_for(image.width, image.height))
+
+    def by_pillow(one: bytes) -> Any:
+        with opened(one) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def flags(one: bytes) -> Any:
+        return simplejpeg.decode_jpeg(one, "RGB", fastdct=True, fastupsample=True)
+
+    stages: list[tuple[str, Callable[[Any], Any], Sequence[Any]]] = [
+        ("read the file", read_bytes, files),
+        ("read the header", OpenImage, data),
+        ("decode, Pillow", by_pillow, data),
+        ("decode, whole", lambda one: OpenImage(one).decode(), data),
+        ("decode, whole, with fastdct and fastupsample (not used)", flags, data),
+        ("decode, smaller where it may be", shrunk, data),
+        ("to a Pillow image (part of the next)", Image.fromarray, whole),
+        ("resize and crop, bilinear", preprocess, whole),
+        ("resize and crop, bicubic", Preprocess(interpolation="bicubic"), whole),
+        ("resize and crop, cv2-linear", Preprocess(interpolation="cv2-linear"), whole),
+        ("file to input, --exact", lambda one: preprocess.from_bytes(read_bytes(one)), files),
+        (
+            "file to input",
+            lambda one: preprocess.from_bytes(read_bytes(one), exact=False),
+            files,
+        ),
+    ]
+    for precision in ("fp32", "bf16"):
+        try:
+            engine = Classifier(bundle, threads=1, precision=precision).engine
+        except Exception as error:
+            print(f"({precision} left out: {error})\n")
+            continue
+        stages.append((f"network, {options.model}, OpenVINO {precision}", engine.run, inputs))
+    return [
+        (name, 1e3 * sum(least(call, items, options.rounds)) / len(items))
+        for name, call, items in stages
+    ]
+
+
+def least(call: Callable[[Any], Any], items: Sequence[Any], rounds: int) -> list[float]:
+    """Return the shortest time of each item: what else the machine does only adds to it."""
+    times = [float("inf")] * len(items)
+    for _ in range(rounds):
+        for index, item in enumerate(items):
+            started = time.perf_counter()
+            call(item)
+            times[index] = min(times[index], time.perf_counter() - started)
+    return times
+
+
+if __name__ == "__main__":
+    main()
