@@ -2,7 +2,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleetnet.benchmark.measure import (
@@ -118,6 +118,8 @@ def test_nothing_to_time() -> None:
 
 
 @given(st.floats(0, 100), st.floats(1e-4, 1), st.integers(1, 50))
+@example(2.2e-311, 1.0, 1)
+@example(0.0, 1.0, 7)
 def test_a_spell_has_at_least_a_run(seconds: float, spell: float, most: int) -> None:
     limits = Limits(1, spell=spell, most_runs=most)
     runs = runs_of_spell(seconds, limits)

@@ -104,9 +104,9 @@ def order_of_round(keys: Sequence[Key], number: int, seed: int = 0) -> list[Key]
 
 def runs_of_spell(seconds: float, limits: Limits) -> int:
     """Return how many runs of so many seconds fill a spell, at least one."""
-    if seconds <= 0:
-        return limits.most_runs
-    return max(1, min(limits.most_runs, math.ceil(limits.spell / seconds)))
+    if seconds * limits.most_runs <= limits.spell:
+        return limits.most_runs  # also for no time at all, by which nothing can be divided
+    return max(1, math.ceil(limits.spell / seconds))
 
 
 def _settled(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
