@@ -25,7 +25,7 @@ from fleetnet.cli.subject import open_subject
 from fleetnet.data.sources import open_source
 from fleetnet.data.splits import split
 from fleetnet.images import MAX_PIXELS, OpenImage
-from fleetnet.inference.classifier import softmax
+from fleetnet.inference.probabilities import softmax
 from fleetnet.preprocess import Preprocess
 
 Run = Callable[[Any], Any]

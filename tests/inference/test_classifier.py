@@ -14,8 +14,9 @@ from PIL import Image
 from fleetnet.bundle import Bundle, Calibration
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.images import decode
-from fleetnet.inference.classifier import Classifier, ImageLike, sigmoid, softmax
+from fleetnet.inference.classifier import Classifier, ImageLike
 from fleetnet.inference.engines import Precision
+from fleetnet.inference.probabilities import sigmoid, softmax
 from fleetnet.preprocess import Preprocess
 
 ENGINES = ("openvino", "onnxruntime", "torch")

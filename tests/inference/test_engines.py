@@ -10,7 +10,6 @@ import pytest
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.inference.classifier import softmax
 from fleetnet.inference.engines import (
     ENGINES,
     Engine,
@@ -21,6 +20,7 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
+from fleetnet.inference.probabilities import softmax
 from fleetnet.inference.verify import prepare
 
 NATIVE = [name for name in ENGINES if name != "torch-compiled"]

@@ -68,7 +68,7 @@ class Opened:
 
     def probabilities(self, number: int) -> Any:
         """Return the probabilities."""
-        from fleetnet.inference.classifier import softmax
+        from fleetnet.inference.probabilities import softmax
 
         return softmax(self.run(number))[0]
 

@@ -62,7 +62,7 @@ def demo(
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
 
     held_out = split(source, recipe.data.val_fraction, recipe.seed).val
-    subject = open_subject(bundle.path, batch_size=8)
+    subject = open_subject(bundle.path)
     evaluation = run_evaluation(subject.classifier, source, held_out)
     if evaluation.metrics.top1 != result.history[-1].top1:
         raise FleetnetError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
-from fleetnet.cli.options import BatchSizeOption, EngineOption, ThreadsOption
+from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, with_source_options
-from fleetnet.cli.subject import open_subject
+from fleetnet.cli.subject import BATCH, open_subject
 from fleetnet.data.sources import Source, SourceOptions, fingerprint, open_source
 from fleetnet.data.splits import Indices, split
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
+from fleetnet.inference.choices import ENOUGH
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
@@ -47,8 +50,14 @@ def evaluate(
         ),
     ] = "auto",
     engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = 8,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, help=f"Images the engine gets at once.  [{BATCH}; auto chooses]"
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report there.")
     ] = None,
@@ -79,8 +88,15 @@ def evaluate(
         raise FleetnetError("--slice-by names a column of a file: give it with --slices FILE.csv")
     if report is not None:
         check_report(report)
-    subject = open_subject(path, engine, threads, batch_size)
     images = open_source(data, options=source)
+    subject = open_subject(
+        path,
+        engine,
+        threads,
+        batch_size,
+        precision=precision,
+        images=lambda: _sample(images),
+    )
     indices, description, seen = choose_part(images, part, subject.trained_on)
     table = _slice_table(slices, images, slice_by or [])
     with progress() as bar:
@@ -107,7 +123,8 @@ def evaluate(
         )
         return
     out = console()
-    say(f"{path}: {description}, engine {subject.classifier.engine.name}")
+    engine_used = subject.classifier.engine
+    say(f"{path}: {description}, engine {engine_used.name} in {engine_used.precision}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
@@ -134,6 +151,14 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
         seen = "These are images that the network was trained on." if same else ""
         return parts.train, description, seen
     return parts.val, f"the {len(parts.val)} held-out images of {source.description}", ""
+
+
+def _sample(source: Source) -> Iterator[bytes]:
+    """Yield images from all over the data, whose classes often follow one another."""
+    count = len(source.samples)
+    for index in np.unique(np.linspace(0, count - 1, min(count, ENOUGH), dtype=int)):
+        with contextlib.suppress(ImageError):
+            yield source.read(int(index))
 
 
 def _slice_table(path: Path | None, source: Source, wanted: list[str]) -> SliceTable:

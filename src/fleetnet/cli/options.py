@@ -14,14 +14,18 @@ SettingsOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
 ]
 EngineOption = Annotated[
-    str | None, typer.Option("--engine", help="openvino, onnxruntime, torch or torch-compiled.")
+    str | None,
+    typer.Option(
+        "--engine",
+        help="openvino, onnxruntime, torch, torch-compiled; auto: the fastest here.  [openvino]",
+    ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="fp32, bf16, fp16 or int8, where the engine offers it.")
+    str | None,
+    typer.Option(
+        "--precision", help="fp32, bf16, fp16 or int8, where the engine offers it.  [fp32]"
+    ),
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads to compute with.  [all]")
-]
-BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", min=1, max=4096, help="Images the engine gets at once.")
 ]

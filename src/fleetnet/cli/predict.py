@@ -10,20 +10,22 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetnet.bundle import Bundle
+from fleetnet.cli.automatic import computing
 from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say
 from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
 from fleetnet.images import STDIN, find_images
-from fleetnet.inference.classifier import Classifier, Prediction
+from fleetnet.inference.choices import ENOUGH
+from fleetnet.inference.classifier import AUTO, Classifier, Prediction
 from fleetnet.labels import read_labels
 
 if TYPE_CHECKING:
-    from fleetnet.inference.engines import Mode, Precision
+    from fleetnet.inference.engines import Mode
 
 PYTORCH_BATCH = 8
 """PyTorch's threads share a batch, so that it should have several images; the other engines have a
@@ -43,7 +45,7 @@ def predict(
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
     engine: EngineOption = None,
-    precision: PrecisionOption = "fp32",
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[
         int | None,
@@ -51,7 +53,7 @@ def predict(
             "--batch-size",
             min=1,
             max=4096,
-            help=f"Images the engine gets at once.  [1; {PYTORCH_BATCH} for PyTorch]",
+            help=f"Images the engine gets at once.  [1; {PYTORCH_BATCH} for PyTorch; auto chooses]",
         ),
     ] = None,
     exact: Annotated[
@@ -76,13 +78,23 @@ def predict(
     opened = Bundle.load(bundle)
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     paths, mode = _peek(images)
-    engine = engine or "openvino"
+    sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
+    chosen = computing(
+        opened,
+        mode,
+        lambda: [Path(path) for path in sample if path != STDIN],
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        batch_size=batch_size,
+    )
+    paths = itertools.chain(sample, paths)
     classifier = Classifier(
         opened,
-        engine=engine,
-        precision=cast("Precision", precision),
-        threads=threads,
-        batch_size=batch_size or (PYTORCH_BATCH if engine.startswith("torch") else 1),
+        engine=chosen.engine,
+        precision=chosen.precision,
+        threads=chosen.threads,
+        batch_size=chosen.batch_size or (PYTORCH_BATCH if chosen.engine.startswith("torch") else 1),
         labels=names,
         mode=mode,
         exact=exact,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
+from fleetnet.cli.automatic import Computing, computing
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
-from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.classifier import AUTO, Classifier
+from fleetnet.inference.engines import Mode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam
     from fleetnet.models.network import Network
     from fleetnet.training.checkpoint import Checkpoint
+
+BATCH = 8
+"""Images the engine gets at once, unless told."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +67,59 @@ class Subject:
 
 
 def open_subject(
-    path: Path, engine: str | None = None, threads: int | None = None, batch_size: int = 1
+    path: Path,
+    engine: str | None = None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    *,
+    precision: str | None = None,
+    images: Callable[[], Iterable[Path | bytes]] = list,
 ) -> Subject:
     """Open a checkpoint or a bundle to run in ``engine``.
+
+    Args:
+        path: the checkpoint, or the bundle.
+        engine: its name, ``auto`` for the fastest, or None for the default.
+        threads: how many to compute with; None for all there are.
+        batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
+        precision: by name, or None for fp32.
+        images: gives real images, should it take some to find the fastest.
 
     Raises:
         FleetnetError: it is neither, or it cannot be used.
     """
     if path.is_dir() or path.suffix in (".onnx", ".json") or not path.exists():
-        return _open_bundle(path, engine, threads, batch_size)
+        bundle = Bundle.load(path)
+        mode: Mode = "throughput" if engine == AUTO else "latency"
+        chosen = computing(
+            bundle,
+            mode,
+            images,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            batch_size=batch_size,
+        )
+        return _open_bundle(bundle, chosen, mode)
     if engine not in (None, "torch"):
         raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
-    return _open_checkpoint(path, threads, batch_size)
+    if precision not in (None, "fp32"):
+        raise FleetnetError(f"a checkpoint runs in fp32: export it first to use {precision}")
+    return _open_checkpoint(path, threads, batch_size or BATCH)
 
 
-def _open_bundle(path: Path, engine: str | None, threads: int | None, batch_size: int) -> Subject:
-    bundle = Bundle.load(path)
+def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
     manifest = bundle.manifest
     provenance = manifest.provenance
     # Exact, so that a bundle's figures are those of the training that it came from.
     classifier = Classifier(
-        bundle, engine=engine or "openvino", threads=threads, batch_size=batch_size, exact=True
+        bundle,
+        engine=chosen.engine,
+        precision=chosen.precision,
+        threads=chosen.threads,
+        batch_size=chosen.batch_size or BATCH,
+        mode=mode,
+        exact=True,
     )
 
     def network() -> nn.Module:

@@ -14,12 +14,9 @@ from fleetnet.errors import FleetnetError, nearest
 from fleetnet.images import find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
 from fleetnet.inference.autotune import tune as run_tuning
-from fleetnet.inference.choices import remember
+from fleetnet.inference.choices import ENOUGH, remember
 from fleetnet.inference.engines import Mode
 from fleetnet.inference.verify import prepare
-
-LIMIT = 200
-"""Images to judge by: on so many one other answer is half a percent."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +43,7 @@ def tune(
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Compute with so many.  [tries several]")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Judge by at most so many images.")] = LIMIT,
+    limit: Annotated[int, typer.Option(min=1, help="Judge by at most so many images.")] = ENOUGH,
     seconds: Annotated[
         float, typer.Option(min=0, help="Time for the measurement of each mode.")
     ] = BUDGET_S,

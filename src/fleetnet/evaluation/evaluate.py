@@ -16,8 +16,9 @@ from fleetnet.errors import DataError, ImageError, nearest
 from fleetnet.evaluation.calibration import Labels
 from fleetnet.evaluation.metrics import Metrics, chunks, measure
 from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
-from fleetnet.inference.classifier import Classifier, to_probabilities
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits
+from fleetnet.inference.probabilities import to_probabilities
 
 
 @dataclass(frozen=True)

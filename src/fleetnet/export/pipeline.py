@@ -38,11 +38,12 @@ from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
-from fleetnet.inference.classifier import Classifier, softmax
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.probabilities import softmax
 from fleetnet.inference.verify import (
     BATCH,
     TOLERANCE,

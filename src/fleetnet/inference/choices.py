@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file, cache_folder, sha256_of
-from fleetnet.inference.autotune import MIN_IMAGES, Trial, Tuning
+from fleetnet.inference.autotune import MIN_IMAGES, Advance, Trial, Tuning, tune
 from fleetnet.inference.engines import (
     ENGINES,
     MAX_THREADS,
@@ -20,9 +22,11 @@ from fleetnet.inference.engines import (
     available_threads,
     installed_engines,
 )
-from fleetnet.inference.verify import machine
+from fleetnet.inference.verify import machine, prepare
 
 MAX_BYTES = 65536
+ENOUGH = 200
+"""Images to judge by: on so many one other answer is half a percent."""
 
 
 class Choice(BaseModel):
@@ -108,6 +112,39 @@ def remember(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> Choi
         except FleetnetError:
             return choice
     return choice
+
+
+def choose(
+    bundle: Bundle,
+    mode: Mode,
+    images: Iterable[Path | bytes],
+    *,
+    threads: int | None = None,
+    advance: Advance = lambda _: None,
+) -> Choice | None:
+    """Return what was chosen before, else what turns out best with ``images`` now.
+
+    Args:
+        bundle: whose network.
+        mode: what matters, the time of one image or how many a second.
+        images: real images, files or encoded; of these :data:`ENOUGH` are used, and none where
+            there is a choice already.
+        threads: how many to compute with; None to choose.
+        advance: told what is being tried.
+
+    Returns:
+        The choice; None where there was none and the images that can be read are fewer than it
+        takes to judge precisions below fp32 by.
+    """
+    if known := recall(bundle, mode, threads):
+        return known
+    try:
+        pixels = prepare(images, bundle.manifest.preprocess, ENOUGH)
+    except DataError:
+        return None
+    if len(pixels) < MIN_IMAGES:
+        return None
+    return remember(bundle, tune(bundle, pixels, mode, threads=threads, advance=advance), threads)
 
 
 def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:

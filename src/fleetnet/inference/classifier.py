@@ -18,17 +18,14 @@ from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
 from fleetnet.inference.pipeline import ImageLike, Ready, look_ahead, make_ready
+from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.preprocess import Preprocess
 
-__all__ = [
-    "Classifier",
-    "ImageLike",
-    "Prediction",
-    "Score",
-    "sigmoid",
-    "softmax",
-    "to_probabilities",
-]
+__all__ = ["AUTO", "DEFAULT_ENGINE", "Classifier", "ImageLike", "Prediction", "Score"]
+
+AUTO = "auto"
+"""In place of an engine's name: the one that tuning chose."""
+DEFAULT_ENGINE = "openvino"
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,12 @@ class Classifier:
 
     Args:
         bundle: a :class:`Bundle`, or the path of one, or of its ``.onnx`` file alone.
-        engine: ``openvino``, ``onnxruntime``, ``torch`` or ``torch-compiled``.
+        engine: ``openvino``, ``onnxruntime``, ``torch``, ``torch-compiled``, or ``auto`` for what
+            ``fleetnet tune`` chose on this machine, and OpenVINO in fp32 where it chose nothing.
         threads: how many to compute with; None for all the processors at hand.
-        batch_size: how many images the engine gets at once.
-        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it.
+        batch_size: how many images the engine gets at once; None for one, or for what was chosen.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it; None for
+            fp32, or for what was chosen.
         mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second:
             then as many threads as compute read and decode images ahead of the network.
         labels: names of the classes in place of the bundle's.
@@ -104,18 +103,19 @@ class Classifier:
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        FleetnetError: the engine is unknown, not installed, or does not offer the precision.
+        FleetnetError: the engine is unknown, not installed, or does not offer the precision; or a
+            precision is named beside ``auto``, which chooses that too.
     """
 
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str],
         *,
-        engine: str = "openvino",
+        engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         labels: Sequence[str] | None = None,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
         mode: Mode = "latency",
         exact: bool = False,
     ) -> None:
@@ -126,12 +126,17 @@ class Classifier:
             raise FleetnetError(
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
-        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode)
+        if engine == AUTO:
+            if precision is not None:
+                raise FleetnetError(f"engine '{AUTO}' chooses the precision: name one or the other")
+            engine, precision, threads, chosen_batch = _chosen(bundle, mode, threads)
+            batch_size = batch_size or chosen_batch
+        opened = open_engine(engine, bundle, threads, precision=precision or "fp32", mode=mode)
         self._set_up(
             opened,
             bundle.manifest.preprocess,
             classes,
-            batch_size,
+            1 if batch_size is None else batch_size,
             bundle.manifest.model.activation,
             bundle.manifest.temperature,
         )
@@ -244,24 +249,14 @@ class Classifier:
         )
 
 
-def to_probabilities(
-    logits: npt.NDArray[np.floating], activation: Activation, temperature: float = 1.0
-) -> npt.NDArray[np.float32]:
-    """Return the probabilities of ``float[..., K]`` logits, as a bundle's manifest defines them."""
-    # In double precision, as the softmax is: a temperature of 1 changes no bit.
-    scaled = logits.astype(np.float64) / temperature
-    return softmax(scaled) if activation == "softmax" else sigmoid(scaled)
+def _chosen(
+    bundle: Bundle, mode: Mode, threads: int | None
+) -> tuple[str, Precision, int | None, int]:
+    """Return the engine, precision, threads and size of a batch that tuning chose, if it did."""
+    # Tuning opens engines and compares them: whoever names an engine need not load all that.
+    from fleetnet.inference.choices import recall
 
-
-def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return the probabilities along the last axis, computed in double precision."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    powers = np.exp(shifted)
-    probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities.astype(np.float32)
-
-
-def sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return each logit's own probability, computed in double precision."""
-    negated = -logits.astype(np.float64)
-    return np.asarray(np.exp(-np.logaddexp(0, negated)), np.float32)
+    choice = recall(bundle, mode, threads)
+    if choice is None:
+        return DEFAULT_ENGINE, "fp32", threads, 1
+    return choice.engine, choice.precision, choice.threads, choice.batch

@@ -17,8 +17,8 @@ from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode, read_bytes
 from fleetnet.inference.chance import explained_by_chance
-from fleetnet.inference.classifier import softmax, to_probabilities
 from fleetnet.inference.engines import Engine, Logits, Precision
+from fleetnet.inference.probabilities import softmax, to_probabilities
 from fleetnet.preprocess import Preprocess
 
 TOLERANCE = 1e-4
