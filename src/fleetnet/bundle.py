@@ -206,6 +206,11 @@ class Manifest(_Strict):
                 f"{len(self.classes)} class names for {self.model.num_classes} classes"
             )
         crop = self.preprocess.crop
+        if self.input.shape[1:] == (crop, crop, 3) and self.input.shape[0] is not None:
+            raise ValueError(
+                f"the graph takes batches of {self.input.shape[0]} alone, for other runtimes: give "
+                "the bundle, or its model.onnx"
+            )
         if self.input.shape != (None, crop, crop, 3):
             raise ValueError(f"input shape {self.input.shape} does not fit a crop of {crop}")
         names = [artifact.name for artifact in self.artifacts]

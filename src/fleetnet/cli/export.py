@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,15 @@ def export(
             help="Fit a temperature to the held-out images, for honest probabilities.",
         ),
     ] = False,
+    fixed_batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--fixed-batch",
+            metavar="N",
+            help="Add a graph that takes batches of N alone, for runtimes that want that; may be "
+            "repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network on real images.
 
@@ -54,6 +64,7 @@ def export(
         limit,
         tolerance,
         calibrate,
+        fixed_batch or (),
     )
     print_bundle(bundle)
     console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
@@ -66,6 +77,7 @@ def run_export(
     limit: int,
     tolerance: float,
     calibrate: bool = False,
+    fixed_batches: Iterable[int] = (),
 ) -> Bundle:
     """Export, saying what goes on."""
     try:
@@ -79,6 +91,7 @@ def run_export(
         limit=limit,
         tolerance=tolerance,
         calibrate=calibrate,
+        fixed_batches=fixed_batches,
         say=say,
     )
 

@@ -35,6 +35,7 @@ from fleetnet.errors import DataError, FleetnetError, VerificationError
 from fleetnet.evaluation.calibration import cross_fit
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.export.divergence import first_divergence
+from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
@@ -74,6 +75,7 @@ def export_bundle(
     limit: int = IMAGES,
     tolerance: float = TOLERANCE,
     calibrate: bool = False,
+    fixed_batches: Iterable[int] = (),
     say: Say = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle, refusing to write one whose answers differ.
@@ -87,6 +89,8 @@ def export_bundle(
         tolerance: largest difference of a probability to allow.
         calibrate: fit a temperature (Guo et al. 2017) to the held-out images of the data that the
             checkpoint was trained on, which then is part of the graph and the manifest.
+        fixed_batches: sizes of batches for each of which the bundle gets a graph that takes no
+            other, for runtimes that want that.
         say: told what is being done, a line each.
 
     Raises:
@@ -95,6 +99,9 @@ def export_bundle(
         FleetnetError: the checkpoint, the images or the output cannot be used.
     """
     checkpoint, output = Path(checkpoint), Path(output)
+    sizes = sorted(set(fixed_batches))
+    for size in sizes:
+        check_batch(size)
     check_replaceable(output)
     trained = Checkpoint.load(checkpoint)
     network = trained.network()
@@ -114,18 +121,27 @@ def export_bundle(
         manifest = manifest.model_copy(update={"calibration": fitted})
     graph = to_onnx(network, trained.preprocess, manifest)
 
-    say(f"verifying on {len(pixels)} images ({origin})")
-    comparisons = verify_graph(
-        graph, network, trained, pixels, tolerance, probabilities_of(manifest)
-    )
+    artifacts: list[Artifact] = []
+    files: dict[str, bytes] = {}
+
+    def add(name: str, file: str, content: bytes, batch: int | None = None) -> None:
+        say(f"verifying {file} on {len(pixels)} images ({origin})")
+        comparisons = verify_graph(
+            content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
+        )
+        records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
+        artifact = _artifact(name, file, "onnx", content)
+        artifacts.append(artifact.model_copy(update={"verification": records}))
+        files[file] = content
+
+    add("onnx", "model.onnx", graph)
+    for size in sizes:
+        add(f"onnx-batch{size}", f"model.batch{size}.onnx", fix_batch(graph, size), size)
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
-    records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
-    artifacts = (
-        _artifact("onnx", "model.onnx", "onnx", graph).model_copy(update={"verification": records}),
-        _artifact("weights", "model.safetensors", "safetensors", weights),
-    )
-    manifest = manifest.model_copy(update={"artifacts": artifacts})
-    return write_bundle(output, manifest, {"model.onnx": graph, "model.safetensors": weights})
+    files["model.safetensors"] = weights
+    artifacts.append(_artifact("weights", "model.safetensors", "safetensors", weights))
+    manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
+    return write_bundle(output, manifest, files)
 
 
 def verify_graph(
@@ -135,8 +151,18 @@ def verify_graph(
     pixels: npt.NDArray[np.uint8],
     tolerance: float,
     probabilities: Probabilities = softmax,
+    batch: int | None = None,
 ) -> list[Comparison]:
     """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.
+
+    Args:
+        graph: the content of an ``.onnx`` file.
+        network: in PyTorch.
+        trained: where it comes from.
+        pixels: real images, ``uint8[N, crop, crop, 3]``.
+        tolerance: largest difference of a probability to allow.
+        probabilities: how logits become probabilities.
+        batch: the one size of batch that the graph takes; None where it takes any.
 
     Raises:
         VerificationError: beyond tolerance; names the engine, the figures and the first layer that
@@ -146,11 +172,11 @@ def verify_graph(
     expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
     for engine in (OnnxRuntimeEngine(graph, Setup()), OpenVinoEngine.of_onnx(graph, Setup())):
-        comparison = compare(engine, pixels, expected, probabilities)
+        whole = InWholeBatches(engine, batch) if batch else engine
+        comparison = compare(whole, pixels, expected, probabilities)
         if not comparison.passes(tolerance):
-            layer = first_divergence(
-                graph, engine.name, network, trained.preprocess, pixels[:BATCH]
-            )
+            some = np.resize(pixels, (batch, *pixels.shape[1:])) if batch else pixels[:BATCH]
+            layer = first_divergence(graph, engine.name, network, trained.preprocess, some)
             raise VerificationError(divergence_message(comparison, tolerance, layer))
         comparisons.append(comparison)
     return comparisons

@@ -1,0 +1,97 @@
+"""The exported graph for a batch of one size alone, for runtimes that take no other.
+
+TensorRT and the compilers of most accelerators plan memory and kernels for shapes that they know;
+some refuse a free dimension. The graph is the same but for the first dimension of its inputs and
+outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import onnx
+
+from fleetnet.bundle import ONNX_METADATA_KEY, Manifest
+from fleetnet.errors import FleetnetError
+from fleetnet.inference.engines import Logits, Pixels
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.inference.engines.openvino import OpenVinoEngine
+
+MAX_BATCH = 4096
+
+
+def check_batch(batch: int) -> None:
+    """Refuse a size that no batch has.
+
+    Raises:
+        FleetnetError: ``batch`` is out of range.
+    """
+    if not 1 <= batch <= MAX_BATCH:
+        raise FleetnetError(f"a fixed batch of {batch} images: it must be from 1 to {MAX_BATCH}")
+
+
+def fix_batch(graph: bytes, batch: int) -> bytes:
+    """Return an exported ONNX file that takes ``batch`` images, no more and no fewer.
+
+    Args:
+        graph: as :func:`fleetnet.export.onnx.to_onnx` returns it.
+        batch: from 1 to :data:`MAX_BATCH`.
+
+    Raises:
+        FleetnetError: ``batch`` is out of range.
+    """
+    check_batch(batch)
+    model = onnx.load_from_string(graph)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    del model.graph.value_info[:]
+    for entry in model.metadata_props:
+        if entry.key == ONNX_METADATA_KEY:
+            entry.value = _with_batch(Manifest.from_json(entry.value, "the graph"), batch).to_json()
+    # Inferring anew finds a graph that mixes images or counts on a free dimension.
+    fixed = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(fixed, full_check=True)
+    content: bytes = fixed.SerializeToString()
+    return content
+
+
+def _with_batch(manifest: Manifest, batch: int) -> Manifest:
+    def fix(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (batch, *shape[1:])
+
+    inputs = manifest.input.model_copy(update={"shape": fix(manifest.input.shape)})
+    outputs = tuple(
+        output.model_copy(update={"shape": fix(output.shape)}) for output in manifest.outputs
+    )
+    return manifest.model_copy(update={"input": inputs, "outputs": outputs})
+
+
+class InWholeBatches:
+    """An engine whose graph takes one size of batch, given any number of images.
+
+    What is missing in the last batch is filled with its last image.
+    """
+
+    def __init__(self, engine: OnnxRuntimeEngine | OpenVinoEngine, batch: int) -> None:
+        self._engine, self._batch = engine, batch
+        self.name = engine.name
+        self.precision = engine.precision
+        self.threads = engine.threads
+        self.version = engine.version
+
+    def run(self, pixels: Pixels) -> Logits:
+        """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
+        return self.outputs(pixels)["logits"]
+
+    def outputs(self, pixels: Pixels) -> dict[str, Logits]:
+        """Return every output of the graph by name."""
+        places = np.arange(-(-len(pixels) // self._batch) * self._batch).clip(max=len(pixels) - 1)
+        parts = [self._engine.outputs(pixels[part]) for part in places.reshape(-1, self._batch)]
+        return {
+            name: np.concatenate([part[name] for part in parts])[: len(pixels)] for name in parts[0]
+        }
+
+    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
+        """Map batches as :meth:`run` does, one after the other."""
+        yield from map(self.run, batches)
