@@ -89,6 +89,7 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
     quantised = {layer.name for layer in layers_of(read_graph(graph, "here"), "here")}
     assert labelled <= quantised
     assert all(".se." in layer for layer in quantised - labelled)
+    assert_tensorrt_takes(onnx.load_from_string(graph))
 
 
 def test_the_graph_takes_pixels_and_gives_logits_and_probabilities(model: onnx.ModelProto) -> None:
@@ -201,8 +202,11 @@ def test_the_first_layer_that_diverges_is_named_in_a_padded_graph(
 
 
 def test_the_graph_keeps_to_what_tensorrt_takes(odd: tuple[Network, bytes]) -> None:
+    assert_tensorrt_takes(onnx.load_from_string(odd[1]))
+
+
+def assert_tensorrt_takes(model: onnx.ModelProto) -> None:
     """Its parser wants uint8 input to be cast at once, and padding and axes to be constants."""
-    model = onnx.load_from_string(odd[1])
     (taken,) = (node for node in model.graph.node if "pixels" in node.input)
     assert taken.op_type == "Cast"
     assert {node.op_type for node in model.graph.node} <= {
