@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetnet.inference.agreement import agreement, same_answers
 from fleetnet.inference.engines import Logits, Pixels
-from fleetnet.inference.verify import Comparison, agreement_of, compare
+from fleetnet.inference.verify import Comparison, compare
 
 
 def logits(*rows: list[float]) -> Logits:
@@ -14,15 +15,15 @@ def logits(*rows: list[float]) -> Logits:
 def test_one_class_an_image_agrees_where_top1_does() -> None:
     expected = logits([1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 2, 1])
     found = logits([9, 0, 8], [0, 1, 0], [0, 1, 0], [3, 2, 2.9])
-    assert agreement_of(found, expected, "softmax") == 0.75
+    assert same_answers(expected, found, "softmax", boundary=0) == 0.75
 
 
 def test_several_labels_agree_as_often_as_the_worst_of_them() -> None:
     expected = logits([1, -1, -1], [1, -1, -1], [1, -1, -1], [-1, -1, 1])
     found = logits([2, -1, -1], [-1, -1, -1], [1, -9, -1], [1, -1, 0])
     # The first label differs on two images of four, whatever the many "no" of the second say.
-    assert agreement_of(found, expected, "sigmoid") == 0.5
-    assert agreement_of(expected, expected, "sigmoid") == 1.0
+    assert same_answers(expected, found, "sigmoid", boundary=0) == 0.5
+    assert same_answers(expected, expected, "sigmoid", boundary=0) == 1.0
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -31,7 +32,7 @@ def test_what_is_no_number_agrees_with_nothing(activation: str) -> None:
     found = logits([1, 0], [np.nan, 0])
     found_inf = logits([np.inf, 0], [1, 0])
     for wrong in (found, found_inf):
-        assert agreement_of(wrong, expected, activation) == 0.5  # type: ignore[arg-type]
+        assert same_answers(expected, wrong, activation, boundary=0) == 0.5  # type: ignore[arg-type]
 
 
 @given(st.integers(1, 2000), st.data())
@@ -60,3 +61,17 @@ def test_comparing_counts_answers_and_measures_their_shift() -> None:
     assert low + high == pytest.approx(1)
     record = comparison.record("here", 1.0)
     assert (record.agreement, record.mean_abs_diff) == (0.5, comparison.mean_abs_diff)
+
+
+def test_agreement_counts_answers_and_not_classes_that_nobody_named() -> None:
+    expected = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    same = agreement(expected, expected, "softmax")
+    assert (same.images, same.top1, same.mean_difference, same.max_difference) == (2, 1, 0, 0)
+    found = np.array([[0.3, 0.6, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    other = agreement(expected, found, "softmax")
+    assert other.top1 == 0.5
+    assert other.mean_difference == pytest.approx((0.4 + 0.4) / 4)
+    assert other.max_difference == pytest.approx(0.4)
+    # Both labels that changed did so on one image of two.
+    assert agreement(expected, found, "sigmoid").top1 == 0.5
+    assert agreement(expected, np.full_like(expected, np.nan), "sigmoid").top1 == 0

@@ -8,7 +8,6 @@ import pytest
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference import autotune, choices
-from fleetnet.inference.agreement import agreement
 from fleetnet.inference.autotune import MIN_IMAGES, Candidate, Tuning, tune
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels, Precision
 from fleetnet.inference.verify import prepare
@@ -213,17 +212,3 @@ def test_real_engines_are_measured(
     assert tuning.best.candidate.engine == "openvino"
     assert tuning.best.median > 0
     assert doing[0] == "trying openvino fp32, 1 thread" or doing[0].startswith("trying openvino")
-
-
-def test_agreement_counts_answers_and_not_classes_that_nobody_named() -> None:
-    expected = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], np.float32)
-    same = agreement(expected, expected, "softmax")
-    assert (same.images, same.top1, same.mean_difference, same.max_difference) == (2, 1, 0, 0)
-    found = np.array([[0.3, 0.6, 0.1], [0.1, 0.8, 0.1]], np.float32)
-    other = agreement(expected, found, "softmax")
-    assert other.top1 == 0.5
-    assert other.mean_difference == pytest.approx((0.4 + 0.4) / 4)
-    assert other.max_difference == pytest.approx(0.4)
-    yes_or_no = agreement(expected, found, "sigmoid")
-    assert yes_or_no.top1 == pytest.approx(4 / 6)
-    assert agreement(expected, np.full_like(expected, np.nan), "sigmoid").top1 == 0

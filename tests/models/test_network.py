@@ -7,7 +7,7 @@ from torch import nn
 
 from fleetnet.errors import ModelError
 from fleetnet.models import build_model
-from fleetnet.models.layers import DropPath, InvertedResidual
+from fleetnet.models.layers import ConvNormAct, DropPath, InvertedResidual
 from fleetnet.models.network import Network
 
 SMALL = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
@@ -173,6 +173,26 @@ def test_the_shortcut_adds_the_input_to_the_first_channels() -> None:
         y = block(x)
     assert torch.allclose(y[:, :3], x + 2)
     assert torch.allclose(y[:, 3:], torch.full((1, 2, 8, 8), 2.0))
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0", "ReXNet_lite_1_0"])
+def test_zeroed_residuals_leave_the_shortcuts_alone(name: str) -> None:
+    network = build_model(name, 2)
+    network.zero_residuals()
+    network.eval()
+    blocks = [block for block in network.blocks if isinstance(block, InvertedResidual)]
+    shortcuts = [block for block in blocks if block.shortcut]
+    assert shortcuts
+    for block in shortcuts:
+        first = block.expand if isinstance(block.expand, ConvNormAct) else block.depthwise
+        x = torch.randn(1, first.conv.in_channels, 8, 8)
+        with torch.no_grad():
+            y = block(x)
+        assert torch.equal(y[:, : x.shape[1]], x)
+        assert not y[:, x.shape[1] :].any()
+    # What has no shortcut would pass nothing on.
+    rest = [block for block in blocks if not block.shortcut]
+    assert all(block.project.norm.weight.eq(1).all() for block in rest)
 
 
 @pytest.mark.parametrize(

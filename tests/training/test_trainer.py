@@ -11,6 +11,7 @@ from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.models.layers import InvertedResidual
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.progress import EpochRecord
 from fleetnet.training.recipe import Recipe
@@ -137,6 +138,24 @@ def test_training_goes_on_from_weights(checkpoint: Path, shapes: Path, tmp_path:
         assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
     with pytest.raises(CheckpointError, match="does not fit"):
         Trainer(source, "ReXNet_1_0", recipe(), tmp_path, weights=checkpoint)
+
+
+def test_residuals_start_at_zero_unless_weights_are_given(
+    checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    source = open_source(str(shapes))
+    for weights in (None, checkpoint):
+        trainer = Trainer(
+            source,
+            "mobilenetv2_x0_25",
+            recipe("model.zero_init=true"),
+            tmp_path,
+            weights=weights,
+        )
+        block = trainer.learner.network.blocks[2]
+        assert isinstance(block, InvertedResidual)
+        assert block.shortcut
+        assert bool(block.project.norm.weight.any()) == (weights is not None)
 
 
 def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode, read_bytes
+from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.chance import explained_by_chance
 from fleetnet.inference.engines import Engine, Logits, Precision
 from fleetnet.inference.probabilities import softmax, to_probabilities
@@ -47,7 +48,8 @@ class Comparison:
     threads: int
     precision: Precision = "fp32"
     agreement: float = 1.0
-    """Share of the images with the same answer, see :func:`agreement_of`."""
+    """Share of the images with the same answer, see
+    :func:`fleetnet.inference.agreement.same_answers`."""
     mean_abs_diff: float = 0.0
     """Mean difference of the probability of the reference's most probable class."""
 
@@ -68,7 +70,7 @@ class Comparison:
         agrees on less of a sample every other time. It fails where as many disagreements as were
         found would come about by chance less than once in a hundred times.
         """
-        # Answers that are no numbers agree with nothing: see agreement_of.
+        # Answers that are no numbers agree with nothing: see same_answers.
         return explained_by_chance(self.images, self.different, 1 - agreement)
 
     def record(self, source: str, tolerance: float) -> Verification:
@@ -138,30 +140,9 @@ def compare(
         latency_ms=_latency_ms(engine, pixels[:1]),
         threads=engine.threads,
         precision=engine.precision,
-        agreement=agreement_of(np.concatenate(found), expected, activation),
+        agreement=same_answers(expected, np.concatenate(found), activation, boundary=0),
         mean_abs_diff=float(np.concatenate(shifts).mean()),
     )
-
-
-def agreement_of(found: Logits, expected: Logits, activation: Activation) -> float:
-    """Return the share of the images that get the same answer from both logits.
-
-    With ``softmax`` that is the same top-1. With ``sigmoid`` every label is a classifier of its
-    own, which says yes from a probability of one half, that is a logit of 0, upwards: the share is
-    that of the label on whose answers the two agree least. All labels' answers taken together
-    would flatter, because nearly all are "no" where labels are many.
-
-    Args:
-        found: ``float32[N, K]``; what is not a number agrees with nothing.
-        expected: the same of the network compared with.
-        activation: of both.
-    """
-    numbers = np.isfinite(found)
-    if activation == "softmax":
-        same = (found.argmax(1) == expected.argmax(1)) & numbers.all(1)
-        return float(same.mean())
-    same = ((found >= 0) == (expected >= 0)) & numbers
-    return float(same.mean(0).min())
 
 
 def _latency_ms(engine: Engine, pixels: Pixels) -> float:

@@ -83,6 +83,16 @@ class Network(nn.Module):
         }
         self.apply(_initialise)
 
+    def zero_residuals(self) -> None:
+        """Make every block with a shortcut start as that shortcut alone (Goyal et al. 2017, 5.1).
+
+        The last batch norm of the residual branch gets zeros for its weight.
+        """
+        for block in self.blocks:
+            assert isinstance(block, InvertedResidual)  # noqa: S101 - for the type checker
+            if block.shortcut:
+                nn.init.zeros_(block.project.norm.weight)
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
         features: Tensor = self.head(self.blocks(self.stem(x)))

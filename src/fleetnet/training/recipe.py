@@ -85,10 +85,11 @@ class AugmentSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """Regularisation inside the network; None keeps the family's own dropout."""
+    """Regularisation inside the network, and how it starts; None keeps the family's own dropout."""
 
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
+    zero_init: bool = False
 
 
 class OptimizerSettings(_Section):

@@ -250,6 +250,8 @@ class Trainer:
             say=self.notes.append,
             **arguments,
         )
+        if self.recipe.model.zero_init and weights is None:
+            network.zero_residuals()
         return network.to(self.device)
 
     def _class_counts(self) -> list[int]:
