@@ -14,6 +14,16 @@ CLASSES = ("circle", "square", "stripes")
 TINY = ("input.resize=72", "input.crop=64", "batch_size=8", "data.workers=0", "optimizer.lr=0.02")
 
 
+class _Refusing:
+    """In simplejpeg's place: refuses every file, so that Pillow decodes it."""
+
+    def decode_jpeg_header(self, _: bytes) -> None:
+        raise ValueError("refused")
+
+
+REFUSING = _Refusing()
+
+
 def draw(kind: str, rng: np.random.Generator, size: tuple[int, int] = (96, 80)) -> Image.Image:
     """Draw one coloured shape on noise, never twice the same."""
     noise = rng.integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)

@@ -22,7 +22,7 @@ from fleetnet.images import (
     from_pil,
     read_bytes,
 )
-from samples import draw, encode
+from samples import REFUSING, draw, encode
 
 PICTURE = draw("circle", np.random.default_rng(0))
 
@@ -139,9 +139,7 @@ def test_damaged_files_decode_or_are_refused_in_one_line(data: st.DataObject) ->
 def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Decode with and without simplejpeg."""
     if request.param == "Pillow":
-        monkeypatch.setattr(images, "_simplejpeg", lambda: None)
-    else:
-        pytest.importorskip("simplejpeg")
+        monkeypatch.setattr(images, "simplejpeg", REFUSING)
     return str(request.param)
 
 
@@ -292,7 +290,7 @@ class TestOpenImage:
             def decode_jpeg(self, *_: object, **__: object) -> None:
                 raise AssertionError
 
-        monkeypatch.setattr(images, "_simplejpeg", Liar)
+        monkeypatch.setattr(images, "simplejpeg", Liar())
         assert OpenImage(encode(PICTURE, "JPEG")).decode().shape == (80, 96, 3)
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

@@ -15,13 +15,12 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fleetnet.errors import DataError, ImageError
@@ -107,10 +106,10 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 class OpenImage:
     """An image whose header is read and whose pixels are decoded on demand, smaller if wanted.
 
-    A JPEG goes to libjpeg-turbo by way of simplejpeg where that is installed, which takes about
-    half of Pillow's time for the same pixels. Whatever simplejpeg refuses or warns of goes to
-    Pillow: that either decodes it or says what is wrong, so that both roads accept the same files,
-    and a truncated file is an error on both. Other formats are decoded at once by Pillow.
+    A JPEG goes to libjpeg-turbo by way of simplejpeg, which takes about half of Pillow's time for
+    the same pixels. Whatever simplejpeg refuses or warns of goes to Pillow: that either decodes it
+    or says what is wrong, so that both roads accept the same files, and a truncated file is an
+    error on both. Other formats are decoded at once by Pillow.
 
     Args:
         data: the file's bytes.
@@ -174,8 +173,7 @@ class OpenImage:
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
         """Return the pixels as stored, or None if simplejpeg is not to be trusted with them."""
-        simplejpeg = _simplejpeg()
-        if simplejpeg is None or self._image.mode not in ("RGB", "L"):
+        if self._image.mode not in ("RGB", "L"):
             return None
         width, height = self._image.size
         try:
@@ -192,16 +190,6 @@ class OpenImage:
         except ValueError:
             return None
         return pixels
-
-
-@cache
-def _simplejpeg() -> ModuleType | None:
-    try:
-        import simplejpeg
-    except ImportError:
-        return None
-    module: ModuleType = simplejpeg
-    return module
 
 
 def _orientation(image: Image.Image) -> int:
