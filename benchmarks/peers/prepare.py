@@ -37,8 +37,10 @@ def prepare(place: Place, photos: Path) -> None:
     """Make what is not there yet; the reasons for what cannot be made go to ``place.unmade``.
 
     Raises:
-        PeerError: our own networks cannot be made, without which there is nothing to compare.
+        PeerError: our own networks cannot be made or run, without which there is nothing to
+            compare.
     """
+    _check_base(place)
     place.models.mkdir(parents=True, exist_ok=True)
     sources = [ROOT / "src", MAKE, HERE / "contenders.py", ROOT / "Makefile"]
     forget_if_changed(place.models, fingerprint(sources))
@@ -48,6 +50,13 @@ def prepare(place: Place, photos: Path) -> None:
             _make(step, place, environment(len(place.cores)))
         except PeerError as error:
             place.unmade.update(dict.fromkeys(step.makes, str(error)))
+
+
+def _check_base(place: Place) -> None:
+    """Find out before everybody else is measured for a quarter of an hour."""
+    if python := place.pythons.get("base"):
+        engine = "import fleetnet.inference.classifier, fleetnet.inference.engines.openvino"
+        _run([python, "-c", engine], environment(1))
 
 
 def _ours(place: Place, photos: Path) -> Step:

@@ -75,7 +75,7 @@ def main() -> None:
     try:
         report = measure(place, photos, options.photos, effort, options.only, console)
     except PeerError as error:
-        sys.exit(f"error: our own networks cannot be made: {error}")
+        sys.exit(f"error: our own networks cannot be made or run: {error}")
     for table in report.tables():
         console.print(table.rich())
     if report.loader:

@@ -354,6 +354,11 @@ class TestPrepare:
             "b": "error: unknown layer",
             "c": "the conversion made no c",
         }
+        broken = tmp_path / "python"
+        broken.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named x' >&2\nexit 1\n")
+        broken.chmod(0o755)
+        with pytest.raises(PeerError, match="No module named x"):
+            prepare.prepare(Place({"base": broken}, tmp_path, [0]), tmp_path)
         # What is there is not made again.
         here.unmade.clear()
         (tmp_path / "b").touch()
