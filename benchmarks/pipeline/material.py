@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 import os
@@ -9,13 +10,9 @@ import platform
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from fleetnet.bundle import Manifest, ModelInfo, TensorInfo
-from fleetnet.export.onnx import to_onnx
-from fleetnet.models.registry import build_model
-from fleetnet.preprocess import Interpolation, Preprocess
+from fleetnet.benchmark.untrained import make_untrained
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 
@@ -53,26 +50,20 @@ def write_enlarged(files: list[Path], megapixels: float, folder: Path) -> list[P
     return made
 
 
-def untrained(name: str, folder: Path, interpolation: Interpolation = "bilinear") -> Path:
+def parser(doc: str | None, *, rounds: int, limit: int) -> argparse.ArgumentParser:
+    """Return the options that all measurements of photographs have."""
+    found = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    found.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
+    found.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
+    found.add_argument("--model", default="MobileNetV2")
+    found.add_argument("--rounds", type=int, default=rounds)
+    found.add_argument("--limit", type=int, default=limit, help="photographs")
+    return found
+
+
+def untrained(name: str, folder: Path) -> Path:
     """Write a network that was never trained, which takes as long as one that was."""
-    torch.manual_seed(0)
-    network = build_model(name, 1000)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            # With fresh statistics, values vanish layer by layer, and tiny ones are slow.
-            torch.nn.init.normal_(module.running_mean, 0, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    preprocess = Preprocess(interpolation=interpolation)
-    manifest = Manifest(
-        model=ModelInfo(name=name, num_classes=1000),
-        classes=tuple(map(str, range(1000))),
-        preprocess=preprocess,
-        input=TensorInfo(name="pixels", dtype="uint8", shape=(None, 224, 224, 3)),
-        outputs=(),
-    )
-    path = folder / f"{name}.onnx"
-    path.write_bytes(to_onnx(network.eval(), preprocess, manifest))
-    return path
+    return make_untrained(name, 224, folder / f"{name}.bundle").path / "model.onnx"
 
 
 def machine() -> str:

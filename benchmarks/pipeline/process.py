@@ -5,7 +5,6 @@ python benchmarks/pipeline/process.py [FOLDER] [--megapixels 12] [--model Mobile
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from material import PHOTOS, machine, photographs, spread, untrained, write_enlarged
+from material import machine, parser, photographs, spread, untrained, write_enlarged
 
 
 class Process(NamedTuple):
@@ -27,13 +26,7 @@ class Process(NamedTuple):
 
 def main() -> None:
     """Parse, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
-    parser.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
-    parser.add_argument("--model", default="MobileNetV2")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--limit", type=int, default=60, help="photographs")
-    options = parser.parse_args()
+    options = parser(__doc__, rounds=7, limit=60).parse_args()
     files = photographs(options.folder)[: options.limit]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

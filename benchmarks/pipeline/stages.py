@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from material import PHOTOS, machine, photographs, untrained, write_enlarged
+from material import machine, parser, photographs, untrained, write_enlarged
 from PIL import Image
 
 from fleetnet.bundle import Bundle
@@ -25,16 +25,9 @@ from fleetnet.preprocess import Preprocess
 
 def main() -> None:
     """Parse, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
-    parser.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
-    parser.add_argument("--model", default="MobileNetV2")
-    parser.add_argument("--limit", type=int, default=40, help="photographs")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    files = photographs(options.folder)[
-        :: max(1, len(photographs(options.folder)) // options.limit)
-    ]
+    options = parser(__doc__, rounds=5, limit=40).parse_args()
+    files = photographs(options.folder)
+    files = files[:: max(1, len(files) // options.limit)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.megapixels:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
-from material import PHOTOS, machine, photographs, spread, untrained, write_enlarged
+from material import machine, parser, photographs, spread, untrained, write_enlarged
 from PIL import Image
 
 from fleetnet.inference.classifier import Classifier
@@ -34,15 +34,10 @@ class Round(NamedTuple):
 
 def main() -> None:
     """Parse, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
-    parser.add_argument("--megapixels", type=float, help="enlarge the photographs to so many first")
-    parser.add_argument("--model", default="MobileNetV2")
-    parser.add_argument("--precision", default="fp32", help="of Fleetnet's own contenders")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--limit", type=int, default=120, help="photographs")
-    options = parser.parse_args()
+    options_parser = parser(__doc__, rounds=7, limit=120)
+    options_parser.add_argument("--precision", default="fp32", help="of Fleetnet's own contenders")
+    options_parser.add_argument("--threads", type=int, default=2)
+    options = options_parser.parse_args()
     files = photographs(options.folder)[: options.limit]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
