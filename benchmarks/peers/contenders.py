@@ -91,26 +91,19 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
 
     against = (named("fleetnet, fp32"), named("fleetnet, bf16"))
 
-    def our(name: str, environment: str, setting: str, *, fp32: bool = True) -> Contender:
-        model = f"{subject.ours}.bicubic.bundle"
-        return Contender(
-            named(name),
-            environment,
-            "with_fleetnet",
-            setting,
-            threads,
-            subject.ours,
-            model,
-            threads,
-            fp32,
-        )
-
     def peer(
-        name: str, side: str, worker: str, setting: str, model: str, *, fp32: bool = True
+        name: str,
+        environment: str,
+        worker: str,
+        setting: str,
+        model: str,
+        *,
+        fp32: bool = True,
+        against: tuple[str, ...] = against,
     ) -> Contender:
         return Contender(
             named(name),
-            side,
+            environment,
             worker,
             setting,
             threads,
@@ -120,6 +113,10 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
             fp32,
             against,
         )
+
+    def our(name: str, environment: str, setting: str, *, fp32: bool = True) -> Contender:
+        model = f"{subject.ours}.bicubic.bundle"
+        return peer(name, environment, "with_fleetnet", setting, model, fp32=fp32, against=())
 
     yield our("fleetnet, fp32", "base", "openvino:fp32")
     yield our("fleetnet, bf16", "base", "openvino:bf16", fp32=False)
