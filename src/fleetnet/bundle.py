@@ -7,6 +7,8 @@ that ``model.onnx`` alone is enough to predict.
 
 from __future__ import annotations
 
+import builtins
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -139,6 +141,30 @@ class Artifact(_Strict):
     bytes: int = Field(ge=1)
     verification: tuple[Verification, ...] = ()
     quantization: Quantization | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        file: str,
+        kind: str,
+        content: builtins.bytes,  # the plain name is a field's here
+        *,
+        precision: str = "fp32",
+        verification: tuple[Verification, ...] = (),
+        quantization: Quantization | None = None,
+    ) -> Artifact:
+        """Describe a file by its content, in the format ``kind``."""
+        return cls(
+            name=name,
+            file=file,
+            format=kind,
+            precision=precision,
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+            verification=verification,
+            quantization=quantization,
+        )
 
     @model_validator(mode="after")
     def _plain_file_name(self) -> Artifact:

@@ -49,6 +49,11 @@ class VerificationError(FleetnetError):
     """An exported artifact does not answer as the trained network does."""
 
 
+def one_line(error: object) -> str:
+    """Return the text of an error of somebody else's on one line, empty where it has none."""
+    return " ".join(str(error).split())
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the known word closest to ``word``, else ``""``."""
     by_folded = {name.casefold(): name for name in known}

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import DataError, ImageError, one_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -233,7 +233,7 @@ def _as_image_errors() -> Iterator[None]:
         raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except Exception as error:
         # Pillow's parsers raise nearly anything on hostile bytes: SyntaxError, struct.error, …
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ImageError(f"damaged image: {reason}") from None
 
 

@@ -29,7 +29,7 @@ MAX_ASPECT = 100
 SPARE = 2
 """How many times ``resize`` the short side of a picture decoded smaller has at least.
 
-With less to spare, libjpeg's way of making it smaller shows in the answers (docs/prediction.md).
+With less to spare, libjpeg's way of making it smaller shows in the answers.
 """
 
 _PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

@@ -7,7 +7,7 @@ import math
 import openvino as ov
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines.openvino import read_onnx
 
 
@@ -28,7 +28,7 @@ def count_macs(bundle: Bundle) -> int:
         return sum(_macs_of(node) for node in model.get_ordered_ops())
     except Exception as error:
         # OpenVINO's exceptions share no public base class.
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
 
 

@@ -25,12 +25,11 @@ from fleetnet.bundle import (
     Bundle,
     Manifest,
     ModelInfo,
-    TensorInfo,
     self_test_pixels,
     write_bundle,
 )
 from fleetnet.errors import BundleError
-from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
+from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import cache_folder
 from fleetnet.inference.engines import available_threads
 from fleetnet.labels import imagenet_classes
@@ -84,33 +83,17 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
         model=ModelInfo(name=name, num_classes=CLASSES),
         classes=tuple(entry.name for entry in imagenet_classes()),
         preprocess=preprocess,
-        input=TensorInfo(
-            name=INPUT, dtype="uint8", shape=(None, size, size, 3), layout="NHWC", color="RGB"
-        ),
-        outputs=(
-            TensorInfo(name=LOGITS, dtype="float32", shape=(None, CLASSES)),
-            TensorInfo(name=PROBABILITIES, dtype="float32", shape=(None, CLASSES)),
-        ),
+        input=graph_input(size),
+        outputs=graph_outputs(CLASSES),
         provenance={"fleetnet": fleetnet.__version__, "untrained": True},
     )
-    files = {
-        "model.onnx": to_onnx(network, preprocess, manifest),
-        "model.safetensors": save(
-            {key: value.contiguous() for key, value in network.state_dict().items()}
-        ),
-    }
-    kinds = {"model.onnx": ("onnx", "onnx"), "model.safetensors": ("weights", "safetensors")}
-    artifacts = tuple(
-        Artifact(
-            name=kinds[file][0],
-            file=file,
-            format=kinds[file][1],
-            precision="fp32",
-            sha256=hashlib.sha256(content).hexdigest(),
-            bytes=len(content),
-        )
-        for file, content in files.items()
+    graph = to_onnx(network, preprocess, manifest)
+    weights = save({key: value.contiguous() for key, value in network.state_dict().items()})
+    artifacts = (
+        Artifact.of("onnx", "model.onnx", "onnx", graph),
+        Artifact.of("weights", "model.safetensors", "safetensors", weights),
     )
+    files = {"model.onnx": graph, "model.safetensors": weights}
     return write_bundle(folder, manifest.model_copy(update={"artifacts": artifacts}), files)
 
 

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fleetnet.errors import one_line
 from fleetnet.labels import printable
 
 PLAIN_WIDTH = 100
@@ -54,8 +55,7 @@ def warn_unreadable(lines: Sequence[str]) -> None:
 
 def fail(line: str) -> NoReturn:
     """Say on one line what is wrong and exit with code 2."""
-    one_line = " ".join(line.split())
-    console(stderr=True).print(f"[bold red]error:[/] {_escape(one_line)}", soft_wrap=True)
+    console(stderr=True).print(f"[bold red]error:[/] {_escape(one_line(line))}", soft_wrap=True)
     sys.exit(2)
 
 

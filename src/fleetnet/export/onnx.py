@@ -12,7 +12,7 @@ import torch
 from onnxscript import ir
 from torch import Tensor, nn
 
-from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest
+from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest, TensorInfo
 from fleetnet.models.folding import fold_batch_norm, fold_input_scale
 from fleetnet.models.network import Network
 from fleetnet.models.padding import pad_channels
@@ -24,12 +24,27 @@ LAYER_KEY = "fleetnet.layer"
 """Metadata of a graph node: the dotted name of the layer whose output it computes."""
 
 
+def graph_input(crop: int) -> TensorInfo:
+    """Describe the input of a graph for images of ``crop`` pixels a side."""
+    return TensorInfo(
+        name=INPUT, dtype="uint8", shape=(None, crop, crop, 3), layout="NHWC", color="RGB"
+    )
+
+
+def graph_outputs(classes: int) -> tuple[TensorInfo, ...]:
+    """Describe the outputs of a graph for so many classes."""
+    return tuple(
+        TensorInfo(name=name, dtype="float32", shape=(None, classes))
+        for name in (LOGITS, PROBABILITIES)
+    )
+
+
 class Deployable(nn.Module):
     """A network for engines: normalisation before it, probabilities after it, and less between.
 
     Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each;
     the probabilities are of the logits over ``temperature``. Batch norm is folded away and channel
-    counts are padded; docs/graph.md has what each of these steps gains.
+    counts are padded; docs/graph.md describes these steps.
     """
 
     offset: Tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ from fleetnet.bundle import (
     Manifest,
     ModelInfo,
     SelfTest,
-    TensorInfo,
     check_replaceable,
     self_test_pixels,
     write_bundle,
@@ -36,7 +34,7 @@ from fleetnet.evaluation.calibration import cross_fit
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
-from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
+from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.images import find_images
 from fleetnet.inference.classifier import Classifier
@@ -130,8 +128,7 @@ def export_bundle(
             content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
         )
         records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
-        artifact = _artifact(name, file, "onnx", content)
-        artifacts.append(artifact.model_copy(update={"verification": records}))
+        artifacts.append(Artifact.of(name, file, "onnx", content, verification=records))
         files[file] = content
 
     add("onnx", "model.onnx", graph)
@@ -139,7 +136,7 @@ def export_bundle(
         add(f"onnx-batch{size}", f"model.batch{size}.onnx", fix_batch(graph, size), size)
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     files["model.safetensors"] = weights
-    artifacts.append(_artifact("weights", "model.safetensors", "safetensors", weights))
+    artifacts.append(Artifact.of("weights", "model.safetensors", "safetensors", weights))
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
     return write_bundle(output, manifest, files)
 
@@ -270,13 +267,8 @@ def _manifest(trained: Checkpoint, checkpoint: Path, reference: Engine) -> Manif
         model=ModelInfo(name=trained.model, num_classes=classes, activation=trained.activation),
         classes=trained.classes,
         preprocess=trained.preprocess,
-        input=TensorInfo(
-            name=INPUT, dtype="uint8", shape=(None, crop, crop, 3), layout="NHWC", color="RGB"
-        ),
-        outputs=(
-            TensorInfo(name=LOGITS, dtype="float32", shape=(None, classes)),
-            TensorInfo(name=PROBABILITIES, dtype="float32", shape=(None, classes)),
-        ),
+        input=graph_input(crop),
+        outputs=graph_outputs(classes),
         metrics={"held_out": trained.metrics},
         provenance=_provenance(trained, checkpoint),
         self_test=SelfTest(logits=tuple(tuple(map(float, row)) for row in logits)),
@@ -298,14 +290,3 @@ def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
         "history": trained.history,
         "data": data,
     }
-
-
-def _artifact(name: str, file: str, kind: str, content: bytes) -> Artifact:
-    return Artifact(
-        name=name,
-        file=file,
-        format=kind,
-        precision="fp32",
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +9,11 @@ from fleetnet.bundle import (
     MANIFEST,
     Artifact,
     Bundle,
-    Quantization,
-    Verification,
     check_replaceable,
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
-from fleetnet.export.quantization.quantizer import Begin, File
+from fleetnet.export.quantization.quantizer import Begin
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.session import ENGINES, Result, Session, WeightBits
 from fleetnet.inference.verify import AGREEMENT
@@ -65,7 +62,15 @@ def quantize_bundle(
     for result in results:
         record = result.comparison.record(source, ANY_DIFFERENCE)
         for file in result.files:
-            artifacts[file.artifact] = _artifact(file, record, result.quantization)
+            artifacts[file.artifact] = Artifact.of(
+                file.artifact,
+                file.name,
+                file.format,
+                file.content,
+                precision="int8",
+                verification=(record,),
+                quantization=result.quantization,
+            )
             contents[file.name] = file.content
     if len({artifact.file for artifact in artifacts.values()}) != len(artifacts):
         raise BundleError(f"{bundle.path}: two of its artifacts are in the same file")
@@ -111,16 +116,3 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         artifact.file: bundle.artifact(artifact.name).read_bytes()
         for artifact in bundle.manifest.artifacts
     }
-
-
-def _artifact(file: File, record: Verification, quantization: Quantization) -> Artifact:
-    return Artifact(
-        name=file.artifact,
-        file=file.name,
-        format=file.format,
-        precision="int8",
-        sha256=hashlib.sha256(file.content).hexdigest(),
-        bytes=len(file.content),
-        verification=(record,),
-        quantization=quantization,
-    )

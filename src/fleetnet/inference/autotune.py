@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.engines import (
     Engine,
@@ -188,7 +188,7 @@ class _Bench:
         except Exception as error:
             # An engine that cannot be used here is a row of the table, not the end: a driver, an
             # instruction or a compiler may be missing, and each runtime has errors of its own.
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             self._reasons[candidate] = f"fails: {reason}"
 
     def _engine(self, candidate: Candidate) -> Engine:

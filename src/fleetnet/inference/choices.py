@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file, cache_folder, sha256_of
-from fleetnet.inference.autotune import MIN_IMAGES, Advance, Trial, Tuning, tune
+from fleetnet.inference.autotune import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
 from fleetnet.inference.engines import (
     ENGINES,
     MAX_THREADS,
@@ -66,12 +66,11 @@ class Choice(BaseModel):
 
     def __str__(self) -> str:
         """Say what was chosen and why, on one line."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        batch = f", batches of {self.batch}" if self.batch > 1 else ""
+        candidate = Candidate(self.engine, self.precision, self.threads, self.batch)
         why = f"; next best: {self.runner_up}" if self.runner_up else ""
         return (
-            f"{self.engine} {self.precision}, {threads}{batch}: {self.milliseconds:.2f} ms an "
-            f"image, top-1 as in fp32 on {self.top1_agreement:.1%} of {self.images} images{why}"
+            f"{candidate}: {self.milliseconds:.2f} ms an image, top-1 as in fp32 on "
+            f"{self.top1_agreement:.1%} of {self.images} images{why}"
         )
 
 

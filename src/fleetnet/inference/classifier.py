@@ -99,7 +99,7 @@ class Classifier:
         labels: names of the classes in place of the bundle's.
         exact: decode every image whole; else JPEGs whose sides are several times what the network
             needs are decoded smaller, for much less time and nearly the same answers
-            (docs/prediction.md has the figures).
+            (docs/prediction.md).
 
     Raises:
         BundleError: the bundle is missing or damaged.

@@ -17,7 +17,7 @@ from fleetnet.models.layers import ConvNormAct, InvertedResidual, LinearNormAct,
 from fleetnet.models.network import Network
 
 MULTIPLE = 8
-"""What docs/graph.md found best over engines and networks, among 4, 8, 16 and 32."""
+"""benchmarks/graph compares it with 4, 16 and 32."""
 
 
 def padded_width(channels: int, multiple: int = MULTIPLE) -> int:

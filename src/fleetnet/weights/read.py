@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from fleetnet.errors import CheckpointError
+from fleetnet.errors import CheckpointError, one_line
 from fleetnet.weights.pickles import read_pickle
 from fleetnet.weights.state import read_torch
 
@@ -117,7 +117,7 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         return load_safetensors(content)
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(f"{path} is a damaged safetensors file: {reason}") from None
 
 

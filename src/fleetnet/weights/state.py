@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fleetnet.errors import CheckpointError
+from fleetnet.errors import CheckpointError, one_line
 
 _SHOWN = 10
 """How many entries of each kind an error lists."""
@@ -33,7 +33,7 @@ def read_torch(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
-            detail = " ".join(str(error).split())
+            detail = one_line(error)
             blocked = detail.partition("Unsupported global: GLOBAL ")[2].split(" ")[0]
             what = f"holds '{blocked}'" if blocked else "holds more than tensors and plain values"
             raise CheckpointError(f"{path} {what}, which could run code: refused") from None

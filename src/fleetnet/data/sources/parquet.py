@@ -15,7 +15,7 @@ from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import choose, common_root, files_of
 from fleetnet.data.sources.webdataset import CLASSES_FILE
-from fleetnet.errors import DataError, ImageError, require
+from fleetnet.errors import DataError, ImageError, one_line, require
 from fleetnet.images import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -270,4 +270,4 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error)[:200] or type(error).__name__

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 """Operators that multiply by weights: what a network's time goes into, and what int8 is for."""
@@ -39,7 +39,7 @@ def read_graph(content: bytes, where: str) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
     except Exception as error:
         # protobuf's and onnx's exceptions share no public base class.
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BundleError(f"{where} is not an ONNX graph that can be read: {reason}") from None
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantization.layers import Layer
 from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized, step
 from fleetnet.export.quantization.quiet import quiet
@@ -26,7 +26,7 @@ class OpenVinoQuantizer:
     """Quantises a graph as NNCF does, with the ranges and bias that measurement found best.
 
     Weights are symmetric in 8 bits with a scale for each channel, activations asymmetric: SiLU and
-    the sums behind it are not symmetric about 0. ``docs/quantization.md`` has the measurements.
+    the sums behind it are not symmetric about 0.
 
     Args:
         content: an ONNX file as export writes it.
@@ -57,7 +57,7 @@ class OpenVinoQuantizer:
             self._model = _folded(read_onnx(content))
         except Exception as error:
             # The reader's exceptions share no public base class.
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise BundleError(f"OpenVINO cannot read {where}: {reason}") from None
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:

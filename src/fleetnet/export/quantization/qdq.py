@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantization.layers import Layer
 from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized
 from fleetnet.export.quantization.quiet import quiet
@@ -138,5 +138,5 @@ def _measure(graph: onnx.ModelProto, calibration: Pixels, advance: Advance) -> T
             return calibrator.compute_data()
         except Exception as error:
             # ONNX Runtime's exceptions share no public base class.
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise BundleError(f"ONNX Runtime cannot run the bundle's graph: {reason}") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 from fleetnet.telemetry import without_telemetry
 
@@ -80,5 +80,5 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
         return OnnxRuntimeEngine(str(path), setup)
     except Exception as error:
         # ONNX Runtime's exceptions share no public base class.
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BundleError(f"ONNX Runtime cannot read {path}: {reason}") from None

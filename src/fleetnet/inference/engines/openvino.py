@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 from fleetnet.telemetry import without_telemetry
 
@@ -162,7 +162,7 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
         return OpenVinoEngine(_read_ir(path, weights) if weights else read_onnx(str(path)), setup)
     except Exception as error:
         # The reader's exceptions share no public base class.
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from fleetnet.errors import FleetnetError, nearest, require
+from fleetnet.errors import FleetnetError, nearest, one_line, require
 
 Warn = Callable[[str], object]
 
@@ -178,4 +178,4 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error)[:300] or type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import FleetnetError, one_line
 from fleetnet.training.loggers import flat, tag, tagged
 from fleetnet.training.loggers.told import Told
 
@@ -51,7 +51,7 @@ class MlflowLogger:
             else:
                 self._client.update_run(self._told.run_id, status="RUNNING")
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             advice = "; check MLFLOW_TRACKING_URI" if given else ""
             raise FleetnetError(f"mlflow cannot start: {uri}: {reason}{advice}") from error
         self._told.save()
