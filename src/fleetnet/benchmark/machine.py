@@ -13,6 +13,7 @@ from pathlib import Path
 import fleetnet
 from fleetnet.inference.engines import ENGINES, available_threads
 from fleetnet.inference.verify import machine as processor_and_system
+from fleetnet.resampling import COMPILED
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -69,7 +70,8 @@ def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
     """
     now = datetime.datetime.now(datetime.UTC)
     packages = dict.fromkeys(ENGINES[engine][0] for engine in engines)
-    versions = {"fleetnet": fleetnet.__version__, "Python": platform.python_version()}
+    ours = fleetnet.__version__ + ("" if COMPILED else " (resizing not compiled)")
+    versions = {"fleetnet": ours, "Python": platform.python_version()}
     versions |= {package: _version(package) for package in packages}
     return Machine(
         processor=processor_and_system(),

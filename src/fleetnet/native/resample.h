@@ -1,0 +1,28 @@
+/* Resizing of 8-bit RGB pixels, and of what a crop needs alone.
+
+The integers of Pillow's antialiased filters (rows first, then columns, rounded to 8 bits between)
+and of OpenCV's bilinear interpolation, whatever the processor. No Python in here: the arithmetic is
+for every host that is written in C or C++.
+*/
+#ifndef FLEETNET_RESAMPLE_H
+#define FLEETNET_RESAMPLE_H
+
+#include <stdint.h>
+
+typedef enum { FLEETNET_BILINEAR, FLEETNET_BICUBIC, FLEETNET_CV2_LINEAR } fleetnet_filter;
+
+/* A picture that is to be resized, and what of it is wanted. */
+typedef struct {
+    const uint8_t *pixels; /* height rows of width RGB triples, nothing between them */
+    int width, height;
+    float box[4];                     /* left, top, right, bottom of what is resized, in pixels */
+    int resized_width, resized_height; /* what the box becomes */
+    int left, top, crop;              /* the square wanted, in pixels of the resized picture */
+} fleetnet_task;
+
+/* Write crop × crop RGB triples to out; return 0, or -1 where memory is short.
+
+The caller has checked that the box lies in the picture and the crop in the resized one. */
+int fleetnet_resample(const fleetnet_task *task, fleetnet_filter filter, uint8_t *out);
+
+#endif
