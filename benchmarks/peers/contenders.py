@@ -36,6 +36,8 @@ ENVIRONMENTS = {
 
 SIDES: tuple[tuple[str, Interpolation], ...] = (("paddle", "cv2-linear"), ("timm", "bicubic"))
 """Whose way of resizing is which."""
+PRECISIONS = ("fp32", "bf16", "int8")
+"""Those of ours that take part, plain fp32 first."""
 EXACT = 1e-3
 """How far probabilities of fp32 may be from PyTorch's; engines without fast paths are at 1e-6."""
 
@@ -89,7 +91,7 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
     def named(name: str) -> str:
         return f"{subject.ours}: {name}"
 
-    against = (named("fleetnet, fp32"), named("fleetnet, bf16"))
+    against = tuple(named(f"fleetnet, {precision}") for precision in PRECISIONS)
 
     def peer(
         name: str,
@@ -118,8 +120,9 @@ def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
         model = f"{subject.ours}.bicubic.bundle"
         return peer(name, environment, "with_fleetnet", setting, model, fp32=fp32, against=())
 
-    yield our("fleetnet, fp32", "base", "openvino:fp32")
-    yield our("fleetnet, bf16", "base", "openvino:bf16", fp32=False)
+    for precision in PRECISIONS:
+        exact = precision == "fp32"
+        yield our(f"fleetnet, {precision}", "base", f"openvino:{precision}", fp32=exact)
     yield our("fleetnet in ONNX Runtime", "ours", "onnxruntime:fp32")
     if subject.paddle:
         model = f"{subject.paddle}.paddle/inference.json"
@@ -156,7 +159,7 @@ def _roads_of(
     subject: Subject, theirs: str, side: str, interpolation: Interpolation, cores: int
 ) -> Iterator[Contender]:
     group = f"{subject.ours}, {interpolation}"
-    against = (f"{group}: fleetnet, fp32", f"{group}: fleetnet, bf16")
+    against = tuple(f"{group}: fleetnet, {precision}" for precision in PRECISIONS)
 
     def our(name: str, precision: str, resize: Interpolation, base: tuple[str, ...]) -> Contender:
         model = f"{subject.ours}.{resize}.bundle"
@@ -166,8 +169,8 @@ def _roads_of(
             name, "base", "with_fleetnet", setting, cores, group, model, cores, exact, base
         )
 
-    yield our(against[0], "fp32", interpolation, ())
-    yield our(against[1], "bf16", interpolation, against[:1])
+    for name, precision in zip(against, PRECISIONS, strict=True):
+        yield our(name, precision, interpolation, () if precision == "fp32" else against[:1])
     if side == "paddle":
         # OpenCV's way is for PaddleClas's weights; what Fleetnet trains has its own.
         name = f"{group}: fleetnet, bf16, bilinear"

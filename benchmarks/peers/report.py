@@ -28,7 +28,8 @@ NETWORK_NOTE = (
     "`uint8` pixels and normalise them, the others take floats that are normalised already. Last "
     "column: largest difference of a probability from PyTorch's, and on how many of the inputs "
     "top-1 is the same; the weights are random, and fewer bits change more of their answers "
-    "than of trained ones."
+    "than of trained ones. All layers of int8 are in int8; docs/quantization.md has what its guard "
+    "lets pass of trained networks."
 )
 FILES_NOTE = (
     "Milliseconds a photograph, from its file to its five best classes, all photographs one after "

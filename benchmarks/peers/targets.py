@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.peers.comparison import Outcome
-from benchmarks.peers.contenders import Contender
+from benchmarks.peers.contenders import PRECISIONS, Contender
 from benchmarks.peers.rounds import Spread, ratios, spread
 from benchmarks.peers.tables import NONE, Table
 
 OURS_ENGINE = "OpenVINO"
-BF16_BOUND = "1×1 convolutions gain, depthwise ones and the rest do not (README)"
+LOW_BOUND = "1×1 convolutions gain, depthwise ones and the rest hardly do (README)"
 FP32_BOUND = "1×1 convolutions near the peak of the core, in all good engines (README)"
 
 
@@ -72,10 +72,12 @@ def network_targets(outcome: Outcome) -> list[Target]:
     """Judge the networks on one thread."""
     targets = []
     for subject in ("mobilenetv2_100", "ReXNet_1_0"):
-        bf16, fp32 = f"{subject}: fleetnet, bf16", f"{subject}: fleetnet, fp32"
-        ratio = ratios(outcome.times, bf16, f"{subject}: timm in ONNX Runtime")
-        title = f"{subject}, bf16 ÷ timm in ONNX Runtime"
-        targets.append(at_most(title, 0.5, "×", ratio, BF16_BOUND))
+        fp32 = f"{subject}: fleetnet, {PRECISIONS[0]}"
+        for precision in PRECISIONS[1:]:
+            ours = f"{subject}: fleetnet, {precision}"
+            ratio = ratios(outcome.times, ours, f"{subject}: timm in ONNX Runtime")
+            title = f"{subject}, {precision} ÷ timm in ONNX Runtime"
+            targets.append(at_most(title, 0.5, "×", ratio, LOW_BOUND))
         best = fastest(outcome, _fp32_peers(outcome, subject))
         ratio = ratios(outcome.times, fp32, best) if best else None
         name = best.partition(": ")[2] if best else "the best other fp32"
@@ -115,7 +117,8 @@ def file_targets(outcome: Outcome, network: Outcome | None) -> list[Target]:
 
 def _what_a_photo_costs(outcome: Outcome, network: Outcome | None, one: Contender) -> str:
     """Say how much of the processors' time for a photograph the network takes."""
-    alone = f"{one.subject.partition(',')[0]}: fleetnet, bf16"
+    precision = one.setting.partition(":")[2]
+    alone = f"{one.subject.partition(',')[0]}: fleetnet, {precision}"
     if network is None or alone not in network.times or one.name not in outcome.processor:
         return ""
     computing = 1e3 * spread(network.times[alone]).median

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.made_up import MACHINE
 from fleetnet.benchmark import machine
 from fleetnet.benchmark.machine import available_memory, load_average, this_machine
+from made_up_results import MACHINE
 
 
 def test_this_machine() -> None:

@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 
-from benchmark.made_up import made_up
 from fleetnet.benchmark.plots import draw_all, drawable, latency_figure, storage_figure
 from fleetnet.benchmark.report import write_report
 from fleetnet.benchmark.results import Results
+from made_up_results import made_up
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import re
 
 import pytest
 
-from benchmark.made_up import made_up, timing_of
 from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.report import markdown
 from fleetnet.benchmark.results import Results
@@ -16,6 +15,7 @@ from fleetnet.benchmark.tables import (
     tables,
     threads_table,
 )
+from made_up_results import made_up, timing_of
 
 
 @pytest.fixture(scope="module")

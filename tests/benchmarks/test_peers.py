@@ -407,8 +407,10 @@ class TestTargets:
     @pytest.mark.parametrize(("slow", "reached"), [(2.5, True), (1.5, False)])
     def test_networks(self, slow: float, reached: bool) -> None:
         targets = network_targets(made_up(networks(1), slow))
-        halves = [one for one in targets if "bf16 ÷ timm in ONNX Runtime" in one.title]
-        assert [one.reached for one in halves] == [reached, reached]
+        for precision in ("bf16", "int8"):
+            title = f"{precision} ÷ timm in ONNX Runtime"
+            halves = [one for one in targets if title in one.title]
+            assert [one.reached for one in halves] == [reached, reached]
 
     def test_the_best_other_engine_is_not_the_one_that_we_run_on(self) -> None:
         outcome = made_up(networks(1))

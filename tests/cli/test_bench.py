@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from benchmark.made_up import made_up
 from conftest import Run
 from fleetnet.benchmark import run as running
 from fleetnet.benchmark.tables import Table
 from fleetnet.bundle import Bundle
 from fleetnet.cli import bench
+from made_up_results import made_up
 
 TINY = ("--threads", "1", "--batch", "1", "--batch", "2", "--budget", "0.01", "--quick")
 

@@ -212,12 +212,13 @@ def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
 
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
-    """Keep what `fleetnet predict` asks of the classifier: mode, batch size, exact."""
+    """Keep how `fleetnet predict` opens the classifier: mode, batch size, exact."""
     asked: list[tuple[str, int, bool]] = []
 
     def classifier(*arguments: Any, **options: Any) -> Classifier:
-        asked.append((options["mode"], options["batch_size"], options["exact"]))
-        return Classifier(*arguments, **options)
+        made = Classifier(*arguments, **options)
+        asked.append((options["mode"], made.batch_size, made.exact))
+        return made
 
     monkeypatch.setattr(predict, "Classifier", classifier)
     return asked

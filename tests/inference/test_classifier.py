@@ -15,7 +15,7 @@ from fleetnet.bundle import Bundle, Calibration
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.images import decode
 from fleetnet.inference.classifier import Classifier, ImageLike
-from fleetnet.inference.engines import Precision
+from fleetnet.inference.engines import Mode, Precision, precisions
 from fleetnet.inference.probabilities import sigmoid, softmax
 from fleetnet.preprocess import Preprocess
 
@@ -115,6 +115,56 @@ def test_the_batch_size_changes_no_answer(bundle: Bundle, shapes: Path, batch_si
         assert one.logits is not None
         assert other.logits is not None
         assert np.allclose(one.logits, other.logits, atol=1e-4)
+
+
+class Sizes:
+    """An engine that notes how many images it got at once."""
+
+    name, threads, version = "sizes", 1, "1"
+    precision: Precision = "fp32"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        self.seen.append(len(pixels))
+        return np.stack([pixels[:, 0, 0, 0], pixels[:, 0, 0, 1]], axis=1).astype(np.float32)
+
+    def run_all(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        yield from map(self.run, batches)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(2, [2]), (4, [4]), (6, [4, 4]), (9, [4, 4, 4])])
+def test_no_size_of_a_batch_is_compiled_for_the_rest(count: int, sizes: list[int]) -> None:
+    engine = Sizes()
+    made = Classifier.from_engine(engine, Preprocess(8, 8), ("a", "b"), batch_size=4)
+    images = [np.full((8, 8, 3), (number, 255, 0), np.uint8) for number in range(count)]
+    answers = list(made.predict(images))
+    assert [answer.logits[0] for answer in answers if answer.logits is not None] == [*range(count)]
+    assert [answer.source for answer in answers] == [f"image {number}" for number in range(count)]
+    assert engine.seen == sizes
+
+
+@pytest.mark.parametrize(
+    ("engine", "mode", "batch"),
+    [
+        ("openvino", "latency", 1),
+        ("openvino", "throughput", 1),
+        ("torch", "latency", 1),
+        ("torch", "throughput", 8),
+    ],
+)
+def test_the_usual_batch(bundle: Bundle, engine: str, mode: Mode, batch: int) -> None:
+    assert Classifier(bundle, engine=engine, mode=mode).batch_size == batch
+    assert Classifier(bundle, engine=engine, mode=mode, batch_size=3).batch_size == 3
+
+
+def test_fewer_bits_than_fp32_have_several_images_a_batch(bundle: Bundle) -> None:
+    for engine in ("openvino", "torch"):
+        for precision in precisions(engine, bundle)[1:]:
+            made = Classifier(bundle, engine=engine, precision=precision, mode="throughput")
+            assert made.batch_size > 1
+            assert Classifier(bundle, engine=engine, precision=precision).batch_size == 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)

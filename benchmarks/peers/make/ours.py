@@ -8,18 +8,22 @@ give the answers of ours.
 
 from __future__ import annotations
 
-import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.contenders import SUBJECTS, Interpolation, Subject
 from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bundle
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
+from fleetnet.export.quantization.nncf import OpenVinoQuantizer
+from fleetnet.export.quantization.quantizer import File
+from fleetnet.export.quantize import WEIGHT_BITS
 from fleetnet.images import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.models.registry import build_model, find_model
@@ -43,7 +47,7 @@ def main(folder: Path, photos: str) -> None:
     np.savez(folder / "inputs.npz", pixels=pixels[:INPUTS], floats=floats[:INPUTS].numpy())
     for subject in SUBJECTS:
         network = calibrated(build_model(subject.ours, CLASSES), floats)
-        write_bundles(folder, subject.ours, network)
+        write_bundles(folder, subject.ours, network, pixels)
         write_for_others(folder, subject, network)
         with torch.inference_mode():
             probabilities = network(floats[:INPUTS]).softmax(1).numpy()
@@ -79,23 +83,37 @@ def calibrated(network: nn.Module, floats: Tensor) -> nn.Module:
     return network
 
 
-def write_bundles(folder: Path, name: str, network: nn.Module) -> None:
-    """Write a bundle for each way of resizing around one graph, which all of them share."""
-    graph = b""
+def write_bundles(
+    folder: Path, name: str, network: nn.Module, pixels: npt.NDArray[np.uint8]
+) -> None:
+    """Write a bundle for each way of resizing around one graph, which all of them share.
+
+    The graph in int8 keeps no layer in fp32: how long it takes can be measured on random weights,
+    whether it answers alike cannot.
+    """
+    artifacts: list[Artifact] = []
+    contents: dict[str, bytes] = {}
     for interpolation in get_args(Interpolation):
         preprocess = Preprocess(interpolation=interpolation)
         manifest = _manifest(name, preprocess)
-        graph = graph or to_onnx(network, preprocess, manifest)
-        artifact = Artifact(
-            name="onnx",
-            file="model.onnx",
-            format="onnx",
-            precision="fp32",
-            sha256=hashlib.sha256(graph).hexdigest(),
-            bytes=len(graph),
-        )
-        manifest = manifest.model_copy(update={"artifacts": (artifact,)})
-        write_bundle(folder / f"{name}.{interpolation}.bundle", manifest, {"model.onnx": graph})
+        if not artifacts:
+            graph = to_onnx(network, preprocess, manifest)
+            quantizer = OpenVinoQuantizer(graph, name, pixels, WEIGHT_BITS, _unseen)
+            files = (File("onnx", "model.onnx", "onnx", graph), *quantizer.quantize([]).files)
+            for file in files:
+                precision = "fp32" if file.artifact == "onnx" else "int8"
+                contents[file.name] = file.content
+                artifacts.append(
+                    Artifact.of(
+                        file.artifact, file.name, file.format, file.content, precision=precision
+                    )
+                )
+        manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
+        write_bundle(folder / f"{name}.{interpolation}.bundle", manifest, contents)
+
+
+def _unseen(_what: str, _steps: int) -> Callable[[int], None]:
+    return lambda _done: None
 
 
 def _manifest(name: str, preprocess: Preprocess) -> Manifest:

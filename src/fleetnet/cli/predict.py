@@ -21,15 +21,17 @@ from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
 from fleetnet.images import STDIN, find_images
 from fleetnet.inference.choices import ENOUGH
-from fleetnet.inference.classifier import AUTO, Classifier, Prediction
+from fleetnet.inference.classifier import (
+    AUTO,
+    LOW_PRECISION_BATCH,
+    PYTORCH_BATCH,
+    Classifier,
+    Prediction,
+)
 from fleetnet.labels import read_labels
 
 if TYPE_CHECKING:
     from fleetnet.inference.engines import Mode
-
-PYTORCH_BATCH = 8
-"""PyTorch's threads share a batch, so that it should have several images; the other engines have a
-thread compute a batch of its own, which is quickest with one image."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +55,8 @@ def predict(
             "--batch-size",
             min=1,
             max=4096,
-            help=f"Images the engine gets at once.  [1; {PYTORCH_BATCH} for PyTorch; auto chooses]",
+            help=f"Images the engine gets at once.  [1; of several {LOW_PRECISION_BATCH} with "
+            f"fewer bits than fp32, {PYTORCH_BATCH} for PyTorch; auto chooses]",
         ),
     ] = None,
     exact: Annotated[
@@ -94,7 +97,7 @@ def predict(
         engine=chosen.engine,
         precision=chosen.precision,
         threads=chosen.threads,
-        batch_size=chosen.batch_size or (PYTORCH_BATCH if chosen.engine.startswith("torch") else 1),
+        batch_size=chosen.batch_size,
         labels=names,
         mode=mode,
         exact=exact,

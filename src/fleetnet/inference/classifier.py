@@ -26,6 +26,12 @@ __all__ = ["AUTO", "DEFAULT_ENGINE", "Classifier", "ImageLike", "Prediction", "S
 AUTO = "auto"
 """In place of an engine's name: the one that tuning chose."""
 DEFAULT_ENGINE = "openvino"
+PYTORCH_BATCH = 8
+"""PyTorch's threads share a batch, so that it should have several images."""
+LOW_PRECISION_BATCH = 4
+"""Where a thread computes a batch of its own, fp32 is quickest with one image, whose feature maps
+stay in the cache; with fewer bits several fit, and weights are fetched once for all of them
+(docs/prediction.md)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,9 @@ class Classifier:
         engine: ``openvino``, ``onnxruntime``, ``torch``, ``torch-compiled``, or ``auto`` for what
             ``fleetnet tune`` chose on this machine, and OpenVINO in fp32 where it chose nothing.
         threads: how many to compute with; None for all the processors at hand.
-        batch_size: how many images the engine gets at once; None for one, or for what was chosen.
+        batch_size: how many images the engine gets at once; None for what was chosen, else one,
+            in throughput mode :data:`LOW_PRECISION_BATCH` with fewer bits than fp32 and
+            :data:`PYTORCH_BATCH` for PyTorch.
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it; None for
             fp32, or for what was chosen.
         mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second:
@@ -131,12 +139,13 @@ class Classifier:
                 raise FleetnetError(f"engine '{AUTO}' chooses the precision: name one or the other")
             engine, precision, threads, chosen_batch = _chosen(bundle, mode, threads)
             batch_size = batch_size or chosen_batch
-        opened = open_engine(engine, bundle, threads, precision=precision or "fp32", mode=mode)
+        precision = precision or "fp32"
+        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode)
         self._set_up(
             opened,
             bundle.manifest.preprocess,
             classes,
-            1 if batch_size is None else batch_size,
+            _usual_batch(engine, precision, mode) if batch_size is None else batch_size,
             bundle.manifest.model.activation,
             bundle.manifest.temperature,
         )
@@ -213,23 +222,26 @@ class Classifier:
         running: deque[list[Ready]] = deque()
 
         def batches() -> Iterator[npt.NDArray[np.uint8]]:
+            size = 0
             while batch := list(itertools.islice(stream, self.batch_size)):
                 running.append(batch)
-                yield self._stack(batch)
+                size = size or len(batch)
+                yield self._stack(batch, size)
 
         with contextlib.closing(stream):
             for logits in self.engine.run_all(batches()):
-                for image, row in zip(running.popleft(), logits, strict=True):
+                batch = running.popleft()
+                for image, row in zip(batch, logits[: len(batch)], strict=True):
                     yield self._answer(image, row, top_k)
 
-    def _stack(self, batch: list[Ready]) -> npt.NDArray[np.uint8]:
-        """Return ``uint8[N, crop, crop, 3]``, black where an image could not be read.
+    def _stack(self, batch: list[Ready], size: int) -> npt.NDArray[np.uint8]:
+        """Return ``uint8[size, crop, crop, 3]``, black where there is no image or none to read.
 
-        Engines compile each size of a batch, so that leaving images out costs more.
+        Engines compile each size of a batch, which takes longer than to compute some for nothing.
         """
         crop = self.preprocess.crop
-        pixels = np.zeros((len(batch), crop, crop, 3), np.uint8)
-        for place, image in zip(pixels, batch, strict=True):
+        pixels = np.zeros((size, crop, crop, 3), np.uint8)
+        for place, image in zip(pixels, batch, strict=False):
             if image.pixels is not None:
                 place[:] = image.pixels
         return pixels
@@ -249,14 +261,22 @@ class Classifier:
         )
 
 
+def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:
+    if mode == "latency":
+        return 1
+    if engine.startswith("torch"):
+        return PYTORCH_BATCH
+    return 1 if precision == "fp32" else LOW_PRECISION_BATCH
+
+
 def _chosen(
     bundle: Bundle, mode: Mode, threads: int | None
-) -> tuple[str, Precision, int | None, int]:
+) -> tuple[str, Precision, int | None, int | None]:
     """Return the engine, precision, threads and size of a batch that tuning chose, if it did."""
     # Tuning opens engines and compares them: whoever names an engine need not load all that.
     from fleetnet.inference.choices import recall
 
     choice = recall(bundle, mode, threads)
     if choice is None:
-        return DEFAULT_ENGINE, "fp32", threads, 1
+        return DEFAULT_ENGINE, "fp32", threads, None
     return choice.engine, choice.precision, choice.threads, choice.batch

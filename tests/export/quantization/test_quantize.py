@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from export.quantization.damage import COMPENSATED, SCALED, bundle_with, with_outlier
+from fleetnet.benchmark.untrained import make_untrained
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import BundleError, FleetnetError, VerificationError
 from fleetnet.export.quantization import session
@@ -22,6 +23,7 @@ from fleetnet.export.quantize import quantize_bundle
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import open_engine, precisions
+from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, core
 from fleetnet.inference.verify import Comparison, compare, run_in_batches
 from samples import CLASSES
 
@@ -194,6 +196,23 @@ def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Sampl
         in_fp32 = weights_in_fp32(quantized.files[0].content.decode())
         assert in_fp32 == {layer.name for layer in kept}
     assert disturbance[1] < disturbance[0] / 4
+
+
+def test_silu_is_quantised_as_a_whole(tmp_path: Path) -> None:
+    """With x and its sigmoid quantised apart, OpenVINO does not compute them in the convolution."""
+    bundle = make_untrained("ReXNet_1_0", 32, tmp_path / "b.bundle")
+    content = bundle.artifact("onnx").read_bytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    quantizer = OpenVinoQuantizer(content, "here", pixels, 7, lambda *_: lambda _: None)
+    files = {file.artifact: file.content for file in quantizer.quantize([]).files}
+    model = core().read_model(files[INT8], files[INT8_WEIGHTS])
+    joined = [one for one in model.get_ordered_ops() if one.get_type_name() == "Swish"]
+    sigmoids = [node for node in onnx.load_from_string(content).graph.node if "act/" in node.name]
+    assert len(joined) == sum(node.op_type == "Sigmoid" for node in sigmoids) > 10
+    for silu in joined:
+        before = silu.input(0).get_source_output().get_node().get_type_name()
+        after = {entry.get_node().get_type_name() for entry in silu.output(0).get_target_inputs()}
+        assert (before, after) == ("Add", {"FakeQuantize"})
 
 
 def snapshot(path: Path) -> dict[str, bytes]:

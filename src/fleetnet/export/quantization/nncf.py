@@ -19,6 +19,7 @@ with without_telemetry(), quiet():
     import openvino as ov
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    from openvino import opset13 as operations
     from openvino.passes import ConstantFolding, Manager
 
 
@@ -54,7 +55,7 @@ class OpenVinoQuantizer:
         self._calibration = calibration
         self._begin = begin
         try:
-            self._model = _folded(read_onnx(content))
+            self._model = _simplified(read_onnx(content))
         except Exception as error:
             # The reader's exceptions share no public base class.
             reason = one_line(error)
@@ -121,17 +122,37 @@ class _Images:
                 self._advance(1)
 
 
-def _folded(model: ov.Model) -> ov.Model:
-    """Compute what only depends on weights, in place.
+def _simplified(model: ov.Model) -> ov.Model:
+    """Put a graph into the form that NNCF recognises, in place.
 
     OpenVINO's reader puts a reshape behind the weights of each depthwise convolution. NNCF does
     not look through it: it gives those weights a scale for each channel and column, with which
-    OpenVINO computes them in fp32 after all.
+    OpenVINO computes them in fp32 after all. So what only depends on weights is computed here.
     """
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
+    _join_silu(model)
     return model
+
+
+def _join_silu(model: ov.Model) -> None:
+    """Make one operation of x * sigmoid(x).
+
+    NNCF would quantise x and the sigmoid for themselves, which keeps OpenVINO from computing them
+    at the end of the convolution before: a third more time for ReXNet, and one rounding more.
+    """
+    for product in model.get_ordered_ops():
+        if product.get_type_name() != "Multiply":
+            continue
+        first, second = (entry.get_source_output() for entry in product.inputs())
+        for x, gate in ((first, second), (second, first)):
+            sigmoid = gate.get_node()
+            if sigmoid.get_type_name() == "Sigmoid" and sigmoid.input(0).get_source_output() == x:
+                silu = operations.swish(x)
+                silu.set_friendly_name(product.get_friendly_name())
+                product.output(0).replace(silu.output(0))
+                break
 
 
 def _to_ir(model: ov.Model) -> tuple[bytes, bytes]:
