@@ -77,7 +77,7 @@ def main() -> None:
     except PeerError as error:
         sys.exit(f"error: our own networks cannot be made or run: {error}")
     for table in report.tables():
-        console.print(table.rich())
+        console.print(table.rich(console.width))
     if report.loader:
         console.print(report.loader, highlight=False, markup=False)
     default = ROOT / "build" / "peers-quick" if options.quick else ROOT / "docs" / "benchmark"

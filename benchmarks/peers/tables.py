@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from benchmarks.peers.contenders import Contender
 from benchmarks.peers.rounds import Spread, ratios, spread
 
 NONE = "–"
+NARROW = 120
+"""Columns of a terminal below which spreads and details are left to the files."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Table:
     note: str = ""
     ours: frozenset[int] = frozenset()
     """Numbers of the rows to stand out."""
+    details: frozenset[int] = frozenset()
+    """Numbers of the columns that a narrow terminal has no room for."""
 
     def markdown(self) -> str:
         """Return the table with its title as a heading."""
@@ -38,14 +43,27 @@ class Table:
             lines.append(_line((f"**{row[0]}**", *row[1:]) if number in self.ours else row))
         return "\n".join(lines) + "\n"
 
-    def rich(self) -> RichTable:
-        """Return the table for a terminal."""
+    def rich(self, width: int) -> RichTable:
+        """Return the table for a terminal of so many columns; a narrow one gets no details."""
+        narrow = width < NARROW
+        shown = [n for n in range(len(self.columns)) if not (narrow and n in self.details)]
+        longest = max((len(row[0]) for row in self.rows), default=0)
         table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left", overflow="fold")
+        for number in shown:
+            table.add_column(
+                self.columns[number],
+                justify="right" if number else "left",
+                overflow="fold",
+                no_wrap=not number and longest < width / 2,
+            )
         for number, row in enumerate(self.rows):
-            table.add_row(*map(escape, row), style="bold" if number in self.ours else None)
+            cells = [_without_spread(row[n]) if narrow and n else row[n] for n in shown]
+            table.add_row(*map(escape, cells), style="bold" if number in self.ours else None)
         return table
+
+
+def _without_spread(cell: str) -> str:
+    return re.sub(r"^([\d.]+) \([\d.]+–[\d.]+\)", r"\1", cell)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -66,10 +84,11 @@ def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -
         bases = next((one.against for one in members if not one.ours), ())
         busy = ("processor",) if outcome.processor else ()
         rows = tuple(_speed_row(one, bases, outcome) for one in members)
-        headings = tuple(f"÷ {_short(base)}" for base in bases)
+        headings = tuple(f"÷ {_short(base).removeprefix('fleetnet, ')}" for base in bases)
         columns = ("", "ms", "quartiles", *busy, *headings, agreement)
         ours = frozenset(number for number, one in enumerate(members) if one.ours)
-        yield Table(f"{title}: {subject}", columns, rows, note, ours)
+        details = frozenset(range(2, 3 + len(busy)))
+        yield Table(f"{title}: {subject}", columns, rows, note, ours, details)
 
 
 def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[str, ...]:

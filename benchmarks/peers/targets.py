@@ -184,4 +184,4 @@ def target_table(targets: Iterable[Target]) -> Table:
     )
     columns = ("target", "goal", "measured", "", "what bounds it")
     note = "Ratios are medians of those within each round, with their quartiles."
-    return Table("Targets", columns, rows, note)
+    return Table("Targets", columns, rows, note, details=frozenset({4}))

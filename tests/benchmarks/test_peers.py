@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -495,7 +496,12 @@ class TestReport:
     def test_tables_fit_a_terminal(self) -> None:
         for table in self.report().tables():
             assert {len(row) for row in table.rows} == {len(table.columns)}
-            assert table.rich().row_count == len(table.rows)
+            assert table.rich(200).row_count == len(table.rows)
+            assert len(table.rich(200).columns) == len(table.columns)
+            narrow = table.rich(80)
+            assert len(narrow.columns) == len(table.columns) - len(table.details)
+            cells = [cell for column in narrow.columns[1:] for cell in column.cells]
+            assert not any(re.search(r"\d \([\d.]+–", str(cell)) for cell in cells)
 
     def test_markdown_of_a_table(self) -> None:
         table = Table("T", ("a", "b"), (("1", "2"),), "note")
