@@ -9,46 +9,52 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.peers.comparison import Outcome
+from benchmarks.peers.contenders import Contender
 from benchmarks.peers.rounds import spread
 
 OURS, THEIRS = "#d9480f", "#8d99ae"
 
 
-def draw(panels: Sequence[tuple[str, Outcome]], path: Path) -> bool:
+def draw(outcomes: Sequence[tuple[str, Outcome]], path: Path) -> bool:
     """Write a picture with a panel a network of each outcome; False if there is nothing to draw.
 
     Args:
-        panels: titles and outcomes.
+        outcomes: with what they measure.
         path: of the PNG file.
     """
-    groups = [
-        (f"{title}: {subject}", outcome, subject)
-        for title, outcome in panels
-        for subject in dict.fromkeys(
-            one.subject for one in outcome.contenders if one.name in outcome.times
-        )
+    panels = [
+        (f"{title}: {subject}", outcome, members)
+        for title, outcome in outcomes
+        for subject, members in _measured(outcome).items()
     ]
-    if not groups:
+    if not panels:
         return False
-    counts = [
-        sum(one.subject == subject and one.name in outcome.times for one in outcome.contenders)
-        for _, outcome, subject in groups
-    ]
-    size = (9, 0.32 * sum(counts) + 0.95 * len(groups))
+    columns = min(2, len(panels))
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    counts = [max(len(members) for _, _, members in row) for row in rows]
+    size = (6.5 * columns, 0.3 * sum(counts) + 0.9 * len(rows))
     figure = Figure(size, layout="constrained")
     heights = [count + 0.4 for count in counts]
-    axes = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)
-    for axis, (title, outcome, subject) in zip(axes[:, 0], groups, strict=True):
-        _panel(axis, outcome, subject)
+    axes = figure.subplots(len(rows), columns, height_ratios=heights, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, outcome, members) in zip(axes.flat, panels, strict=False):
+        _panel(axis, outcome, members)
         axis.set_title(title, loc="left", fontsize=10)
     figure.savefig(path, dpi=110)
     return True
 
 
-def _panel(axis: Axes, outcome: Outcome, subject: str) -> None:
-    members = [
-        one for one in outcome.contenders if one.subject == subject and one.name in outcome.times
-    ]
+def _measured(outcome: Outcome) -> dict[str, list[Contender]]:
+    """Return those that have times, by network."""
+    found: dict[str, list[Contender]] = {}
+    for one in outcome.contenders:
+        if one.name in outcome.times:
+            found.setdefault(one.subject, []).append(one)
+    return found
+
+
+def _panel(axis: Axes, outcome: Outcome, members: Sequence[Contender]) -> None:
     spreads = [spread([1e3 * value for value in outcome.times[one.name]]) for one in members]
     names = [one.name.partition(": ")[2] for one in members]
     axis.barh(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,7 @@ class Report:
         if self.files is not None:
             yield from speed_tables(self.files, "File to top-5", "top-1", FILES_NOTE)
         for threads, outcome in self.networks.items():
-            title = f"Network, {threads} thread{'s' * (threads > 1)}"
-            yield from speed_tables(outcome, title, "max Δp, top-1", NETWORK_NOTE)
+            yield from speed_tables(outcome, _threads(threads), "max Δp, top-1", NETWORK_NOTE)
         if self.starts is not None:
             yield start_table(self.starts, self.sizes, self.unsized)
 
@@ -91,16 +90,16 @@ class Report:
         if self.files is not None:
             yield "File to top-5", self.files
         for threads, outcome in self.networks.items():
-            yield f"Network, {threads} thread{'s' * (threads > 1)}", outcome
+            yield _threads(threads), outcome
         if self.starts is not None:
             yield "Start", self.starts
 
-    def markdown(self, picture: str | None) -> str:
-        """Return the report; ``picture`` is the name of a file beside it."""
+    def markdown(self, pictures: Sequence[str] = ()) -> str:
+        """Return the report; ``pictures`` are the names of files beside it."""
         lines = ["# Side by side with other projects", ""]
         lines.append("Written by `make bench-peers`; `benchmarks/peers/README.md` says how.")
         lines += ["", *(f"- {key}: {value}" for key, value in self.machine.items()), ""]
-        if picture:
+        for picture in pictures:
             lines += [f"![Medians with quartiles]({picture})", ""]
         lines += _repeating_notes_once(self.tables())
         if self.loader:
@@ -131,21 +130,27 @@ class Report:
         }
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``peers.md``, ``peers.json`` and ``peers.png``; return what was written."""
+        """Write Markdown, JSON and pictures to a folder; return what was written."""
         from benchmarks.peers.plot import draw
 
         folder.mkdir(parents=True, exist_ok=True)
-        picture = folder / "peers.png"
-        panels = [(title, outcome) for title, outcome in self.outcomes() if title != "Start"]
-        drawn = draw(panels, picture)
-        written = [picture] if drawn else []
-        text = self.markdown(picture.name if drawn else None)
+        pictures = {
+            "peers_files.png": [("File to top-5", self.files)] if self.files else [],
+            "peers_networks.png": [
+                (_threads(count), outcome) for count, outcome in self.networks.items()
+            ],
+        }
+        drawn = [name for name, outcomes in pictures.items() if draw(outcomes, folder / name)]
+        text = self.markdown(drawn)
         figures = json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n"
         for name, content in (("peers.md", text), ("peers.json", figures)):
             with atomic_file(folder / name) as temporary:
                 temporary.write_text(content, "utf-8")
-            written.append(folder / name)
-        return written
+        return [folder / name for name in (*drawn, "peers.md", "peers.json")]
+
+
+def _threads(count: int) -> str:
+    return f"Network, {count} thread{'s' * (count > 1)}"
 
 
 def _repeating_notes_once(tables: Iterator[Table]) -> Iterator[str]:

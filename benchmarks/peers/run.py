@@ -92,7 +92,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds: whether everything works")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--photos", type=Path, default=PHOTOS, help="folder of photographs")
-    parser.add_argument("--output", type=Path, help="folder for peers.md, peers.json, peers.png")
+    parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument(
         "--cores", type=int, nargs="+", help="processors to compute on [the last 2]"
     )

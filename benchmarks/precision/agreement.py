@@ -10,6 +10,7 @@ on ImageNet, answers views of the photographs.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL import Image
 from fleetnet.bundle import Bundle
 from fleetnet.data.sources import open_source_spec
 from fleetnet.data.splits import split
-from fleetnet.errors import VerificationError
+from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.pipeline import export_bundle
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.timing import median_ms
@@ -131,4 +132,7 @@ def shuffled(files: Iterable[Path]) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FleetnetError as error:
+        sys.exit(f"error: {error}")

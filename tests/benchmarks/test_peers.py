@@ -471,12 +471,13 @@ class TestReport:
 
     def test_is_written(self, tmp_path: Path) -> None:
         written = self.report().write(tmp_path / "new" / "folder")
-        assert {path.name for path in written} == {"peers.md", "peers.json", "peers.png"}
+        pictures = {"peers_files.png", "peers_networks.png"}
+        assert {path.name for path in written} == {"peers.md", "peers.json", *pictures}
         markdown = (tmp_path / "new" / "folder" / "peers.md").read_text("utf-8")
         assert "| ---: |" in markdown
         assert "\n| **fleetnet, bf16** | 1.00 | 1.00–1.00 |" in markdown
         assert "it \\| broke in two" in markdown
-        assert "![Medians with quartiles](peers.png)" in markdown
+        assert "![Medians with quartiles](peers_files.png)" in markdown
         assert "| loader |" in markdown
         figures = json.loads((tmp_path / "new" / "folder" / "peers.json").read_text("utf-8"))
         network_figures = figures["comparisons"]["Network, 1 thread"]
@@ -490,7 +491,7 @@ class TestReport:
         members = networks(1)
         report = Report({}, {1: Outcome(members, left_out={members[0].name: "gone"})})
         report.write(tmp_path)
-        assert not (tmp_path / "peers.png").exists()
+        assert not list(tmp_path.glob("*.png"))
         assert "left out: gone" in (tmp_path / "peers.md").read_text("utf-8")
 
     def test_tables_fit_a_terminal(self) -> None:
