@@ -22,8 +22,7 @@ with without_telemetry():
 
 INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
 KEPT = 4
-_TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
-"""What is computed in where the graph does not say: around int8 layers that is fp32."""
+_TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 _MODES = {
     "latency": properties.hint.PerformanceMode.LATENCY,
     "throughput": properties.hint.PerformanceMode.THROUGHPUT,
@@ -48,7 +47,7 @@ class OpenVinoEngine:
         self._options = {
             properties.hint.performance_mode: _MODES[setup.mode],
             # On processors with bf16 OpenVINO would use it unasked.
-            properties.hint.inference_precision: _TYPES[setup.precision],
+            properties.hint.inference_precision: _where_the_graph_does_not_say(setup.precision),
             properties.inference_num_threads: setup.threads,
             properties.num_streams: setup.in_flight,
         }
@@ -111,6 +110,22 @@ class OpenVinoEngine:
         return self._compiled[batch]
 
 
+def _where_the_graph_does_not_say(precision: Precision) -> ov.Type:
+    """Return what is computed in; around int8 layers bf16, where the processor has it.
+
+    The guard judges a network in int8 as it is computed here, so that what it keeps out of int8
+    need not cost what fp32 does.
+    """
+    if precision != "int8":
+        return _TYPES[precision]
+    return ov.Type.bf16 if "BF16" in _capabilities() else ov.Type.f32
+
+
+def _capabilities() -> list[str]:
+    found: list[str] = core().get_property("CPU", properties.device.capabilities)
+    return found
+
+
 def _logits(request: ov.InferRequest) -> Logits:
     """Wait for a request and copy its answer, which the request's next one will overwrite."""
     request.wait()
@@ -141,7 +156,7 @@ def read_onnx(onnx: bytes | str) -> ov.Model:
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:
     """Return what this processor computes natively, and int8 where the bundle has such a graph."""
-    able = core().get_property("CPU", properties.device.capabilities)
+    able = _capabilities()
     native = {"bf16": "BF16", "fp16": "FP16"}
     found: list[Precision] = ["fp32"]
     found += [name for name in ("bf16", "fp16") if native[name] in able]
