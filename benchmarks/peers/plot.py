@@ -38,8 +38,11 @@ def draw(outcomes: Sequence[tuple[str, Outcome]], path: Path) -> bool:
     axes = figure.subplots(len(rows), columns, height_ratios=heights, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
-    for axis, (title, outcome, members) in zip(axes.flat, panels, strict=False):
+    rooms = [count for count in counts for _ in range(columns)]
+    for axis, room, (title, outcome, members) in zip(axes.flat, rooms, panels, strict=False):
         _panel(axis, outcome, members)
+        # Bars are as thick in every panel.
+        axis.set_ylim(room - 0.5, -0.5)
         axis.set_title(title, loc="left", fontsize=10)
     figure.savefig(path, dpi=110)
     return True
@@ -77,7 +80,6 @@ def _panel(axis: Axes, outcome: Outcome, members: Sequence[Contender]) -> None:
             va="center",
             fontsize=8,
         )
-    axis.invert_yaxis()
     axis.margins(x=0.08)
     axis.tick_params(labelsize=8)
     axis.set_xlabel("ms, less is better", fontsize=8)
