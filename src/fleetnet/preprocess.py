@@ -26,10 +26,12 @@ MAX_SIDE = 4096
 MAX_ASPECT = 100
 """Beyond this ratio of the sides, resizing the short one would make a gigantic picture."""
 
-SPARE = 2
+SPARE = 2.5
 """How many times ``resize`` the short side of a picture decoded smaller has at least.
 
-With less to spare, libjpeg's way of making it smaller shows in the answers.
+With less to spare, libjpeg's way of making it smaller shows in the answers: with 2, EfficientNet-
+Lite0 said something else of 5 photographs in 556, with 2.5 of 1 in 430. A picture of twelve
+megapixels is decoded at a quarter of its sides with either.
 """
 
 
