@@ -17,6 +17,8 @@ from fleetnet.labels import read_names
 MultiLabel = Literal["names", "one-hot"]
 """How several labels of an image are written: the labels themselves, or a 0 or 1 a class."""
 
+_DIGITS = 18
+"""Of the longest number; more are a name."""
 _BITS = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
@@ -72,9 +74,11 @@ class Labels(NamedTuple):
 class LabelReader:
     """Collects the labels of one sample after another.
 
-    Where the classes are known, a label is one of their names or, unless names are themselves
-    numbers, an id counted from 0. Where they are not, the classes are the labels that occur:
-    sorted, as numbers if they are numbers, and never mixed.
+    A text is a number only where writing the number gives the text back: ``7`` is, ``007`` and
+    ``7.0`` are names. Where the classes are known, a label is one of their names or, unless names
+    are themselves written in digits, an id counted from 0. Where they are not, the classes are the
+    labels that occur, each text one class as each folder would be: sorted as numbers where all of
+    them are numbers, else as text.
 
     Args:
         known: the classes, if a file or a schema names them.
@@ -89,19 +93,19 @@ class LabelReader:
         self._multi_label = multi_label
         self._separator = separator
         self._codes: dict[str | int, int] = {}
-        self._occurring: dict[str | int, int] = {}
+        self._occurring: dict[str, int] = {}
         self._values = array("i")
         self._ends = array("q")
         self._width = 0
         names = known.names if known else ()
         self._by_name = {name: index for index, name in enumerate(names)}
-        self._names_are_numbers = any(_as_id(name) is not None for name in names)
+        self._names_are_digits = any(map(_is_digits, names))
 
     def add(self, label: str) -> None:
         """Take the label or labels of the next sample, as text.
 
         Raises:
-            LabelError: it is not a label, or not of the kind of the ones before it.
+            LabelError: it is not a label, or not one of the classes that are known.
         """
         if self._multi_label is None:
             code = self._codes.get(label)
@@ -137,7 +141,9 @@ class LabelReader:
         elif isinstance(value, list) and all(_is_label(item) for item in value):
             self.add_several(value)
         elif not _is_label(value):
-            raise LabelError(f"label {str(value)[:60]!r} is neither a whole number nor a name")
+            raise LabelError(
+                f"label {str(value)[:60]!r} is neither a whole number nor a name{_advice(value)}"
+            )
         elif self._multi_label is None:
             self._values.append(self._code(value))  # type: ignore[arg-type] # _is_label says so
             self._ends.append(len(self._values))
@@ -172,15 +178,12 @@ class LabelReader:
             _check_classes(names, self._multi_label)
             return Labels(names, values, ends)
         present = set(np.unique(values).tolist())
-        keys = sorted(
-            (key for key, code in self._occurring.items() if code in present),
-            key=lambda key: (0, key) if isinstance(key, str) else (key, ""),  # all of one kind
-        )
+        keys = _sorted([key for key, code in self._occurring.items() if code in present])
         rank = np.zeros(len(self._occurring), np.int32)
         rank[[self._occurring[key] for key in keys]] = np.arange(len(keys))
         values = rank[values]
         values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
-        labels = Labels(tuple(map(str, keys)), values, ends)
+        labels = Labels(tuple(keys), values, ends)
         _check_classes(labels.classes, self._multi_label)
         _check_validation(labels, np.repeat(parts, lengths))
         return labels
@@ -209,13 +212,13 @@ class LabelReader:
                 if known.names.count(label) > 1:
                     raise LabelError(f"'{label}' names several classes of {known.origin}")
                 return self._by_name[label]
-            number = None if self._names_are_numbers else _as_id(label)
+            number = None if self._names_are_digits else as_number(label)
         else:
             number = label
         if number is None:
             raise LabelError(
                 f"label '{label}' is not among the classes of {known.origin}"
-                f"{nearest(str(label), self._by_name)}"
+                f"{nearest(str(label), self._by_name)}{self._as_id_would_be(str(label))}"
             )
         if not 0 <= number < len(known.names):
             raise LabelError(
@@ -224,31 +227,45 @@ class LabelReader:
             )
         return number
 
+    def _as_id_would_be(self, label: str) -> str:
+        """Return what to write for a label that is meant for an id but is not written as one."""
+        digits, _, fraction = label.partition(".")
+        meant = int(digits) if _is_digits(digits) and not fraction.strip("0") else None
+        if meant is None or self._names_are_digits:
+            return ""
+        return f", nor is it an id, which would be '{meant}'"
+
     def _first_seen(self, label: str | int) -> int:
         """Return a number for a label of classes that nothing names."""
-        number = _as_id(label) if isinstance(label, str) else label
-        key = str(label) if number is None else number
+        key = str(label)
+        number = as_number(key)
         if key == "":
             raise LabelError("has no label")
         if number is not None and number < 0:
             raise LabelError(f"label {number} is below 0: ids count from 0")
-        if self._multi_label is None and number is None and _looks_like_several(str(label)):
+        if self._multi_label is None and number is None and _looks_like_several(key):
             raise LabelError(
-                f"label '{str(label)[:60]}' looks like several: say how they are written with "
+                f"label '{key[:60]}' looks like several: say how they are written with "
                 "--multi-label names or --multi-label one-hot"
-            )
-        first = next(iter(self._occurring), key)
-        if isinstance(first, int) != isinstance(key, int):
-            raise LabelError(
-                f"label '{str(label)[:60]}' and label '{first}' do not go together: give integer "
-                "ids or names, not both"
             )
         return self._occurring.setdefault(key, len(self._occurring))
 
 
-def _as_id(text: str) -> int | None:
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+def as_number(text: str) -> int | None:
+    """Return the whole number that a text is, or None where writing it gives another text."""
+    number = int(text) if _is_digits(text.removeprefix("-")) else None
+    return number if str(number) == text else None
+
+
+def _is_digits(text: str) -> bool:
+    """Tell whether a text is digits alone, of a number that a column of integers could hold."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
+def _sorted(labels: Sequence[str]) -> list[str]:
+    """Return labels in the order of classes."""
+    numbers = all(as_number(label) is not None for label in labels)
+    return sorted(labels, key=int) if numbers else sorted(labels)
 
 
 def _is_label(value: object) -> bool:
@@ -257,7 +274,15 @@ def _is_label(value: object) -> bool:
 
 def _looks_like_several(label: str) -> bool:
     parts = label.replace("|", ",").replace(";", ",").split(",")
-    return len(parts) > 1 and all(_as_id(part.strip()) is not None for part in parts)
+    return len(parts) > 1 and all(_is_digits(part.strip().removeprefix("-")) for part in parts)
+
+
+def _advice(value: object) -> str:
+    if value is None or value != value:
+        return ": it is missing"
+    if isinstance(value, float) and value.is_integer():
+        return ": write the labels as whole numbers (in pandas, astype('Int64'))"
+    return ""
 
 
 def _check_classes(names: tuple[str, ...], multi_label: MultiLabel | None) -> None:
