@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterable
 from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parts import WORDS, settle
+from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_PART, SampleTable
-from fleetnet.data.sources.text import open_text
+from fleetnet.data.sources.text import MAX_LINE, open_text
 from fleetnet.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import _csv
 
 SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t", "|")
+_SAID_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+"""Excel's own first line."""
 
 
 class CsvSource(ImageFiles):
@@ -29,8 +38,9 @@ class CsvSource(ImageFiles):
 
     Args:
         path: the file.
-        options: ``root`` (the file's own folder if None), ``separator`` (of columns; a tab for
-            ``.tsv``, else the first of ``, ; tab |`` in the heading), ``classes``,
+        options: ``root`` (the file's own folder if None), ``separator`` (of columns; what a
+            first line ``sep=;`` says, a tab for ``.tsv``, else the first of ``, ; tab |`` in the
+            heading), ``classes``,
             ``image_column``, ``label_columns``, ``split_column``, ``multi_label`` and
             ``label_separator`` (``|`` if None).
 
@@ -61,8 +71,9 @@ class CsvSource(ImageFiles):
             self.classes, values, ends = reader.finish(parts, used)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        self.samples = SampleTable(compress(names, used), values, ends, parts[used])
-        self.check_some_exist(str(path))
+        names, notes = find_files(self.root, list(compress(names, used)), str(path))
+        self.notes = tuple(notes)
+        self.samples = SampleTable(names, values, ends, parts[used])
 
 
 class _Rows:
@@ -71,14 +82,18 @@ class _Rows:
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
         with open_text(path) as file:
-            first = file.readline(2**20)
-        self.separator = options.separator or _separator_of(path, first)
+            first = file.readline(MAX_LINE)
+            said = _SAID_SEPARATOR.fullmatch(first.strip(" \r\n"))
+            first = file.readline(MAX_LINE) if said else first
+        self.before = 1 if said else 0
+        """Lines before the heading."""
+        self.separator = options.separator or (said[1] if said else _separator_of(path, first))
         if len(self.separator) != 1 or self.separator in '"\r\n':
             raise DataError(f"columns of a CSV file cannot be separated by {self.separator!r}")
         try:
-            heading = next(csv.reader([first], delimiter=self.separator), [])
+            heading = next(self._cells([first]), [])
         except csv.Error as error:
-            raise DataError(f"{path}, line 1: {error}") from None
+            raise DataError(f"{path}, line {self.before + 1}: {error}") from None
         self.heading = heading
         try:
             self._choose(options)
@@ -120,7 +135,9 @@ class _Rows:
         paths = UniqueNames()
         parts: list[int] = []
         with open_text(self.path) as file:
-            rows = csv.reader(file, delimiter=self.separator)
+            for _ in range(self.before):
+                file.readline()
+            rows = self._cells(file)
             try:
                 next(rows)
                 for row in filter(None, rows):
@@ -132,10 +149,17 @@ class _Rows:
                         reader.add(row[columns[0]].strip())
                     parts.append(NO_PART if split is None else _part(row[split]))
             except (LabelError, csv.Error) as error:
-                raise DataError(f"{self.path}, line {rows.line_num}: {error}") from None
+                line = self.before + rows.line_num
+                raise DataError(f"{self.path}, line {line}: {error}") from None
         if not parts:
             raise DataError(f"{self.path} lists no images")
         return paths.names, parts
+
+    def _cells(self, lines: Iterable[str]) -> _csv.Reader:
+        # A quote after 'a.jpg, ' begins a cell all the same.
+        return csv.reader(
+            lines, delimiter=self.separator, skipinitialspace=not self.separator.isspace()
+        )
 
     def _check(self, row: list[str]) -> None:
         if len(row) != len(self.heading):

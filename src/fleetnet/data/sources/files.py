@@ -6,11 +6,8 @@ import os
 from pathlib import Path
 
 from fleetnet.data.sources.samples import Indices, SampleTable
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import ImageError
 from fleetnet.images import read_bytes
-
-CHECKED = 8
-"""How many files of a list are looked for when it is opened."""
 
 
 class ImageFiles:
@@ -50,17 +47,3 @@ class ImageFiles:
     def _place(self, index: int) -> str:
         """Return where sample ``index`` is, in a fraction of the time that a Path takes."""
         return os.path.join(self.root, self.samples.name(index))  # noqa: PTH118
-
-    def check_some_exist(self, where: str) -> None:
-        """Look for a few of the files, spread over all, since a wrong root misses every one.
-
-        Raises:
-            DataError: none of them is there.
-        """
-        count = len(self.samples)
-        chosen = {number * (count - 1) // max(CHECKED - 1, 1) for number in range(CHECKED)}
-        if not any(self.path(index).exists() for index in chosen):
-            raise DataError(
-                f"{where}: there is no {self.path(0)}: paths count from {self.root}; give another "
-                "place with --root"
-            )

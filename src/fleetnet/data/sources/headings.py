@@ -8,7 +8,8 @@ from fleetnet.errors import DataError, nearest
 
 IMAGE = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img",
-    "img_path", "image_id",
+    "img_path", "image_name", "image_id",
+    "id",  # last: it is the image's only where nothing else is
 )  # fmt: skip
 LABEL = (
     "label", "class", "target", "category", "labels", "class_name", "label_name", "class_id",

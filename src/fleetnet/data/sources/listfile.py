@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.text import lines_of
 from fleetnet.errors import DataError
@@ -22,7 +24,8 @@ class ListSource(ImageFiles):
 
     A line is a path, then white space, then the label, so that paths may have spaces in them; with
     a ``separator`` the label is what follows the last one. Empty lines and lines that begin with
-    ``#`` are passed over. Files are not looked for until they are read, but for a few.
+    ``#`` are passed over, and so is a first line that names columns, such as ``path label``. Files
+    are not looked for until they are read, but for a few.
 
     Args:
         path: the list.
@@ -51,17 +54,19 @@ class ListSource(ImageFiles):
             lists = {path: TRAIN, Path(options.val_list): VAL}
         names: list[str] = []
         codes: list[int] = []
+        notes: list[str] = []
         for file, part in lists.items():
             before = len(names)
-            names += _read_list(file, options, reader)
+            names += _read_list(file, options, reader, notes)
             codes += [part] * (len(names) - before)
         parts = np.array(codes, np.int8)
         try:
             self.classes, values, ends = reader.finish(parts)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+        names, found = find_files(self.root, names, str(path))
+        self.notes = (*notes, *found)
         self.samples = SampleTable(names, values, ends, parts)
-        self.check_some_exist(str(path))
 
 
 def lists_in(folder: Path) -> tuple[Path, Path | None] | None:
@@ -72,7 +77,9 @@ def lists_in(folder: Path) -> tuple[Path, Path | None] | None:
     return (val, None) if val.is_file() else None
 
 
-def _read_list(path: Path, options: SourceOptions, reader: LabelReader) -> list[str]:
+def _read_list(
+    path: Path, options: SourceOptions, reader: LabelReader, notes: list[str]
+) -> list[str]:
     """Return the paths of a list, having given their labels to the reader."""
     separator = options.separator
     # Between labels stands what stands before them: the path then ends at the first one.
@@ -80,8 +87,11 @@ def _read_list(path: Path, options: SourceOptions, reader: LabelReader) -> list[
     paths = UniqueNames()
     number = 0
     try:
-        for number, line in lines_of(path):  # noqa: B007 - the error says which it was
+        for number, line in lines_of(path):
             name, label = _fields(line, separator, first=first)
+            if not paths.names and _is_heading(name, label):
+                notes.append(f"line {number} of {path.name}, '{line[:80]}', is taken for a heading")
+                continue
             paths.add(name)
             reader.add(label)
     except LabelError as error:
@@ -89,6 +99,10 @@ def _read_list(path: Path, options: SourceOptions, reader: LabelReader) -> list[
     if not paths.names:
         raise DataError(f"{path} lists no images")
     return paths.names
+
+
+def _is_heading(name: str, label: str) -> bool:
+    return name.casefold() in headings.IMAGE and label.casefold() in headings.LABEL
 
 
 def _fields(line: str, separator: str | None, *, first: bool) -> tuple[str, str]:

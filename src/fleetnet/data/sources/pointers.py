@@ -1,0 +1,24 @@
+"""What Git LFS leaves in place of a large file until it is fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetnet.errors import DataError
+
+_BEGINNING = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a file whose content Git LFS has yet to fetch.
+
+    Raises:
+        DataError: it is one.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_BEGINNING)) == _BEGINNING:
+            raise DataError(
+                f"{path} is a Git LFS pointer, not the file itself: run 'git lfs pull' in its "
+                "folder"
+            )
