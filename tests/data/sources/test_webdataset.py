@@ -280,6 +280,62 @@ def test_an_image_beyond_the_limit_is_unreadable(
         source.read(0)
 
 
+@pytest.mark.parametrize(
+    ("names", "samples"),
+    [
+        # By WebDataset's rule, which is base_plus_ext of the library webdataset.
+        (["a.jpg", "a.cls", "b.jpg", "b.cls"], ["a.jpg", "b.jpg"]),
+        (["v1.0/a.jpg", "v1.0/a.cls", "./v1.0/b.jpg", "./v1.0/b.cls"],
+         ["v1.0/a.jpg", "./v1.0/b.jpg"]),
+        (["a.left.jpg", "a.cls", "b.left.jpg", "b.cls"], ["a.left.jpg", "b.left.jpg"]),
+        (["a.jpg", "a.cls", "a.note.txt", "b.jpg", "b.cls"], ["a.jpg", "b.jpg"]),
+        # By what their writer will have meant.
+        (["img.v1.jpg", "img.v1.cls", "img.v2.jpg", "img.v2.cls"], ["img.v1.jpg", "img.v2.jpg"]),
+        (["img.jpg", "img.cls", "img.v2.jpg", "img.v2.cls"], ["img.jpg", "img.v2.jpg"]),
+        (["0.5_a.JPG", "0.5_a.CLS", "x.jpg", "x.cls", "0.5_b.jpg", "0.5_b.cls"],
+         ["0.5_a.jpg", "x.jpg", "0.5_b.jpg"]),
+        (["v1.0/A.b.c.png", "v1.0/A.b.c.cls", "v1.0/A.d.png", "v1.0/A.d.cls"],
+         ["v1.0/A.b.c.png", "v1.0/A.d.png"]),
+    ],
+)  # fmt: skip
+def test_dots_in_keys(tmp_path: Path, names: list[str], samples: list[str]) -> None:
+    labels = iter(range(9))
+    members = [
+        (name, b"x" if name.lower().endswith(("jpg", "png")) else b"%d" % next(labels))
+        for name in names
+    ]
+    source = open_source(str(shard(tmp_path / "a.tar", members)))
+    assert [sample.name for sample in source.samples] == [f"a.tar/{name}" for name in samples]
+    first, *_, last = [content for name, content in members if name.lower().endswith("cls")]
+    assert source.classes[source.samples[0].label].encode() == first
+    assert source.classes[source.samples[-1].label].encode() == last
+
+
+def test_a_whole_shard_of_one_name_and_numbers(tmp_path: Path) -> None:
+    members = [
+        (f"frame.{number:06d}.{kind}", b"x" if kind == "jpg" else b"%d" % (number % 2))
+        for number in range(2000)
+        for kind in ("jpg", "cls")
+    ]
+    source = open_source(str(shard(tmp_path / "a.tar", members)))
+    assert [sample.label for sample in source.samples] == [0, 1] * 1000
+
+
+def test_keys_with_dots_that_can_be_read_two_ways_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    shard(path, [("a.v2.jpg", b"x"), ("a.v2.txt", b"dog"), ("a.cls", b"0")])
+    refuses(path, "'a.v2' has a label of its own and one of 'a'", "names without other dots")
+    shard(path, [("a.v2.jpg", b"x"), ("a.v2.cls", b"1"), ("a.v3.jpg", b"y")])
+    refuses(path, "'a' has 2 images; one is expected (a key ends at the first dot)")
+    shard(path, [("a.v2.jpg", b"x"), ("a.v2.png", b"y"), ("a.v2.cls", b"1")])
+    refuses(path, "'a' has 2 images")
+    shard(path, [*pairs(range(2)), ("a.v2.jpg", b"x")])
+    refuses(path, "'a' has no label (.cls)")
+    shard(path, [("a.v.jpg", b"x"), ("a.v.cls", b"1"), *pairs(range(2)),
+                 ("a.v.jpg", b"x"), ("a.v.cls", b"1")])  # fmt: skip
+    refuses(path, "the key 'a.v' occurs twice")
+
+
 def test_samples_that_are_wrong(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     shard(path, [*pairs(range(2)), ("0000.jpg", b"again"), ("0000.cls", b"1")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -34,11 +34,20 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zst
 
 
 class _Member(NamedTuple):
-    """A file in a tar: its name's part after the key, and where its content is."""
+    """A file in a tar: its name up to the last dot, what follows that, and where its content is."""
 
-    extension: str
+    key: str
+    kind: str
     offset: int
     size: int
+
+
+class _Sample(NamedTuple):
+    """Members that belong together: a key, its images, one as a rule, and its labels by kind."""
+
+    key: str
+    images: list[_Member]
+    labels: dict[str, _Member]
 
 
 class _Shard(NamedTuple):
@@ -53,9 +62,10 @@ class WebDatasetSource:
     """Tar files of samples, indexed by their headers and read from the middle.
 
     A sample is the members that share a key, the name up to the first dot after the last slash: one
-    image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. Samples
-    are numbered in the order of the files, so reading in order is sequential. Shards whose names
-    say train or val are the parts of the data.
+    image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. Where
+    every image of a key has a label that shares its name to the last dot (``img.v2.jpg`` and
+    ``img.v2.cls``), it is a sample with that. Samples are numbered in the order of the files, so
+    reading in order is sequential. Shards whose names say train or val are the parts of the data.
 
     Args:
         data: a file, a pattern (``{000..003}`` is expanded) or a folder.
@@ -166,36 +176,63 @@ def _samples_of(
 ) -> _Shard:
     shard = _Shard([], [], [], [], "")
     seen: set[str] = set()
-    for name, group in _grouped(members):
+    kinds = _LABELS if key is None else ("json",)
+    for name, images, labels in _samples_among(members, kinds, path):
         if name in seen:
             raise DataError(f"{path}: the key '{name}' occurs twice")
         seen.add(name)
-        images = [member for member in group if is_image_name(f"x.{member.extension}")]
         if not images:
             continue
         if len(images) > 1:
-            raise DataError(f"{path}: '{name}' has {len(images)} images; one is expected")
+            raise DataError(
+                f"{path}: '{name}' has {len(images)} images; one is expected (a key ends at the "
+                "first dot)"
+            )
         (image,) = images
-        by_kind = {member.extension: member for member in group}
-        kind = shard.kind or _kind_of(by_kind, key)
-        if kind not in by_kind:
-            wanted = f".{kind}" if kind else " or ".join(f".{one}" for one in _LABELS)
+        kind = shard.kind or next((one for one in kinds if one in labels), "")
+        if kind not in labels:
+            wanted = f".{kind}" if kind else " or ".join(f".{one}" for one in kinds)
             raise DataError(f"{path}: '{name}' has no label ({wanted})")
         shard = shard._replace(kind=kind)
         try:
-            label = _label(handle, by_kind[kind], key or "label")
+            label = _label(handle, labels[kind], key or "label")
         except LabelError as error:
             raise DataError(f"{path}: {name}.{kind}: {error}") from None
-        shard.names.append(f"{name}.{image.extension}")
+        shard.names.append(f"{image.key}.{image.kind}")
         shard.offsets.append(image.offset)
         shard.sizes.append(image.size)
         shard.labels.append(label)
     return shard
 
 
-def _kind_of(by_kind: dict[str, _Member], key: str | None) -> str:
-    kinds = ("json",) if key is not None else _LABELS
-    return next((kind for kind in kinds if kind in by_kind), "json" if key is not None else "")
+def _samples_among(
+    members: Iterator[tuple[str, _Member]], kinds: Sequence[str], path: Path
+) -> Iterator[_Sample]:
+    """Yield the samples that members make, by WebDataset's rule or by names to the last dot.
+
+    Raises:
+        DataError: an image has a label by each of the two.
+    """
+    for key, group in _grouped(members):
+        images = [member for member in group if is_image_name(f"x.{member.kind}")]
+        by_key: dict[str, dict[str, _Member]] = {key: {}}
+        for member in group:
+            by_key.setdefault(member.key, {})[member.kind] = member
+        dotted = [image.key for image in images if image.key != key]
+        if (
+            not dotted
+            or len({image.key for image in images}) < len(images)
+            or any(by_key[image.key].keys().isdisjoint(kinds) for image in images)
+        ):
+            yield _Sample(key, images, by_key[key])
+        elif len(dotted) == len(images) and not by_key[key].keys().isdisjoint(kinds):
+            raise DataError(
+                f"{path}: '{dotted[0]}' has a label of its own and one of '{key}', where "
+                "WebDataset ends a key, at the first dot: write names without other dots"
+            )
+        else:
+            for image in images:
+                yield _Sample(image.key, [image], by_key[image.key])
 
 
 def _label(handle: Handle, member: _Member, key: str) -> object:
@@ -204,7 +241,7 @@ def _label(handle: Handle, member: _Member, key: str) -> object:
         raise LabelError(f"{member.size:,} bytes are no label")
     try:
         text = handle.read_at(member.offset, member.size).decode("utf-8-sig")
-        if member.extension != "json":
+        if member.kind != "json":
             return text.strip()
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -253,10 +290,11 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
                             f"{path}: '{member.name}' is a link or no plain file: refused"
                         )
                     folder, slash, base = member.name.rpartition("/")
-                    stem, dot, extension = base.partition(".")
+                    stem, dot, _ = base.partition(".")
                     if stem and dot:  # neither hidden nor without an extension
-                        key = folder + slash + stem
-                        yield key, _Member(extension.lower(), member.offset_data, member.size)
+                        key, _, kind = member.name.rpartition(".")
+                        found = _Member(key, kind.lower(), member.offset_data, member.size)
+                        yield folder + slash + stem, found
                 # tarfile takes a damaged header for the end; the real one is a block of zeros.
                 file.seek(tar.offset)
                 if file.read(_BLOCK) != bytes(_BLOCK):
