@@ -4,6 +4,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,8 +67,7 @@ def opened(writer: Writer, labels: Sequence[str], options: SourceOptions | None 
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "0.jpg").write_bytes(b"x")
         if writer is as_list:
-            options = SourceOptions(separator="tab", **({} if options is None else {
-                "classes": options.classes}))  # fmt: skip
+            options = replace(options or SourceOptions(), separator="\t")
         return open_source(str(writer(Path(place), labels)), options=options)
 
 

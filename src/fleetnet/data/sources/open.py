@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,17 @@ from fleetnet.data.sources.listfile import ListSource
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parquet import ParquetSource
 from fleetnet.data.sources.protocol import Source
-from fleetnet.data.sources.shards import is_pattern, shards_in
+from fleetnet.data.sources.shards import (
+    configurations,
+    folders_in,
+    is_pattern,
+    shards_in,
+)
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
+
+SHOWN = 12
+"""Configurations that an error names."""
 
 
 def open_source(
@@ -101,8 +109,57 @@ def _open_folder(folder: Path, options: SourceOptions) -> Source:
                 f"{folder} has shards that are compressed ({suffix}): decompress them to .tar, "
                 "since images inside could not be read one at a time"
             )
+    return _open_class_folders(folder, options)
+
+
+def _open_class_folders(folder: Path, options: SourceOptions) -> Source:
+    """Open class folders, or what may lie below a folder that has none.
+
+    What can be trained on as it is comes first, so that a stray archive below a class is no reason
+    to look for anything else.
+    """
+    try:
+        source = FolderSource(folder)
+    except DataError as error:
+        if found := configurations(folder, parquet.SUFFIX):
+            return _open_parquet(str(_only(folder, found, "Parquet files")), options)
+        if found := configurations(folder, webdataset.SUFFIX):
+            return _open_tars(str(_only(folder, found, "tar files")), options)
+        described = _description_in(folder)
+        if described is None:
+            raise
+        raise DataError(f"{error}; {described}") from None
     options.refuse_all_but((), "a folder of class folders")
-    return FolderSource(folder)
+    return source
+
+
+def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
+    """Return the only configuration of a data set.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(found) > 1:
+        names = [place.relative_to(folder).as_posix() for place in found[:SHOWN]]
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise DataError(
+            f"{folder} has several configurations, each with {kind} in a folder of its own: "
+            f"{', '.join(names)}{more}; give the one you want, such as {found[0]}"
+        )
+    return found[0]
+
+
+def _description_in(folder: Path) -> str | None:
+    """Return what to do with images whose labels are in a file beside them, as on the hub."""
+    for place in (folder, *folders_in(folder)):
+        if (table := place / "metadata.csv").is_file():
+            return f"if their labels are in {table}, give that file"
+        if (table := place / "metadata.jsonl").is_file():
+            return (
+                f"{table} is not read: if labels are in it, write them to a CSV file with the "
+                "columns file_name and label, and give that"
+            )
+    return None
 
 
 def _open_tars(data: str, options: SourceOptions) -> Source:

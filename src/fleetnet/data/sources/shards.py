@@ -9,15 +9,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetnet.data.sources.parts import WORDS, part_of_name, settle
+from fleetnet.data.sources.parts import part_of_name, settle
+from fleetnet.data.sources.pointers import refuse_pointer
 from fleetnet.data.sources.samples import NO_PART
 from fleetnet.errors import DataError
 
 MAX_SHARDS = 100_000
+MAX_FOLDERS = 1000
+"""Sub-folders that are looked into for configurations."""
+_LEVELS = 2
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
-_SUBFOLDERS = ("data", *WORDS)
-"""Where shards may be beside the folder itself: as the Hugging Face hub keeps them, or by part."""
+DATA_FOLDER = "data"
+"""Where the Hugging Face hub keeps shards, if not in the folder itself."""
 
 
 def expand(pattern: str) -> Iterator[str]:
@@ -73,24 +77,69 @@ def files_of(data: str, suffix: str) -> list[Path]:
             raise DataError(f"{file} is not a file" if file.exists() else f"{file} does not exist")
         if file.suffix.lower() != suffix:
             raise DataError(f"{file} does not end in {suffix} as the other shards do")
+        _refuse_pointer(file)
     if not found:
         raise DataError(f"no files match {data}")
     return found
 
 
+def _refuse_pointer(file: Path) -> None:
+    try:
+        refuse_pointer(file)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}") from None
+
+
 def shards_in(folder: Path, suffix: str) -> list[Path]:
     """Return the files of a suffix in a folder, in its ``data/`` and in folders named for parts."""
-    folders = [folder, *(folder / name for name in _SUBFOLDERS)]
+    inside = [
+        place
+        for place in folders_in(folder)
+        if place.name == DATA_FOLDER or part_of_name(place.name) != NO_PART
+    ]
     try:
         return sorted(
             Path(entry.path)
-            for place in folders
-            if place.is_dir()
+            for place in (folder, *inside)
             for entry in os.scandir(place)
             if entry.name.lower().endswith(suffix)
             and not entry.name.startswith(".")
             and entry.is_file()
         )
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def configurations(folder: Path, suffix: str) -> list[Path]:
+    """Return the folders with shards below one without, as the hub keeps a data set's variants.
+
+    They are its sub-folders, such as ``plain_text/``, or where none of these has shards, theirs.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    level = [folder]
+    for _ in range(_LEVELS):
+        level = [inner for outer in level for inner in folders_in(outer)][:MAX_FOLDERS]
+        found = [place for place in level if shards_in(place, suffix)]
+        if found:
+            return found
+    return []
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the sub-folders that are not hidden, sorted.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as scan:
+            return sorted(
+                Path(entry.path)
+                for entry in scan
+                if not entry.name.startswith(".") and entry.is_dir()
+            )
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
 
