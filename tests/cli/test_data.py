@@ -48,6 +48,18 @@ def test_clean_data(fleetnet: Run, shapes: Path, somewhere: Path) -> None:
     assert json.loads((output / "report.json").read_text())["images"] == 36
 
 
+def test_names_and_how_data_were_read_are_said(fleetnet: Run, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "d", 4, ("cat", "Cat", "nan"))
+    rows = [f"{file.parent.name}\\{file.name} {file.parent.name}" for file in folder.glob("*/*.*")]
+    (folder / "list.txt").write_text("\n".join(rows))
+    for data in (folder, folder / "list.txt"):
+        result = fleetnet("data", "check", data, "--no-sheets")
+        assert result.code == 1, result
+        assert "'Cat' and 'cat' differ only in upper and lower case" in result.out
+        assert "wrong: class names: 'nan' is how a missing label is written" in result.out
+        assert ("are read as" in result.out) == (data != folder)
+
+
 def test_findings_end_with_exit_code_1(fleetnet: Run, faulty: Path) -> None:
     result = fleetnet("data", "check", faulty)
     assert result.code == 1, result

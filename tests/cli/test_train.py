@@ -37,6 +37,22 @@ def test_a_run_and_its_resumption(fleetnet: Run, shapes: Path, tmp_path: Path) -
     fleetnet("train", moved, "--resume", run).assert_one_line("is not the data", "--weights")
 
 
+def test_names_that_look_like_a_slip_are_warned_of_on_one_line(
+    fleetnet: Run, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "d", 4, ("cat", "Cat", "nan"))
+    rows = [f"{file.parent.name}\\{file.stem},{file.parent.name}" for file in folder.glob("*/*.*")]
+    (folder / "table.csv").write_text("\n".join(["id,label", *rows]))
+    tiny = ("-m", "MobileNetV2_x0_25", *QUICK, "--epochs", "1", "--log", "none")
+    done = fleetnet("train", folder / "table.csv", "-o", tmp_path / "run", *tiny)
+    assert done.code == 0, done
+    (line,) = [line for line in done.err.splitlines() if "class names" in line]
+    assert "'nan' is how a missing label is written: 4 images" in line
+    assert "'Cat' and 'cat' differ only in upper and lower case" in line
+    assert "paths with backslashes" in done.err
+    assert "names without an ending" in done.err
+
+
 def test_what_resuming_cannot_change(fleetnet: Run, tmp_path: Path) -> None:
     fleetnet("train", "--resume", tmp_path).assert_one_line("no run to resume")
     for change in (["--epochs", "3"], ["--set", "seed=1"], ["--recipe", "rexnet"], ["--strict"]):

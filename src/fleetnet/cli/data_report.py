@@ -49,6 +49,8 @@ def _print_classes(out: Console, report: Report) -> None:
         f"{len(report.classes):,} classes{split}{kind}",
         markup=False,
     )
+    for note in report.notes:
+        out.print(printable(note), markup=False)
     out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", no_wrap=True)
@@ -79,6 +81,7 @@ def _extremes(classes: Sequence[ClassCount]) -> Iterable[ClassCount | None]:
 
 
 def _rows(report: Report) -> Iterable[tuple[str, str]]:
+    yield "class names", _odd_names(report)
     yield "imbalance", _imbalance(report)
     if report.sizes:
         yield from _size_rows(report.sizes)
@@ -91,6 +94,13 @@ def _rows(report: Report) -> Iterable[tuple[str, str]]:
     yield "blank", _some(len(report.blank), report.blank)
     yield "identical files", _groups(report)
     yield "near duplicates", _near(report)
+
+
+def _odd_names(report: Report) -> str:
+    lines = [printable(odd.reason) for odd in report.odd_names]
+    return "\n".join([*lines[:SHOWN_CLASSES], *(["…"] if len(lines) > SHOWN_CLASSES else [])]) or (
+        "nothing odd"
+    )
 
 
 def _imbalance(report: Report) -> str:

@@ -15,9 +15,9 @@ from rich.table import Table
 from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
 from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
-from fleetnet.cli.sources import DataArgument, with_source_options
+from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, open_subject
-from fleetnet.data.sources import Source, SourceOptions, fingerprint, open_source
+from fleetnet.data.sources import Source, SourceOptions, fingerprint
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.evaluate import Evaluation
@@ -88,7 +88,7 @@ def evaluate(
         raise FleetnetError("--slice-by names a column of a file: give it with --slices FILE.csv")
     if report is not None:
         check_report(report)
-    images = open_source(data, options=source)
+    images = open_told(data, source)
     subject = open_subject(
         path,
         engine,

@@ -10,8 +10,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fleetnet.cli.console import progress
-from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.cli.console import progress, say, warn
+from fleetnet.data.findings import FEW
+from fleetnet.data.names import odd_names
+from fleetnet.data.sources import Source, SourceOptions, notes_of, open_source
+from fleetnet.labels import printable
 
 _DATA_HELP = (
     "Labelled images: a folder of class folders (or train/ and val/ of those); a list or CSV file; "
@@ -169,6 +172,28 @@ def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
+
+
+def open_told(data: str, options: SourceOptions) -> Source:
+    """Open labelled images, and tell a person how they were understood."""
+    source = open_source(data, options=options)
+    tell_of(source)
+    return source
+
+
+def tell_of(source: Source) -> None:
+    """Tell a person how a source understood the data."""
+    for note in notes_of(source):
+        say(printable(note))
+
+
+def warn_of_names(source: Source) -> None:
+    """Warn, on one line, of names of classes that look like a slip."""
+    found = sorted(odd_names(source), key=lambda odd: not odd.wrong)
+    if found:
+        shown = "; ".join(odd.reason for odd in found[:FEW])
+        more = f"; {len(found) - FEW:,} more, which 'fleetnet data check' tells"
+        warn(printable(f"class names: {shown}{more if len(found) > FEW else ''}"))
 
 
 @contextlib.contextmanager

@@ -22,8 +22,9 @@ from fleetnet.data.findings import (
     Sizes,
     Unreadable,
 )
+from fleetnet.data.names import odd_names
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
-from fleetnet.data.sources import Source
+from fleetnet.data.sources import Source, notes_of
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError, ImageError
@@ -120,6 +121,8 @@ def check(
         duplicates=tuple(marks.alike(group) for group in groups),
         near_duplicates=None if near is None else _near(columns, groups, near, marks),
         sheets=drawn.written if drawn else {},
+        odd_names=odd_names(source),
+        notes=notes_of(source),
     )
 
 

@@ -19,6 +19,21 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
+class OddNames:
+    """Names of classes that look like a slip of whoever wrote them.
+
+    Attributes:
+        names: of the classes.
+        reason: a line that names some of them and says what is odd.
+        wrong: whether it is hardly ever meant, so that training is wrong.
+    """
+
+    names: tuple[str, ...]
+    reason: str
+    wrong: bool
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """An image that cannot be read."""
 
@@ -107,6 +122,9 @@ class Report:
     """None if they were not looked for."""
     sheets: dict[str, str] = field(default_factory=dict)
     """Contact sheet of each class, where they were drawn."""
+    odd_names: tuple[OddNames, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How the source understood the data, where that has to be said."""
 
     @property
     def imbalance(self) -> dict[str, Any]:
@@ -127,6 +145,7 @@ class Report:
         across = sum(group.across_split for group in self.duplicates)
         if across and self.own_split:
             lines.append(f"{count(across, 'group')} of identical images both trained and held out")
+        lines += few([odd.reason for odd in self.odd_names if odd.wrong], "class names")
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +159,8 @@ class Report:
 
 
 FORMAT = "fleetnet-data-check"
+FEW = 3
+"""Lines of one kind among what is wrong."""
 
 
 def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
@@ -160,6 +181,12 @@ def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
         "majority_share": largest.images / total if total else None,
         "effective_classes": math.exp(-sum(share * math.log(share) for share in shares)),
     }
+
+
+def few(lines: list[str], what: str) -> list[str]:
+    """Return some lines about ``what``, the last of which says how many more there are."""
+    shown = [f"{what}: {line}" for line in lines[:FEW]]
+    return shown + ([f"{what}: {len(lines) - FEW:,} more like these"] if len(lines) > FEW else [])
 
 
 def count(number: int, noun: str) -> str:

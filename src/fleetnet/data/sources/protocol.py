@@ -76,6 +76,21 @@ class ReadsEnds(Protocol):
         ...
 
 
+@runtime_checkable
+class HasNotes(Protocol):
+    """A source that has to say how it understood the data."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know of it, a line each."""
+        ...
+
+
+def notes_of(source: Source) -> tuple[str, ...]:
+    """Return what a source has to say of how it understood the data."""
+    return tuple(source.notes) if isinstance(source, HasNotes) else ()
+
+
 def fingerprint(source: Source) -> str:
     """Return a digest of the names and classes of all samples: is this the same data?"""
     digest = hashlib.sha256()
