@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TypeVar
@@ -41,7 +42,7 @@ def find_files(root: Path, names: list[str], where: str) -> tuple[list[str], lis
     found, added = _with_endings(root, found, where)
     if found is not names:
         _refuse_copies(names, found, where)
-    if not any(_exists(root, name) for name in _some(found)):
+    if found and not any(_exists(root, name) for name in _some(found)):
         raise DataError(f"{where}: {_why_missing(root, found[0])}")
     return found, notes + added
 
@@ -64,7 +65,7 @@ def _slashed(name: str) -> str:
 def _could_be(root: Path, name: str) -> bool:
     """Tell whether there is such a file, or a folder where it is but for its ending."""
     folder = _place(root, name.rpartition("/")[0])
-    return _exists(root, name) or (not is_image_name(name) and os.path.isdir(folder))  # noqa: PTH112
+    return _exists(root, name) or (not _has_ending(name) and os.path.isdir(folder))  # noqa: PTH112
 
 
 def _with_endings(root: Path, names: list[str], where: str) -> tuple[list[str], list[str]]:
@@ -72,7 +73,7 @@ def _with_endings(root: Path, names: list[str], where: str) -> tuple[list[str], 
 
     Each folder is read once, however many names there are.
     """
-    bare = [number for number, name in enumerate(names) if not is_image_name(name)]
+    bare = [number for number, name in enumerate(names) if not _has_ending(name)]
     if not bare or any(_exists(root, names[number]) for number in _some(bare)):
         return names, []
     by_folder: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -108,7 +109,7 @@ def _files_called(folder: str, wanted: Collection[str]) -> dict[str, list[str]]:
                 stem, _ = os.path.splitext(entry.name)  # noqa: PTH122 - asked of every file
                 if entry.name in wanted and entry.is_file():
                     exact.append(entry.name)
-                elif stem in wanted and is_image_name(entry.name) and entry.is_file():
+                elif stem in wanted and _has_ending(entry.name) and entry.is_file():
                     found.setdefault(stem, []).append(entry.name)
     except OSError:
         return {}  # the files in it are missing, which is said of them
@@ -164,6 +165,16 @@ def _file_called(root: Path, name: str) -> Path | None:
     folder, _, base = name.rpartition("/")
     files = _files_called(_place(root, folder), (base,)).get(base)
     return root / folder / files[0] if files else None
+
+
+def _has_ending(name: str) -> bool:
+    """Tell whether a name ends as an image's does: :func:`is_image_name` for a million of them."""
+    return _is_ending(os.path.splitext(name)[1])  # noqa: PTH122
+
+
+@lru_cache
+def _is_ending(suffix: str) -> bool:
+    return is_image_name(f"x{suffix}")
 
 
 def _exists(root: Path, name: str) -> bool:
