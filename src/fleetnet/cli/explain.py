@@ -15,7 +15,8 @@ from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.files import atomic_file
-from fleetnet.images import STDIN, Pixels, decode, find_images, read_bytes
+from fleetnet.image_files import find_images
+from fleetnet.images import STDIN, Pixels, decode, read_bytes
 
 if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam

@@ -19,7 +19,8 @@ from fleetnet.cli.automatic import computing
 from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say
 from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
-from fleetnet.images import STDIN, find_images
+from fleetnet.image_files import find_images
+from fleetnet.images import STDIN
 from fleetnet.inference.choices import ENOUGH
 from fleetnet.inference.classifier import (
     AUTO,

@@ -8,7 +8,8 @@ from pathlib import Path
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.samples import NO_PART, PARTS, TRAIN, VAL, SampleTable
 from fleetnet.errors import DataError, nearest
-from fleetnet.images import EXTENSIONS, walk_images
+from fleetnet.image_files import walk_images
+from fleetnet.images import EXTENSIONS
 
 TRAIN_FOLDER = "train"
 VAL_FOLDERS = ("val", "valid", "validation")
