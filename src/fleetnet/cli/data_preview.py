@@ -10,9 +10,9 @@ import typer
 
 from fleetnet.cli.console import console
 from fleetnet.cli.options import RecipeOption, SettingsOption
-from fleetnet.cli.sources import DataArgument, with_source_options
+from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.train import load_recipe
-from fleetnet.data.sources import SourceOptions, open_source
+from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import DataError, require
 from fleetnet.files import atomic_file
 
@@ -44,7 +44,7 @@ def preview(
     if output.suffix.lower() != SUFFIX:
         raise DataError(f"--output {output} must end in {SUFFIX}")
     chosen = load_recipe(recipe, settings or [])
-    opened = open_source(data, options=source)
+    opened = open_told(data, source)
     try:
         from fleetnet.data.augment import Augment
         from fleetnet.data.preview import preview as draw

@@ -13,7 +13,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from fleetnet.cli.console import console, progress, say, warn, warn_unreadable
 from fleetnet.cli.options import RecipeOption, SettingsOption
-from fleetnet.cli.sources import OptionalDataArgument, comparing, with_source_options
+from fleetnet.cli.sources import (
+    OptionalDataArgument,
+    comparing,
+    open_told,
+    tell_of,
+    with_source_options,
+)
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.training.loggers import Logger, open_loggers
@@ -78,8 +84,8 @@ def train(
     """Train a network on labelled images and leave checkpoints.
 
     A quarter of each class is held out by a seeded split (--set data.val_fraction=…) and evaluated
-    after each epoch; data with train/ and val/ keeps its own split. Ctrl-C saves and ends; --resume
-    goes on as if the run had never stopped.
+    after each epoch; data with train/ and val/ keeps its own split, and test/ is left alone. Ctrl-C
+    saves and ends; --resume goes on as if the run had never stopped.
     """
     if resume is not None:
         changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
@@ -157,14 +163,12 @@ def run_training(
     log: Sequence[str] = (),
 ) -> TrainResult:
     """Train with a progress bar; warn of images that could not be read."""
-    from fleetnet.data.sources import open_source
-
     try:
         from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     loggers = open_loggers(log, output, warn=warn)
-    source = open_source(data, options=options)
+    source = open_told(data, options)
     with comparing(source) as advance:
         trainer = Trainer(source, model, recipe, output, weights=weights, advance=advance)
     return _fit(trainer, loggers)
@@ -188,6 +192,7 @@ def resume_training(
         if data is None
         else open_source(data, options=options)
     )
+    tell_of(source)
     with comparing(source) as advance:
         trainer = Trainer.resumed(source, folder, checkpoint=checkpoint, advance=advance)
     return _fit(trainer, loggers)
@@ -216,14 +221,12 @@ def _search_lr(
     weights: Path | None,
 ) -> None:
     """Search for a learning rate, draw the search, and say what to do with it."""
-    from fleetnet.data.sources import open_source
-
     try:
         from fleetnet.training.lr_finder import STEPS, find_lr, plot
         from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    source = open_source(data, options=options)
+    source = open_told(data, options)
     trainer = Trainer(source, model, recipe, output, weights=weights)
     with progress(unit="steps") as bar:
         task = bar.add_task("searching", total=STEPS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fleetnet.data.sources import ElpvSource, FolderSource, Sample, fingerprint, open_source
-from fleetnet.data.splits import split
+from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError
 from fleetnet.images import decode
 from samples import draw, encode, make_folder
@@ -57,8 +57,9 @@ def test_wrong_folders_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class folders"):
         open_source(str(empty))
     make_folder(tmp_path / "one", 2, ("circle",))
-    with pytest.raises(DataError, match="one class only"):
-        open_source(str(tmp_path / "one"))
+    one = open_source(str(tmp_path / "one"))  # enough to evaluate
+    with pytest.raises(DataError, match=r"folder one has one class only .'circle'.*at least two"):
+        check_classes(one)
     make_folder(tmp_path / "hollow", 2)
     (tmp_path / "hollow" / "zebra").mkdir()
     with pytest.raises(DataError, match="class 'zebra' has no images"):
