@@ -96,9 +96,19 @@ def test_links_that_go_round_in_a_circle_end(tmp_path: Path, target: str) -> Non
     left_out = LeftOut()
     assert walked(root, left_out) == ["cat/a.jpg", "dog/b.jpg"]
     if target != "up":
-        assert left_out.line == "1 link to a folder that is looked into already"
+        assert left_out.line == "1 link to folders that are looked into already"
     globbed = find_images([str(root / "**" / "*.jpg")])
     assert [Path(path).name for path in globbed] == ["a.jpg", "b.jpg"]
+
+
+def test_a_link_out_of_the_folder_to_one_that_it_is_in_is_not_followed(tmp_path: Path) -> None:
+    root = touch(tmp_path / "d", "cat/a.jpg", "dog/b.jpg")
+    touch(tmp_path / "pool", "c.jpg")
+    (root / "cat" / "up").symlink_to("..")
+    (root / "cow").symlink_to(tmp_path / "pool")
+    (tmp_path / "pool" / "back").symlink_to(root)
+    assert walked(root / "cat") == ["a.jpg"]
+    assert walked(root / "cow") == ["c.jpg"]
 
 
 def test_a_link_to_a_folder_elsewhere_is_followed_once(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ def walk_images(
 ) -> Iterator[Path]:
     """Yield the image files below ``folder``, sorted, however deep.
 
-    Links to folders are followed, but not to one that is being walked through, nor twice to the
-    same. Hidden files and folders are passed over, and so are the system's own. Nothing but plain
-    files is yielded, and links to nothing, which whoever reads them names as unreadable.
+    Links to folders are followed, but not back to one that the link is in, nor twice to the same.
+    Hidden files and folders are passed over, and so are the system's own. Nothing but plain files
+    is yielded, and links to nothing, which whoever reads them names as unreadable.
 
     Args:
         folder: where to begin.
@@ -108,7 +108,7 @@ class _Found(NamedTuple):
 
 def _walk(folder: Path, left_out: LeftOut, *, lenient: bool) -> Iterator[_Found]:
     """Yield the files below a folder, and, if lenient, the folders that cannot be read."""
-    above: list[Identity] = []  # the folders that are being walked through, and …
+    above = _above(folder)  # and then the folders that are being walked through, with …
     levels: list[Iterator[os.DirEntry[str]]] = []  # … what is left to look at in each
     linked: set[Identity] = set()
 
@@ -154,6 +154,16 @@ def _identity(folder: Path | os.DirEntry[str]) -> Identity:
     status = os.stat(folder)  # noqa: PTH116 - a DirEntry's own has no inode on Windows
     # Some network disks number nothing.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
+
+
+def _above(folder: Path) -> list[Identity]:
+    """Return the folders that a folder is in: a link back to one of them leads out of it."""
+    found: list[Identity] = []
+    for path in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
+        for parent in Path(path).parents:
+            with contextlib.suppress(OSError):
+                found.append(_identity(parent))
+    return found
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class LeftOut:
         loose: images that lie beside folders of classes, and so have no class.
         hidden: files and folders whose names begin with a dot.
         special: pipes, sockets and devices.
-        links: links to folders that are being walked through, or were by way of another link.
+        links: links back to a folder that they are in, or to one that another link led to.
         system: folders and files of the system's own, by name.
     """
 
@@ -72,7 +72,7 @@ class LeftOut:
             self._endings(),
             _count(self.loose, "image", "outside the class folders"),
             _count(self.special, "pipe", "or the like"),
-            _count(self.links, "link", "to a folder that is looked into already"),
+            _count(self.links, "link", "to folders that are looked into already"),
             f"{self.hidden:,} hidden" if self.hidden else "",
         ]
         folders = [name for name in self.system if name.casefold() in SYSTEM_FOLDERS]
@@ -91,7 +91,7 @@ class LeftOut:
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON values."""
-        return asdict(self)
+        return {**vars(self), "endings": dict(self.endings), "system": dict(self.system)}
 
 
 def _count(number: int, noun: str, rest: str) -> str:
