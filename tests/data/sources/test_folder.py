@@ -1,11 +1,13 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sources import ElpvSource, FolderSource, Sample, fingerprint, open_source
 from fleetnet.data.splits import check_classes, split
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode
 from samples import draw, encode, make_folder
 
@@ -87,3 +89,15 @@ def test_fingerprint_tells_data_apart(shapes: Path, tmp_path: Path) -> None:
     assert fingerprint(FolderSource(shapes)) == fingerprint(open_source(str(shapes)))
     other = make_folder(tmp_path / "other", 11)
     assert fingerprint(FolderSource(other)) != fingerprint(FolderSource(shapes))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    source = FolderSource(make_folder(tmp_path / "d", 2))
+    for name in ("000.jpg", "001.jpg"):
+        (tmp_path / "d" / "circle" / name).unlink()
+        os.mkfifo(tmp_path / "d" / "circle" / name)
+    for read in (source.read, lambda index: source.read_end(index, 8)):
+        with pytest.raises(ImageError):
+            read(0)
+    assert exact_groups(source).tolist() == list(range(6))

@@ -123,6 +123,8 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         open_source(str(tmp_path / "*.jpg"))
     with pytest.raises(DataError, match="does not exist"):
         open_source(str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match=r"cannot read x+: File name too long"):
+        open_source("x" * 5000)
 
 
 @pytest.mark.parametrize(
