@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fleetnet import images
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import ImageError
 from fleetnet.images import (
     OpenImage,
     Pixels,
     decode,
-    find_images,
     from_array,
     from_pil,
     read_bytes,
@@ -375,21 +374,3 @@ def test_arrays() -> None:
 def test_float_images_are_refused() -> None:
     with pytest.raises(ImageError, match="32 bits"):
         from_pil(Image.new("F", (4, 4)))
-
-
-def test_find_images_expands_folders_and_globs_sorted(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "sub/c.webp", ".cache/d.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    folder = [Path(path).relative_to(tmp_path).as_posix() for path in find_images([str(tmp_path)])]
-    assert folder == ["a.PNG", "b.jpg", "sub/c.webp"]
-    globbed = list(find_images([str(tmp_path / "**" / "*")]))
-    assert [Path(path).name for path in globbed] == ["a.PNG", "b.jpg", "c.webp"]
-    assert list(find_images(["-", "missing.jpg"])) == ["-", "missing.jpg"]
-
-
-def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no images in the folder"):
-        list(find_images([str(tmp_path)]))
-    with pytest.raises(DataError, match="no images match"):
-        list(find_images([str(tmp_path / "*.jpg")]))

@@ -29,7 +29,7 @@ from benchmarks.peers.prepare import prepare
 from benchmarks.peers.process import PeerError
 from benchmarks.peers.report import Report, today
 from benchmarks.peers.sizes import installed_sizes
-from fleetnet.images import walk_images
+from fleetnet.image_files import walk_images
 from fleetnet.inference.verify import machine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,8 @@ from fleetnet.export.pipeline import export_bundle
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.timing import median_ms
 from fleetnet.export.quantize import quantize_bundle
-from fleetnet.images import OpenImage, Pixels, walk_images
+from fleetnet.image_files import walk_images
+from fleetnet.images import OpenImage, Pixels
 from fleetnet.inference.agreement import agreement
 from fleetnet.inference.engines import open_engine, precisions
 from fleetnet.inference.verify import machine, probabilities_of, run_in_batches

@@ -9,12 +9,11 @@ are limited, and every failure is an :class:`fleetnet.errors.ImageError` of one 
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fleetnet.errors import DataError, ImageError, one_line
+from fleetnet.errors import ImageError, one_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -281,49 +280,6 @@ def from_array(array: npt.NDArray[np.generic]) -> Pixels:
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
-def find_images(patterns: Iterable[str]) -> Iterator[str]:
-    """Expand files, folders (recursively, sorted), globs and ``-`` to paths, one after another.
-
-    A folder or glob contributes files with an image's extension; a file named outright is passed
-    on whatever it is called, so that a missing one is reported and not overlooked.
-
-    Raises:
-        DataError: a folder or glob with no image in it.
-    """
-    for pattern in patterns:
-        if pattern == STDIN or Path(pattern).is_file():
-            yield pattern
-        elif Path(pattern).is_dir():
-            yield from _some(walk_images(Path(pattern)), f"no images in the folder {pattern}")
-        elif glob.has_magic(pattern):
-            matches = (Path(match) for match in sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
-            files = (path for path in matches if path.is_file() and is_image_name(path.name))
-            yield from _some(files, f"no images match {pattern}")
-        else:
-            yield pattern
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """Yield the image files below ``folder``, sorted, hidden ones and hidden folders left out."""
-    with os.scandir(folder) as scan:
-        entries = sorted(scan, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from walk_images(Path(entry.path))
-        elif is_image_name(entry.name):
-            yield Path(entry.path)
-
-
 def is_image_name(name: str) -> bool:
     """Tell whether a file's extension is that of an image."""
     return Path(name).suffix.lower() in EXTENSIONS
-
-
-def _some(paths: Iterator[Path], otherwise: str) -> Iterator[str]:
-    first = next(paths, None)
-    if first is None:
-        raise DataError(f"{otherwise} (looked for {', '.join(sorted(EXTENSIONS))})")
-    yield str(first)
-    yield from map(str, paths)

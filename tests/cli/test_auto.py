@@ -9,7 +9,7 @@ from conftest import Run
 from fleetnet import Classifier
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference import choices
 from fleetnet.inference.autotune import tune
 from fleetnet.inference.choices import recall

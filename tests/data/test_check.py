@@ -29,7 +29,7 @@ class Made:
     ) -> None:
         self.spec: dict[str, str] = {}
         self.shards = None
-        self.classes = ("a", "b", "c")
+        self.classes: tuple[str, ...] = ("a", "b", "c")
         self.multi_label = multi_label
         self.samples = [Sample(name, labels, (parts or {}).get(name)) for name, labels, _ in images]
         self.content = [data for _, _, data in images]
@@ -110,6 +110,37 @@ def test_identical_files_within_and_across_classes_and_the_split() -> None:
         ClassCount("b", 3, 2, 1),
         ClassCount("c", 1, 0, 1),
     )
+
+
+def test_copies_of_test_images_are_wrong_where_they_train() -> None:
+    one, two, three, four = pictures(4)
+    images = [
+        ("t/a/1", (0,), one),
+        ("t/a/2", (0,), two),
+        ("t/a/3", (0,), pictures(1, seed=8)[0]),
+        ("t/b/1", (1,), three),
+        ("t/b/2", (1,), pictures(1, seed=9)[0]),
+        ("v/a/1", (0,), four),
+        ("x/a/1", (0,), one),
+        ("x/a/2", (0,), four),
+    ]
+    sides: dict[str, Part] = {"t": "train", "v": "val", "x": "test"}
+    report = check(Made(images, {name: sides[name[0]] for name, *_ in images}), near=None)
+    assert report.classes[:2] == (ClassCount("a", 6, 3, 1, 2), ClassCount("b", 2, 2, 0, 0))
+    assert [(group.names, group.across_split) for group in report.duplicates] == [
+        (("t/a/1", "x/a/1"), True),
+        (("v/a/1", "x/a/2"), False),
+    ]
+    assert report.wrong == ["1 group of identical images both trained and held out"]
+    assert report.imbalance["majority_share"] == pytest.approx(4 / 6)
+
+
+def test_one_class_is_wrong_for_training() -> None:
+    images = [(f"a/{n}", (0,), data) for n, data in enumerate(pictures(4))]
+    source = Made(images)
+    source.classes = ("a",)
+    (line,) = check(source, near=None).wrong
+    assert "has one class only ('a'): a classifier needs at least two" in line
 
 
 def test_duplicates_that_our_split_keeps_on_one_side_are_told_but_not_wrong() -> None:

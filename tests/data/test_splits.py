@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.data.sources import Part
-from fleetnet.data.splits import Split, split
+from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError
 from listed import Listed, counted
 
@@ -118,8 +118,11 @@ def test_classes_that_cannot_be_on_both_sides_say_why() -> None:
         split(Listed([(0,), (0,), (1,), (1,), (1,)], [b"x", b"y", b"x", b"y", b"z"]))
 
 
+SIDES: dict[str, Part | None] = {"t": "train", "v": "val", "x": "test", "-": None}
+
+
 def with_parts(contents: list[bytes], parts: str, labels: list[int] | None = None) -> Listed:
-    sides: list[Part | None] = ["train" if letter == "t" else "val" for letter in parts]
+    sides = [SIDES[letter] for letter in parts]
     rows = [(label,) for label in labels or [0] * len(contents)]
     return Listed(rows, contents, parts=sides, classes=2)
 
@@ -129,6 +132,58 @@ def test_training_copies_of_images_that_are_held_out_are_dropped() -> None:
     assert parts.train.tolist() == [0, 2]
     assert parts.val.tolist() == [4, 5, 6]
     assert parts.dropped.tolist() == [1, 3]
+
+
+def test_training_copies_of_test_images_are_dropped() -> None:
+    parts = split(with_parts([b"a", b"b", b"c", b"d", b"b", b"c", b"d"], "tttvxxx"))
+    assert [side.tolist() for side in parts] == [[0], [3], [1, 2], [4, 5, 6]]
+
+
+def test_what_is_not_of_the_test_part_is_split_as_if_there_were_none() -> None:
+    labels = [0, 1] * 10
+    whole = [bytes([number]) for number in range(20)]
+    alone = split(Listed([(label,) for label in labels], whole, classes=2), 0.25, 3)
+    for letter in "t-":
+        # Test images in between, one of them an image that is there to train on as well.
+        contents = [b"x", *whole[:10], b"y", *whole[10:], b"y"]
+        source = with_parts(
+            contents, f"x{letter * 10}x{letter * 11}", [0, *labels[:10], 0, *labels[10:], 1]
+        )
+        parts = split(source, 0.25, 3)
+        assert [contents[n] for n in parts.train] == [whole[n] for n in alone.train]
+        assert [contents[n] for n in parts.val] == [whole[n] for n in alone.val]
+        assert (parts.dropped.tolist(), parts.test.tolist()) == ([22], [0, 11])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("tvx-"), st.integers(0, 1), st.integers(0, 30)),
+        min_size=1,
+        max_size=60,
+    ),
+    st.booleans(),
+)
+def test_no_image_is_in_two_parts_of_which_one_trains(
+    drawn: list[tuple[str, int, int]], with_val: bool
+) -> None:
+    drawn = [entry for entry in drawn if entry[0] != ("-" if with_val else "v")] or [("t", 0, 0)]
+    letters, labels, numbers = zip(*drawn, strict=True)
+    contents = [bytes([number]) for number in numbers]
+    try:
+        parts = split(with_parts(contents, "".join(letters), list(labels)))
+    except DataError:
+        return
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(drawn)))
+    trained = {contents[n] for n in parts.train}
+    assert not trained & {contents[n] for n in [*parts.val, *parts.test]}
+    assert parts.test.tolist() == [n for n, letter in enumerate(letters) if letter == "x"]
+
+
+def test_one_class_alone_cannot_be_trained_on() -> None:
+    with pytest.raises(DataError, match=r"a list has one class only .'class 0'.: .* at least two"):
+        check_classes(Listed([(0,)] * 4))
+    check_classes(Listed([(0,)] * 4, multi_label=True))
+    check_classes(Listed([(0,)] * 4, classes=2))
 
 
 def test_copies_within_a_part_stay() -> None:

@@ -51,6 +51,14 @@ def test_nothing_to_evaluate() -> None:
 
 def test_classes_are_matched_by_name() -> None:
     assert class_indices(["b", "a"], ["a", "b", "c"]) == [1, 0]
+    assert class_indices(["c"], ["a", "b", "c"]) == [2]
+    # Names that repeat, as ImageNet's two cranes, are told apart by their places alone.
+    cranes = ["crane", "tench", "crane"]
+    assert class_indices(cranes, cranes) == [0, 1, 2]
+    assert class_indices(["tench"], cranes) == [1]
+    for names in (["crane"], ["crane", "tench"], ["crane", "crane", "tench"]):
+        with pytest.raises(DataError, match="'crane' names several classes"):
+            class_indices(names, cranes)
     with pytest.raises(DataError, match=r"'cats' is not among the model's, did you mean 'cat'"):
         class_indices(["cats"], ["cat", "dog"])
 

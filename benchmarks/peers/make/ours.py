@@ -22,7 +22,7 @@ from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bun
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.export.quantization.nncf import OpenVinoQuantizer
 from fleetnet.export.quantize import WEIGHT_BITS
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.preprocess import Preprocess

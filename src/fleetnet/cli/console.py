@@ -22,6 +22,7 @@ from rich.progress import (
 
 from fleetnet.errors import one_line
 from fleetnet.labels import printable
+from fleetnet.left_out import LeftOut
 
 PLAIN_WIDTH = 100
 """Columns of output that goes to a file or a pipe."""
@@ -51,6 +52,12 @@ def warn_unreadable(lines: Sequence[str]) -> None:
     if lines:
         shown = "; ".join(lines[:3])
         warn(f"{len(lines)} images could not be read and were left out: {shown}")
+
+
+def warn_left_out(left_out: LeftOut) -> None:
+    """Warn of what a walk through folders passed over, if a person would miss any of it."""
+    if left_out.line:
+        warn(f"left out: {printable(left_out.line)}")
 
 
 def fail(line: str) -> NoReturn:

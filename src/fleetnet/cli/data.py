@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from fleetnet.cli.console import console, print_json, progress, say
+from fleetnet.cli.console import console, print_json, progress, say, warn_left_out
 from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
 from fleetnet.cli.sources import DataArgument, with_source_options
 from fleetnet.data.check import check as run_check
 from fleetnet.data.findings import FORMAT, Report
 from fleetnet.data.near_duplicates import MAX_DISTANCE
-from fleetnet.data.sources import Source, SourceOptions, open_source
+from fleetnet.data.sources import Source, SourceOptions, left_out_of, open_source
 from fleetnet.errors import DataError, require
 from fleetnet.files import atomic_file
 
@@ -77,7 +77,7 @@ def check(
 
     Draws a sheet of thumbnails for each class. Exits with 1 where something makes training or its
     figures wrong: unreadable images, identical images with different labels or, in data with train/
-    and val/, on both sides, and data that cannot be split.
+    and val/ or test/, on both sides, and data that cannot be split.
     """
     if not 0 < val_fraction < 1:
         raise DataError(f"--val-fraction must be above 0 and below 1, not {val_fraction:g}")
@@ -105,6 +105,7 @@ def check(
         print_json(report.to_json())
     else:
         print_report(console(), report)
+    warn_left_out(left_out_of(opened))
     if note:
         say(note)
     if folder is not None:

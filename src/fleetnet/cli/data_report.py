@@ -42,7 +42,9 @@ def print_report(out: Console, report: Report) -> None:
 
 def _print_classes(out: Console, report: Report) -> None:
     held = sum(entry.val for entry in report.classes)
+    tested = sum(entry.test for entry in report.classes)
     split = "" if report.split_error else f", {held:,} held out"
+    split += f", {tested:,} to test on" if tested else ""
     kind = ", any number of labels an image" if report.multi_label else ""
     out.print(
         f"{printable(report.source)}: {count(report.images, 'image')} in "
@@ -54,7 +56,7 @@ def _print_classes(out: Console, report: Report) -> None:
     out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", no_wrap=True)
-    for heading in ("images", "share", "train", "held out"):
+    for heading in ("images", "share", "train", "held out", *(["test"] if tested else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in _extremes(report.classes):
         if entry is None:
@@ -62,6 +64,7 @@ def _print_classes(out: Console, report: Report) -> None:
             table.add_row(Text(f"… {hidden:,} classes between"))
             continue
         sides = ["–", "–"] if report.split_error else [f"{entry.train:,}", f"{entry.val:,}"]
+        sides += [f"{entry.test:,}"] if tested else []
         share = f"{entry.images / report.images:.1%}"
         table.add_row(Text(shorten(entry.name, _NAME)), f"{entry.images:,}", share, *sides)
     out.print(table)

@@ -17,7 +17,8 @@ from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, open_subject
-from fleetnet.data.sources import Source, SourceOptions, fingerprint
+from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint
+from fleetnet.data.sources.samples import TEST
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.evaluate import Evaluation
@@ -44,8 +45,9 @@ def evaluate(
     part: Annotated[
         str,
         typer.Option(
+            "--split",
             "--part",
-            help="all, val, train, or auto: the held-out images of the very data that it was "
+            help="all, train, val, test, or auto: the held-out images of the very data that it was "
             "trained on, all images of any other.",
         ),
     ] = "auto",
@@ -142,8 +144,10 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     if part == "all" or (part == "auto" and not same):
         description = f"all {len(everything)} images of {source.description}"
         return everything, description, SEEN if same else ""
+    if part == "test":
+        return _test_part(source)
     if part not in ("auto", "val", "train"):
-        raise FleetnetError(f"unknown part '{part}' (known: auto, all, val, train)")
+        raise FleetnetError(f"unknown part '{part}' (known: auto, all, train, val, test)")
     settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
     parts = split(source, *settings)
     if part == "train":
@@ -151,6 +155,16 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
         seen = "These are images that the network was trained on." if same else ""
         return parts.train, description, seen
     return parts.val, f"the {len(parts.val)} held-out images of {source.description}", ""
+
+
+def _test_part(source: Source) -> tuple[Indices, str, str]:
+    indices = np.flatnonzero(SampleTable.of(source.samples).parts == TEST)
+    if not len(indices):
+        raise FleetnetError(
+            f"{source.description} has no test part: judge all of it with --split all, or give the "
+            "images to test on alone"
+        )
+    return indices, f"the {len(indices)} test images of {source.description}", ""
 
 
 def _sample(source: Source) -> Iterator[bytes]:

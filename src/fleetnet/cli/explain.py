@@ -10,12 +10,14 @@ import numpy as np
 import typer
 from PIL import Image
 
-from fleetnet.cli.console import console, print_json, say
+from fleetnet.cli.console import console, print_json, say, warn_left_out
 from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.files import atomic_file
-from fleetnet.images import STDIN, Pixels, decode, find_images, read_bytes
+from fleetnet.image_files import find_images
+from fleetnet.images import STDIN, Pixels, decode, read_bytes
+from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam
@@ -56,7 +58,9 @@ def explain(
     subject = open_subject(path, engine=_torch_if_bundle(path))
     chosen = _class_index(subject, name)
     grad_cam = subject.grad_cam()
-    sources = list(find_images(images))
+    left_out = LeftOut()
+    sources = list(find_images(images, left_out, lenient=True))
+    warn_left_out(left_out)
     failed = 0
     for source, picture in zip(sources, _outputs(sources, output), strict=True):
         row = _explain_one(subject, grad_cam, source, chosen, picture)

@@ -16,10 +16,11 @@ import typer
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import computing
-from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say
+from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say, warn_left_out
 from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
 from fleetnet.errors import FleetnetError
-from fleetnet.images import STDIN, find_images
+from fleetnet.image_files import find_images
+from fleetnet.images import STDIN
 from fleetnet.inference.choices import ENOUGH
 from fleetnet.inference.classifier import (
     AUTO,
@@ -29,6 +30,7 @@ from fleetnet.inference.classifier import (
     Prediction,
 )
 from fleetnet.labels import read_labels
+from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.inference.engines import Mode
@@ -73,14 +75,15 @@ def predict(
     """Classify images.
 
     One image is answered as soon as can be; of several as many a second as can be, in order, the
-    next ones being read meanwhile. An image that cannot be read gets a row that says why, the
-    others their answers; the exit code is then 1.
+    next ones being read meanwhile. An image or folder that cannot be read gets a row that says why,
+    the others their answers; the exit code is then 1.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
     opened = Bundle.load(bundle)
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
-    paths, mode = _peek(images)
+    left_out = LeftOut()
+    paths, mode = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
     chosen = computing(
         opened,
@@ -108,14 +111,15 @@ def predict(
         predictions = _shown(predictions, _count(images))
     write = _write_json if as_json else _write_csv if as_csv else _write_table
     total, failed = write(predictions, top_k)
+    warn_left_out(left_out)
     if failed:
         say(f"{failed} of {total} images could not be read")
         raise typer.Exit(1)
 
 
-def _peek(images: list[str]) -> tuple[Iterator[str], Mode]:
+def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode]:
     """Return the paths and whether to have one answer soon or many a second."""
-    paths = find_images(images)
+    paths = find_images(images, left_out, lenient=True)
     first = list(itertools.islice(paths, 2))
     # Standard input is read by no other thread than this one, which an interrupt ends.
     soon = len(first) < 2 or STDIN in images
@@ -124,7 +128,8 @@ def _peek(images: list[str]) -> tuple[Iterator[str], Mode]:
 
 def _count(images: list[str]) -> int | None:
     """Return how many images are asked for, where that takes no walk through folders."""
-    if any(Path(image).is_dir() or glob.has_magic(image) for image in images):
+    # os.path says no where a Path would raise: in a folder that may not be looked into.
+    if any(os.path.isdir(image) or glob.has_magic(image) for image in images):  # noqa: PTH112
         return None
     return len(images)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, progress, say, warn
 from fleetnet.errors import require
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.chance import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 

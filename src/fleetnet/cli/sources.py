@@ -10,15 +10,15 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fleetnet.cli.console import progress, say, warn
+from fleetnet.cli.console import progress, say, warn, warn_left_out
 from fleetnet.data.findings import FEW
 from fleetnet.data.names import odd_names
-from fleetnet.data.sources import Source, SourceOptions, notes_of, open_source
+from fleetnet.data.sources import Source, SourceOptions, left_out_of, notes_of, open_source
 from fleetnet.labels import printable
 
 _DATA_HELP = (
-    "Labelled images: a folder of class folders (or train/ and val/ of those); a list or CSV file; "
-    ".tar or .parquet files, or a folder or pattern of them; or 'elpv'."
+    "Labelled images: a folder of class folders (or train/, val/ and test/ of those); a list or "
+    "CSV file; .tar or .parquet files, or a folder or pattern of them; or 'elpv'."
 )
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
 
@@ -98,7 +98,7 @@ SplitColumnOption = Annotated[
         "--split-column",
         rich_help_panel=PANEL,
         metavar="NAME",
-        help="Column that says train or val.  [by its heading]",
+        help="Column that says train, val or test.  [by its heading]",
     ),
 ]
 MultiLabelOption = Annotated[
@@ -175,16 +175,17 @@ def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def open_told(data: str, options: SourceOptions) -> Source:
-    """Open labelled images, and tell a person how they were understood."""
+    """Open labelled images, and tell a person how they were understood and what was left out."""
     source = open_source(data, options=options)
     tell_of(source)
     return source
 
 
 def tell_of(source: Source) -> None:
-    """Tell a person how a source understood the data."""
+    """Tell a person how a source understood the data and what it left out."""
     for note in notes_of(source):
         say(printable(note))
+    warn_left_out(left_out_of(source))
 
 
 def warn_of_names(source: Source) -> None:

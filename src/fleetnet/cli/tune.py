@@ -11,7 +11,7 @@ from rich.table import Table
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say, status, warn
 from fleetnet.errors import FleetnetError, nearest
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
 from fleetnet.inference.autotune import tune as run_tuning
 from fleetnet.inference.choices import ENOUGH, remember

@@ -11,7 +11,7 @@ from rich.table import Table
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say
 from fleetnet.errors import FleetnetError, VerificationError
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.engines import Engine, installed_engines, open_engine, precisions
 from fleetnet.inference.verify import (
     BATCH,

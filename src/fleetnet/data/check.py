@@ -24,15 +24,15 @@ from fleetnet.data.findings import (
 )
 from fleetnet.data.names import odd_names
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
-from fleetnet.data.sources import Source, notes_of
+from fleetnet.data.sources import Source, left_out_of, notes_of
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.splits import split
+from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError, ImageError
 
 MAX_PAIRS = 100_000
 """Near duplicates that are listed; where there are more, ``distance`` is too large for the data."""
 
-TRAIN, VAL, NO_SIDE = 0, 1, 2
+TRAIN, VAL, TEST, NO_SIDE = range(4)
 
 _COLUMNS = np.dtype(
     [
@@ -85,7 +85,7 @@ def check(
         raise DataError(f"near must be from 0 to {MAX_DISTANCE} of 64 bits, not {near}")
     hasher = None if near is None else open_hasher()
     sides, split_error = _sides(source, val_fraction, seed)
-    drawn = ContactSheets(source, sides == VAL, sheets) if sheets else None
+    drawn = ContactSheets(source, np.isin(sides, (VAL, TEST)), sheets) if sheets else None
     columns = np.zeros(len(source.samples), _COLUMNS)
     unreadable: list[Unreadable] = []
     formats: Counter[str] = Counter()
@@ -123,6 +123,7 @@ def check(
         sheets=drawn.written if drawn else {},
         odd_names=odd_names(source),
         notes=notes_of(source),
+        left_out=left_out_of(source).to_json(),
     )
 
 
@@ -130,10 +131,11 @@ def _sides(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str
     """Return the side of every sample, and why there is none where the data cannot be split."""
     sides = np.full(len(source.samples), NO_SIDE)
     try:
+        check_classes(source)
         parts = split(source, val_fraction, seed)
     except DataError as error:
         return sides, str(error)
-    sides[parts.train], sides[parts.val] = TRAIN, VAL
+    sides[parts.train], sides[parts.val], sides[parts.test] = TRAIN, VAL, TEST
     # Training leaves these out, but in the data as it is they are on both sides.
     sides[parts.dropped] = TRAIN
     return sides, None
@@ -195,12 +197,12 @@ def _count_classes(source: Source, sides: Indices) -> tuple[ClassCount, ...]:
     counts = np.stack(
         [
             table.label_counts(np.flatnonzero(sides == side), len(source.classes))
-            for side in (TRAIN, VAL, NO_SIDE)
+            for side in (TRAIN, VAL, TEST, NO_SIDE)
         ],
         axis=1,
     )
     return tuple(
-        ClassCount(name, int(row.sum()), int(row[TRAIN]), int(row[VAL]))
+        ClassCount(name, int(row.sum()), int(row[TRAIN]), int(row[VAL]), int(row[TEST]))
         for name, row in zip(source.classes, counts, strict=True)
     )
 
@@ -250,7 +252,7 @@ class _Marks:
         return Alike(
             names=tuple(member.name for member in members),
             across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split=len({int(self.sides[index]) for index in indices}) > 1,
+            across_split={TRAIN} < {int(self.sides[index]) for index in indices},
             distance=distance,
         )
 

@@ -16,6 +16,7 @@ class ClassCount:
     images: int
     train: int
     val: int
+    test: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Alike:
     Attributes:
         names: two or more images.
         across_classes: whether their labels differ.
-        across_split: whether some train and some are held out.
+        across_split: whether some train and some are held out or in the test part.
         distance: in how many of the 64 bits of the perceptual hash two look-alikes differ; None
             for files of identical bytes.
     """
@@ -124,7 +125,9 @@ class Report:
     """Contact sheet of each class, where they were drawn."""
     odd_names: tuple[OddNames, ...] = ()
     notes: tuple[str, ...] = ()
-    """How the source understood the data, where that has to be said."""
+    """How the source understood the data, a line each."""
+    left_out: dict[str, Any] = field(default_factory=dict)
+    """What it passed over, counted: see :class:`fleetnet.left_out.LeftOut`."""
 
     @property
     def imbalance(self) -> dict[str, Any]:
@@ -164,21 +167,20 @@ FEW = 3
 
 
 def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
-    """Return figures of imbalance that one can act on.
+    """Return figures of imbalance that one can act on, of all images but the test part's.
 
     ``ratio`` is the largest class over the smallest; ``majority_share`` the share of the largest,
     which is the top-1 of always answering it and so the figure to beat; ``effective_classes`` the
     exponential of the entropy of the shares: the number of equal classes as uncertain as these.
     """
-    largest = max(classes, key=lambda entry: entry.images)
-    smallest = min(classes, key=lambda entry: entry.images)
-    total = sum(entry.images for entry in classes)
-    shares = [entry.images / total for entry in classes if entry.images]
+    counts = [entry.images - entry.test for entry in classes]
+    largest, smallest, total = max(counts), min(counts), sum(counts)
+    shares = [number / total for number in counts if number]
     return {
-        "largest": largest.name,
-        "smallest": smallest.name,
-        "ratio": largest.images / smallest.images if smallest.images else None,
-        "majority_share": largest.images / total if total else None,
+        "largest": classes[counts.index(largest)].name,
+        "smallest": classes[counts.index(smallest)].name,
+        "ratio": largest / smallest if smallest else None,
+        "majority_share": largest / total if total else None,
         "effective_classes": math.exp(-sum(share * math.log(share) for share in shares)),
     }
 

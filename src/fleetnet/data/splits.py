@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from fleetnet.data.duplicates import Advance, exact_groups
 from fleetnet.data.sources.protocol import Source
-from fleetnet.data.sources.samples import TRAIN, VAL, Indices, SampleTable
+from fleetnet.data.sources.samples import TEST, TRAIN, VAL, Indices, SampleTable
 from fleetnet.data.stratify import iterative, take
 from fleetnet.errors import DataError
 
-__all__ = ["Indices", "Split", "split"]
+__all__ = ["Indices", "Split", "check_classes", "split"]
 
 _NONE: Indices = np.empty(0, np.intp)
 _NONE.flags.writeable = False
@@ -25,7 +25,9 @@ class Split(NamedTuple):
     train: Indices
     val: Indices
     dropped: Indices = _NONE
-    """Training images of the source's own split that it also holds out, and so are not used."""
+    """Training images that the source's own parts also hold out or test, and so are not used."""
+    test: Indices = _NONE
+    """Images of the source's own test part, which training never sees."""
 
 
 def split(
@@ -42,6 +44,7 @@ def split(
     together. Where they have different labels, they all train, so that what is held out has no
     image whose label is contradicted. A source that assigns the parts itself (``train/`` and
     ``val/``) keeps its own, but for training images that it holds out as well: those are dropped.
+    A test part is never split, and training images that are in it too are dropped likewise.
 
     Images with any number of labels are dealt out by iterative stratification.
 
@@ -60,29 +63,57 @@ def split(
     table = SampleTable.of(source.samples)
     if groups is None:
         groups = exact_groups(source, advance)
-    if table.parts.any():
-        return _by_parts(source, table, groups)
+    val, test = np.flatnonzero(table.parts == VAL), np.flatnonzero(table.parts == TEST)
+    if len(val):
+        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.parts == TRAIN))
+        return Split(kept, val, dropped, test)
+    if len(test):
+        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.parts != TEST))
+        # What is left is split as if there were no test part.
+        table, groups = table.take(kept), _renumbered(groups[kept])
+    else:
+        kept, dropped = np.arange(len(table)), _NONE
     if source.multi_label:
         held_out = _by_label_sets(source, table, groups, val_fraction, seed)
     else:
         held_out = _by_class(source, table, groups, val_fraction, seed)
-    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    return Split(kept[~held_out], kept[held_out], dropped, test)
 
 
-def _by_parts(source: Source, table: SampleTable, groups: Indices) -> Split:
-    """Keep the source's own parts, less the training images that are held out too."""
-    train, val = np.flatnonzero(table.parts == TRAIN), np.flatnonzero(table.parts == VAL)
-    is_held_out = np.zeros(len(table), bool)
-    is_held_out[groups[val]] = True
-    leaks = is_held_out[groups[train]]
+def check_classes(source: Source) -> None:
+    """Refuse data that no classifier can be trained on, whatever else it is good for.
+
+    Raises:
+        DataError: there is one class only, and each image has exactly one.
+    """
+    if len(source.classes) < 2 and not source.multi_label:
+        raise DataError(
+            f"{source.description} has one class only ('{source.classes[0]}'): a classifier needs "
+            "at least two"
+        )
+
+
+def _apart(
+    source: Source, table: SampleTable, groups: Indices, train: Indices
+) -> tuple[Indices, Indices]:
+    """Return the training images that no other part has, and those that one has too."""
+    is_kept_apart = np.zeros(len(table), bool)
+    is_kept_apart[groups[(table.parts == VAL) | (table.parts == TEST)]] = True
+    leaks = is_kept_apart[groups[train]]
     kept, dropped = train[~leaks], train[leaks]
     before, after = (table.label_counts(indices, len(source.classes)) for indices in (train, kept))
     for label in np.flatnonzero((before > 0) & (after == 0)):
         raise DataError(
             f"every training image of class '{source.classes[label]}' is among the validation "
-            "images too: none is left to train on"
+            "or test images too: none is left to train on"
         )
-    return Split(kept, val, dropped)
+    return kept, dropped
+
+
+def _renumbered(groups: Indices) -> Indices:
+    """Return for each of some samples the place among them of the first one of its group."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def _by_class(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,13 +152,18 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
     """Return the model's index of each of the data's class names.
 
     Raises:
-        DataError: the model does not know one of them.
+        DataError: the model does not know one of them, or knows several of that name.
     """
     if tuple(names) == tuple(known):
         # By position, since names may repeat: ImageNet has two cranes.
         return list(range(len(known)))
     index = {name: position for position, name in enumerate(known)}
+    counts = Counter(names) | Counter(known)
     for name in names:
+        if counts[name] > 1:
+            raise DataError(
+                f"'{name}' names several classes: give the data all of the model's, in its order"
+            )
         if name not in index:
             shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
             raise DataError(

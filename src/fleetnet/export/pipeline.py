@@ -36,7 +36,7 @@ from fleetnet.export.divergence import first_divergence
 from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine

@@ -22,7 +22,7 @@ from fleetnet.data.duplicates import Advance
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.splits import Split, split
+from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import CheckpointError, DataError, FleetnetError, Interrupted
 from fleetnet.files import atomic_file
 from fleetnet.inference.engines.torch import TorchEngine
@@ -158,6 +158,7 @@ class Trainer:
         self.recipe = recipe.model_copy(update={"precision": precision})
         self.output = output
         self.preprocess = recipe.input.preprocess()
+        check_classes(source)
         self.split: Split = split(source, recipe.data.val_fraction, recipe.seed, advance=advance)
         if len(self.split.train) < 2 or not len(self.split.val):
             raise DataError(f"{source.description} has too few images to train and to hold out")
@@ -167,8 +168,8 @@ class Trainer:
         """What a person should know before training starts."""
         if len(self.split.dropped):
             self.notes.append(
-                f"{len(self.split.dropped)} training images are held out too, under other names, "
-                "and were dropped"
+                f"{len(self.split.dropped)} training images are held out or tested too, under "
+                "other names, and were dropped"
             )
         self.progress = Progress()
         self.train_loader, self.val_loader = self._loaders()

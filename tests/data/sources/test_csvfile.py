@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetnet.data.sources import Sample, SourceOptions, open_source
+from fleetnet.data.sources import Sample, SourceOptions, notes_of, open_source
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError
 
@@ -56,7 +56,12 @@ def test_a_column_of_parts(images: Path) -> None:
     source = open_source(written(images, text))
     assert [sample.part for sample in source.samples] == ["train", "train", "val"]
     assert source.classes == ("x", "y")
-    assert [len(side) for side in split(source)] == [2, 1, 0]
+    assert [len(side) for side in split(source)] == [2, 1, 0, 0]
+    assert "the test part is left out: class 'z' has no counterpart" in notes_of(source)[0]
+    source = open_source(written(images, text.replace(",z,", ",y,")))
+    assert [sample.part for sample in source.samples] == ["train", "train", "val", "test"]
+    assert [len(side) for side in split(source)] == [2, 1, 0, 1]
+    assert notes_of(source) == ()
     only = open_source(written(images, "path,label,split\na.jpg,x,test\nb.jpg,y,test\n"))
     assert [sample.part for sample in only.samples] == [None, None]
 

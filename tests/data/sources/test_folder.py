@@ -1,11 +1,13 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sources import ElpvSource, FolderSource, Sample, fingerprint, open_source
-from fleetnet.data.splits import split
-from fleetnet.errors import DataError
+from fleetnet.data.splits import check_classes, split
+from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode
 from samples import draw, encode, make_folder
 
@@ -57,8 +59,9 @@ def test_wrong_folders_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class folders"):
         open_source(str(empty))
     make_folder(tmp_path / "one", 2, ("circle",))
-    with pytest.raises(DataError, match="one class only"):
-        open_source(str(tmp_path / "one"))
+    one = open_source(str(tmp_path / "one"))  # enough to evaluate
+    with pytest.raises(DataError, match=r"folder one has one class only .'circle'.*at least two"):
+        check_classes(one)
     make_folder(tmp_path / "hollow", 2)
     (tmp_path / "hollow" / "zebra").mkdir()
     with pytest.raises(DataError, match="class 'zebra' has no images"):
@@ -86,3 +89,15 @@ def test_fingerprint_tells_data_apart(shapes: Path, tmp_path: Path) -> None:
     assert fingerprint(FolderSource(shapes)) == fingerprint(open_source(str(shapes)))
     other = make_folder(tmp_path / "other", 11)
     assert fingerprint(FolderSource(other)) != fingerprint(FolderSource(shapes))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    source = FolderSource(make_folder(tmp_path / "d", 2))
+    for name in ("000.jpg", "001.jpg"):
+        (tmp_path / "d" / "circle" / name).unlink()
+        os.mkfifo(tmp_path / "d" / "circle" / name)
+    for read in (source.read, lambda index: source.read_end(index, 8)):
+        with pytest.raises(ImageError):
+            read(0)
+    assert exact_groups(source).tolist() == list(range(6))

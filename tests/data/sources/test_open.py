@@ -20,7 +20,7 @@ from fleetnet.data.sources import (
     open_source_spec,
 )
 from fleetnet.data.sources.parts import part_of_name
-from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL
+from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
 from fleetnet.data.sources.shards import expand
 from fleetnet.errors import DataError
 from samples import make_folder
@@ -123,6 +123,8 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         open_source(str(tmp_path / "*.jpg"))
     with pytest.raises(DataError, match="does not exist"):
         open_source(str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match=r"cannot read x+: File name too long"):
+        open_source("x" * 5000)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,8 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
         ("valley.tar", NO_PART),
         ("train-val-000.tar", NO_PART),
         ("000.tar", NO_PART),
+        ("eval.tar", VAL),
+        ("c-test-0.tar", TEST),
     ],
 )
 def test_parts_in_names(name: str, part: int) -> None:
@@ -161,7 +165,7 @@ SAMPLES = st.lists(
         Sample,
         st.text(max_size=8),
         st.lists(st.integers(0, 9), max_size=3).map(tuple),
-        st.sampled_from([None, "train", "val"]),
+        st.sampled_from([None, "train", "val", "test"]),
     ),
     max_size=8,
 )
@@ -174,6 +178,7 @@ def test_a_table_is_the_samples_it_is_made_of(samples: list[Sample]) -> None:
     assert [table[index] for index in range(len(samples))] == samples
     assert table[1:5] == samples[1:5]
     assert SampleTable.of(table) is table
+    assert list(table.take(np.arange(len(samples))[::-2])) == samples[::-2]
     if samples:
         assert table[-1] == samples[-1]
     with pytest.raises(IndexError):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetnet.data.duplicates import exact_groups
-from fleetnet.data.sources import ParquetSource, Sample, SourceOptions, open_source
+from fleetnet.data.sources import ParquetSource, Sample, SourceOptions, notes_of, open_source
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError, FleetnetError, ImageError
 from listed import read_all
@@ -98,11 +98,24 @@ def test_parts_by_name(tmp_path: Path) -> None:
     written(data / "validation-00000-of-00001.parquet", range(10, 14), feature=NAMES)
     written(data / "test-00000-of-00001.parquet", range(14, 18), feature=NAMES)
     source = open_source(str(tmp_path))
-    assert [len(side) for side in split(source)] == [10, 4, 0]
+    assert [len(side) for side in split(source)] == [10, 4, 0, 4]
     assert source.samples[6].name == "train-00001-of-00002.parquet#0"
-    assert read_all(source) == [b"image %d" % number for number in range(14)]
+    assert read_all(source) == [b"image %d" % number for number in range(18)]
     only = open_source(str(data / "test-*.parquet"))
     assert [sample.part for sample in only.samples] == [None] * 4
+
+
+def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    written(data / "train-00000-of-00001.parquet", range(6), feature=NAMES)
+    written(data / "test-00000-of-00001.parquet", range(6, 9), [-1, -1, -1], feature=NAMES)
+    source = open_source(str(tmp_path))
+    assert [len(side) for side in split(source)][2:] == [0, 0]
+    assert len(source.samples) == 6
+    (note,) = notes_of(source)
+    assert note.startswith("the test part is left out: ")
+    assert "label -1" in note
+    assert read_all(source) == [b"image %d" % number for number in range(6)]
 
 
 def test_copies_are_found(tmp_path: Path) -> None:
@@ -183,7 +196,7 @@ def test_wrong_labels_are_named(tmp_path: Path) -> None:
     written(path, range(0), pa.array([], pa.int64()))
     refuses(path, "no labels")
     written(path, range(2), [0, 0])
-    refuses(path, "one class only ('0')")
+    assert open_source(str(path)).classes == ("0",)  # enough to evaluate
 
 
 @pytest.mark.parametrize("info", [b"{", b"[]", b'{"info": 3}', b"[" * 100_000, b"\xff",

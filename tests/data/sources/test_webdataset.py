@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.data.duplicates import exact_groups
-from fleetnet.data.sources import Sample, SourceOptions, WebDatasetSource, open_source
+from fleetnet.data.sources import Sample, SourceOptions, WebDatasetSource, notes_of, open_source
 from fleetnet.data.splits import split
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode
@@ -149,13 +149,35 @@ def test_parts_by_the_names_of_shards(tmp_path: Path) -> None:
     shard(tmp_path / "imagenet-validation-000.tar", [*pairs(range(8, 10)), *pairs(range(1, 2))])
     shard(tmp_path / "imagenet-test-000.tar", pairs(range(10, 12)))
     source = open_source(str(tmp_path))
-    assert len(source.samples) == 11
+    assert len(source.samples) == 13
     parts = split(source)
-    assert (parts.train.tolist(), parts.val.tolist(), parts.dropped.tolist()) == (
-        [0, 2, 3, 4, 5, 6, 7], [8, 9, 10], [1],
-    )  # fmt: skip
+    assert [side.tolist() for side in parts] == [
+        [0, 2, 3, 4, 5, 6, 7], [8, 9, 10], [1], [11, 12],
+    ]  # fmt: skip
     shard(tmp_path / "extra.tar", pairs(range(20, 22)))
     refuses(tmp_path, "extra.tar says neither train nor val")
+
+
+def test_training_and_a_test_part(tmp_path: Path) -> None:
+    shard(tmp_path / "test-000.tar", pairs(range(8, 10)))
+    shard(tmp_path / "train-000.tar", [*pairs(range(8)), *pairs(range(9, 10))])
+    alone = split(open_source(str(tmp_path / "train-000.tar")))
+    source = open_source(str(tmp_path))
+    assert [sample.part for sample in source.samples] == [None] * 9 + ["test"] * 2
+    parts = split(source)
+    assert (parts.dropped.tolist(), parts.test.tolist()) == ([8], [9, 10])
+    assert sorted([*parts.train, *parts.val]) == list(range(8))
+    assert sorted([*alone.train, *alone.val]) == list(range(9))
+
+
+def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None:
+    shard(tmp_path / "train-000.tar", pairs(range(8)))
+    shard(tmp_path / "test-000.tar", [("8.jpg", b"image 8")])
+    source = open_source(str(tmp_path))
+    assert len(source.samples) == 8
+    (note,) = notes_of(source)
+    assert note.startswith("the test part is left out: ")
+    assert "test-000.tar" in note
 
 
 def test_parts_by_folders(tmp_path: Path) -> None:

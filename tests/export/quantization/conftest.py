@@ -10,7 +10,7 @@ import torch
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.export.pipeline import export_bundle
 from fleetnet.export.quantization.samples import Samples, draw_samples
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.training.checkpoint import Checkpoint
 from samples import CLASSES, make_folder

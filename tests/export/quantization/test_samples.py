@@ -6,7 +6,7 @@ import pytest
 
 from fleetnet.errors import DataError
 from fleetnet.export.quantization.samples import draw_samples
-from fleetnet.images import find_images
+from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 from samples import make_folder

@@ -8,7 +8,7 @@ from fleetnet.data.sources.listfile import ListSource
 from fleetnet.data.sources.open import open_source, open_source_spec
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parquet import ParquetSource
-from fleetnet.data.sources.protocol import ReadsEnds, Source, fingerprint, notes_of
+from fleetnet.data.sources.protocol import ReadsEnds, Source, fingerprint, left_out_of, notes_of
 from fleetnet.data.sources.samples import Indices, Part, Sample, SampleTable
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
@@ -31,6 +31,7 @@ __all__ = [
     "SourceOptions",
     "WebDatasetSource",
     "fingerprint",
+    "left_out_of",
     "notes_of",
     "open_source",
     "open_source_spec",

@@ -13,9 +13,9 @@ from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.parts import WORDS, settle
+from fleetnet.data.sources.parts import WORDS, settle, with_test_if_it_fits
 from fleetnet.data.sources.paths import find_files
-from fleetnet.data.sources.samples import NO_PART, SampleTable
+from fleetnet.data.sources.samples import NO_PART, TEST, SampleTable
 from fleetnet.data.sources.text import MAX_LINE, open_text
 from fleetnet.errors import DataError, nearest
 
@@ -67,12 +67,18 @@ class CsvSource(ImageFiles):
         reader = LabelReader(known, options.multi_label, options.label_separator or "|")
         names, codes = rows.read(reader)
         parts, used = settle(codes)
+        is_test = used & (parts == TEST)
         try:
-            self.classes, values, ends = reader.finish(parts, used)
+            labels, used, self.notes = with_test_if_it_fits(
+                lambda rows: reader.finish(parts, rows),
+                used,
+                used & ~is_test if is_test.any() else None,
+            )
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+        self.classes, values, ends = labels
         names, notes = find_files(self.root, list(compress(names, used)), str(path))
-        self.notes = tuple(notes)
+        self.notes = (*self.notes, *notes)
         self.samples = SampleTable(names, values, ends, parts[used])
 
 
@@ -178,5 +184,7 @@ def _separator_of(path: Path, heading: str) -> str:
 def _part(cell: str) -> int:
     word = cell.strip().casefold()
     if word not in WORDS:
-        raise LabelError(f"unknown part '{cell[:40]}'{nearest(word, WORDS)} (known: train, val)")
+        raise LabelError(
+            f"unknown part '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)"
+        )
     return WORDS[word]

@@ -23,7 +23,10 @@ class ImageFiles:
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
-        return read_bytes(self.path(index))
+        # Opening a pipe would wait for ever for someone to write to it.
+        if os.path.exists(path := self._place(index)) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+            raise ImageError("not a plain file")
+        return read_bytes(path)
 
     def size(self, index: int) -> int | None:
         """Return the file's size, or None if it cannot be told."""
@@ -35,7 +38,9 @@ class ImageFiles:
     def read_end(self, index: int, count: int) -> bytes:
         """Return the last ``count`` bytes of the file."""
         try:
-            handle = os.open(self._place(index), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            # Not to wait where it is a pipe, which has no end to read.
+            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+            handle = os.open(self._place(index), flags)
             try:
                 os.lseek(handle, max(os.fstat(handle).st_size - count, 0), os.SEEK_SET)
                 return os.read(handle, count)

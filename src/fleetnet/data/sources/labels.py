@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.sources.samples import TRAIN, VAL
+from fleetnet.data.sources.samples import TEST, VAL
 from fleetnet.errors import DataError, nearest
 from fleetnet.labels import read_names
 
@@ -165,7 +165,7 @@ class LabelReader:
             used: ``bool[N]``, which samples are used; all if None.
 
         Raises:
-            DataError: there are too few classes, or one that only validation has.
+            DataError: there are no labels, or a class that only a held-out part has.
         """
         values = np.array(self._values, np.int32)
         ends = np.array(self._ends, np.int64)
@@ -175,7 +175,7 @@ class LabelReader:
             ends = np.cumsum(lengths)
         if self._known or self.one_hot:
             names = self._known.names if self._known else tuple(map(str, range(self._width)))
-            _check_classes(names, self._multi_label)
+            _check_classes(names)
             return Labels(names, values, ends)
         present = set(np.unique(values).tolist())
         keys = _sorted([key for key, code in self._occurring.items() if code in present])
@@ -184,7 +184,7 @@ class LabelReader:
         values = rank[values]
         values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
         labels = Labels(tuple(keys), values, ends)
-        _check_classes(labels.classes, self._multi_label)
+        _check_classes(labels.classes)
         _check_validation(labels, np.repeat(parts, lengths))
         return labels
 
@@ -285,17 +285,16 @@ def _advice(value: object) -> str:
     return ""
 
 
-def _check_classes(names: tuple[str, ...], multi_label: MultiLabel | None) -> None:
+def _check_classes(names: tuple[str, ...]) -> None:
     if not names:
         raise DataError("no labels: there must be at least one labelled image")
-    if len(names) == 1 and multi_label is None:
-        raise DataError(f"one class only ('{names[0]}'): a classifier needs at least two")
 
 
 def _check_validation(labels: Labels, parts: npt.NDArray[np.int8]) -> None:
-    """Refuse a class that occurs in validation but not in training, which a typo makes."""
-    trained = set(labels.values[parts == TRAIN].tolist())
-    for label in sorted(set(labels.values[parts == VAL].tolist()) - trained):
+    """Refuse a class that a held-out part has but training has not, which a typo makes."""
+    is_held_out = (parts == VAL) | (parts == TEST)
+    trained = set(labels.values[~is_held_out].tolist())
+    for label in sorted(set(labels.values[is_held_out].tolist()) - trained):
         raise DataError(
             f"class '{labels.classes[label]}' has no counterpart among the training classes"
             f"{nearest(labels.classes[label], [labels.classes[index] for index in trained])}"

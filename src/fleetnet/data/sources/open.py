@@ -47,14 +47,18 @@ def open_source(
     if label is not None:
         options = replace(options, label=label)
     path = Path(data)
-    if data == ELPV and not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise DataError(f"cannot read {data}: {error.strerror or error}") from None
+    if data == ELPV and not is_folder:
         options.refuse_all_but(("label",), f"'{ELPV}'")
         return ElpvSource(options.label or "type")
     if options.label is not None:
         raise DataError(
             f"--label chooses among the labels of '{ELPV}'; name a column with --label-column"
         )
-    if path.is_dir():
+    if is_folder:
         return _open_folder(path, options)
     suffix = path.suffix.lower()
     if suffix in listfile.SUFFIXES:
@@ -92,7 +96,10 @@ def open_source_spec(spec: Mapping[str, str]) -> Source:
 
 
 def _open_folder(folder: Path, options: SourceOptions) -> Source:
-    lists = listfile.lists_in(folder)
+    try:
+        lists = listfile.lists_in(folder)
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror or error}") from None
     if lists is not None:
         options.refuse_all_but(ListSource.OPTIONS, "lists")
         train, val = lists

@@ -11,9 +11,10 @@ import numpy as np
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.parts import with_test_if_it_fits
 from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.sources.shards import choose, common_root, files_of
+from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
 from fleetnet.images import MAX_BYTES
@@ -68,6 +69,17 @@ class ParquetSource:
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
+        _, _, self.notes = with_test_if_it_fits(
+            lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
+        )
+        self._recent: Recent[int, pa.ChunkedArray] = Recent(KEPT_BYTES, _weight)
+        # Of a file of thousands of row groups, it takes as long to read as a row group does.
+        self._metadata: Recent[Path, Any] = Recent(KEPT_METADATA, one_each)
+
+    def _open(
+        self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
+    ) -> None:
+        """Read the labels of all files, and where their row groups begin."""
         self.description = f"Parquet {Path(data).absolute().name}, {len(chosen)} files"
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
@@ -97,9 +109,6 @@ class ParquetSource:
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
         self.samples = SampleTable(names, values, ends, parts)
-        self._recent: Recent[int, pa.ChunkedArray] = Recent(KEPT_BYTES, _weight)
-        # Of a file of thousands of row groups, it takes as long to read as a row group does.
-        self._metadata: Recent[Path, Any] = Recent(KEPT_METADATA, one_each)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""

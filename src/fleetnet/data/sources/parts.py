@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL
+from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
+from fleetnet.errors import DataError
 
-TEST = 3
-"""Images of a test part: used only where there is nothing else."""
+S = TypeVar("S")
+T = TypeVar("T")
 
 WORDS = {
     "train": TRAIN, "training": TRAIN,
-    "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL,
+    "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL, "eval": VAL,
+    "evaluation": VAL,
     "test": TEST, "testing": TEST,
 }  # fmt: skip
 
@@ -34,14 +37,44 @@ def part_of_name(name: str) -> int:
 def settle(parts: Sequence[int]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
     """Return the parts to go by, and which of the things are used at all.
 
-    Parts count where there is both something to train on and something to hold out; then what is
-    of no part, or of the test part, is left out. Otherwise everything but the test part is one
-    whole, to be split, and the test part too if there is nothing else.
+    Training and validation count where there are both; then what is of no part is left out.
+    Otherwise everything but the test part is one whole, to be split. The test part stays apart
+    from either, unless there is nothing else: then it is that whole.
     """
     codes = np.asarray(parts, np.int8)
     if (codes == TRAIN).any() and (codes == VAL).any():
-        return codes, (codes == TRAIN) | (codes == VAL)
-    used = codes != TEST
-    if not used.any():
-        used = ~used
-    return np.zeros_like(codes), used
+        return codes, codes != NO_PART
+    is_test = codes == TEST
+    whole = np.zeros_like(codes) if is_test.all() else np.where(is_test, TEST, NO_PART)
+    return whole.astype(np.int8), np.ones(len(codes), bool)
+
+
+def with_test_if_it_fits(
+    make: Callable[[S], T], everything: S, but_test: S | None
+) -> tuple[T, S, tuple[str, ...]]:
+    """Make something of data with its test part, or without it where the test part does not fit.
+
+    So training goes on, and nothing is measured on a part of the part.
+
+    Args:
+        make: makes it.
+        everything: what to make it of.
+        but_test: the same without the test part, None if there is no such part.
+
+    Returns:
+        What was made, what it was made of, and a note that says why the test part is left out.
+
+    Raises:
+        DataError: it cannot be made without the test part either.
+    """
+    try:
+        return make(everything), everything, ()
+    except DataError as error:
+        if but_test is None:
+            raise
+        return make(but_test), but_test, (without_test(error),)
+
+
+def without_test(error: DataError) -> str:
+    """Return the note that a test part is left out, and why."""
+    return f"the test part is left out: {error}"

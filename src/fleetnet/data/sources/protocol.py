@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from fleetnet.data.sources.samples import Indices, Sample
+from fleetnet.left_out import LeftOut
 
 
 class Source(Protocol):
@@ -86,16 +87,36 @@ class HasNotes(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A source that may have passed over files."""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What it passed over."""
+        ...
+
+
 def notes_of(source: Source) -> tuple[str, ...]:
     """Return what a source has to say of how it understood the data."""
     return tuple(source.notes) if isinstance(source, HasNotes) else ()
 
 
+def left_out_of(source: Source) -> LeftOut:
+    """Return what a source passed over."""
+    return source.left_out if isinstance(source, LeavesOut) else LeftOut()
+
+
 def fingerprint(source: Source) -> str:
-    """Return a digest of the names and classes of all samples: is this the same data?"""
+    """Return a digest of the names and classes of all samples: is this the same data?
+
+    A test part does not count: training knows nothing of it.
+    """
     digest = hashlib.sha256()
     classes = source.classes
     for sample in source.samples:
+        if sample.part == "test":
+            continue
         line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -9,12 +9,12 @@ from typing import Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-Part = Literal["train", "val"]
+Part = Literal["train", "val", "test"]
 Indices = npt.NDArray[np.intp]
 
-PARTS: tuple[Part | None, ...] = (None, "train", "val")
+PARTS: tuple[Part | None, ...] = (None, "train", "val", "test")
 """A part's code in :attr:`SampleTable.parts` is its place here."""
-NO_PART, TRAIN, VAL = range(3)
+NO_PART, TRAIN, VAL, TEST = range(4)
 _STRETCH = 4096
 
 
@@ -25,7 +25,8 @@ class Sample:
     Attributes:
         name: what people call it: its path below the source's root, with forward slashes.
         labels: indices into the source's ``classes``; one, or any number for multi-label data.
-        part: the side of the split that the source itself assigns, if it does.
+        part: the side of the split that the source itself assigns, if it does; images of a test
+            part are neither trained on nor held out of training.
     """
 
     name: str
@@ -93,6 +94,16 @@ class SampleTable(Sequence[Sample]):
         """Return a sample's labels."""
         start = self.ends[index - 1] if index else 0
         return tuple(self.values[start : self.ends[index]].tolist())
+
+    def take(self, indices: Indices) -> SampleTable:
+        """Return a table of the samples ``indices``, in that order."""
+        labels = [self.labels_of(int(index)) for index in indices]
+        return SampleTable(
+            (self.name(int(index)) for index in indices),
+            [label for row in labels for label in row],
+            np.cumsum([len(row) for row in labels], dtype=np.int64),
+            self.parts[indices],
+        )
 
     def label_counts(self, indices: Indices, classes: int) -> Indices:
         """Return how many of the samples ``indices`` have each of so many classes."""

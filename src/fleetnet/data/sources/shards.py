@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleetnet.data.sources.parts import part_of_name, settle
 from fleetnet.data.sources.pointers import refuse_pointer
-from fleetnet.data.sources.samples import NO_PART
+from fleetnet.data.sources.samples import NO_PART, TEST, VAL
 from fleetnet.errors import DataError
 
 MAX_SHARDS = 100_000
@@ -157,11 +157,19 @@ def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:
     ]
     parts, used = settle(said)
     silent = [file.name for file, part in zip(files, said, strict=True) if part == NO_PART]
-    if parts.any() and silent:
+    if VAL in parts and silent:
         raise DataError(
             f"{silent[0]} says neither train nor val in its name, as other shards do: rename it"
         )
-    return [(file, int(parts[n])) for n, file in enumerate(files) if used[n]]
+    chosen = [(file, int(parts[n])) for n, file in enumerate(files) if used[n]]
+    # Last, so that training images have the numbers that they would have without it.
+    return sorted(chosen, key=lambda entry: entry[1] == TEST)
+
+
+def but_test(chosen: list[tuple[Path, int]]) -> list[tuple[Path, int]] | None:
+    """Return shards without those of the test part; None if there are none of those."""
+    rest = [(file, part) for file, part in chosen if part != TEST]
+    return rest if len(rest) < len(chosen) else None
 
 
 def common_root(files: Sequence[Path]) -> Path:

@@ -13,9 +13,10 @@ import numpy as np
 
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
 from fleetnet.data.sources.options import SourceOptions
+from fleetnet.data.sources.parts import with_test_if_it_fits
 from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.sources.shards import Handle, choose, common_root, files_of
+from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
 
@@ -87,6 +88,15 @@ class WebDatasetSource:
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
+        _, _, self.notes = with_test_if_it_fits(
+            lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
+        )
+        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, one_each)
+
+    def _open(
+        self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
+    ) -> None:
+        """Index the shards."""
         self._files = [file for file, _ in chosen]
         self.description = f"WebDataset {Path(data).absolute().name}, {len(chosen)} shards"
         self.spec = options.spec(Path(data).absolute())
@@ -115,7 +125,6 @@ class WebDatasetSource:
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
         self.samples = SampleTable(names, values, ends, parts)
-        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, one_each)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""

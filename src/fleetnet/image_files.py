@@ -1,0 +1,246 @@
+"""Finding image files: what a user names, and what is below a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from fleetnet.errors import DataError
+from fleetnet.images import EXTENSIONS, STDIN, is_image_name
+from fleetnet.left_out import LeftOut
+
+Identity = tuple[int, int] | str
+"""What is the same for one folder by all its paths."""
+_ANY_DEPTH = "**"
+
+
+def find_images(
+    patterns: Iterable[str], left_out: LeftOut | None = None, *, lenient: bool = False
+) -> Iterator[str]:
+    """Expand files, folders (recursively, sorted), globs and ``-`` to paths, one after another.
+
+    A folder or glob contributes files with an image's extension; a file named outright is passed
+    on whatever it is called, so that a missing one is reported and not overlooked.
+
+    Args:
+        patterns: what a user typed.
+        left_out: is told what is passed over.
+        lenient: as in :func:`walk_images`.
+
+    Raises:
+        DataError: a folder or glob with no image in it; a folder that cannot be read.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    for pattern in patterns:
+        # os.path says no where a Path would raise: in a folder that may not be looked into.
+        if pattern == STDIN or os.path.isfile(pattern):  # noqa: PTH113
+            yield pattern
+        elif os.path.isdir(pattern):  # noqa: PTH112
+            images = walk_images(Path(pattern), left_out, lenient=lenient)
+            yield from _some(images, f"no images in the folder {pattern}", left_out)
+        elif glob.has_magic(pattern):
+            images = _only_images(_matching(pattern, left_out, lenient=lenient), left_out)
+            yield from _some(images, f"no images match {pattern}", left_out)
+        else:
+            yield pattern
+
+
+def walk_images(
+    folder: Path, left_out: LeftOut | None = None, *, lenient: bool = False
+) -> Iterator[Path]:
+    """Yield the image files below ``folder``, sorted, however deep.
+
+    Links to folders are followed, but not back to one that the link is in, nor twice to the same.
+    Hidden files and folders are passed over, and so are the system's own. Nothing but plain files
+    is yielded, and links to nothing, which whoever reads them names as unreadable.
+
+    Args:
+        folder: where to begin.
+        left_out: is told what is passed over.
+        lenient: a folder that cannot be read is yielded itself, so that reading it as an image
+            says what is wrong with it.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    return _only_images(_walk(folder, left_out, lenient=lenient), left_out)
+
+
+def visible_folders(folder: Path, left_out: LeftOut | None = None) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden and the system's own.
+
+    Args:
+        folder: where to look.
+        left_out: is told what is passed over, images that lie beside the folders among it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    names = []
+    for entry in entries:
+        if left_out.passes_over(entry.name):
+            continue
+        kind = _kind(entry)
+        if kind == "folder":
+            names.append(entry.name)
+        elif kind == "file" and is_image_name(entry.name):
+            left_out.loose += 1
+    return names
+
+
+class _Found(NamedTuple):
+    """A file, or a folder that cannot be read."""
+
+    path: Path
+    is_file: bool
+
+
+def _walk(folder: Path, left_out: LeftOut, *, lenient: bool) -> Iterator[_Found]:
+    """Yield the files below a folder, and, if lenient, the folders that cannot be read."""
+    above = _above(folder)  # and then the folders that are being walked through, with …
+    levels: list[Iterator[os.DirEntry[str]]] = []  # … what is left to look at in each
+    linked: set[Identity] = set()
+
+    def enter(folder: Path | os.DirEntry[str]) -> None:
+        identity, is_link = _identity(folder), folder.is_symlink()
+        if identity in above or (is_link and identity in linked):
+            left_out.links += 1
+            return
+        levels.append(iter(_entries(folder)))
+        above.append(identity)
+        if is_link:
+            linked.add(identity)
+
+    entered: Path | os.DirEntry[str] | None = folder
+    while entered is not None or levels:
+        if entered is not None:
+            try:
+                enter(entered)
+            except OSError as error:
+                if not lenient:
+                    raise _unreadable(Path(entered), error) from None
+                yield _Found(Path(entered), is_file=False)
+            entered = None
+        elif (entry := next(levels[-1], None)) is None:
+            levels.pop()
+            above.pop()
+        elif not left_out.passes_over(entry.name):
+            kind = _kind(entry)
+            if kind == "folder":
+                entered = entry
+            elif kind == "file":
+                yield _Found(Path(entry.path), is_file=True)
+            else:
+                left_out.special += 1
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as scan:
+        return sorted(scan, key=lambda entry: entry.name)
+
+
+def _identity(folder: Path | os.DirEntry[str]) -> Identity:
+    status = os.stat(folder)  # noqa: PTH116 - a DirEntry's own has no inode on Windows
+    # Some network disks number nothing.
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
+
+
+def _above(folder: Path) -> list[Identity]:
+    """Return the folders that a folder is in: a link back to one of them leads out of it."""
+    found: list[Identity] = []
+    for path in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
+        for parent in Path(path).parents:
+            with contextlib.suppress(OSError):
+                found.append(_identity(parent))
+    return found
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    # What cannot be told – a link to nothing or to itself – is left to whoever reads it.
+    with contextlib.suppress(OSError):
+        if entry.is_dir():
+            return "folder"
+        if not entry.is_file() and os.path.exists(entry.path):  # noqa: PTH110
+            return "other"
+    return "file"
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot read the folder {folder}: {error.strerror or error}: make it readable, or take "
+        "it away"
+    )
+
+
+def _only_images(found: Iterable[_Found], left_out: LeftOut) -> Iterator[Path]:
+    """Yield the images, and the folders that cannot be read, and count the rest."""
+    for path, is_file in found:
+        if not is_file or is_image_name(path.name):
+            yield path
+        else:
+            left_out.add_file(path.name)
+
+
+def _matching(pattern: str, left_out: LeftOut, *, lenient: bool) -> Iterator[_Found]:
+    """Yield the files that match a glob, sorted."""
+    parts = Path(pattern).parts
+    if _ANY_DEPTH not in parts:
+        for match in sorted(glob.glob(pattern)):  # noqa: PTH207
+            if os.path.isfile(match):  # noqa: PTH113
+                yield _Found(Path(match), is_file=True)
+        return
+    # glob.glob goes round in circles with links, and is silent of what it cannot read.
+    plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:plain])
+    if os.path.isdir(base):  # noqa: PTH112
+        yield from sorted(
+            (
+                found
+                for found in _walk(base, left_out, lenient=lenient)
+                if not found.is_file or _matches(found.path.relative_to(base).parts, parts[plain:])
+            ),
+            key=lambda found: str(found.path),
+        )
+
+
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Tell whether a path's parts match a glob's, of which ``**`` is any number."""
+
+    def skipping(places: set[int]) -> set[int]:
+        places = set(places)
+        for place in range(len(patterns)):
+            if place in places and patterns[place] == _ANY_DEPTH:
+                places.add(place + 1)
+        return places
+
+    places = skipping({0})
+    for name in names:
+        places = skipping(
+            {
+                place + (patterns[place] != _ANY_DEPTH)
+                for place in places
+                if place < len(patterns)
+                and (patterns[place] == _ANY_DEPTH or fnmatch.fnmatch(name, patterns[place]))
+            }
+        )
+    return len(patterns) in places
+
+
+def _some(paths: Iterator[Path], otherwise: str, left_out: LeftOut) -> Iterator[str]:
+    first = next(paths, None)
+    if first is None:
+        beside = f"; left out: {left_out.line}" if left_out.line else ""
+        raise DataError(f"{otherwise} (looked for {', '.join(sorted(EXTENSIONS))}){beside}")
+    yield str(first)
+    yield from map(str, paths)

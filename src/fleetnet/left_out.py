@@ -1,0 +1,98 @@
+"""What a walk through folders passes over, counted, so that it can be said in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SYSTEM_FOLDERS = frozenset(
+    (
+        "__macosx", "lost.dir", "lost+found", "found.000", "$recycle.bin",
+        "system volume information", "@eadir", "@tmp", "@recycle", "@recently-snapshot",
+        "#recycle", "#snapshot", ".ipynb_checkpoints", "__pycache__",
+    )
+)  # fmt: skip
+"""What operating systems, archives, network disks and notebooks leave, in small letters."""
+SYSTEM_FILES = frozenset((".ds_store", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini"))
+_SYSTEM_PREFIX = "._"
+"""Of the files in which macOS keeps what other file systems have no place for."""
+_LONGEST = 10
+"""Letters of an ending; what follows a dot and is longer is a part of the name."""
+_SHOWN = 6
+
+
+@dataclass
+class LeftOut:
+    """Counts of what was passed over.
+
+    Attributes:
+        endings: files that are no images by their names, by ending in small letters, ``""`` for
+            those without one.
+        loose: images that lie beside folders of classes, and so have no class.
+        hidden: files and folders whose names begin with a dot.
+        special: pipes, sockets and devices.
+        links: links back to a folder that they are in, or to one that another link led to.
+        system: folders and files of the system's own, by name.
+    """
+
+    endings: Counter[str] = field(default_factory=Counter)
+    loose: int = 0
+    hidden: int = 0
+    special: int = 0
+    links: int = 0
+    system: Counter[str] = field(default_factory=Counter)
+
+    def passes_over(self, name: str) -> bool:
+        """Tell whether a file or folder is passed over for its name alone, and count it if so."""
+        folded = name.casefold()
+        if folded in SYSTEM_FOLDERS or folded in SYSTEM_FILES:
+            self.system[name] += 1
+        elif folded.startswith(_SYSTEM_PREFIX):
+            self.system[_SYSTEM_PREFIX] += 1
+        elif folded.startswith("."):
+            self.hidden += 1
+        else:
+            return False
+        return True
+
+    def add_file(self, name: str) -> None:
+        """Count a file that is no image by its name."""
+        ending = Path(name).suffix.lower()
+        self.endings[ending if ending[1:].isalnum() and len(ending) <= _LONGEST else ""] += 1
+
+    @property
+    def line(self) -> str:
+        """Return all of it on one line; empty if there is nothing that a person would miss.
+
+        Files of the system's own are never photographs: alone, they are not worth a line.
+        """
+        said = [
+            self._endings(),
+            _count(self.loose, "image", "outside the class folders"),
+            _count(self.special, "pipe", "or the like"),
+            _count(self.links, "link", "to folders that are looked into already"),
+            f"{self.hidden:,} hidden" if self.hidden else "",
+        ]
+        folders = [name for name in self.system if name.casefold() in SYSTEM_FOLDERS]
+        if folders:
+            said.append(f"the system's own {', '.join(sorted(folders))}")
+        return "; ".join(filter(None, said))
+
+    def _endings(self) -> str:
+        if not self.endings:
+            return ""
+        kinds = sorted(self.endings.items(), key=lambda item: (-item[1], item[0]))
+        words = [f"{number:,} {ending or 'without an ending'}" for ending, number in kinds[:_SHOWN]]
+        if rest := sum(number for _, number in kinds[_SHOWN:]):
+            words.append(f"{rest:,} others")
+        return f"{', '.join(words)} (no images by their names)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {**vars(self), "endings": dict(self.endings), "system": dict(self.system)}
+
+
+def _count(number: int, noun: str, rest: str) -> str:
+    return f"{number:,} {noun}{'s' if number > 1 else ''} {rest}" if number else ""
