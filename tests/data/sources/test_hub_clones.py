@@ -78,7 +78,7 @@ def test_one_configuration_is_read(tmp_path: Path, train: str, val: str) -> None
     source = open_source(str(root))
     assert isinstance(source, ParquetSource)
     assert source.classes == ("cat", "dog")
-    assert [len(side) for side in split(source)] == [6, 4, 0]
+    assert [len(side) for side in split(source)] == [6, 4, 0, 0]
 
 
 def test_a_test_part_beside_train_does_not_train(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def _open_class_folders(folder: Path, options: SourceOptions) -> Source:
     """
     try:
         source = FolderSource(folder)
+        _check_not_described(folder, source)
     except DataError as error:
         if found := configurations(folder, parquet.SUFFIX):
             return _open_parquet(str(_only(folder, found, "Parquet files")), options)
@@ -138,6 +139,20 @@ def _open_class_folders(folder: Path, options: SourceOptions) -> Source:
         raise DataError(f"{error}; {described}") from None
     options.refuse_all_but((), "a folder of class folders")
     return source
+
+
+def _check_not_described(folder: Path, source: Source) -> None:
+    """Refuse images in one folder whose labels are elsewhere, which are no class.
+
+    Raises:
+        DataError: they are described beside, or in shards below.
+    """
+    if len(source.classes) > 1:
+        return
+    if _description_in(folder) or any(
+        configurations(folder, suffix) for suffix in (parquet.SUFFIX, webdataset.SUFFIX)
+    ):
+        raise DataError(f"{folder} has one class folder alone ('{source.classes[0]}')")
 
 
 def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:

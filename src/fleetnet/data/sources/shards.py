@@ -107,7 +107,7 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
             and entry.is_file()
         )
     except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from None
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
 
 
 def configurations(folder: Path, suffix: str) -> list[Path]:
@@ -141,7 +141,7 @@ def folders_in(folder: Path) -> list[Path]:
                 if not entry.name.startswith(".") and entry.is_dir()
             )
     except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from None
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
 
 
 def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:
