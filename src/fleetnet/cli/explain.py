@@ -58,10 +58,11 @@ def explain(
     grad_cam = subject.grad_cam()
     sources = list(find_images(images))
     failed = 0
-    for source, picture in zip(sources, _outputs(sources, output), strict=True):
-        row = _explain_one(subject, grad_cam, source, chosen, picture)
-        failed += row["error"] is not None
-        _show(row, as_json=as_json)
+    with subject.classifier:
+        for source, picture in zip(sources, _outputs(sources, output), strict=True):
+            row = _explain_one(subject, grad_cam, source, chosen, picture)
+            failed += row["error"] is not None
+            _show(row, as_json=as_json)
     if failed:
         say(f"{failed} of {len(sources)} images could not be read")
         raise typer.Exit(1)

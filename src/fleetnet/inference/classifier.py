@@ -120,6 +120,8 @@ class Classifier:
             precision is named beside ``auto``, which chooses that too.
     """
 
+    _owned: Engine | None
+
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str],
@@ -190,7 +192,7 @@ class Classifier:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
         self.exact = True
         self._workers = 0
-        self._owned: Engine | None = None
+        self._owned = None
         self._closed = False
         self.engine = engine
         self.preprocess = preprocess
