@@ -60,9 +60,11 @@ def is_one(images: object) -> bool:
     Raises:
         FleetnetError: it is neither.
     """
+    if _is_number(images):
+        raise _refusal(images)
     if isinstance(images, np.ndarray):
         # Of one dimension, names are many images, and numbers one file's bytes.
-        one = 1 <= images.ndim <= 3 and images.dtype.kind not in "OU"
+        one = images.ndim <= 3 and images.dtype.kind not in "OU"
     elif _is_array_like(images):
         # A column of a table has one dimension as well.
         one = images.ndim in ((1, 2, 3) if _is_tensor(images) else (2, 3))  # type: ignore[attr-defined]
@@ -93,6 +95,8 @@ def take(image: object) -> str | bytes | Pixels:
         ImageError: this one cannot be read.
         FleetnetError: nothing of its type is an image.
     """
+    if _is_number(image):
+        raise _refusal(image)
     if isinstance(image, str | os.PathLike):
         return os.fsdecode(image)
     if isinstance(image, bytes):
@@ -130,10 +134,14 @@ def _refusal(image: object) -> FleetnetError:
 
 
 def _is_iterable(images: object) -> bool:
-    kind = type(images)
-    if isinstance(images, Mapping | str) or getattr(images, "ndim", None) == 0:
+    if isinstance(images, Mapping):  # its keys would be taken for the images
         return False
-    return isinstance(images, Iterable) or hasattr(kind, "__getitem__")
+    return isinstance(images, Iterable) or hasattr(type(images), "__getitem__")
+
+
+def _is_number(image: object) -> bool:
+    """Tell whether it is one of NumPy's or PyTorch's, which have a buffer or are iterable, too."""
+    return getattr(image, "ndim", None) == 0
 
 
 def _is_tensor(image: object) -> bool:
@@ -143,7 +151,7 @@ def _is_tensor(image: object) -> bool:
 
 def _is_array_like(image: object) -> bool:
     dimensions = getattr(image, "ndim", None) if hasattr(type(image), "__array__") else None
-    return isinstance(dimensions, int) and dimensions > 0
+    return isinstance(dimensions, int)
 
 
 def _is_buffer(image: object) -> bool:
