@@ -141,7 +141,9 @@ def _is_iterable(images: object) -> bool:
 
 def _is_number(image: object) -> bool:
     """Tell whether it is one of NumPy's or PyTorch's, which have a buffer or are iterable, too."""
-    return getattr(image, "ndim", None) == 0
+    if isinstance(image, str | bytes):  # NumPy's have no dimensions either
+        return False
+    return hasattr(type(image), "__array__") and getattr(image, "ndim", None) == 0
 
 
 def _is_tensor(image: object) -> bool:
