@@ -1,9 +1,12 @@
 import errno
+import functools
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from at_once import at_once
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file, atomic_folder, write_error
 
@@ -86,3 +89,27 @@ def test_write_errors_say_what_to_do() -> None:
     )
     assert "free some" in str(write_error(path, OSError(errno.ENOSPC, "No space left on device")))
     assert "Input/output" in str(write_error(path, OSError(errno.EIO, "Input/output error")))
+
+
+def test_writing_in_threads_leaves_the_umask_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = os.umask
+
+    def ask_slowly(mask: int) -> int:
+        before = ask(mask)
+        time.sleep(0.005)
+        return before
+
+    def write(number: int) -> None:
+        with atomic_file(tmp_path / str(number)) as path:
+            path.write_bytes(b"new")
+
+    before = ask(0o077)
+    try:
+        monkeypatch.setattr(os, "umask", ask_slowly)
+        at_once([functools.partial(write, number) for number in range(8)])
+        assert ask(0o077) == 0o077
+    finally:
+        ask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fleetnet.telemetry import PACKAGE, VARIABLE, without_telemetry
 
 REPORTED = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fleetnet.inference.engines import onnxruntime, openvino
 import openvino.tools.ovc as ovc
 print("openvino_telemetry" in sys.modules, type(ovc.telemetry).__module__.rpartition(".")[2])
@@ -47,3 +49,20 @@ def test_what_was_there_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
     assert os.environ[VARIABLE] == "0"
     assert sys.modules[PACKAGE] is os
+
+
+def test_what_was_there_is_put_back_by_the_last_of_several_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGE, os)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    first, second = without_telemetry(), without_telemetry()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        one.submit(first.__enter__).result()
+        other.submit(second.__enter__).result()
+        one.submit(first.__exit__, None, None, None).result()
+        assert sys.modules[PACKAGE] is None, "the second one is importing still"
+        assert os.environ[VARIABLE] == "1"
+        other.submit(second.__exit__, None, None, None).result()
+    assert sys.modules[PACKAGE] is os
+    assert VARIABLE not in os.environ

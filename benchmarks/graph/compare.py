@@ -94,6 +94,8 @@ def compare(name: str, variants: list[str], options: argparse.Namespace) -> list
             if key not in CEILINGS and "fp32" in engine_name and not difference <= TOLERANCE:
                 sys.exit(f"error: {key} of {name} answers otherwise in {engine_name}: {difference}")
         seconds = take_turns(engines, pixels, options.rounds)
+        for engine in engines.values():
+            engine.close()
         for key, values in seconds.items():
             row = {
                 "network": name,

@@ -93,6 +93,8 @@ def report(bundle: Bundle, samples: Samples, title: str) -> None:
                 f"{close.mean_difference:.4f}", f"{times[precision]:.2f}",
             )  # fmt: skip
             print(f"| {' | '.join(cells_)} |", flush=True)
+        for opened in offered.values():
+            opened.close()
         if refused:
             print(f"\n({engine}: {refused})\n")
 

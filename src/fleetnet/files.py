@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import platformdirs
 from fleetnet.errors import FleetnetError
 
 CACHE_VARIABLE = "FLEETNET_CACHE"
+_asking = threading.Lock()
 
 
 def cache_folder() -> Path:
@@ -104,6 +106,8 @@ def _sync(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    # To ask is to set, for the whole process: two threads at once might each restore the other's.
+    with _asking:
+        mask = os.umask(0o022)
+        os.umask(mask)
+        return mask

@@ -74,6 +74,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
                 data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
+    except ValueError as error:  # no file system can hold such a name
+        raise ImageError(str(error)) from None
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:

@@ -5,10 +5,47 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
+from types import ModuleType
 
 PACKAGE = "openvino_telemetry"
 VARIABLE = "ORT_DISABLE_TELEMETRY"
+
+
+class _Absence:
+    """Makes the package seem absent while any thread imports, and puts back what was there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._importing = 0
+        self._package: ModuleType | None = None
+        self._variable: str | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._importing == 0:
+                self._package = sys.modules.get(PACKAGE)
+                self._variable = os.environ.get(VARIABLE)
+                # Python takes this for "absent".
+                sys.modules[PACKAGE] = None  # type: ignore[assignment]
+                os.environ[VARIABLE] = "1"
+            self._importing += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._importing -= 1
+            if self._importing:
+                return
+            sys.modules.pop(PACKAGE, None)
+            if self._package is not None:
+                sys.modules[PACKAGE] = self._package
+            os.environ.pop(VARIABLE, None)
+            if self._variable is not None:
+                os.environ[VARIABLE] = self._variable
+
+
+_absence = _Absence()
 
 
 @contextlib.contextmanager
@@ -21,16 +58,8 @@ def without_telemetry() -> Iterator[None]:
     Microsoft of sessions and models and leaves a device's number in the home folder, unless a
     variable of the environment says otherwise when it is imported.
     """
-    package, variable = sys.modules.get(PACKAGE), os.environ.get(VARIABLE)
-    sys.modules[PACKAGE] = None  # type: ignore[assignment]  # Python takes this for "absent"
-    os.environ[VARIABLE] = "1"
+    _absence.begin()
     try:
         yield
     finally:
-        del sys.modules[PACKAGE]
-        if package is not None:
-            sys.modules[PACKAGE] = package
-        if variable is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = variable
+        _absence.end()

@@ -29,7 +29,7 @@ class Clock:
         return self.now
 
 
-class MadeUp:
+class MadeUp(Engine):
     """An engine that takes a known time for an image and is wrong by a known amount."""
 
     version = "1"
@@ -40,6 +40,7 @@ class MadeUp:
         self.name = candidate.engine
         self.precision = candidate.precision
         self.threads = candidate.threads
+        self.closed = 0
         self._clock, self._seconds, self._wrong = clock, seconds, wrong
 
     def run(self, pixels: Pixels) -> Logits:
@@ -50,6 +51,9 @@ class MadeUp:
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         yield from map(self.run, batches)
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 @pytest.fixture(autouse=True)

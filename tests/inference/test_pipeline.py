@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import ImageError
+from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference import pipeline
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Precision
@@ -210,7 +210,7 @@ def test_a_defect_of_ours_is_no_unreadable_image() -> None:
 
 
 def test_what_is_no_iterable_is_told() -> None:
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(FleetnetError, match="'int' is no image"):
         next(classifier(SLOW).predict(3))  # type: ignore[arg-type]
 
 

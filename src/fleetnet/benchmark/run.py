@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import tempfile
@@ -68,8 +69,9 @@ def run_benchmark(
     parts = groups(subjects, plan, int(_MEMORY_SHARE * available_memory()))
     for number, part in enumerate(parts, 1):
         told = _numbered(stage, number, len(parts))
-        work, lacking = _open(part, plan, told)
-        found, best = _time(work, _limits(plan, len(part) / len(subjects)), told)
+        with contextlib.ExitStack() as engines:
+            work, lacking = _open(part, plan, told, engines)
+            found, best = _time(work, _limits(plan, len(part) / len(subjects)), told)
         timings |= found
         missing |= lacking
         for product, timing in best.items():
@@ -128,9 +130,9 @@ def process_threads(plan: Plan) -> int:
 
 
 def _open(
-    subjects: Sequence[Subject], plan: Plan, stage: Stage
+    subjects: Sequence[Subject], plan: Plan, stage: Stage, engines: contextlib.ExitStack
 ) -> tuple[dict[Cell, Work], dict[Cell, str]]:
-    """Compile every cell in an engine of its own, and run it until it is warm.
+    """Compile every cell in an engine of its own, which ``engines`` closes, and run it warm.
 
     OpenVINO compiles for each batch size and keeps few of them, so that cells which shared an
     engine might compile while they are timed.
@@ -147,6 +149,7 @@ def _open(
         except FleetnetError as error:
             missing[cell] = str(error)
             continue
+        engines.enter_context(engine)
         work[cell] = functools.partial(engine.run, self_test_pixels(cell.batch, subject.size))
         warm_up(work[cell], plan.limits)
     stage("compiling", len(todo), len(todo))

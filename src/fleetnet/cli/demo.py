@@ -62,8 +62,11 @@ def demo(
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
 
     held_out = split(source, recipe.data.val_fraction, recipe.seed).val
+    examples = _write_examples(source, held_out, folder / "images")
     subject = open_subject(bundle.path)
-    evaluation = run_evaluation(subject.classifier, source, held_out)
+    with subject.classifier as classifier:
+        evaluation = run_evaluation(classifier, source, held_out)
+        predictions = _predictions(classifier, source, examples)
     if evaluation.metrics.top1 != result.history[-1].top1:
         raise FleetnetError(
             f"the bundle's top-1 ({evaluation.metrics.top1:.4f}) is not that of training "
@@ -78,8 +81,7 @@ def demo(
     out.print()
     print_figures(out, evaluation, figures)
     out.print()
-    examples = _write_examples(source, held_out, folder / "images")
-    out.print(_predictions(subject.classifier, source, examples))
+    out.print(predictions)
     out.print(
         f"\ntrained in {trained - started:.0f} s, all in {time.perf_counter() - started:.0f} s\n\n"
         "next:\n"
@@ -114,7 +116,7 @@ def _predictions(classifier: Classifier, source: Source, examples: dict[Path, in
         table.add_column(heading)
     table.add_column("probability", justify="right")
     for (path, label), prediction in zip(
-        examples.items(), classifier.predict(examples), strict=True
+        examples.items(), classifier.predict(list(examples)), strict=True
     ):
         true = source.classes[label]
         mark = "" if prediction.label == true else " ✗"

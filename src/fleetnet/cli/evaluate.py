@@ -101,10 +101,10 @@ def evaluate(
     )
     indices, description, seen = choose_part(images, part, subject.trained_on)
     table = _slice_table(slices, images, slice_by or [])
-    with progress() as bar:
+    with subject.classifier as classifier, progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
         evaluation = run_evaluation(
-            subject.classifier, images, indices, lambda count: bar.advance(task, count)
+            classifier, images, indices, lambda count: bar.advance(task, count)
         )
     warn_unreadable(evaluation.unreadable)
     figures = summarise(evaluation, resamples=bootstrap, seed=seed)

@@ -62,10 +62,11 @@ def explain(
     sources = list(find_images(images, left_out, lenient=True))
     warn_left_out(left_out)
     failed = 0
-    for source, picture in zip(sources, _outputs(sources, output), strict=True):
-        row = _explain_one(subject, grad_cam, source, chosen, picture)
-        failed += row["error"] is not None
-        _show(row, as_json=as_json)
+    with subject.classifier:
+        for source, picture in zip(sources, _outputs(sources, output), strict=True):
+            row = _explain_one(subject, grad_cam, source, chosen, picture)
+            failed += row["error"] is not None
+            _show(row, as_json=as_json)
     if failed:
         say(f"{failed} of {len(sources)} images could not be read")
         raise typer.Exit(1)

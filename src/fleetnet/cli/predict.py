@@ -106,11 +106,12 @@ def predict(
         exact=exact,
     )
     top_k = min(top_k, len(classifier.classes))
-    predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
-    if mode == "throughput" and not sys.stdout.isatty():
-        predictions = _shown(predictions, _count(images))
     write = _write_json if as_json else _write_csv if as_csv else _write_table
-    total, failed = write(predictions, top_k)
+    with classifier:
+        predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
+        if mode == "throughput" and not sys.stdout.isatty():
+            predictions = _shown(predictions, _count(images))
+        total, failed = write(predictions, top_k)
     warn_left_out(left_out)
     if failed:
         say(f"{failed} of {total} images could not be read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,13 @@ from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
-from fleetnet.inference.engines import Engine, installed_engines, open_engine, precisions
+from fleetnet.inference.engines import (
+    Engine,
+    Precision,
+    installed_engines,
+    open_engine,
+    precisions,
+)
 from fleetnet.inference.verify import (
     BATCH,
     TOLERANCE,
@@ -56,19 +63,23 @@ def verify(
         opened.artifact(artifact.name)  # checks the hash
     pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
     installed = installed_engines()
-    reference = open_engine("torch", opened, threads) if "torch" in installed else None
-    if reference is None:
-        say("PyTorch is not installed: comparing with the answers recorded at export")
-    engines = [
-        open_engine(name, opened, threads) for name in installed if not name.startswith("torch")
-    ]
-    comparisons = list(verify_bundle(opened, engines, pixels, reference))
-    quantized = [
-        open_engine(engine.name, opened, threads, precision="int8")
-        for engine in engines
-        if "int8" in precisions(engine.name, opened)
-    ]
-    judged = list(verify_quantized(opened, quantized, pixels, reference or engines[0]))
+    with contextlib.ExitStack() as stack:
+
+        def open_one(name: str, precision: Precision = "fp32") -> Engine:
+            return stack.enter_context(open_engine(name, opened, threads, precision=precision))
+
+        installed = installed_engines()
+        reference = open_one("torch") if "torch" in installed else None
+        if reference is None:
+            say("PyTorch is not installed: comparing with the answers recorded at export")
+        engines = [open_one(name) for name in installed if not name.startswith("torch")]
+        comparisons = list(verify_bundle(opened, engines, pixels, reference))
+        quantized = [
+            open_one(engine.name, "int8")
+            for engine in engines
+            if "int8" in precisions(engine.name, opened)
+        ]
+        judged = list(verify_quantized(opened, quantized, pixels, reference or engines[0]))
     passed = all(comparison.passes(tolerance) for comparison in comparisons)
     kept = all(comparison.meets(standard) for comparison, standard in judged)
     if as_json:

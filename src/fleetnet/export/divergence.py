@@ -56,7 +56,8 @@ def first_divergence(
         The first layer beyond :data:`THRESHOLD`, in the order they run; None if no layer is.
     """
     tapped, names = _tap(content)
-    found = _GRAPH_ENGINES[engine](tapped, Setup()).outputs(pixels)
+    with _GRAPH_ENGINES[engine](tapped, Setup()) as opened:
+        found = opened.outputs(pixels)
     expected = _layer_outputs(network, preprocess, pixels, list(names))
     for layer, value in names.items():
         reference = _widened(expected[layer], found[value].shape[1])

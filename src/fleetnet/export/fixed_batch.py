@@ -15,6 +15,7 @@ import onnx
 from fleetnet.bundle import ONNX_METADATA_KEY, Manifest
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Logits, Pixels
+from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 
@@ -67,14 +68,15 @@ def _with_batch(manifest: Manifest, batch: int) -> Manifest:
     return manifest.model_copy(update={"input": inputs, "outputs": outputs})
 
 
-class InWholeBatches:
+class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
     """An engine whose graph takes one size of batch, given any number of images.
 
     What is missing in the last batch is filled with its last image.
     """
 
     def __init__(self, engine: OnnxRuntimeEngine | OpenVinoEngine, batch: int) -> None:
-        self._engine, self._batch = engine, batch
+        super().__init__(engine)
+        self._batch = batch
         self.name = engine.name
         self.precision = engine.precision
         self.threads = engine.threads
@@ -86,8 +88,9 @@ class InWholeBatches:
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
         """Return every output of the graph by name."""
+        engine = self._taken()
         places = np.arange(-(-len(pixels) // self._batch) * self._batch).clip(max=len(pixels) - 1)
-        parts = [self._engine.outputs(pixels[part]) for part in places.reshape(-1, self._batch)]
+        parts = [engine.outputs(pixels[part]) for part in places.reshape(-1, self._batch)]
         return {
             name: np.concatenate([part[name] for part in parts])[: len(pixels)] for name in parts[0]
         }
@@ -95,3 +98,9 @@ class InWholeBatches:
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, one after the other."""
         yield from map(self.run, batches)
+
+    def close(self) -> None:
+        """Close the engine, too."""
+        if self._loaded is not None:
+            self._loaded.close()
+        super().close()

@@ -108,10 +108,10 @@ def export_bundle(
     pixels, origin = _images(trained, images, limit, held_out)
 
     say(f"exporting {trained.model} to ONNX")
-    reference = TorchEngine(network, trained.preprocess)
-    manifest = _manifest(trained, checkpoint, reference)
-    if calibrate:
-        fitted = _calibration(trained, reference, held_out)
+    with TorchEngine(network, trained.preprocess) as reference:
+        manifest = _manifest(trained, checkpoint, reference)
+        fitted = _calibration(trained, reference, held_out) if calibrate else None
+    if fitted is not None:
         say(
             f"temperature {fitted.temperature:.3f}: calibration error {fitted.ece_before:.2%} "
             f"before, {fitted.ece_after:.2%} with it on images that it was not fitted to"
@@ -165,12 +165,13 @@ def verify_graph(
         VerificationError: beyond tolerance; names the engine, the figures and the first layer that
             diverges.
     """
-    reference = TorchEngine(network, trained.preprocess)
-    expected = run_in_batches(reference, pixels)
+    with TorchEngine(network, trained.preprocess) as reference:
+        expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
-    for engine in (OnnxRuntimeEngine(graph, Setup()), OpenVinoEngine.of_onnx(graph, Setup())):
-        whole = InWholeBatches(engine, batch) if batch else engine
-        comparison = compare(whole, pixels, expected, probabilities)
+    for open_graph in (OnnxRuntimeEngine, OpenVinoEngine.of_onnx):
+        with open_graph(graph, Setup()) as engine:
+            whole = InWholeBatches(engine, batch) if batch else engine
+            comparison = compare(whole, pixels, expected, probabilities)
         if not comparison.passes(tolerance):
             some = np.resize(pixels, (batch, *pixels.shape[1:])) if batch else pixels[:BATCH]
             layer = first_divergence(graph, engine.name, network, trained.preprocess, some)

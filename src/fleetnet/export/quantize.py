@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def quantize_bundle(
     """
     check_request(bundle, output, engines, agreement)
     contents = _contents(bundle)
-    session = Session(bundle, samples, agreement, weight_bits, begin)
-    results = [session.quantize(engine) for engine in engines]
+    with contextlib.closing(Session(bundle, samples, agreement, weight_bits, begin)) as session:
+        results = [session.quantize(engine) for engine in engines]
     artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
     for result in results:
         record = result.comparison.record(source, ANY_DIFFERENCE)

@@ -7,6 +7,7 @@ however fast; of the rest the fastest wins. :mod:`fleetnet.inference.choices` re
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -139,15 +140,15 @@ def tune(
     """
     if not len(pixels):
         raise FleetnetError("tuning takes at least one image")
-    bench = _Bench(bundle, pixels, mode, opener or _open, clock)
     candidates = list(_candidates(bundle, mode, engines, threads))
-    for candidate in candidates:
-        advance(f"trying {candidate}")
-        bench.judge(candidate)
-    if bench.expected is None:
-        reasons = "; ".join(f"{trial.candidate} {trial.reason}" for trial in bench.trials())
-        raise FleetnetError(f"no engine computes this bundle in fp32: {reasons}")
-    bench.time(budget, advance)
+    with contextlib.closing(_Bench(bundle, pixels, mode, opener or _open, clock)) as bench:
+        for candidate in candidates:
+            advance(f"trying {candidate}")
+            bench.judge(candidate)
+        if bench.expected is None:
+            reasons = "; ".join(f"{trial.candidate} {trial.reason}" for trial in bench.trials())
+            raise FleetnetError(f"no engine computes this bundle in fp32: {reasons}")
+        bench.time(budget, advance)
     return Tuning(mode, len(pixels), tuple(bench.trials()))
 
 
@@ -170,6 +171,11 @@ class _Bench:
         self._judged: dict[Candidate, Agreement] = {}
         self._times: dict[Candidate, list[float]] = {}
         self._reasons: dict[Candidate, str] = {}
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for engine in self._engines.values():
+            engine.close()
 
     def judge(self, candidate: Candidate) -> None:
         """Open a candidate and compare its answers with those in fp32."""

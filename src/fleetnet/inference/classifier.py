@@ -6,18 +6,20 @@ import contextlib
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
-from fleetnet.inference.pipeline import ImageLike, Ready, look_ahead, make_ready
+from fleetnet.inference.inputs import ImageLike, is_one
+from fleetnet.inference.pipeline import Ready, look_ahead, make_ready
 from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.preprocess import Preprocess
 
@@ -90,7 +92,10 @@ class Prediction:
 
 
 class Classifier:
-    """A bundle made ready to answer on this machine.
+    """A bundle made ready to answer on this machine, for any number of threads.
+
+    Each call of :meth:`predict` is answered for itself. At the end of a ``with`` block, a
+    classifier is closed.
 
     Args:
         bundle: a :class:`Bundle`, or the path of one, or of its ``.onnx`` file alone.
@@ -114,6 +119,8 @@ class Classifier:
         FleetnetError: the engine is unknown, not installed, or does not offer the precision; or a
             precision is named beside ``auto``, which chooses that too.
     """
+
+    _owned: Engine | None
 
     def __init__(
         self,
@@ -151,6 +158,7 @@ class Classifier:
         )
         self.exact = exact
         self._workers = opened.threads if mode == "throughput" else 0
+        self._owned = opened
 
     @classmethod
     def from_engine(
@@ -164,7 +172,8 @@ class Classifier:
     ) -> Classifier:
         """Make a classifier of an engine that is open already, such as a network in training.
 
-        It decodes every image whole.
+        It decodes every image whole. The engine stays its opener's: closing the classifier leaves
+        it open.
         """
         classifier = cls.__new__(cls)
         classifier._set_up(engine, preprocess, classes, batch_size, activation, 1.0)
@@ -183,6 +192,8 @@ class Classifier:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
         self.exact = True
         self._workers = 0
+        self._owned = None
+        self._closed = False
         self.engine = engine
         self.preprocess = preprocess
         self.classes = classes
@@ -190,27 +201,54 @@ class Classifier:
         self.activation = activation
         self.temperature = temperature
 
+    def close(self) -> None:
+        """Take no more calls, and close the engine that was opened; again, it changes nothing.
+
+        Predictions that are being made are finished, and any other call of :meth:`predict` raises
+        :class:`fleetnet.errors.FleetnetError`.
+        """
+        self._closed = True
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def predict(
         self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
     ) -> Iterator[Prediction]:
         """Yield one :class:`Prediction` an image, in order, lazily.
 
         Args:
-            images: one image or many: paths, encoded bytes, Pillow images, or arrays
-                ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey). Of an iterable no more is
-                taken ahead of its answers than the batch at hand; in throughput mode, some
-                batches for the engine and the threads that decode, a number that does not grow.
-                An array or a Pillow image may be changed or closed when the next one is asked for.
+            images: one image or many: paths, encoded bytes and what holds such (``bytearray``,
+                ``memoryview``, ``mmap``, ``uint8[N]``), files opened in binary mode, Pillow images,
+                arrays ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey), PyTorch's tensors of
+                that shape or ``uint8[3, H, W]``. Of an iterable no more is taken ahead of its
+                answers than the batch at hand; in throughput mode, some batches for the engine
+                and the threads that decode, a number that does not grow. Any image may be changed
+                or closed when the next one is asked for.
             top_k: how many classes to name, at most all.
 
         An image that cannot be read gets a prediction with its ``error``; the others get their
         answers. What an iterable raises is raised after the answers to what it gave before.
+
+        Raises:
+            FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
+                by its type; of an iterable, after the answers to what it gave before.
         """
+        if self._closed:
+            raise FleetnetError("this classifier is closed: open another")
         if top_k < 1:
             raise FleetnetError(f"top_k is {top_k}; it must be at least 1")
-        one = isinstance(images, str | os.PathLike | bytes | Image.Image) or (
-            isinstance(images, np.ndarray) and images.ndim <= 3
-        )
+        one = is_one(images)
         workers = 0 if one else self._workers
         stream = make_ready(
             [images] if one else images,  # type: ignore[arg-type,list-item]
@@ -228,8 +266,8 @@ class Classifier:
                 size = size or len(batch)
                 yield self._stack(batch, size)
 
-        with contextlib.closing(stream):
-            for logits in self.engine.run_all(batches()):
+        with contextlib.closing(stream), _ended(self.engine.run_all(batches())) as answers:
+            for logits in answers:
                 batch = running.popleft()
                 for image, row in zip(batch, logits[: len(batch)], strict=True):
                     yield self._answer(image, row, top_k)
@@ -259,6 +297,16 @@ class Classifier:
         return tuple(
             Score(self.classes[index], int(index), float(probabilities[index])) for index in best
         )
+
+
+@contextlib.contextmanager
+def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
+    """End what an engine computes with the block, also where an error keeps hold of it."""
+    try:
+        yield answers
+    finally:
+        if isinstance(answers, Generator):
+            answers.close()
 
 
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:

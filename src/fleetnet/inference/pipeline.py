@@ -7,21 +7,17 @@ with each other and with the network; nothing has to be sent between processes.
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from fleetnet import images as image_files
 from fleetnet.errors import ImageError
+from fleetnet.images import Pixels, read_bytes
+from fleetnet.inference.inputs import ImageLike, name_of, take
 from fleetnet.preprocess import Preprocess
-
-ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Ready:
     """
 
     source: str
-    pixels: npt.NDArray[np.uint8] | None = None
+    pixels: Pixels | None = None
     error: str | None = None
     failure: Exception | None = None
 
@@ -59,8 +55,9 @@ def make_ready(
 ) -> Generator[Ready]:
     """Read, decode and preprocess images, lazily and in order.
 
-    Files and bytes are for the workers. Arrays and Pillow images are made ready at once, before
-    the next image is taken: whoever gave them may change or close them then.
+    Files that are named, and bytes, are for the workers; so is what an open file or a buffer held
+    when it was taken. Arrays, tensors and Pillow images are made ready at once. So whoever gave
+    any of these may change or close it when the next image is taken.
 
     Args:
         images: what to make ready; an exception that it raises becomes the last ``failure``.
@@ -70,26 +67,32 @@ def make_ready(
         ahead: how many images are taken before they are asked for.
     """
 
-    def make(number: int, image: ImageLike | Ready) -> Ready:
+    def begin(number: int, image: ImageLike | Ready) -> Callable[[], Ready]:
+        """Take an image, and return what gives it made ready."""
         if isinstance(image, Ready):
-            return image
-        source = os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
+            return functools.partial(_same, image)
+        source = f"image {number}"
         try:
-            return Ready(source, _pixels_of(image, preprocess, exact=exact))
-        except ImageError as error:
-            return Ready(source, error=str(error))
+            source = name_of(image) or source
+            taken = take(image)
         except Exception as error:
-            return Ready(source, failure=error)
+            return functools.partial(_same, _not_ready(source, error))
+        job = functools.partial(make, source, taken)
+        if pool is not None and isinstance(taken, str | bytes):
+            return pool.submit(job).result
+        return functools.partial(_same, job())
+
+    def make(source: str, taken: str | bytes | Pixels) -> Ready:
+        try:
+            return Ready(source, _pixels_of(taken, preprocess, exact=exact))
+        except Exception as error:
+            return _not_ready(source, error)
 
     pool = ThreadPoolExecutor(workers, "fleetnet-images") if workers else None
     waiting: deque[Callable[[], Ready]] = deque()
     try:
         for number, image in enumerate(_with_failure(images)):
-            job = functools.partial(make, number, image)
-            if pool is not None and isinstance(image, str | os.PathLike | bytes):
-                waiting.append(pool.submit(job).result)
-            else:
-                waiting.append(functools.partial(_same, job()))
+            waiting.append(begin(number, image))
             if len(waiting) > ahead:
                 yield waiting.popleft()()
         while waiting:
@@ -113,10 +116,14 @@ def _same(ready: Ready) -> Ready:
     return ready
 
 
-def _pixels_of(image: ImageLike, preprocess: Preprocess, *, exact: bool) -> npt.NDArray[np.uint8]:
-    if isinstance(image, np.ndarray):
-        return preprocess(image_files.from_array(image))
-    if isinstance(image, Image.Image):
-        return preprocess(image_files.from_pil(image))
-    data = image if isinstance(image, bytes) else image_files.read_bytes(image)
+def _not_ready(source: str, error: Exception) -> Ready:
+    if isinstance(error, ImageError):
+        return Ready(source, error=str(error))
+    return Ready(source, failure=error)
+
+
+def _pixels_of(taken: str | bytes | Pixels, preprocess: Preprocess, *, exact: bool) -> Pixels:
+    if isinstance(taken, np.ndarray):
+        return preprocess(taken)
+    data = read_bytes(taken) if isinstance(taken, str) else taken
     return preprocess.from_bytes(data, exact=exact)

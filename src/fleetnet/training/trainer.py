@@ -392,13 +392,13 @@ class Trainer:
         Raises:
             DataError: none of them can be read.
         """
-        engine = TorchEngine(self.learner.evaluated, self.preprocess)
         logits: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
         labels: list[Tensor] = []
-        for batch in self._batches(self.val_loader, 0):
-            if len(batch.labels):
-                logits.append(engine.run(batch.pixels.numpy()))
-                labels.append(batch.labels)
+        with TorchEngine(self.learner.evaluated, self.preprocess) as engine:
+            for batch in self._batches(self.val_loader, 0):
+                if len(batch.labels):
+                    logits.append(engine.run(batch.pixels.numpy()))
+                    labels.append(batch.labels)
         if not labels:
             raise DataError(f"no held-out image of {self.source.description} could be read")
         return judge(np.concatenate(logits), torch.cat(labels).numpy(), self.source.classes)

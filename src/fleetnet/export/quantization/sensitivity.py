@@ -42,8 +42,9 @@ def rank(
     """
     disturbance: dict[str, float] = {}
     for layer in layers:
-        engine = OnnxRuntimeEngine(quantizer.graph_with_only(layer), Setup())
-        disturbance[layer.name] = _disturbance(run_in_batches(engine, pixels), expected, activation)
+        with OnnxRuntimeEngine(quantizer.graph_with_only(layer), Setup()) as engine:
+            found = run_in_batches(engine, pixels)
+        disturbance[layer.name] = _disturbance(found, expected, activation)
         advance(1)
     return sorted(layers, key=lambda layer: -disturbance[layer.name])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +15,13 @@ from fleetnet.export.quantization.quantizer import Begin, File, Quantized, Quant
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.sensitivity import IMAGES, rank
 from fleetnet.export.quantization.timing import median_ms
-from fleetnet.inference.engines import Precision, available_threads, open_engine, precisions
+from fleetnet.inference.engines import (
+    Engine,
+    Precision,
+    available_threads,
+    open_engine,
+    precisions,
+)
 from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
 
 ENGINES = ("openvino", "onnxruntime")
@@ -103,6 +110,10 @@ class Session:
         self._onnxruntime: OnnxRuntimeQuantizer | None = None
         self._ranking: list[Layer] | None = None
 
+    def close(self) -> None:
+        """Close the engine whose answers are the measure."""
+        self._reference.close()
+
     def quantize(self, engine: str) -> Result:
         """Find the int8 network of one of :data:`ENGINES` that meets the agreement.
 
@@ -154,14 +165,15 @@ class Session:
 
     def _judge(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Judged:
         quantized = quantizer.quantize(kept)
-        comparison = compare(
-            quantized.open(available_threads()),
-            self._samples.judging,
-            self._expected,
-            probabilities_of(self._bundle.manifest),
-            self._begin(step(quantizer.engine, "judging", kept), len(self._samples.judging)),
-            self._bundle.manifest.model.activation,
-        )
+        with quantized.open(available_threads()) as engine:
+            comparison = compare(
+                engine,
+                self._samples.judging,
+                self._expected,
+                probabilities_of(self._bundle.manifest),
+                self._begin(step(quantizer.engine, "judging", kept), len(self._samples.judging)),
+                self._bundle.manifest.model.activation,
+            )
         return _Judged(quantized, comparison)
 
     def _rank(self) -> list[Layer]:
@@ -181,5 +193,10 @@ class Session:
 
     def _times(self, engine: str, quantized: Quantized) -> dict[Precision, float]:
         others = [name for name in precisions(engine, self._bundle) if name != "int8"]
-        engines = {name: open_engine(engine, self._bundle, 1, precision=name) for name in others}
-        return median_ms({**engines, "int8": quantized.open(1)}, self._samples.judging[:1])
+        with contextlib.ExitStack() as stack:
+            opened: dict[Precision, Engine] = {
+                name: stack.enter_context(open_engine(engine, self._bundle, 1, precision=name))
+                for name in others
+            }
+            opened["int8"] = stack.enter_context(quantized.open(1))
+            return median_ms(opened, self._samples.judging[:1])

@@ -7,8 +7,8 @@ import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Literal, Protocol, get_args
+from types import ModuleType, TracebackType
+from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,14 @@ class Setup:
 
 
 class Engine(Protocol):
-    """A compiled network on this machine."""
+    """A compiled network on this machine, for any number of threads.
+
+    Each caller gets the answers to its own batches, whatever else is computed, opened and closed
+    meanwhile. Threads share what :class:`Setup` gives the engine: more callers mean no more
+    processors.
+
+    At the end of a ``with`` block an engine is closed.
+    """
 
     name: str
     precision: Precision
@@ -94,9 +101,29 @@ class Engine(Protocol):
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, in order, lazily; in throughput mode side by side.
 
-        No more batches are taken than can be computed at once and one.
+        No more batches are taken than can be computed at once and one. What ``batches`` raises is
+        raised after the answers to those before.
         """
         ...
+
+    def close(self) -> None:
+        """Let go of the network; a second time changes nothing.
+
+        A call that has begun, an iteration too, is finished; any other raises
+        :class:`fleetnet.errors.FleetnetError`.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def available_threads() -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.closing import Closing
+from fleetnet.inference.engines.side_by_side import side_by_side
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry():
@@ -18,11 +20,13 @@ ARTIFACTS: dict[Precision, str] = {"fp32": "onnx", "int8": "onnx-int8"}
 """Precision to the artifact that holds the graph."""
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
     """An ONNX graph in an ONNX Runtime session.
 
     In throughput mode each batch is computed by a thread of its own: a session may be run from
-    several threads, which share its weights.
+    several threads, which share its weights. However many threads call, no more batches are
+    computed at once than the setup says: each has its activations, and would take processors that
+    were not asked for.
     """
 
     name = "onnxruntime"
@@ -32,13 +36,15 @@ class OnnxRuntimeEngine:
         self.precision = setup.precision
         self.threads = setup.threads
         self._in_flight = setup.in_flight
+        self._turns = threading.Semaphore(setup.in_flight)
         options = ort.SessionOptions()
         options.intra_op_num_threads = max(1, setup.threads // setup.in_flight)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-        self._names = [output.name for output in self._session.get_outputs()]
+        session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self._input = session.get_inputs()[0].name
+        self._names = [output.name for output in session.get_outputs()]
+        super().__init__(session)
 
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
@@ -46,22 +52,28 @@ class OnnxRuntimeEngine:
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
         """Return every output of the graph by name."""
-        values = self._session.run(None, {self._input: pixels})
-        return dict(zip(self._names, values, strict=True))
+        return self._compute(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, in order; in throughput mode side by side."""
+        session = self._taken()
+
+        def answer(pixels: Pixels) -> Logits:
+            return self._compute(session, pixels)["logits"]
+
         if self._in_flight == 1:
-            yield from map(self.run, batches)
+            yield from map(answer, batches)
             return
-        running: deque[Future[Logits]] = deque()
         with ThreadPoolExecutor(self._in_flight) as pool:
-            for batch in batches:
-                if len(running) > self._in_flight:
-                    yield running.popleft().result()
-                running.append(pool.submit(self.run, batch))
-            while running:
-                yield running.popleft().result()
+            # One more than are computed, so that none waits for the caller to bring the next.
+            yield from side_by_side(
+                batches, lambda batch: pool.submit(answer, batch).result, self._in_flight + 1
+            )
+
+    def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
+        with self._turns:
+            values = session.run(None, {self._input: pixels})
+        return dict(zip(self._names, values, strict=True))
 
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:

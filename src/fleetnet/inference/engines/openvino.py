@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.closing import Closing
+from fleetnet.inference.engines.side_by_side import Answer, side_by_side
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry():
@@ -29,11 +32,84 @@ _MODES = {
 }
 
 
-class OpenVinoEngine:
+class _Compiled:
+    """A graph compiled for one batch size, and requests to it that nobody uses.
+
+    A request belongs to one call at a time. It has but its inputs and outputs for itself, a few
+    kilobytes, because the activations are the streams', which also decide how many requests are
+    computed at once; so whoever finds none unused gets a new one, and some are kept.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, kept: int) -> None:
+        self._compiled = compiled
+        self._unused: deque[ov.InferRequest] = deque(maxlen=kept)
+
+    def request(self) -> ov.InferRequest:
+        """Return one for the caller alone."""
+        try:
+            return self._unused.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def give_back(self, request: ov.InferRequest) -> None:
+        """Take back a request that is done and whose answers were copied."""
+        self._unused.append(request)
+
+
+class _Graph:
+    """A graph, compiled for each batch size when that first comes; :data:`KEPT` of them are kept.
+
+    The one not used for longest goes. Whoever still computes with it keeps it until that is done.
+    """
+
+    def __init__(self, model: ov.Model, setup: Setup) -> None:
+        self._model = model
+        # One more than are computed, see run_all.
+        self._requests = setup.in_flight + 1
+        self._options = {
+            properties.hint.performance_mode: _MODES[setup.mode],
+            # On processors with bf16 OpenVINO would use it unasked.
+            properties.hint.inference_precision: _where_the_graph_does_not_say(setup.precision),
+            properties.inference_num_threads: setup.threads,
+            properties.num_streams: setup.in_flight,
+        }
+        self._kept: dict[int, _Compiled] = {}
+        self._lock = threading.Lock()
+        self._compiling = threading.Lock()
+
+    def of_batch(self, size: int) -> _Compiled:
+        """Return the graph for this size of batch, compiled once whoever asks meanwhile."""
+        found = self._known(size)
+        if found is None:
+            # A lock of its own, so that other sizes go on being computed.
+            with self._compiling:
+                found = self._known(size) or self._compile(size)
+        return found
+
+    def _known(self, size: int) -> _Compiled | None:
+        with self._lock:
+            found = self._kept.pop(size, None)
+            if found is not None:
+                self._kept[size] = found  # now the last of them
+            return found
+
+    def _compile(self, size: int) -> _Compiled:
+        model = self._model.clone()
+        _, *rest = model.input(0).partial_shape
+        model.reshape(ov.PartialShape([size, *rest]))
+        made = _Compiled(core().compile_model(model, "CPU", self._options), self._requests)
+        with self._lock:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[size] = made
+        return made
+
+
+class OpenVinoEngine(Closing[_Graph]):
     """A graph compiled by OpenVINO for the CPU.
 
     Shapes are static for speed: each batch size is compiled when it first comes, and the
-    :data:`KEPT` compiled last are kept.
+    :data:`KEPT` used last are kept.
     """
 
     name = "openvino"
@@ -42,16 +118,8 @@ class OpenVinoEngine:
     def __init__(self, model: ov.Model, setup: Setup) -> None:
         self.precision = setup.precision
         self.threads = setup.threads
-        self._model = model
         self._in_flight = setup.in_flight
-        self._options = {
-            properties.hint.performance_mode: _MODES[setup.mode],
-            # On processors with bf16 OpenVINO would use it unasked.
-            properties.hint.inference_precision: _where_the_graph_does_not_say(setup.precision),
-            properties.inference_num_threads: setup.threads,
-            properties.num_streams: setup.in_flight,
-        }
-        self._compiled: dict[int, ov.CompiledModel] = {}
+        super().__init__(_Graph(model, setup))
 
     @classmethod
     def of_onnx(cls, onnx: bytes | str, setup: Setup) -> OpenVinoEngine:
@@ -69,45 +137,42 @@ class OpenVinoEngine:
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
         """Return every output of the graph by name."""
-        results = self._of_batch(len(pixels))(np.ascontiguousarray(pixels))
-        return {output.any_name: value for output, value in results.items()}
+        return _outputs(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, in order; in throughput mode side by side."""
+        graph = self._taken()
         if self._in_flight == 1:
-            yield from map(self.run, batches)
+            for batch in batches:
+                yield _outputs(graph, batch)["logits"]
             return
         # One more than are computed, so that none waits for the caller to bring the next.
-        running: deque[ov.InferRequest] = deque()
-        idle: deque[ov.InferRequest] = deque()
-        size = None
-        for batch in batches:
-            if len(batch) != size:
-                while running:
-                    yield _logits(running.popleft())
-                size = len(batch)
-                compiled = self._of_batch(size)
-                idle = deque(compiled.create_infer_request() for _ in range(self._in_flight + 1))
-            if not idle:
-                idle.append(running.popleft())
-                yield _logits(idle[0])
-            request = idle.popleft()
-            request.start_async([np.ascontiguousarray(batch)], share_inputs=True)
-            running.append(request)
-        while running:
-            yield _logits(running.popleft())
+        yield from side_by_side(batches, partial(_start, graph), self._in_flight + 1)
 
-    def _of_batch(self, batch: int) -> ov.CompiledModel:
-        return self._compiled.get(batch) or self._compile(batch)
 
-    def _compile(self, batch: int) -> ov.CompiledModel:
-        model = self._model.clone()
-        _, *rest = model.input(0).partial_shape
-        model.reshape(ov.PartialShape([batch, *rest]))
-        if len(self._compiled) >= KEPT:
-            del self._compiled[next(iter(self._compiled))]
-        self._compiled[batch] = core().compile_model(model, "CPU", self._options)
-        return self._compiled[batch]
+def _outputs(graph: _Graph, pixels: Pixels) -> dict[str, Logits]:
+    """Compute a batch, in the calling thread, which is the quickest for one."""
+    compiled = graph.of_batch(len(pixels))
+    request = compiled.request()
+    # OpenVINO copies what it returns, unless told.
+    results = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
+    compiled.give_back(request)
+    return {output.any_name: value for output, value in results.items()}
+
+
+def _start(graph: _Graph, pixels: Pixels) -> Answer:
+    """Have a batch computed, and return what waits for its logits."""
+    compiled = graph.of_batch(len(pixels))
+    request = compiled.request()
+    request.start_async(np.ascontiguousarray(pixels), share_inputs=True)
+
+    def answer() -> Logits:
+        request.wait()
+        logits = np.array(request.get_tensor("logits").data, np.float32)
+        compiled.give_back(request)
+        return logits
+
+    return answer
 
 
 def _where_the_graph_does_not_say(precision: Precision) -> ov.Type:
@@ -126,13 +191,9 @@ def _capabilities() -> list[str]:
     return found
 
 
-def _logits(request: ov.InferRequest) -> Logits:
-    """Wait for a request and copy its answer, which the request's next one will overwrite."""
-    request.wait()
-    return np.array(request.get_tensor("logits").data, np.float32)
+_one_at_a_time = threading.Lock()
 
 
-@cache
 def core() -> ov.Core:
     """Return the process's one core.
 
@@ -141,6 +202,13 @@ def core() -> ov.Core:
     restored although it is freed, and the next signal, such as that of a child process which ends,
     kills the process.
     """
+    # A cache alone would let two threads make one each.
+    with _one_at_a_time:
+        return _core()
+
+
+@cache
+def _core() -> ov.Core:
     return ov.Core()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,18 +14,36 @@ from torch import nn
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, CheckpointError, require
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.closing import Closing
 from fleetnet.models.folding import fold_batch_norm
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class TorchEngine:
+class _Network(NamedTuple):
+    """What computes logits from normalised images, and the layers that it is made of."""
+
+    forward: Forward
+    layers: tuple[nn.Module, ...]
+
+
+class TorchEngine(Closing[_Network]):
     """A network as a plain module, computed as it is, on the device its parameters are on.
 
-    ``threads`` counts for the whole process, as PyTorch has it, and is set again where another
-    engine has set it meanwhile; None leaves PyTorch's setting.
+    Callers take turns: a batch has all of the threads. ``threads`` is a setting of PyTorch's for
+    the calling thread and for those begun later, and is set again where it is another; None leaves
+    it as it is.
+
+    Args:
+        network: in whatever mode; it is in evaluation mode while it computes here.
+        preprocess: how its input is normalised.
+        threads: how many to compute with.
+        precision: that its parameters are in.
+        forward: computes in place of ``network`` itself.
     """
 
     name = "torch"
@@ -34,6 +55,7 @@ class TorchEngine:
         preprocess: Preprocess,
         threads: int | None = None,
         precision: Precision = "fp32",
+        forward: Forward | None = None,
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
@@ -41,29 +63,48 @@ class TorchEngine:
         self.threads = torch.get_num_threads()
         self.precision = precision
         self._dtype = _DTYPES[precision]
-        self._network = network
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = network
+        self._turn = threading.RLock()
         self._device = next(network.parameters()).device
         scale, shift = preprocess.normalisation()
         self._scale = torch.from_numpy(scale).to(self._device)
         self._shift = torch.from_numpy(shift).to(self._device)
+        layers = tuple(network.modules())
+        super().__init__(_Network(network if forward is None else forward, layers))
 
-    @torch.inference_mode()
     def run(self, pixels: Pixels) -> Logits:
         """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
-        if self._asked is not None and torch.get_num_threads() != self._asked:
-            torch.set_num_threads(self._asked)
-        was_training = self._network.training
-        self._network.eval()
-        batch = torch.tensor(pixels, device=self._device)
-        normalised = (batch.float() * self._scale + self._shift).permute(0, 3, 1, 2)
-        logits = self._forward(normalised.to(self._dtype)).float().cpu().numpy()
-        self._network.train(was_training)
-        return np.asarray(logits, dtype=np.float32)
+        return self._compute(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, one after another: PyTorch has its threads share one."""
-        yield from map(self.run, batches)
+        network = self._taken()
+        for batch in batches:
+            yield self._compute(network, batch)
+
+    def _compute(self, network: _Network, pixels: Pixels) -> Logits:
+        with self._turn, _in_evaluation_mode(network.layers), torch.inference_mode():
+            if self._asked is not None and torch.get_num_threads() != self._asked:
+                torch.set_num_threads(self._asked)
+            batch = torch.tensor(pixels, device=self._device)
+            normalised = (batch.float() * self._scale + self._shift).permute(0, 3, 1, 2)
+            logits = network.forward(normalised.to(self._dtype)).float().cpu().numpy()
+            return np.asarray(logits, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _in_evaluation_mode(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Put layers that are in training into evaluation mode, and those back afterwards.
+
+    Each by itself: of a network in training, some may be frozen.
+    """
+    training = [layer for layer in layers if layer.training]
+    for layer in training:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:  # noqa: ARG001 - those of any bundle

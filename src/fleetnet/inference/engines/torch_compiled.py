@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -23,8 +24,16 @@ torch._dynamo.config.recompile_limit = 1024
 torch._dynamo.config.accumulated_recompile_limit = 1024
 
 
+_one_at_a_time = threading.RLock()
+
+
 class CompiledTorchEngine(TorchEngine):
-    """A network compiled by ``torch.compile``, its weights frozen; once for each batch size."""
+    """A network compiled by ``torch.compile``, its weights frozen; once for each batch size.
+
+    All such engines of a process take turns. Any call may have to compile, and PyTorch compiles
+    with flags of the whole process set: a compiled network that ran meanwhile would take itself
+    for traced.
+    """
 
     name = "torch-compiled"
 
@@ -32,8 +41,9 @@ class CompiledTorchEngine(TorchEngine):
         self, network: nn.Module, preprocess: Preprocess, threads: int, precision: Precision
     ) -> None:
         fast = deployed(network, precision).eval().requires_grad_(False)
-        super().__init__(fast, preprocess, threads, precision)
-        self._forward = torch.compile(fast, dynamic=False, options={"freezing": True})
+        compiled = torch.compile(fast, dynamic=False, options={"freezing": True})
+        super().__init__(fast, preprocess, threads, precision, compiled)
+        self._turn = _one_at_a_time
 
 
 def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
@@ -47,7 +57,8 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
     network = load_network(bundle)
     side = preprocess.crop
     try:
-        with warnings.catch_warnings():
+        # Python's filters of warnings are the whole process's, too.
+        with _one_at_a_time, warnings.catch_warnings():
             # PyTorch's own code for frozen weights warns of itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             engine = CompiledTorchEngine(network, preprocess, setup.threads, setup.precision)
