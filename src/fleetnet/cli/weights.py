@@ -7,18 +7,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, say
+from fleetnet.cli.console import console, download_bar, percent, print_json, say
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
+from fleetnet.weights.published import cached_path, find_weights, preprocess_of, published_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +41,7 @@ def list_published(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """List the published sets: figures as their publishers state them, and where they are."""
-    hub = _hub()
-    entries = hub.published_weights()
+    entries = published_weights()
     if as_json:
         print_json([{**vars(entry), "preprocess": entry.preprocess.to_json()} for entry in entries])
         return
@@ -69,7 +61,7 @@ def list_published(
             percent(entry.top5),
             f"{preprocess.resize} {preprocess.interpolation}",
             entry.licence,
-            "yes" if hub.cached_path(entry).exists() else "–",
+            "yes" if cached_path(entry).exists() else "–",
         )
     console().print(table)
 
@@ -90,24 +82,10 @@ def fetch(
 
 def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
     """Fetch published weights, drawing a bar on a terminal."""
+    entry = find_weights(set_name, model)
     hub = _hub()
-    entry = hub.find_weights(set_name, model)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        transient=True,
-        disable=not console(stderr=True).is_terminal,
-    ) as bar:
-        task = bar.add_task(entry.file, total=None)
-        path: Path = hub.fetch(
-            entry,
-            offline=offline,
-            advance=lambda have, total: bar.update(task, completed=have, total=total or None),
-        )
+    with download_bar(entry.file) as advance:
+        path: Path = hub.fetch(entry, offline=offline, advance=advance)
     return path
 
 
@@ -224,10 +202,10 @@ def _write_checkpoint(
         classes = tuple(entry.name for entry in imagenet_classes())
     else:
         classes = tuple(f"class {index}" for index in range(count))
-    known = {entry.file: entry for entry in _hub().published_weights()}
+    known = {entry.file: entry for entry in published_weights()}
     published = known.get(read.path.name)
     whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
-    preprocess = published.preprocess if published else _hub().preprocess_of(whose)
+    preprocess = published.preprocess if published else preprocess_of(whose)
     Checkpoint(
         model=published.model if published else identity.entry.name,
         classes=classes,
