@@ -67,7 +67,7 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
     """
     text = os.fspath(word)
     path = Path(text)
-    if path.exists():
+    if _exists(path, text):
         return _on_disk(text, path)
     set_name, colon, model = text.partition(":")
     if colon and set_name in set_names():
@@ -96,7 +96,7 @@ def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
     """
     text = os.fspath(word)
     path = Path(text)
-    if path.exists() or ":" in text or path.suffix or len(path.parts) != 1:
+    if _exists(path, text) or ":" in text or path.suffix or len(path.parts) != 1:
         return find_subject(word)
     if text in set_names() or text.casefold() not in map(str.casefold, MODELS):
         return Subject(text, "published", published=find_weights(text, model))
@@ -143,6 +143,13 @@ def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool
         also = f"; also published: {', '.join(others)}" if others else ""
         say(f"fetching {entry.file}, {entry.set}'s weights of {entry.model}{also}")
     return fetch(entry, offline=offline, advance=fetched)
+
+
+def _exists(path: Path, text: str) -> bool:
+    try:
+        return bool(text) and path.exists()
+    except OSError:  # longer than a file's name can be
+        return False
 
 
 def _on_disk(text: str, path: Path) -> Subject:
