@@ -21,7 +21,13 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A file that 'fleetnet train' wrote.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="A file that 'fleetnet train' wrote, or weights as 'fleetnet weights inspect' "
+            "recognises them."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [CHECKPOINT's .bundle]")
     ] = None,
@@ -51,6 +57,10 @@ def export(
             "repeated.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network on real images.
 
@@ -65,6 +75,7 @@ def export(
         tolerance,
         calibrate,
         fixed_batch or (),
+        labels,
     )
     print_bundle(bundle)
     console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
@@ -78,6 +89,7 @@ def run_export(
     tolerance: float,
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
+    labels: Path | None = None,
 ) -> Bundle:
     """Export, saying what goes on."""
     try:
@@ -92,6 +104,7 @@ def run_export(
         tolerance=tolerance,
         calibrate=calibrate,
         fixed_batches=fixed_batches,
+        labels=labels,
         say=say,
     )
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import Computing, computing
+from fleetnet.cli.console import say
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
+from fleetnet.weights.folder import holds_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,10 +77,10 @@ def open_subject(
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
 ) -> Subject:
-    """Open a checkpoint or a bundle to run in ``engine``.
+    """Open a checkpoint, weights from elsewhere or a bundle to run in ``engine``.
 
     Args:
-        path: the checkpoint, or the bundle.
+        path: the checkpoint, the file or folder of weights, or the bundle.
         engine: its name, ``auto`` for the fastest, or None for the default.
         threads: how many to compute with; None for all there are.
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
@@ -88,7 +90,8 @@ def open_subject(
     Raises:
         FleetnetError: it is neither, or it cannot be used.
     """
-    if path.is_dir() or path.suffix in (".onnx", ".json") or not path.exists():
+    folder = path.is_dir() and not holds_weights(path)
+    if folder or path.suffix in (".onnx", ".json") or not path.exists():
         bundle = Bundle.load(path)
         mode: Mode = "throughput" if engine == AUTO else "latency"
         chosen = computing(
@@ -177,14 +180,14 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, or say which extra is missing."""
+    """Read a checkpoint or weights from elsewhere, or say which extra is missing."""
     try:
-        from fleetnet.training.checkpoint import Checkpoint
+        from fleetnet.training.adopt import read_checkpoint
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "safetensors", "requests", "filelock"):
             raise
         raise require("PyTorch", "train", "reading a checkpoint") from None
-    return Checkpoint.load(path)
+    return read_checkpoint(path, say=say)
 
 
 def _dict(value: Any) -> dict[str, Any]:
