@@ -56,6 +56,10 @@ def export(
             "repeated.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network on real images.
 
@@ -78,6 +82,7 @@ def export(
         tolerance,
         calibrate,
         fixed_batch or (),
+        labels,
     )
     print_bundle(bundle)
     console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
@@ -86,7 +91,9 @@ def export(
 def _usual_output(subject: Subject) -> Path:
     """Return where a bundle goes: beside the file, or of a published set here under its name."""
     if subject.path is not None:
-        return subject.path.with_suffix(".bundle")
+        # A folder's name may have dots: rexnet_100.nav_in1k.
+        stem = subject.path.name if subject.path.is_dir() else subject.path.stem
+        return subject.path.with_name(f"{stem}.bundle")
     assert subject.published is not None  # noqa: S101 - it has the one or the other
     return Path(f"{subject.published.model}.bundle")
 
@@ -99,6 +106,7 @@ def run_export(
     tolerance: float,
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
+    labels: Path | None = None,
 ) -> Bundle:
     """Export, saying what goes on."""
     from fleetnet.export.pipeline import export_bundle
@@ -111,6 +119,7 @@ def run_export(
         tolerance=tolerance,
         calibrate=calibrate,
         fixed_batches=fixed_batches,
+        labels=labels,
         say=say,
     )
 

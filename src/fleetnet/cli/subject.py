@@ -196,14 +196,14 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, or say which extra is missing."""
+    """Read a checkpoint or weights from elsewhere, or say which extra is missing."""
     try:
-        from fleetnet.training.checkpoint import Checkpoint
+        from fleetnet.training.adopt import read_checkpoint
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "safetensors", "requests", "filelock"):
             raise
         raise require("PyTorch", "train", "reading a checkpoint") from None
-    return Checkpoint.load(path)
+    return read_checkpoint(path, say=say)
 
 
 def _dict(value: Any) -> dict[str, Any]:

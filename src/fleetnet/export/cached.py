@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, require
 from fleetnet.files import cache_folder, sha256_of, write_error
+from fleetnet.weights.folder import weights_in
 from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
 
 NEEDS = {
@@ -79,12 +81,11 @@ def _place(subject: Subject) -> Path:
     if subject.published is not None:
         return bundles / subject.published.set / f"{subject.published.model}.bundle"
     assert subject.path is not None  # noqa: S101 - what is not published is on disk
-    if subject.path.is_dir():
-        from fleetnet.weights.read import file_in
-
-        return bundles / "files" / f"{sha256_of(file_in(subject.path))[:32]}.bundle"
+    file, config = weights_in(subject.path)
+    # What a folder says of its weights makes another bundle of them.
+    said = hashlib.sha256(repr(config).encode()).hexdigest()[:8] if config.values else ""
     try:
-        return bundles / "files" / f"{sha256_of(subject.path)[:32]}.bundle"
+        return bundles / "files" / f"{sha256_of(file)[:32]}{said}.bundle"
     except OSError as error:
         raise BundleError(f"cannot read {subject.path}: {error.strerror or error}") from None
 

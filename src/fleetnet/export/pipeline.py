@@ -56,7 +56,9 @@ from fleetnet.inference.verify import (
     run_in_batches,
 )
 from fleetnet.preprocess import Preprocess
+from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.weights.folder import weights_in
 
 IMAGES = 64
 """How many images export verifies with unless told otherwise."""
@@ -64,8 +66,6 @@ SELF_TEST_IMAGES = 2
 
 Say = Callable[[str], None]
 HeldOut = tuple[Source, Indices]
-
-_GONE = "the images that this checkpoint was trained on are not here any more"
 
 
 def export_bundle(
@@ -78,12 +78,14 @@ def export_bundle(
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
     made_up: bool = False,
+    labels: Path | None = None,
     say: Say = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle, refusing to write one whose answers differ.
 
     Args:
-        checkpoint: a file that training wrote.
+        checkpoint: a file that training wrote, or weights from elsewhere, a file or a folder, as
+            :func:`fleetnet.weights.read.read_weights` recognises them.
         output: folder to make; an older bundle there is replaced.
         images: files, folders and globs to verify with; if empty, held-out images of the data
             that the checkpoint was trained on.
@@ -95,6 +97,7 @@ def export_bundle(
             other, for runtimes that want that.
         made_up: verify with made-up pictures where the held-out images are gone, and beside
             ``images``; where nothing is known of the training's images, they are taken anyway.
+        labels: a file of the classes' names, instead of the checkpoint's own.
         say: told what is being done, a line each.
 
     Raises:
@@ -107,7 +110,7 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     check_replaceable(output)
-    trained = Checkpoint.load(checkpoint)
+    trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
     images = tuple(images)
     # Both may want it, and finding it reads names and, of files of one size, contents.
@@ -224,10 +227,10 @@ def _images(
     if images and not made_up:
         origin = ", ".join(Path(image).name or image for image in images)
         return prepare(find_images(images), trained.preprocess, limit), origin
-    if held_out is None and (made_up or not trained.data.get("spec")):
+    if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:
-        raise DataError(f"{_GONE}: give some to verify with, --images DIR")
+        raise DataError(f"{_gone(trained)}: give some to verify with, --images DIR")
     source, indices = held_out
     spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
@@ -247,6 +250,12 @@ def _with_made_up(
     return np.concatenate([pictures, given]), origin
 
 
+def _gone(trained: Checkpoint) -> str:
+    if "fingerprint" not in trained.data:
+        return "weights from elsewhere come without the images that they were trained on"
+    return "the images that this checkpoint was trained on are not here any more"
+
+
 def _held_out(trained: Checkpoint) -> HeldOut | None:
     """Return the data that a checkpoint was trained on and its held-out part, if still there."""
     source = training_source(trained)
@@ -257,7 +266,7 @@ def _held_out(trained: Checkpoint) -> HeldOut | None:
 
 def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:
     if held_out is None:
-        raise DataError(f"{_GONE}: export where they are, or without --calibrate")
+        raise DataError(f"{_gone(trained)}: export where they are, or without --calibrate")
     source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
@@ -311,7 +320,7 @@ def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "onnx": onnx.__version__,
-        "checkpoint_sha256": sha256_of(checkpoint),
+        "checkpoint_sha256": sha256_of(weights_in(checkpoint)[0]),
         "epoch": trained.epoch,
         "recipe": trained.recipe,
         "history": trained.history,
