@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fleetnet.bundle import Bundle
+    from fleetnet.classifier import Classifier
     from fleetnet.errors import FleetnetError
     from fleetnet.export.pipeline import export_bundle
-    from fleetnet.inference.classifier import Classifier, Prediction
+    from fleetnet.inference.classifier import Prediction
     from fleetnet.preprocess import Preprocess
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import train
@@ -34,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "fleetnet.bundle",
-    "Classifier": "fleetnet.inference.classifier",
+    "Classifier": "fleetnet.classifier",
     "FleetnetError": "fleetnet.errors",
     "Prediction": "fleetnet.inference.classifier",
     "Preprocess": "fleetnet.preprocess",

@@ -16,7 +16,8 @@ from fleetnet.errors import FleetnetError
 from fleetnet.files import cache_folder
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights import hub
-from fleetnet.weights.hub import PublishedWeights, fetch, find_weights, published_weights
+from fleetnet.weights.hub import fetch
+from fleetnet.weights.published import PublishedWeights, find_weights, published_weights
 
 CONTENT = os.urandom(3_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -177,7 +178,8 @@ def test_a_missing_file_says_so(server: Server) -> None:
 def test_two_processes_fetch_once(server: Server, folder: Path) -> None:
     code = f"""
 from fleetnet.preprocess import Preprocess
-from fleetnet.weights.hub import PublishedWeights, fetch
+from fleetnet.weights.hub import fetch
+from fleetnet.weights.published import PublishedWeights
 fetch(PublishedWeights("test", "MobileNetV2", {server.url!r}, "weights.bin", Preprocess(), 0.7,
                        0.9, "none", "here", {DIGEST!r}))
 """

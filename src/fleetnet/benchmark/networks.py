@@ -1,9 +1,8 @@
-"""What is measured: bundles, or networks by name, which are built for the purpose."""
+"""What is measured: trained networks, or networks by name, which are built for the purpose."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, ModelError, nearest, require
+from fleetnet.errors import FleetnetError, ModelError, require
+from fleetnet.export.cached import bundle_of
 from fleetnet.models.registry import MODELS, build_model, find_model, published
+from fleetnet.weights.subject import Subject as Trained
+from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
     from fleetnet.models.network import Structure
@@ -72,7 +74,10 @@ def find_subjects(
     size: int = 224,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Subject]:
-    """Find what a user names: networks of the registry, and paths of bundles.
+    """Find what a user names: networks of the registry, and trained ones.
+
+    A network's bare name stands for the network: how long it takes does not depend on its weights.
+    Anything else is a trained one, see :mod:`fleetnet.weights.subject`.
 
     Args:
         words: in the order of the tables; none for all that the documents give figures of.
@@ -93,31 +98,25 @@ def find_subjects(
     names = _names(chosen)
     for number, (one, name) in enumerate(zip(chosen, names, strict=True)):
         done(number, len(chosen))
-        bundle = next(made) if isinstance(one, str) else Bundle.load(one)
+        bundle = next(made) if isinstance(one, str) else bundle_of(one)
         subjects.append(_subject(name, bundle, trained=not isinstance(one, str)))
     done(len(chosen), len(chosen))
     return subjects
 
 
-def _resolve(word: str) -> str | Path:
-    """Return the registry's spelling of a network's name, or the path of a bundle."""
+def _resolve(word: str) -> str | Trained:
+    """Return the registry's spelling of a network's name, or what else the word means."""
     try:
         return find_model(word).name
     except ModelError:
-        path = Path(word)
-        if path.exists() or os.sep in word or path.suffix in (".onnx", ".bundle"):
-            return path
-    raise ModelError(
-        f"'{word}' is neither a network nor a bundle{nearest(word, MODELS)} ('fleetnet models' "
-        "lists the networks)"
-    )
+        return find_subject(word)
 
 
-def _names(chosen: Sequence[str | Path]) -> list[str]:
+def _names(chosen: Sequence[str | Trained]) -> list[str]:
     """Return what to call each: a bundle by its file's name, or its path where two share that."""
-    short = [one if isinstance(one, str) else one.name or str(one) for one in chosen]
+    short = [one if isinstance(one, str) else Path(one.word).name or one.word for one in chosen]
     return [
-        name if short.count(name) == 1 or isinstance(one, str) else str(one)
+        name if short.count(name) == 1 or isinstance(one, str) else one.word
         for one, name in zip(chosen, short, strict=True)
     ]
 

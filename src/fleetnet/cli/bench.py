@@ -35,7 +35,9 @@ def bench(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="BUNDLE_OR_NETWORK", help="What to measure.  [the twelve published]"
+            metavar="MODEL",
+            help="What to measure: trained networks as elsewhere, or networks by name, of any "
+            "weights.  [the twelve published]",
         ),
     ] = None,
     engine: Annotated[

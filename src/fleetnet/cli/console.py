@@ -13,11 +13,13 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 from fleetnet.errors import one_line
@@ -91,6 +93,35 @@ def progress(*, unit: str = "images") -> Progress:
         redirect_stdout=sys.stdout.isatty(),
         disable=not out.is_terminal,
     )
+
+
+@contextlib.contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how far a download has come, from its first byte on.
+
+    Yields:
+        What is told how many bytes are here, and how many there are in all (0 if unknown).
+    """
+    out = console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
+    ) as bar:
+
+        def advance(have: int, total: int) -> None:
+            if not bar.tasks:
+                bar.add_task(_escape(name), total=None)
+            bar.update(bar.task_ids[0], completed=have, total=total or None)
+            if have == total:
+                bar.remove_task(bar.task_ids[0])
+
+        yield advance
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
-from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, open_subject
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @with_source_options
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="CHECKPOINT_OR_BUNDLE", help="What to evaluate.")],
+    model: ModelArgument,
     data: DataArgument,
     part: Annotated[
         str,
@@ -92,7 +92,7 @@ def evaluate(
         check_report(report)
     images = open_told(data, source)
     subject = open_subject(
-        path,
+        model,
         engine,
         threads,
         batch_size,
@@ -126,7 +126,7 @@ def evaluate(
         return
     out = console()
     engine_used = subject.classifier.engine
-    say(f"{path}: {description}, engine {engine_used.name} in {engine_used.precision}")
+    say(f"{model}: {description}, engine {engine_used.name} in {engine_used.precision}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:

@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 from fleetnet.cli.console import console, print_json, say, warn_left_out
+from fleetnet.cli.options import ModelArgument
 from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
@@ -32,9 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    path: Annotated[
-        Path, typer.Argument(metavar="BUNDLE_OR_CHECKPOINT", help="The network to look into.")
-    ],
+    model: ModelArgument,
     images: Annotated[list[str], typer.Argument(help="Files, folders, globs or '-'.")],
     name: Annotated[
         str | None, typer.Option("--class", help="Class to look for.  [the most probable]")
@@ -55,7 +54,8 @@ def explain(
     the places that speak for the class. An image that cannot be read gets a line that says why;
     the exit code is then 1.
     """
-    subject = open_subject(path, engine=_torch_if_bundle(path))
+    # Answers come from the very network that is looked into.
+    subject = open_subject(model, engine="torch")
     chosen = _class_index(subject, name)
     grad_cam = subject.grad_cam()
     left_out = LeftOut()
@@ -70,11 +70,6 @@ def explain(
     if failed:
         say(f"{failed} of {len(sources)} images could not be read")
         raise typer.Exit(1)
-
-
-def _torch_if_bundle(path: Path) -> str | None:
-    """Answer with the very network that is looked into."""
-    return "torch" if path.is_dir() or path.suffix in (".onnx", ".json") else None
 
 
 def _class_index(subject: Subject, name: str | None) -> int | None:

@@ -10,9 +10,12 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, say
-from fleetnet.errors import require
+from fleetnet.cli.console import console, download_bar, say
+from fleetnet.cli.options import ModelArgument
+from fleetnet.errors import FleetnetError
+from fleetnet.export.cached import check_installed
 from fleetnet.inference.verify import TOLERANCE
+from fleetnet.weights.subject import Subject, file_of, find_subject
 
 
 def register(app: typer.Typer) -> None:
@@ -21,14 +24,16 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A file that 'fleetnet train' wrote.")],
+    model: ModelArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to make.  [CHECKPOINT's .bundle]")
+        Path | None, typer.Option("--output", "-o", help="Folder to make.  [MODEL's .bundle]")
     ] = None,
     images: Annotated[
         list[str] | None,
         typer.Option(
-            "--images", help="Verify with these files, folders or globs.  [held-out images]"
+            "--images",
+            help="Verify with these files, folders or globs.  [held-out images; made-up pictures "
+            "where there is no training data]",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Verify with at most this many images.")] = 64,
@@ -51,23 +56,46 @@ def export(
             "repeated.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network on real images.
 
     The bundle's ONNX graph takes raw pixels; it is run in ONNX Runtime and OpenVINO, and where a
     probability differs beyond the tolerance or a top-1 differs at all, nothing is written.
     """
+    subject = find_subject(model)
+    if subject.kind == "bundle":
+        raise FleetnetError(
+            f"{model} is exported already: it is a bundle, copy it where you need it"
+        )
+    check_installed("export")
+    with download_bar("weights") as fetched:
+        file = file_of(subject, say=say, fetched=fetched)
     bundle = run_export(
-        checkpoint,
-        output or checkpoint.with_suffix(".bundle"),
+        file,
+        output or _usual_output(subject),
         images or [],
         limit,
         tolerance,
         calibrate,
         fixed_batch or (),
+        labels,
     )
     print_bundle(bundle)
     console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
+
+
+def _usual_output(subject: Subject) -> Path:
+    """Return where a bundle goes: beside the file, or of a published set here under its name."""
+    if subject.path is not None:
+        # A folder's name may have dots: rexnet_100.nav_in1k.
+        stem = subject.path.name if subject.path.is_dir() else subject.path.stem
+        return subject.path.with_name(f"{stem}.bundle")
+    assert subject.published is not None  # noqa: S101 - it has the one or the other
+    return Path(f"{subject.published.model}.bundle")
 
 
 def run_export(
@@ -78,12 +106,11 @@ def run_export(
     tolerance: float,
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
+    labels: Path | None = None,
 ) -> Bundle:
     """Export, saying what goes on."""
-    try:
-        from fleetnet.export.pipeline import export_bundle
-    except ModuleNotFoundError as error:
-        raise require(str(error.name), "export", "export") from None
+    from fleetnet.export.pipeline import export_bundle
+
     return export_bundle(
         checkpoint,
         output,
@@ -92,6 +119,7 @@ def run_export(
         tolerance=tolerance,
         calibrate=calibrate,
         fixed_batches=fixed_batches,
+        labels=labels,
         say=say,
     )
 

@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+MODEL_HELP = (
+    "A bundle, an .onnx file, a checkpoint, a run's folder, a file of weights, or a network with "
+    "published weights: ReXNet_1_0, timm:ReXNet_1_0."
+)
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 RecipeOption = Annotated[
     str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
 ]

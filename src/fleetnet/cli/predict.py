@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import computing
 from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say, warn_left_out
-from fleetnet.cli.options import EngineOption, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or its .onnx file alone.")],
+    model: ModelArgument,
     images: Annotated[
         list[str],
         typer.Argument(help="Files, folders, globs; '-' reads one image from standard input."),
@@ -80,7 +80,7 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
-    opened = Bundle.load(bundle)
+    opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     left_out = LeftOut()
     paths, mode = _peek(images, left_out)

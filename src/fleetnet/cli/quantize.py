@@ -13,6 +13,8 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import require
 from fleetnet.image_files import find_images
 from fleetnet.inference.chance import at_least, enough_to_show
@@ -33,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def quantize(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    model: ModelArgument,
     images: Annotated[
         list[str],
         typer.Option(
@@ -69,8 +71,8 @@ def quantize(
     Some of the images calibrate, others judge. Where too many answers differ, the layers that bear
     int8 least stay in fp32; where even that does not help, nothing is written.
     """
-    opened = Bundle.load(bundle)
     _check_installed()
+    opened = open_bundle(model, images)
     from fleetnet.export.quantization.samples import draw_samples
     from fleetnet.export.quantization.session import ENGINES
     from fleetnet.export.quantize import check_request, quantize_bundle

@@ -1,4 +1,4 @@
-"""What is evaluated or explained: a checkpoint, a bundle or an ONNX file alone."""
+"""The trained network that a person names, opened for a verb."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import Computing, computing
+from fleetnet.cli.console import download_bar, say
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
+from fleetnet.export.cached import bundle_of
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
+from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,8 +69,22 @@ class Subject:
         return GradCam(cast("Network", self.network()), self.classifier.preprocess)
 
 
+def open_bundle(word: str | Path, images: Iterable[str] = ()) -> Bundle:
+    """Return the bundle of what a person names, showing what it takes to make one.
+
+    Args:
+        word: see :mod:`fleetnet.weights.subject`.
+        images: that are at hand to verify with, should the bundle have to be made.
+
+    Raises:
+        FleetnetError: as :func:`fleetnet.export.cached.bundle_of`.
+    """
+    with download_bar("weights") as fetched:
+        return bundle_of(word, images=images, say=say, fetched=fetched)
+
+
 def open_subject(
-    path: Path,
+    word: str | Path,
     engine: str | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
@@ -75,10 +92,10 @@ def open_subject(
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
 ) -> Subject:
-    """Open a checkpoint or a bundle to run in ``engine``.
+    """Open a trained network to run in ``engine``: weights in PyTorch, the rest as a bundle.
 
     Args:
-        path: the checkpoint, or the bundle.
+        word: see :mod:`fleetnet.weights.subject`.
         engine: its name, ``auto`` for the fastest, or None for the default.
         threads: how many to compute with; None for all there are.
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
@@ -86,10 +103,11 @@ def open_subject(
         images: gives real images, should it take some to find the fastest.
 
     Raises:
-        FleetnetError: it is neither, or it cannot be used.
+        FleetnetError: it is nothing of the kind, or it cannot be used.
     """
-    if path.is_dir() or path.suffix in (".onnx", ".json") or not path.exists():
-        bundle = Bundle.load(path)
+    subject = find_subject(word)
+    if subject.kind != "weights":
+        bundle = open_bundle(word)
         mode: Mode = "throughput" if engine == AUTO else "latency"
         chosen = computing(
             bundle,
@@ -105,7 +123,8 @@ def open_subject(
         raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
     if precision not in (None, "fp32"):
         raise FleetnetError(f"a checkpoint runs in fp32: export it first to use {precision}")
-    return _open_checkpoint(path, threads, batch_size or BATCH)
+    assert subject.path is not None  # noqa: S101 - what is not published is on disk
+    return _open_checkpoint(subject.path, threads, batch_size or BATCH)
 
 
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
@@ -177,14 +196,14 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, or say which extra is missing."""
+    """Read a checkpoint or weights from elsewhere, or say which extra is missing."""
     try:
-        from fleetnet.training.checkpoint import Checkpoint
+        from fleetnet.training.adopt import read_checkpoint
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "safetensors", "requests", "filelock"):
             raise
         raise require("PyTorch", "train", "reading a checkpoint") from None
-    return Checkpoint.load(path)
+    return read_checkpoint(path, say=say)
 
 
 def _dict(value: Any) -> dict[str, Any]:

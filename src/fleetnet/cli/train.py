@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.console import console, progress, say, warn, warn_unreadable
+from fleetnet.cli.console import console, download_bar, progress, say, warn, warn_unreadable
 from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import (
     OptionalDataArgument,
@@ -245,15 +245,13 @@ def _search_lr(
 
 
 def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
-    """Return the file of ``--weights``, fetched with a progress bar if it is a published set."""
+    """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None
-    from fleetnet.cli.weights import fetch_with_progress
-    from fleetnet.weights.hub import is_set_name
+    from fleetnet.weights.subject import file_of, find_weights_for
 
-    if is_set_name(weights):
-        return fetch_with_progress(weights, model, offline=offline)
-    return Path(weights)
+    with download_bar("weights") as fetched:
+        return file_of(find_weights_for(model, weights), say=say, fetched=fetched, offline=offline)
 
 
 def _missing(error: ModuleNotFoundError) -> FleetnetError:

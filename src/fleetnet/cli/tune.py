@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 
-from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say, status, warn
+from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or its .onnx file alone.")],
+    model: ModelArgument,
     images: Annotated[
         list[str],
         typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
@@ -55,7 +55,7 @@ def tune(
     for --engine auto.
     """
     modes = _modes(mode)
-    opened = Bundle.load(bundle)
+    opened = open_bundle(model, images)
     pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
     if len(pixels) < MIN_IMAGES:
         warn(
@@ -80,7 +80,7 @@ def tune(
     if as_json:
         print_json(
             {
-                "bundle": str(bundle),
+                "bundle": str(opened.path),
                 "images": len(pixels),
                 "modes": {
                     tuning.mode: {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,8 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say
+from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
 from fleetnet.inference.engines import (
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    model: ModelArgument,
     images: Annotated[
         list[str],
         typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
@@ -58,7 +59,7 @@ def verify(
     gave at export to made-up images which the bundle records. What the bundle has in int8 has to
     give the same answers as often as it was quantised for; fewer by chance do not count.
     """
-    opened = Bundle.load(bundle)
+    opened = open_bundle(model, images)
     for artifact in opened.manifest.artifacts:
         opened.artifact(artifact.name)  # checks the hash
     pixels = prepare(find_images(images), opened.manifest.preprocess, limit)

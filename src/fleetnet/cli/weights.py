@@ -7,27 +7,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, say
+from fleetnet.cli.console import console, download_bar, percent, print_json, say
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
+from fleetnet.weights.published import cached_path, find_weights, published_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fleetnet.weights.identify import Identity
     from fleetnet.weights.read import WeightsFile
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A .pdparams, .pth, .pt, .ckpt or .safetensors file.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A .pdparams, .pth, .pt, .ckpt or .safetensors file, or a folder of the Hub.",
+    ),
 ]
 
 
@@ -48,8 +42,7 @@ def list_published(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """List the published sets: figures as their publishers state them, and where they are."""
-    hub = _hub()
-    entries = hub.published_weights()
+    entries = published_weights()
     if as_json:
         print_json([{**vars(entry), "preprocess": entry.preprocess.to_json()} for entry in entries])
         return
@@ -69,7 +62,7 @@ def list_published(
             percent(entry.top5),
             f"{preprocess.resize} {preprocess.interpolation}",
             entry.licence,
-            "yes" if hub.cached_path(entry).exists() else "–",
+            "yes" if cached_path(entry).exists() else "–",
         )
     console().print(table)
 
@@ -90,24 +83,10 @@ def fetch(
 
 def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
     """Fetch published weights, drawing a bar on a terminal."""
+    entry = find_weights(set_name, model)
     hub = _hub()
-    entry = hub.find_weights(set_name, model)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        transient=True,
-        disable=not console(stderr=True).is_terminal,
-    ) as bar:
-        task = bar.add_task(entry.file, total=None)
-        path: Path = hub.fetch(
-            entry,
-            offline=offline,
-            advance=lambda have, total: bar.update(task, completed=have, total=total or None),
-        )
+    with download_bar(entry.file) as advance:
+        path: Path = hub.fetch(entry, offline=offline, advance=advance)
     return path
 
 
@@ -126,15 +105,16 @@ def inspect(
     shapes: Annotated[bool, typer.Option("--shapes", help="List every tensor.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Say what a file is: format, network, layout, classes; nothing in it is run."""
-    read, identity = _open(file)
+    """Say what a file is: format, network, layout, classes, the rest; nothing in it is run."""
+    read = _open(file)
+    identity = read.identity
     if as_json:
-        print_json(_as_json(read, identity))
+        print_json(_as_json(read))
         return
     out = console()
     also = f" (also {', '.join(identity.also)})" if identity.also else ""
     rows = {
-        "file": str(file),
+        "file": str(read.path),
         "format": read.format,
         "wrapped in": " ".join(read.unwrapped) or "–",
         "network": f"{identity.entry.name}{also}",
@@ -144,6 +124,10 @@ def inspect(
         "tensors": str(len(read.state)),
         "numbers": f"{sum(value.numel() for value in read.state.values()):,}",
     }
+    if read.left_out:
+        rows["left out"] = "; ".join(read.left_out)
+    if read.objects:
+        rows["not run"] = f"objects of Python: {', '.join(read.objects)}"
     for name, text in rows.items():
         out.print(f"{name:<15} {text}", markup=False, soft_wrap=True)
     if shapes:
@@ -167,7 +151,9 @@ def convert(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="For .ckpt: names of the classes.  [ImageNet's, if 1000]"),
+        typer.Option(
+            "--labels", help="For .ckpt: names of the classes.  [FILE's, or ImageNet's, if 1000]"
+        ),
     ] = None,
 ) -> None:
     """Write the weights of FILE to OUT, in another's names and shapes.
@@ -175,10 +161,18 @@ def convert(
     A .ckpt is a checkpoint that 'fleetnet export' takes, with the source's own preprocessing and
     the names of the classes.
     """
-    read, identity = _open(file)
+    if output.exists() and file.exists() and output.samefile(file):
+        raise CheckpointError(f"{output} is the file to convert: choose another place")
+    read = _open(file)
+    identity = read.identity
     if output.suffix == ".ckpt" and to is None:
-        _write_checkpoint(read, identity, output, labels)
+        from fleetnet.training.adopt import read_checkpoint
+
+        read_checkpoint(file, labels, say=say).save(output)
+        say(f"checkpoint in {output}; next: fleetnet export {output} --images DIR")
         return
+    if read.remarks:
+        say(f"left out: {read.remarks}")
     from fleetnet.weights import clovaai, paddle, timm, torchvision
     from fleetnet.weights.identify import OWN, from_ours, to_ours
     from fleetnet.weights.write import check_writable, write_weights
@@ -196,8 +190,6 @@ def convert(
         raise FleetnetError(
             f"unknown layout '{target}'{nearest(target, adapters)} (known: {', '.join(adapters)})"
         )
-    if output.exists() and output.samefile(file):
-        raise CheckpointError(f"{output} is the file to convert: choose another place")
     state = from_ours(to_ours(read.state, identity), identity.entry, adapters[target])
     write_weights(output, state)
     say(
@@ -206,72 +198,24 @@ def convert(
     )
 
 
-_PREPROCESS_OF = {"PaddleClas": "paddle", "torchvision": "torchvision-v1"}
-"""Whose preprocessing a layout's weights are used with; timm's for the others."""
-
-
-def _write_checkpoint(
-    read: WeightsFile, identity: Identity, output: Path, labels: Path | None
-) -> None:
-    from fleetnet.labels import imagenet_classes, read_labels
-    from fleetnet.training.checkpoint import Checkpoint
-    from fleetnet.weights.identify import to_ours
-
-    count = identity.num_classes
-    if labels is not None:
-        classes = read_labels(labels, count)
-    elif count == len(imagenet_classes()):
-        classes = tuple(entry.name for entry in imagenet_classes())
-    else:
-        classes = tuple(f"class {index}" for index in range(count))
-    known = {entry.file: entry for entry in _hub().published_weights()}
-    published = known.get(read.path.name)
-    whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
-    preprocess = published.preprocess if published else _hub().preprocess_of(whose)
-    Checkpoint(
-        model=published.model if published else identity.entry.name,
-        classes=classes,
-        preprocess=preprocess,
-        state=_with_counters(identity, to_ours(read.state, identity)),
-        recipe={},
-        data={"spec": {}, "description": f"weights of {identity.adapter.name}"},
-        epoch=0,
-        metrics={},
-    ).save(output)
-    say(
-        f"{identity.entry.name} from {identity.adapter.name}: checkpoint in {output}; images are "
-        f"resized to {preprocess.resize} ({preprocess.interpolation}), cropped to {preprocess.crop}"
-    )
-    say(f"next: fleetnet export {output} --images DIR")
-
-
-def _with_counters(identity: Identity, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add batch norm's counters, which weights from elsewhere come without."""
-    from fleetnet.models.registry import build_model
-
-    fresh = build_model(
-        identity.entry.name, identity.num_classes, in_channels=identity.in_channels
-    ).state_dict()
-    return {key: state.get(key, value) for key, value in fresh.items()}
-
-
-def _open(file: Path) -> tuple[WeightsFile, Identity]:
+def _open(file: Path) -> WeightsFile:
     try:
-        from fleetnet.weights.identify import identify
         from fleetnet.weights.read import read_weights
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
         raise require("PyTorch", "train", "reading weights") from None
-    read = read_weights(file)
-    return read, identify(read.state, str(file))
+    return read_weights(file)
 
 
-def _as_json(read: WeightsFile, identity: Identity) -> dict[str, Any]:
+def _as_json(read: WeightsFile) -> dict[str, Any]:
+    identity = read.identity
     return {
         "file": str(read.path),
         "format": read.format,
         "wrapped_in": list(read.unwrapped),
+        "left_out": list(read.left_out),
+        "objects": list(read.objects),
         "network": identity.entry.name,
         "also": list(identity.also),
         "layout": identity.adapter.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,7 @@ from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.pictures import made_up_pictures
 from fleetnet.inference.probabilities import softmax
 from fleetnet.inference.verify import (
     BATCH,
@@ -53,7 +55,10 @@ from fleetnet.inference.verify import (
     probabilities_of,
     run_in_batches,
 )
+from fleetnet.preprocess import Preprocess
+from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.weights.folder import weights_in
 
 IMAGES = 64
 """How many images export verifies with unless told otherwise."""
@@ -62,24 +67,25 @@ SELF_TEST_IMAGES = 2
 Say = Callable[[str], None]
 HeldOut = tuple[Source, Indices]
 
-_GONE = "the images that this checkpoint was trained on are not here any more"
-
 
 def export_bundle(
     checkpoint: str | Path,
     output: str | Path,
     *,
-    images: Sequence[str] = (),
+    images: Iterable[str] = (),
     limit: int = IMAGES,
     tolerance: float = TOLERANCE,
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
+    made_up: bool = False,
+    labels: Path | None = None,
     say: Say = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle, refusing to write one whose answers differ.
 
     Args:
-        checkpoint: a file that training wrote.
+        checkpoint: a file that training wrote, or weights from elsewhere, a file or a folder, as
+            :func:`fleetnet.weights.read.read_weights` recognises them.
         output: folder to make; an older bundle there is replaced.
         images: files, folders and globs to verify with; if empty, held-out images of the data
             that the checkpoint was trained on.
@@ -89,6 +95,9 @@ def export_bundle(
             checkpoint was trained on, which then is part of the graph and the manifest.
         fixed_batches: sizes of batches for each of which the bundle gets a graph that takes no
             other, for runtimes that want that.
+        made_up: verify with made-up pictures where the held-out images are gone, and beside
+            ``images``; where nothing is known of the training's images, they are taken anyway.
+        labels: a file of the classes' names, instead of the checkpoint's own.
         say: told what is being done, a line each.
 
     Raises:
@@ -101,11 +110,12 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     check_replaceable(output)
-    trained = Checkpoint.load(checkpoint)
+    trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
+    images = tuple(images)
     # Both may want it, and finding it reads names and, of files of one size, contents.
     held_out = _held_out(trained) if calibrate or not images else None
-    pixels, origin = _images(trained, images, limit, held_out)
+    pixels, origin = _images(trained, images, limit, held_out, made_up=made_up)
 
     say(f"exporting {trained.model} to ONNX")
     with TorchEngine(network, trained.preprocess) as reference:
@@ -206,19 +216,45 @@ def training_source(checkpoint: Checkpoint) -> Source | None:
 
 
 def _images(
-    trained: Checkpoint, images: Sequence[str], limit: int, held_out: HeldOut | None
+    trained: Checkpoint,
+    images: Sequence[str],
+    limit: int,
+    held_out: HeldOut | None,
+    *,
+    made_up: bool,
 ) -> tuple[npt.NDArray[np.uint8], str]:
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
-    if images:
+    if images and not made_up:
         origin = ", ".join(Path(image).name or image for image in images)
         return prepare(find_images(images), trained.preprocess, limit), origin
+    if held_out is None and (made_up or "fingerprint" not in trained.data):
+        return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:
-        raise DataError(f"{_GONE}: give some to verify with, --images DIR")
+        raise DataError(f"{_gone(trained)}: give some to verify with, --images DIR")
     source, indices = held_out
     spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
     return pixels, f"held-out images of {source.description}"
+
+
+def _with_made_up(
+    images: Sequence[str], preprocess: Preprocess, limit: int
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return those of the images that can be read, and made-up pictures up to the limit."""
+    given = np.empty((0, preprocess.crop, preprocess.crop, 3), np.uint8)
+    if images:
+        with contextlib.suppress(DataError):  # whoever asked for answers learns which is unreadable
+            given = prepare(find_images(images), preprocess, max(limit // 2, 1))
+    pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
+    origin = f"{len(pictures)} made-up pictures" + (f", {len(given)} images" if len(given) else "")
+    return np.concatenate([pictures, given]), origin
+
+
+def _gone(trained: Checkpoint) -> str:
+    if "fingerprint" not in trained.data:
+        return "weights from elsewhere come without the images that they were trained on"
+    return "the images that this checkpoint was trained on are not here any more"
 
 
 def _held_out(trained: Checkpoint) -> HeldOut | None:
@@ -231,7 +267,7 @@ def _held_out(trained: Checkpoint) -> HeldOut | None:
 
 def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:
     if held_out is None:
-        raise DataError(f"{_GONE}: export where they are, or without --calibrate")
+        raise DataError(f"{_gone(trained)}: export where they are, or without --calibrate")
     source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
@@ -285,7 +321,7 @@ def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "onnx": onnx.__version__,
-        "checkpoint_sha256": sha256_of(checkpoint),
+        "checkpoint_sha256": sha256_of(weights_in(checkpoint)[0]),
         "epoch": trained.epoch,
         "recipe": trained.recipe,
         "history": trained.history,

@@ -16,7 +16,8 @@ from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.files import atomic_file
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.preprocess import Preprocess
-from fleetnet.weights.state import load_state, read_torch
+from fleetnet.weights.read import Content, read_content
+from fleetnet.weights.state import check_finite, load_state
 
 FORMAT = "fleetnet-checkpoint"
 FORMAT_VERSION = 1
@@ -91,12 +92,21 @@ class Checkpoint:
         Raises:
             CheckpointError: missing, damaged, newer than this version, or not one of ours.
         """
-        path = Path(path)
-        content = read_torch(path)
-        if content.get("format") != FORMAT:
+        content = read_content(path)
+        if not is_checkpoint(content):
             raise CheckpointError(
                 f"{path} is not a Fleetnet checkpoint, as 'fleetnet train' writes them"
             )
+        return cls.of(content)
+
+    @classmethod
+    def of(cls, file: Content) -> Checkpoint:
+        """Return the checkpoint that a file of ours holds.
+
+        Raises:
+            CheckpointError: damaged, or newer than this version.
+        """
+        path, content = file.path, file.value
         if content.get("format_version") != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path} has format version {content.get('format_version')!r}, but this fleetnet "
@@ -126,11 +136,17 @@ class Checkpoint:
         """Build the network with these weights, in evaluation mode.
 
         Raises:
-            CheckpointError: the weights do not fit the network they name.
+            CheckpointError: the weights do not fit the network they name, or are not numbers.
         """
+        check_finite(self.state, "the checkpoint")
         network = build_model(self.model, len(self.classes))
         load_state(network, self.state, "the checkpoint")
         return network.eval()
+
+
+def is_checkpoint(content: Content) -> bool:
+    """Tell a file that :meth:`Checkpoint.save` wrote from weights from elsewhere."""
+    return isinstance(content.value, dict) and content.value.get("format") == FORMAT
 
 
 def _activation(value: str) -> Activation:

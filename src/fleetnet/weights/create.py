@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import build_model, find_model
+from fleetnet.weights.subject import file_of, find_weights_for
 
 if TYPE_CHECKING:
     from fleetnet.models.network import Network
@@ -27,9 +28,10 @@ def create_model(
     Args:
         name: as in ``fleetnet models``, without regard to case.
         num_classes: length of the logits.
-        weights: a file of this network's weights: a Fleetnet checkpoint, or PaddleClas's, timm's,
-            torchvision's or the ReXNet authors', recognised from its content; or the name of a
-            published set (``paddle``, ``timm``, ``torchvision-v1``, ``torchvision-v2``), which is
+        weights: a file of this network's weights, or a folder of the Hugging Face Hub: a Fleetnet
+            checkpoint, or PaddleClas's, timm's, torchvision's or the ReXNet authors', recognised
+            from its content, in whatever it is wrapped; a run's folder or a bundle; or the name of
+            a published set (``paddle``, ``timm``, ``torchvision-v1``, ``torchvision-v2``), which is
             fetched into the cache if it is not there; None for a fresh initialisation.
         replace_head: whether weights of another number of classes are taken all the same, with a
             fresh classifier, as for fine-tuning; otherwise they are an error.
@@ -48,32 +50,26 @@ def create_model(
     """
     network = build_model(name, num_classes, **arguments)
     if weights is not None:
-        _load(network, find_model(name).name, _file_of(weights, name), replace_head, say)
+        file = file_of(find_weights_for(name, weights), say=say)
+        _load(network, find_model(name).name, file, replace_head, say)
     return network
-
-
-def _file_of(weights: str | Path, model: str) -> Path:
-    """Return the path that ``weights`` names, or fetch the published set of that name."""
-    from fleetnet.weights.hub import fetch, find_weights, is_set_name
-
-    if isinstance(weights, Path) or not is_set_name(weights):
-        return Path(weights)
-    return fetch(find_weights(weights, model))
 
 
 def _load(
     network: Network, name: str, path: Path, replace_head: bool, say: Callable[[str], None]
 ) -> None:
-    from fleetnet.weights.identify import identify, to_ours
+    from fleetnet.weights.identify import to_ours
     from fleetnet.weights.read import read_weights
     from fleetnet.weights.state import load_state
 
     file = read_weights(path)
-    identity = identify(file.state, str(path))
+    identity = file.identity
     if name not in (identity.entry.name, *identity.also):
         raise CheckpointError(f"{path} does not fit {name}: it holds {identity.entry.name}")
     state = to_ours(file.state, identity)
-    say(f"{path}: {identity.entry.name} from {identity.adapter.name} ({file.format})")
+    say(f"{path}: {identity.entry.name} from {identity.adapter.name} ({file.origin})")
+    if file.remarks:
+        say(f"left out: {file.remarks}")
     if identity.num_classes != network.num_classes:
         if not replace_head:
             raise CheckpointError(

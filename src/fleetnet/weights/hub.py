@@ -1,23 +1,17 @@
-"""Published sets of weights: what there is, and fetching it once."""
+"""Published sets of weights, fetched once."""
 
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
 
-from fleetnet.errors import FleetnetError, nearest
-from fleetnet.files import atomic_file, cache_folder, sha256_of, write_error
-from fleetnet.models.registry import find_model
-from fleetnet.preprocess import Preprocess
+from fleetnet.errors import FleetnetError
+from fleetnet.files import atomic_file, sha256_of, write_error
+from fleetnet.weights.published import PublishedWeights, cached_path
 
 ATTEMPTS = 5
 """How often in a row a download may break off without a byte more before it is given up."""
@@ -28,92 +22,6 @@ _CHUNK = 2**16
 
 Advance = Callable[[int, int], None]
 """Told how many bytes are here, and how many there are in all (0 if unknown)."""
-
-
-@dataclass(frozen=True)
-class PublishedWeights:
-    """One published file of weights.
-
-    Attributes:
-        set: what users call the source: ``paddle``, ``timm``, ``torchvision-v1`` or ``-v2``.
-        model: the network here that it is for.
-        url: where it is.
-        file: its name in the cache.
-        preprocess: how the publisher prepares images.
-        top1: as the publisher states it, on ImageNet-1k, as a fraction.
-        top5: likewise.
-        licence: of the weights.
-        source: where the figures are from.
-        sha256: of the file, or its first digits, or empty where unknown.
-    """
-
-    set: str
-    model: str
-    url: str
-    file: str
-    preprocess: Preprocess
-    top1: float
-    top5: float
-    licence: str
-    source: str
-    sha256: str = ""
-
-
-@cache
-def published_weights() -> tuple[PublishedWeights, ...]:
-    """Return every published set that is known here."""
-    return tuple(
-        PublishedWeights(
-            **{
-                "file": entry["url"].rpartition("/")[2],
-                **entry,
-                "preprocess": preprocess_of(entry["preprocess"]),
-            }
-        )
-        for entry in _published()["weights"]
-    )
-
-
-def preprocess_of(name: str) -> Preprocess:
-    """Return how a publisher prepares images, by its name in ``published.toml``."""
-    return Preprocess(**_published()["preprocess"][name])
-
-
-@cache
-def _published() -> dict[str, Any]:
-    text = resources.files("fleetnet.weights").joinpath("published.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
-def is_set_name(weights: str) -> bool:
-    """Tell a set's name, such as ``paddle``, from the path of a file."""
-    path = Path(weights)
-    return not path.exists() and not path.suffix and len(path.parts) == 1
-
-
-def find_weights(set_name: str, model: str) -> PublishedWeights:
-    """Return the published weights of a set for a network.
-
-    Raises:
-        FleetnetError: there is no such set, or it has none for this network.
-    """
-    name = find_model(model).name
-    sets = sorted({entry.set for entry in published_weights()})
-    if set_name not in sets:
-        raise FleetnetError(
-            f"unknown set of weights '{set_name}'{nearest(set_name, sets)} (known: "
-            f"{', '.join(sets)}, or the path of a file)"
-        )
-    for entry in published_weights():
-        if entry.set == set_name and entry.model == name:
-            return entry
-    has = ", ".join(entry.set for entry in published_weights() if entry.model == name) or "none"
-    raise FleetnetError(f"'{set_name}' has no weights for {name} (sets that have: {has})")
-
-
-def cached_path(entry: PublishedWeights) -> Path:
-    """Return where the file of ``entry`` is once it is fetched."""
-    return cache_folder() / "weights" / entry.set / entry.file
 
 
 def fetch(

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib import import_module
+from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from fleetnet.errors import CheckpointError
+from fleetnet.models.network import NetworkSetting
 from fleetnet.models.registry import MODELS, ModelEntry, build_model
 from fleetnet.weights import clovaai, paddle, timm, torchvision
 from fleetnet.weights.adapter import COUNTER, Adapter, Kind, Part
+from fleetnet.weights.pickles import shown
 from fleetnet.weights.state import some
 
 ADAPTERS = (paddle.ADAPTER, timm.ADAPTER, torchvision.ADAPTER, clovaai.ADAPTER)
 
 
 def _own_parts(entry: ModelEntry) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    for key in template(entry.name):
-        layer = key.rpartition(".")[0]
-        kind: Kind = "norm" if layer.endswith("norm") else "conv"
-        part = Part(layer, layer, kind)
-        if part not in parts:
-            parts.append(part)
-    return tuple(parts)
+    """Name the layers as we do, which is in every other adapter as well."""
+    theirs = next(filter(None, (adapter.parts(entry) for adapter in ADAPTERS)))
+    return tuple(Part(part.ours, part.ours, _own_kind(part.kind)) for part in theirs)
+
+
+def _own_kind(kind: Kind) -> Kind:
+    return "norm" if kind == "norm" else "conv"
 
 
 OWN = Adapter("Fleetnet", _own_parts, norm_leaves={})
@@ -51,10 +56,97 @@ class Identity:
     also: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A network under one source's names.
+
+    Attributes:
+        adapter: the source.
+        entry: the network.
+        layers: its layers, our name to theirs.
+    """
+
+    adapter: Adapter
+    entry: ModelEntry
+    layers: Mapping[str, str]
+
+    @cached_property
+    def theirs(self) -> frozenset[str]:
+        """Their names of all layers."""
+        return frozenset(self.layers.values())
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """How many channels some convolutions have, by their names of those.
+
+        All widths of a network have the same layers: this tells them apart without building any.
+        """
+        setting = network_setting(self.entry)
+        ours = {"stem.conv": setting.stem, "head.conv": setting.head}
+        for index, block in enumerate(setting.blocks):
+            ours[f"blocks.{index}.project.conv"] = block.out_channels
+        return {f"{self.layers[layer]}.weight": width for layer, width in ours.items()}
+
+    @staticmethod
+    def of(identity: Identity) -> Layout:
+        """Return the layout that something was identified as."""
+        return next(
+            layout
+            for layout in layouts()
+            if (layout.entry, layout.adapter) == (identity.entry, identity.adapter)
+        )
+
+    def keys(self) -> dict[str, tuple[str, Kind]]:
+        """Return our key to their key and kind, for every tensor."""
+        return self.adapter.keys(self.entry, template(self.entry.name))
+
+
+@cache
+def layouts() -> tuple[Layout, ...]:
+    """Return every network under every name that it is known by, ours first."""
+    return tuple(
+        Layout(adapter, entry, {part.ours: part.theirs for part in parts})
+        for adapter in (OWN, *ADAPTERS)
+        for entry in MODELS.values()
+        if (parts := adapter.parts(entry)) is not None
+    )
+
+
+def network_setting(entry: ModelEntry) -> NetworkSetting:
+    """Return a network as arithmetic, without building it."""
+    family = import_module(f"fleetnet.models.{entry.family}")
+    setting: NetworkSetting = getattr(family, f"{entry.family}_setting")(**entry.arguments)
+    return setting
+
+
 @cache
 def template(name: str) -> dict[str, Tensor]:
     """Return a network's state dict with 1000 classes, without memory and without counters."""
-    with torch.device("meta"):
+    entry = MODELS[name]
+    made_alike = (entry.family, entry.arguments)
+    alike = (other for other in MODELS.values() if (other.family, other.arguments) == made_alike)
+    return _template(next(alike).name)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves new tensors as they are: their first values are of no use where there is no memory.
+
+    PyTorch loads its compiler, seconds of it, to draw random numbers that are then not there.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLERS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+_FILLERS = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
+
+
+@cache
+def _template(name: str) -> dict[str, Tensor]:
+    with torch.device("meta"), _WithoutValues():
         state = build_model(name).state_dict()
     return {key: value for key, value in state.items() if not key.endswith(COUNTER)}
 
@@ -63,59 +155,107 @@ def identify(state: Mapping[str, Tensor], where: str) -> Identity:
     """Tell which network and layout ``state`` fits, whatever its number of classes.
 
     Raises:
-        CheckpointError: none; the message lists what the nearest lacks, has too much, or has in
-            another shape, at most ten of each.
+        CheckpointError: none; the message lists the first of its entries, and what the nearest
+            lacks, has too much, or has in another shape, at most ten of each.
     """
-    given = {key for key in state if not key.endswith(COUNTER)}
+    found = match(state)
+    if found is None:
+        raise CheckpointError(f"{where} fits no network known here{unfit(state, nearest(state))}")
+    return found
+
+
+def match(
+    state: Mapping[str, Tensor], stray: Callable[[str, Layout], bool] = lambda *_: False
+) -> Identity | None:
+    """Tell which network and layout ``state`` fits, or None.
+
+    Args:
+        state: tensors by name.
+        stray: tells of an entry that a layout does not have whether that is no part of a network.
+    """
+    given = _names(state)
+    layers = _layers(given)
     found: list[Identity] = []
-    nearest: tuple[int, str] | None = None
-    for adapter in (OWN, *ADAPTERS):
-        for entry in MODELS.values():
-            if adapter.parts(entry) is None:
-                continue
-            keys = adapter.keys(entry, template(entry.name))
-            theirs = {key for key, _ in keys.values()}
-            common = len(theirs & given)
-            if common == 0:
-                continue
-            complaint = _complaint(state, given, keys, entry, adapter)
-            if complaint is None:
-                found.append(_identity(state, keys, entry, adapter))
-                continue
-            wrong, text = complaint
-            if nearest is None or wrong < nearest[0]:
-                nearest = (wrong, f"nearest is {entry.name} from {adapter.name}: {text}")
-    if found:
-        names = tuple(identity.entry.name for identity in found[1:])
-        first = found[0]
-        return Identity(first.entry, first.adapter, first.num_classes, first.in_channels, names)
-    if nearest is None:
-        raise CheckpointError(f"{where} holds weights of no network known here")
-    raise CheckpointError(f"{where} fits no network known here; {nearest[1]}")
+    for layout in layouts():
+        # Names and a few widths rule out all but one, so that hardly any template is built.
+        if layout.theirs <= layers and _has_widths(state, layout):
+            own = {key for key in given if _layer(key) in layout.theirs or not stray(key, layout)}
+            if complaint(state, own, layout) is None:
+                found.append(_identity(state, layout))
+    if not found:
+        return None
+    return replace(found[0], also=tuple(identity.entry.name for identity in found[1:]))
 
 
-def _complaint(
-    state: Mapping[str, Tensor],
-    given: set[str],
-    keys: Mapping[str, tuple[str, Kind]],
-    entry: ModelEntry,
-    adapter: Adapter,
+def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
+    """Return how much is wrong with ``state`` beside the network nearest to it, and in words.
+
+    None where it has no layer of any network here.
+    """
+    given = _names(state)
+    layers = _layers(given)
+    distances = {
+        layout: len(layers ^ layout.theirs) for layout in layouts() if layers & layout.theirs
+    }
+    least = min(distances.values(), default=0)
+    complaints = [
+        (*wrong, layout)
+        for layout, distance in distances.items()
+        if distance == least and (wrong := complaint(state, given, layout))
+    ]
+    if not complaints:
+        return None
+    count, text, layout = min(complaints, key=itemgetter(0))
+    return count, f"nearest is {layout.entry.name} from {layout.adapter.name}: {text}"
+
+
+def unfit(state: Mapping[str, Tensor], near: tuple[int, str] | None) -> str:
+    """Return the rest of a message about a state dict that fits nothing: what is in it."""
+    names = [shown(name) for name in state]
+    return f" ({len(names)} entries: {some(names)}){f'; {near[1]}' if near else ''}"
+
+
+def _names(state: Mapping[str, Tensor]) -> set[str]:
+    return {key for key in state if not key.endswith(COUNTER)}
+
+
+def _layers(keys: Iterable[str]) -> set[str]:
+    return {_layer(key) for key in keys}
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _has_widths(state: Mapping[str, Tensor], layout: Layout) -> bool:
+    return all(
+        key in state and state[key].shape[:1] == (width,) for key, width in layout.widths.items()
+    )
+
+
+def complaint(
+    state: Mapping[str, Tensor], given: set[str], layout: Layout
 ) -> tuple[int, str] | None:
+    """Return how many of the entries ``given`` of ``state`` do not fit, and which; None if all."""
+    keys = layout.keys()
     theirs = {key for key, _ in keys.values()}
     missing = sorted(theirs - given)
     unexpected = sorted(given - theirs)
     misshapen: list[str] = []
     for ours, (key, kind) in keys.items():
         if key in given:
-            expected = adapter.to_theirs(template(entry.name)[ours], kind).shape
+            expected = layout.adapter.to_theirs(template(layout.entry.name)[ours], kind).shape
             shape = state[key].shape
-            if not _fits(ours, tuple(shape), tuple(expected), adapter):
+            if not _fits(ours, tuple(shape), tuple(expected), layout.adapter):
                 misshapen.append(f"{key} is {tuple(shape)}, not {tuple(expected)}")
     wrong = len(missing) + len(unexpected) + len(misshapen)
     if not wrong:
         return None
     kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape", misshapen))
-    return wrong, "; ".join(f"{name}: {some(entries)}" for name, entries in kinds if entries)
+    text = "; ".join(
+        f"{name}: {some([shown(entry) for entry in entries])}" for name, entries in kinds if entries
+    )
+    return wrong, text
 
 
 def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], adapter: Adapter) -> bool:
@@ -133,15 +273,11 @@ def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], adapter:
     )
 
 
-def _identity(
-    state: Mapping[str, Tensor],
-    keys: Mapping[str, tuple[str, Kind]],
-    entry: ModelEntry,
-    adapter: Adapter,
-) -> Identity:
+def _identity(state: Mapping[str, Tensor], layout: Layout) -> Identity:
+    keys = layout.keys()
     classes = state[keys["classifier.bias"][0]].shape[0]
     channels = state[keys["stem.conv.weight"][0]].shape[1]
-    return Identity(entry, adapter, int(classes), int(channels))
+    return Identity(layout.entry, layout.adapter, int(classes), int(channels))
 
 
 def to_ours(state: Mapping[str, Tensor], identity: Identity) -> dict[str, Tensor]:

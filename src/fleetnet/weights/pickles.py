@@ -1,164 +1,369 @@
-"""Reading a pickle of NumPy arrays without running anything that it holds.
+"""Reading a pickle without running anything that it holds.
 
-PaddlePaddle writes a state dict as a pickle of a dict of arrays. A pickle is a program: it can name
-any function and call it. Here it is scanned first, instruction by instruction, and refused unless
-it names nothing but an array and its type; then it is run with stand-ins of our own in place of
-even those, which take what they are given as data and check it.
+A pickle is a program: it can name any function and call it. Python's unpickler, however restricted,
+calls what it is given; so this is a machine of its own that knows the instructions of a pickle and
+builds plain values alone. Of the names that a pickle mentions, those of a short list make arrays
+and tensors by functions of ours, which take what they are given as data and check it. Every other
+name is replaced by a stand-in, which records what it would have been made of, and which nothing
+ever calls.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
-import math
-import pickle
 import pickletools
-from collections import OrderedDict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from fleetnet.errors import CheckpointError
-
-_NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_CODES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"))
-_REFUSED_OPS = frozenset(
-    ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
-)
-_MEMO_OPS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 MAX_INSTRUCTIONS = 1_000_000
 """A state dict of a network here takes some thirty thousand."""
-_DATA_OPS = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"))
+_SHOWN = 80
 
 
-class _Type:
-    """Stands for ``numpy.dtype``: a code from a short list, and a byte order."""
-
-    def __init__(self, code: str, align: object = False, copy: object = False) -> None:  # noqa: ARG002
-        if code not in _CODES:
-            raise pickle.UnpicklingError(f"an array of type {str(code)[:20]!r}")
-        self.code = code
-        self.order = "<"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1]
-        if order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError("an array of an unknown byte order")
-        self.order = order
+class PickleDamaged(Exception):  # noqa: N818 - never leaves this room
+    """It does not read to its end; the message is the rest of 'FILE …'."""
 
 
-class _Array:
-    """Stands for ``numpy.ndarray``: a shape, a type and bytes that must fit them."""
-
-    value: npt.NDArray[Any]
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Type) or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array of objects")
-        if not all(isinstance(side, int) and side >= 0 for side in shape) or len(shape) > 8:
-            raise pickle.UnpicklingError("an array of an impossible shape")
-        dtype = np.dtype(kind.order + kind.code)
-        if math.prod(shape) * dtype.itemsize != len(data):
-            raise pickle.UnpicklingError("an array whose bytes do not fit its shape")
-        flat = np.frombuffer(data, dtype)
-        self.value = flat.reshape(shape, order="F" if fortran else "C")
+class Unfit(Exception):  # noqa: N818 - never leaves this room
+    """Something looks like an array or a tensor, but cannot be taken; the message says why."""
 
 
-def _reconstruct(_: object, shape: object, __: object) -> _Array:
-    if shape != (0,):
-        raise pickle.UnpicklingError("an array with a shape before its content")
-    return _Array()
+@dataclass(frozen=True)
+class Unusable:
+    """Stands where an array or a tensor is that cannot be taken, and says why: 'is sparse'."""
+
+    reason: str
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """Stand for ``_codecs.encode``, by which old protocols write bytes."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError("bytes in an unexpected encoding")
-    return text.encode("latin1")
+@dataclass(eq=False)
+class Standin:
+    """Stands for an object of a class that is not known here; records, and never acts.
+
+    Attributes:
+        name: of the class or function.
+        arguments: that it would have been called with.
+        state: that it would have been given then, usually its ``__dict__``.
+        entries: of a kind of dict.
+        elements: of a kind of list.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    entries: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
 
 
-def _no_bytes() -> bytes:
-    """Stand for ``bytes``, which protocol 2 calls for an empty array's content."""
-    return b""
+class Buildable:
+    """Something of ours that takes its content after it was made."""
+
+    def build(self, state: Any) -> None:
+        """Take what the pickle says that it holds."""
+        raise NotImplementedError
 
 
-_ALLOWED: dict[tuple[str, str], Callable[..., Any] | type] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "dtype"): _Type,
-    ("numpy", "ndarray"): _Array,
-    ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _no_bytes,
-    ("builtins", "bytes"): _no_bytes,
-    **{(core, "_reconstruct"): _reconstruct for core in _NUMPY_CORES},
+@dataclass(frozen=True)
+class Name:
+    """A name that a pickle mentions, such as ``argparse.Namespace``."""
+
+    text: str
+
+
+Makers = Mapping[str, Callable[..., Any]]
+"""What is made by functions of ours, by the name that a pickle calls it."""
+
+
+@dataclass
+class Pickled:
+    """What a pickle holds.
+
+    Attributes:
+        value: plain values, arrays, tensors, and stand-ins for the rest.
+        names: that were replaced by stand-ins, in the order of their appearance.
+    """
+
+    value: Any
+    names: tuple[str, ...]
+
+
+def load_pickle(
+    stream: io.BytesIO,
+    makers: Makers,
+    values: Mapping[str, Any] | None = None,
+    persistent: Callable[[Any], Any] | None = None,
+) -> Pickled:
+    """Read one pickle from ``stream``, which is left where it ends.
+
+    Args:
+        stream: its content, and perhaps more.
+        makers: functions of ours by the name that a pickle calls; they may raise :class:`Unfit`.
+        values: plain values by the name that a pickle mentions.
+        persistent: gives what a reference to something outside of the pickle stands for.
+
+    Raises:
+        PickleDamaged: it is cut off, nonsense, too long, or uses what no weights need.
+    """
+    machine = _Machine(makers, values or {}, persistent)
+    try:
+        value = machine.run(stream)
+    except PickleDamaged:
+        raise
+    except Exception:
+        # On hostile instructions nearly anything is raised: IndexError, KeyError, UnicodeError, …
+        raise PickleDamaged("is damaged: its pickle does not read") from None
+    return Pickled(value, tuple(machine.names))
+
+
+class _Machine:
+    """Carries out the instructions of one pickle."""
+
+    def __init__(
+        self,
+        makers: Makers,
+        values: Mapping[str, Any],
+        persistent: Callable[[Any], Any] | None,
+    ) -> None:
+        self.names: dict[str, None] = {}
+        self._makers, self._values, self._persistent = makers, values, persistent
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        self._allowance = 0
+
+    def run(self, stream: io.BytesIO) -> Any:
+        # What makers copy comes from the file, once.
+        self._allowance = 4 * stream.getbuffer().nbytes + 1_000_000
+        argument: Any
+        for count, (operation, argument, _) in enumerate(pickletools.genops(stream), start=1):
+            if count > MAX_INSTRUCTIONS:
+                raise PickleDamaged(f"has over {MAX_INSTRUCTIONS:,} pickle instructions: refused")
+            name = operation.name
+            if name in _PUSHES:
+                self._stack.append(argument)
+            elif name in _MEMO_PUTS:
+                if argument > count:
+                    raise PickleDamaged("is damaged: its pickle numbers entries wildly")
+                self._memo[argument] = self._stack[-1]
+            elif name in _MEMO_GETS:
+                self._stack.append(self._memo[argument])
+            elif name == "STOP":
+                return self._stack.pop()
+            elif name in _INSTRUCTIONS:
+                _INSTRUCTIONS[name](self, argument)
+            elif name not in ("PROTO", "FRAME"):
+                raise PickleDamaged(f"uses the pickle instruction {name}: refused")
+        raise PickleDamaged("is damaged: its pickle does not end")
+
+    # Instructions: each takes the machine and the argument that stands beside the instruction.
+
+    def _mark(self, _: object) -> None:
+        self._marks.append(len(self._stack))
+
+    def _pop(self, _: object) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    def _pop_mark(self, _: object) -> None:
+        self._since_mark()
+
+    def _dup(self, _: object) -> None:
+        self._stack.append(self._stack[-1])
+
+    def _memoize(self, _: object) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _constant(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _list(self, _: object) -> None:
+        self._stack.append(self._since_mark())
+
+    def _tuple(self, _: object) -> None:
+        self._stack.append(tuple(self._since_mark()))
+
+    def _last(self, count: int) -> None:
+        items = self._stack[-count:]
+        if len(items) < count:
+            raise IndexError
+        self._stack[-count:] = [tuple(items)]
+
+    def _dict(self, _: object) -> None:
+        items = self._since_mark()
+        target: dict[Any, Any] = {}
+        _set_items(target, items)
+        self._stack.append(target)
+
+    def _append(self, _: object) -> None:
+        item = self._stack.pop()
+        _extend(self._stack[-1], [item])
+
+    def _appends(self, _: object) -> None:
+        items = self._since_mark()
+        _extend(self._stack[-1], items)
+
+    def _set_item(self, _: object) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        _set_items(self._stack[-1], [key, value])
+
+    def _set_items(self, _: object) -> None:
+        items = self._since_mark()
+        _set_items(self._stack[-1], items)
+
+    def _global(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._stack.append(self._named(module, name))
+
+    def _stack_global(self, _: object) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise TypeError
+        self._stack.append(self._named(module, name))
+
+    def _reduce(self, _: object) -> None:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        self._stack.append(self._make(function, arguments))
+
+    def _reduce_with_names(self, _: object) -> None:
+        by_name, arguments, kind = self._stack.pop(), self._stack.pop(), self._stack.pop()
+        self._stack.append(self._make(kind, (*arguments, by_name) if by_name else arguments))
+
+    def _inst(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._stack.append(self._make(self._named(module, name), tuple(self._since_mark())))
+
+    def _obj(self, _: object) -> None:
+        kind, *arguments = self._since_mark()
+        self._stack.append(self._make(kind, tuple(arguments)))
+
+    def _build(self, _: object) -> None:
+        state = self._stack.pop()
+        target = self._stack[-1]
+        if isinstance(target, Standin):
+            target.state = state
+        elif isinstance(target, Buildable):
+            target.build(state)
+
+    def _reference(self, argument: str | None) -> None:
+        key = self._stack.pop() if argument is None else argument
+        if self._persistent is None:
+            raise PickleDamaged("refers to something outside of its pickle: refused")
+        self._stack.append(self._persistent(key))
+
+    def _since_mark(self) -> list[Any]:
+        place = self._marks.pop()
+        items = self._stack[place:]
+        del self._stack[place:]
+        return items
+
+    def _named(self, module: str, name: str) -> Any:
+        text = f"{module}.{name}"
+        if text in self._values:
+            return self._values[text]
+        if text not in self._makers:
+            self.names.setdefault(shown(text))
+        return Name(text)
+
+    def _make(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(arguments, tuple):
+            raise TypeError
+        if not isinstance(function, Name):
+            return Standin("something unnamed", arguments)
+        if function.text in _RECONSTRUCTORS and arguments and isinstance(arguments[0], Name):
+            return Standin(shown(arguments[0].text), arguments[1:])
+        maker = self._makers.get(function.text)
+        if maker is None:
+            return Standin(shown(function.text), arguments)
+        self._allowance -= sum(len(item) for item in arguments if isinstance(item, _SIZED))
+        if self._allowance < 0:
+            raise PickleDamaged("would unpack to far more than it is: refused")
+        try:
+            return maker(*arguments)
+        except Unfit as error:
+            return Unusable(str(error))
+        except Exception:
+            # A maker is given what it does not expect; nothing but it knows what that was.
+            return Unusable("is damaged")
+
+
+_SIZED = (str, bytes, bytearray, list, tuple, dict)
+_RECONSTRUCTORS = frozenset(("copyreg._reconstructor", "copy_reg._reconstructor"))
+"""By which old protocols make an object of a class, their first argument."""
+_PUSHES = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
+)
+_MEMO_PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+_MEMO_GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
+_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "NONE": lambda machine, _: machine._constant(None),
+    "NEWTRUE": lambda machine, _: machine._constant(True),
+    "NEWFALSE": lambda machine, _: machine._constant(False),
+    "MARK": _Machine._mark,
+    "POP": _Machine._pop,
+    "POP_MARK": _Machine._pop_mark,
+    "DUP": _Machine._dup,
+    "MEMOIZE": _Machine._memoize,
+    "EMPTY_LIST": lambda machine, _: machine._constant([]),
+    "EMPTY_TUPLE": lambda machine, _: machine._constant(()),
+    "EMPTY_DICT": lambda machine, _: machine._constant({}),
+    # Sets are lists here: their members could not all be hashed.
+    "EMPTY_SET": lambda machine, _: machine._constant([]),
+    "LIST": _Machine._list,
+    "FROZENSET": _Machine._list,
+    "TUPLE": _Machine._tuple,
+    "TUPLE1": lambda machine, _: machine._last(1),
+    "TUPLE2": lambda machine, _: machine._last(2),
+    "TUPLE3": lambda machine, _: machine._last(3),
+    "DICT": _Machine._dict,
+    "APPEND": _Machine._append,
+    "APPENDS": _Machine._appends,
+    "ADDITEMS": _Machine._appends,
+    "SETITEM": _Machine._set_item,
+    "SETITEMS": _Machine._set_items,
+    "GLOBAL": _Machine._global,
+    "STACK_GLOBAL": _Machine._stack_global,
+    "REDUCE": _Machine._reduce,
+    "NEWOBJ": _Machine._reduce,
+    "NEWOBJ_EX": _Machine._reduce_with_names,
+    "INST": _Machine._inst,
+    "OBJ": _Machine._obj,
+    "BUILD": _Machine._build,
+    "PERSID": _Machine._reference,
+    "BINPERSID": _Machine._reference,
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"'{module}.{name}', which could run code") from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError(f"a reference to something outside of it ({pid!r:.40})")
+def _extend(target: Any, items: list[Any]) -> None:
+    if isinstance(target, Standin):
+        target.elements.extend(items)
+    elif isinstance(target, list):
+        target.extend(items)
+    else:
+        raise TypeError
 
 
-def read_pickle(content: bytes, where: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a pickled dict by name; entries that are no arrays are left out.
-
-    Raises:
-        CheckpointError: it names anything else than arrays, and so could run code, or it is
-            damaged or not a dict.
-    """
-    _scan(content, where)
-    try:
-        value = _Unpickler(io.BytesIO(content)).load()
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{where} holds {error}: refused") from None
-    except Exception:
-        # On hostile instructions the unpickler raises nearly anything: IndexError, TypeError, …
-        raise CheckpointError(f"{where} is damaged: its pickle does not read") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where} holds a {type(value).__name__}, not named arrays")
-    return {
-        str(key): entry.value
-        for key, entry in value.items()
-        if isinstance(entry, _Array) and hasattr(entry, "value")
-    }
+def _set_items(target: Any, items: list[Any]) -> None:
+    entries = target.entries if isinstance(target, Standin) else target
+    if not isinstance(entries, dict):
+        raise TypeError
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        entries[key_of(key)] = value
 
 
-def _scan(content: bytes, where: Path) -> None:
-    """Refuse what no state dict needs, before anything is built.
-
-    Protocols before 4 name what they call in the instruction itself; later ones take names from
-    the stack, and there ``find_class`` refuses.
-    """
-    try:
-        instructions = [
-            (operation.name, argument if operation.name not in _DATA_OPS else None)
-            for operation, argument, _ in itertools.islice(
-                pickletools.genops(content), MAX_INSTRUCTIONS
-            )
-        ]
-    except Exception:
-        raise CheckpointError(f"{where} is damaged: its pickle does not read") from None
-    if not instructions or instructions[-1][0] != "STOP":
-        raise CheckpointError(f"{where} has over {MAX_INSTRUCTIONS:,} pickle instructions: refused")
-    for count, (operation, argument) in enumerate(instructions, start=1):
-        if operation in _REFUSED_OPS:
-            raise CheckpointError(f"{where} uses the pickle instruction {operation}: refused")
-        if operation in _MEMO_OPS and isinstance(argument, int) and argument > count:
-            # The unpickler would make room for as many entries as the number says.
-            raise CheckpointError(f"{where} is damaged: its pickle numbers entries wildly")
-        if operation in ("GLOBAL", "INST"):
-            _check_name(*str(argument).split(" ", 1), where=where)
+def key_of(value: Any) -> Any:
+    """Return ``value`` as a key: whatever else it is, text or a number that is quickly hashed."""
+    plain = isinstance(value, str | bytes) or (isinstance(value, int) and abs(value) < 2**60)
+    return value if plain or value is None else Standin("a key", (value,))
 
 
-def _check_name(module: str, name: str = "", *, where: Path) -> None:
-    if (module, name) not in _ALLOWED:
-        raise CheckpointError(f"{where} holds '{module}.{name}', which could run code: refused")
+def shown(name: str) -> str:
+    """Return a name from a file so that it can be printed: in one line, and not too long."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -2,93 +2,175 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from fleetnet.errors import CheckpointError, one_line
-from fleetnet.weights.pickles import read_pickle
-from fleetnet.weights.state import read_torch
+from fleetnet.weights.arrays import PLAIN
+from fleetnet.weights.find import Found, find_network
+from fleetnet.weights.folder import Config, weights_in
+from fleetnet.weights.identify import Identity
+from fleetnet.weights.pickles import PickleDamaged, load_pickle
+from fleetnet.weights.state import check_finite, some
+from fleetnet.weights.tables import find_tables
+from fleetnet.weights.torch_files import LEGACY, read_archive, read_legacy
 
 MAX_BYTES = 2 * 2**30
 """The largest network here takes 140 MB, and a few times that with an optimiser."""
-WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "network", "net", "module")
-"""Keys under which training scripts keep the dict of weights, the averaged ones first."""
-PREFIXES = ("module.", "_orig_mod.", "model.", "ema.")
-_TORCH_LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The number with which files begin that PyTorch wrote before 1.6, pickled."""
+_OTHERS = {
+    b"\x1f\x8b": "is compressed with gzip: unpack it first",
+    b"BZh": "is compressed with bzip2: unpack it first",
+    b"\xfd7zXZ": "is compressed with xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstandard: unpack it first",
+    b"\x89HDF": "is of HDF5, as Keras writes it, which is not read here",
+    b"GGUF": "is of GGUF, which is not read here",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file: 'git lfs pull' fetches it",
+    b"<!DOCTYPE": "is a web page, not the file that was meant: download it again",
+    b"<html": "is a web page, not the file that was meant: download it again",
+}
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """What a file holds.
+class Content:
+    """All that a file holds, as plain values, tensors, and stand-ins for the rest.
 
     Attributes:
         path: where it is.
         format: ``safetensors``, ``torch``, ``torch, before 1.6`` or ``PaddlePaddle``.
-        state: tensors by name, as the file calls them, wrappers and prefixes taken off.
-        unwrapped: the key that the weights were under, and the prefix their names had, if any.
+        value: what the file is of.
+        objects: names of what was replaced by stand-ins, such as ``argparse.Namespace``.
+        config: of a folder of the Hugging Face Hub, what it says beside the weights.
+        size: of the file.
+    """
+
+    path: Path
+    format: str
+    value: Any
+    objects: tuple[str, ...]
+    config: Config
+    size: int
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The weights that a file holds.
+
+    Attributes:
+        path: where it is.
+        format: as in :class:`Content`.
+        state: tensors of a network by name, as the file calls them, wrappers and prefixes taken
+            off.
+        identity: which network that is.
+        unwrapped: the keys that the weights were under, and the prefix their names had, if any.
+        left_out: what else there was, a few words each.
+        objects: names of what could have run code, which was replaced by stand-ins.
+        config: of a folder of the Hugging Face Hub, what it says beside the weights.
     """
 
     path: Path
     format: str
     state: dict[str, Tensor]
-    unwrapped: tuple[str, ...] = ()
+    identity: Identity
+    unwrapped: tuple[str, ...]
+    left_out: tuple[str, ...]
+    objects: tuple[str, ...]
+    config: Config
+
+    @property
+    def origin(self) -> str:
+        """The format, and what the weights were taken out of."""
+        return ", ".join(filter(None, (self.format, " ".join(self.unwrapped))))
+
+    @property
+    def remarks(self) -> str:
+        """What was left out, in a line; empty where nothing was."""
+        parts = list(self.left_out)
+        if self.objects:
+            parts.append(f"objects of Python, not run: {some(list(self.objects))}")
+        return "; ".join(parts)
 
 
 def read_weights(path: str | Path) -> WeightsFile:
-    """Read a weights file, trusting nothing in it.
+    """Read the weights of a file, or of a folder of the Hugging Face Hub, trusting nothing in it.
 
     Raises:
-        CheckpointError: missing, too large, of no known format, damaged, without tensors, or
-            holding anything that could run code.
+        CheckpointError: missing, too large, of no known format, damaged, without a network that is
+            known here, or with weights that are not numbers.
     """
-    path = Path(path)
-    content = _read(path)
-    if content[:4] == b"PK\x03\x04":
-        kind, found = "torch", read_torch(path)
-    elif _TORCH_LEGACY in content[:32]:
-        kind, found = "torch, before 1.6", read_torch(path)
-    elif content[:1] == b"\x80":
-        kind = "PaddlePaddle"
-        found = {
-            name: torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
-            for name, value in read_pickle(content, path).items()
-        }
-    elif _is_safetensors(content):
-        kind, found = "safetensors", _read_safetensors(content, path)
-    else:
+    return weights_of(read_content(path))
+
+
+def weights_of(content: Content) -> WeightsFile:
+    """Return the network in what a file holds.
+
+    Raises:
+        CheckpointError: there is none, or its weights are not numbers.
+    """
+    path = content.path
+    try:
+        found = find_network(find_tables(content.value, content.size), str(path))
+    except PickleDamaged as error:
+        raise CheckpointError(f"{path} {error}") from None
+    except CheckpointError as error:
+        if not content.objects:
+            raise
         raise CheckpointError(
-            f"{path} is in no known format (known: .pdparams, .pth, .pt, .safetensors)"
-        )
-    state, unwrapped = unwrap(found)
-    _check_tensors(state, path)
-    return WeightsFile(path, kind, state, unwrapped)
+            f"{error}; objects of Python in it are not run: {some(list(content.objects))}"
+        ) from None
+    _check(found, path)
+    return WeightsFile(
+        path,
+        content.format,
+        found.state,
+        found.identity,
+        found.steps,
+        found.left_out,
+        content.objects,
+        content.config,
+    )
 
 
-def unwrap(found: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return the tensors of a checkpoint by name, and what they were wrapped in."""
-    steps: list[str] = []
-    while key := next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None):
-        found = found[key]
-        steps.append(key)
-        if len(steps) > len(WRAPPERS):
-            break
-    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
-    for prefix in PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-            steps.append(prefix)
-    return state, tuple(steps)
+def read_content(path: str | Path) -> Content:
+    """Read all that a file holds, running nothing in it.
+
+    Raises:
+        CheckpointError: missing, too large, of no known format, or damaged.
+    """
+    path, config = weights_in(Path(path))
+    content = _read(path)
+    try:
+        if content[:4] == b"PK\x03\x04":
+            kind, pickled = "torch", read_archive(content)
+        elif LEGACY in content[:32]:
+            kind, pickled = "torch, before 1.6", read_legacy(content)
+        elif content[:1] == b"\x80":
+            kind, pickled = "PaddlePaddle", load_pickle(io.BytesIO(content), PLAIN)
+        elif len(content) > 9 and content[8:9] == b"{":
+            value = _read_safetensors(content, path)
+            return Content(path, "safetensors", value, (), config, len(content))
+        else:
+            raise CheckpointError(f"{path} {_other(content)}")
+    except PickleDamaged as error:
+        raise CheckpointError(f"{path} {error}") from None
+    return Content(path, kind, pickled.value, pickled.names, config, len(content))
+
+
+def _other(content: bytes) -> str:
+    """Return what is to be said of a file of another format."""
+    for magic, words in _OTHERS.items():
+        if content.startswith(magic):
+            return words
+    if content[257:262] == b"ustar":
+        return "is a tar archive: unpack it, and give the file in it"
+    return "is in no known format (known: .pdparams, .pth, .pt, .safetensors)"
 
 
 def _read(path: Path) -> bytes:
@@ -101,10 +183,6 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"no such file: {path}") from None
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-
-
-def _is_safetensors(content: bytes) -> bool:
-    return len(content) > 9 and content[8:9] == b"{"
 
 
 def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
@@ -121,12 +199,12 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is a damaged safetensors file: {reason}") from None
 
 
-def _check_tensors(state: dict[str, Tensor], path: Path) -> None:
-    if not state:
-        raise CheckpointError(f"{path} holds no weights")
-    for name, value in state.items():
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise CheckpointError(f"{path}: '{name[:80]}' is not a plain tensor: refused")
-        # A tensor can claim more elements than it has by striding over the same ones again.
-        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise CheckpointError(f"{path}: '{name[:80]}' claims more than the file holds: refused")
+def _check(found: Found, path: Path) -> None:
+    for name, value in found.state.items():
+        whole = not value.is_floating_point() and value.ndim > 0
+        if whole or (value.dtype.itemsize < 2 and value.is_floating_point()):
+            raise CheckpointError(
+                f"{path}: '{name}' holds {str(value.dtype).removeprefix('torch.')}, as quantised "
+                "weights do: refused"
+            )
+    check_finite(found.state, str(path))

@@ -1,67 +1,37 @@
-"""Reading a state dict from a file that may be hostile, and fitting it to a network."""
+"""A state dict: whether it is of numbers, and whether it fits a network."""
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from fleetnet.errors import CheckpointError, one_line
+from fleetnet.errors import CheckpointError
 
 _SHOWN = 10
 """How many entries of each kind an error lists."""
 
 
-def read_torch(path: Path) -> dict[str, Any]:
-    """Read a file that ``torch.save`` wrote, letting it hold tensors and plain values alone.
+def check_finite(state: Mapping[str, Any], where: str) -> None:
+    """Refuse weights that are not numbers in fp32, which a training that diverged leaves behind.
 
     Raises:
-        CheckpointError: missing, unreadable, truncated, not such a file, an archive that unpacks
-            to more than it is, or holding anything that could run code.
+        CheckpointError: NaN or infinite values; the message names the first tensor that has some,
+            and how many have.
     """
-    _check_archive(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"no such file: {path}") from None
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            detail = one_line(error)
-            blocked = detail.partition("Unsupported global: GLOBAL ")[2].split(" ")[0]
-            what = f"holds '{blocked}'" if blocked else "holds more than tensors and plain values"
-            raise CheckpointError(f"{path} {what}, which could run code: refused") from None
-        raise CheckpointError(f"{path} is not a checkpoint") from None
-    except Exception:
-        # On damaged files torch raises RuntimeError, EOFError, KeyError, … by where the damage is.
-        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint")
-    return content
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: PyTorch stores without compression."""
-    try:
-        if not zipfile.is_zipfile(path):
-            return
-        size = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except OSError:
-        return  # loading says what is wrong
-    except Exception:
-        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged") from None
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError(f"{path} is a compressed archive, as PyTorch never writes: refused")
-    if sum(entry.file_size for entry in entries) > size:
-        raise CheckpointError(f"{path} claims to hold more than it does: refused")
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.is_meta
+    }
+    wrong = [name for name, value in tensors.items() if not value.float().isfinite().all()]
+    if wrong:
+        more = f" and {len(wrong) - 1} more of {len(tensors)} tensors" if len(wrong) > 1 else ""
+        raise CheckpointError(
+            f"{where}: '{wrong[0]}'{more} holds NaN or infinite values, as a training that "
+            "diverged leaves behind: take an earlier checkpoint"
+        )
 
 
 def load_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None:

@@ -119,7 +119,7 @@ def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet.
     """Build the bundle's network and load its weights.
 
     Raises:
-        BundleError: the weights are absent, damaged, or not this network's.
+        BundleError: the weights are absent, damaged, not numbers, or not this network's.
     """
     network = load_network(bundle)
     if setup.precision != "fp32":
@@ -138,19 +138,21 @@ def load_network(bundle: Bundle) -> nn.Module:
     """Build the bundle's network in evaluation mode, with its weights.
 
     Raises:
-        BundleError: the weights are absent, damaged, or not this network's.
+        BundleError: the weights are absent, damaged, not numbers, or not this network's.
     """
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ModuleNotFoundError:
         raise require("safetensors", "train", "the engine 'torch'") from None
-    from fleetnet.weights.state import load_state
+    from fleetnet.weights.state import check_finite, load_state
 
     path = bundle.artifact("weights")
     network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
     try:
-        load_state(network, load_file(path), str(path))
+        state = load_file(path)
+        check_finite(state, str(path))
+        load_state(network, state, str(path))
     except (SafetensorError, CheckpointError) as error:
         raise BundleError(f"cannot load {path}: {error}") from None
     return network.eval()

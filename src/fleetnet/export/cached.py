@@ -1,0 +1,128 @@
+"""A bundle of whatever somebody names: made and verified once, then kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import BundleError, require
+from fleetnet.files import cache_folder, sha256_of, write_error
+from fleetnet.weights.folder import weights_in
+from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
+
+NEEDS = {
+    "torch": "PyTorch",
+    "safetensors": "safetensors",
+    "filelock": "filelock",
+    "requests": "requests",
+    "onnx": "onnx",
+    "onnxscript": "onnxscript",
+    "onnxruntime": "ONNX Runtime",
+}
+"""Modules that making a bundle takes, to what people call them."""
+
+
+def bundle_of(
+    subject: str | os.PathLike[str] | Subject | Bundle,
+    *,
+    images: Iterable[str] = (),
+    say: Say = lambda _: None,
+    fetched: Fetched = lambda _have, _total: None,
+    offline: bool = False,
+) -> Bundle:
+    """Return a bundle of a subject, making one in the cache where it is none itself.
+
+    A published network's is kept by its name, another file's by its content, so that the second
+    time is as quick as with any bundle and needs nothing that making takes. Processes that want
+    the same one at once wait for the first of them.
+
+    Args:
+        subject: see :mod:`fleetnet.weights.subject`.
+        images: files to verify with, beside made-up pictures, should the bundle have to be made.
+        say: told what is being done, a line each.
+        fetched: told of a download's progress.
+        offline: fetch nothing.
+
+    Raises:
+        FleetnetError: there is no such subject; what making a bundle takes is not installed; the
+            published weights cannot be fetched (the message says which file to put where).
+        CheckpointError: a file is no weights of a network known here.
+        VerificationError: an engine does not answer as the network does.
+    """
+    if isinstance(subject, Bundle):
+        return subject
+    if not isinstance(subject, Subject):
+        subject = find_subject(subject)
+    if subject.kind == "bundle" and subject.path is not None:
+        return Bundle.load(subject.path)
+    place = _place(subject)
+    return _kept(place) or _made(subject, place, images, say, fetched, offline=offline)
+
+
+def check_installed(purpose: str) -> None:
+    """Refuse at once what would fail for want of a package.
+
+    Raises:
+        FleetnetError: names the first that is missing, and the extra that brings it.
+    """
+    for module, title in NEEDS.items():
+        if importlib.util.find_spec(module) is None:
+            raise require(title, "export", purpose)
+
+
+def _place(subject: Subject) -> Path:
+    """Return where in the cache the bundle of a subject belongs."""
+    bundles = cache_folder() / "bundles"
+    if subject.published is not None:
+        return bundles / subject.published.set / f"{subject.published.model}.bundle"
+    assert subject.path is not None  # noqa: S101 - what is not published is on disk
+    file, config = weights_in(subject.path)
+    # What a folder says of its weights makes another bundle of them.
+    said = hashlib.sha256(repr(config).encode()).hexdigest()[:8] if config.values else ""
+    try:
+        return bundles / "files" / f"{sha256_of(file)[:32]}{said}.bundle"
+    except OSError as error:
+        raise BundleError(f"cannot read {subject.path}: {error.strerror or error}") from None
+
+
+def _kept(place: Path) -> Bundle | None:
+    """Return the bundle at ``place``; None if there is none, or none that can be used."""
+    try:
+        bundle = Bundle.load(place)
+        whole = all((place / artifact.file).is_file() for artifact in bundle.manifest.artifacts)
+    except BundleError:
+        return None
+    return bundle if whole else None
+
+
+def _made(
+    subject: Subject,
+    place: Path,
+    images: Iterable[str],
+    say: Say,
+    fetched: Fetched,
+    *,
+    offline: bool,
+) -> Bundle:
+    check_installed(f"making a bundle of {subject.word}")
+    from filelock import FileLock
+
+    from fleetnet.export.pipeline import export_bundle
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            if bundle := _kept(place):
+                return bundle
+            file = file_of(subject, say=say, fetched=fetched, offline=offline)
+            shutil.rmtree(place, ignore_errors=True)  # what an older version left, or half of one
+            bundle = export_bundle(file, place, images=images, made_up=True, say=say)
+    except OSError as error:
+        raise write_error(place, error) from error
+    say(f"kept in {place}: the next time starts at once")
+    return bundle

@@ -1,0 +1,111 @@
+"""Weights from elsewhere as a checkpoint of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from fleetnet.bundle import MANIFEST
+from fleetnet.errors import CheckpointError
+from fleetnet.labels import imagenet_classes, read_labels
+from fleetnet.models.registry import build_model
+from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
+from fleetnet.weights.identify import Identity, to_ours
+from fleetnet.weights.published import preprocess_of, published_weights
+from fleetnet.weights.read import WeightsFile, read_content, weights_of
+
+_PREPROCESS_OF = {"PaddleClas": "paddle", "torchvision": "torchvision-v1"}
+"""Whose preprocessing a layout's weights are used with; timm's for the others."""
+
+
+def read_checkpoint(
+    path: str | Path, labels: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+) -> Checkpoint:
+    """Read a checkpoint of ours, or weights from elsewhere as one.
+
+    Args:
+        path: a checkpoint, or any file or folder that
+            :func:`fleetnet.weights.read.read_weights` recognises.
+        labels: a file of the classes' names, instead of those that there are.
+        say: told what weights from elsewhere were taken for, a line each.
+
+    Raises:
+        CheckpointError: missing, damaged, or without a network that is known here.
+        FleetnetError: the labels are not of these classes.
+    """
+    if (Path(path) / MANIFEST).exists():
+        raise CheckpointError(f"{path} is a bundle already, not weights or a checkpoint")
+    content = read_content(path)
+    if is_checkpoint(content):
+        ours = Checkpoint.of(content)
+        if labels is None:
+            return ours
+        return replace(ours, classes=read_labels(labels, len(ours.classes)))
+    file = weights_of(content)
+    if file.remarks:
+        say(f"left out: {file.remarks}")
+    return as_checkpoint(file, labels, say=say)
+
+
+def as_checkpoint(
+    file: WeightsFile, labels: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+) -> Checkpoint:
+    """Make a checkpoint of weights from elsewhere, to evaluate and to export.
+
+    Images are prepared as a ``config.json`` beside the weights says, else as their publisher does
+    if the file has the name of a published one, else as is usual for the layout. The classes have
+    the names that ``labels`` gives, else ``config.json``, else ImageNet's if they are as many, else
+    their numbers.
+
+    Raises:
+        CheckpointError: the network takes images of other than three channels.
+        FleetnetError: the labels are not of these classes.
+    """
+    identity = file.identity
+    if identity.in_channels != 3:
+        raise CheckpointError(
+            f"{file.path} takes images of {identity.in_channels} channels: only networks of RGB "
+            "images are run here"
+        )
+    published = {entry.file: entry for entry in published_weights()}.get(file.path.name)
+    names = (identity.entry.name, *identity.also)
+    if published and published.model not in names:
+        published = None
+    whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
+    usual = published.preprocess if published else preprocess_of(whose)
+    preprocess = file.config.preprocess or usual
+    model = published.model if published else identity.entry.name
+    say(
+        f"{model} from {identity.adapter.name} ({file.origin}); images are resized to "
+        f"{preprocess.resize} ({preprocess.interpolation}), cropped to {preprocess.crop}"
+    )
+    return Checkpoint(
+        model=model,
+        classes=_classes(file, labels),
+        preprocess=preprocess,
+        state=_with_counters(identity, to_ours(file.state, identity)),
+        recipe={},
+        data={"spec": {}, "description": f"weights of {identity.adapter.name}"},
+        epoch=0,
+        metrics={},
+    )
+
+
+def _classes(file: WeightsFile, labels: Path | None) -> tuple[str, ...]:
+    count = file.identity.num_classes
+    if labels is not None:
+        return read_labels(labels, count)
+    if len(file.config.classes) == count:
+        return file.config.classes
+    if count == len(imagenet_classes()):
+        return tuple(entry.name for entry in imagenet_classes())
+    return tuple(f"class {index}" for index in range(count))
+
+
+def _with_counters(identity: Identity, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add batch norm's counters, which weights from elsewhere come without."""
+    fresh = build_model(identity.entry.name, identity.num_classes).state_dict()
+    return {key: state.get(key, value) for key, value in fresh.items()}

@@ -1,0 +1,181 @@
+"""What a person means by the word that he gives for a trained network.
+
+Every verb and the Python interface take the same words: the path of a bundle, of a lone ``.onnx``
+file, of a checkpoint, of a training run's folder or of anybody's weights; or the name of a network
+with published weights, with the set before it (``timm:ReXNet_1_0``) where another than the usual
+one is meant. What exists on disk goes before a name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.errors import FleetnetError, ModelError, nearest, require
+from fleetnet.models.registry import MODELS, find_model
+from fleetnet.weights.published import (
+    PublishedWeights,
+    cached_path,
+    find_weights,
+    published_weights,
+    set_names,
+    weights_of,
+)
+
+KINDS = (
+    "a bundle, an .onnx file, a checkpoint, a training run's folder, a file of weights, or the "
+    "name of a network with published weights"
+)
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""What a run's folder holds; the first that is there is meant by the folder."""
+_LOOKS_LIKE_A_PATH = (".onnx", ".bundle", ".ckpt", ".pt", ".pth", ".pdparams", ".safetensors")
+
+Kind = Literal["bundle", "weights", "published"]
+Say = Callable[[str], None]
+Fetched = Callable[[int, int], None]
+"""Told how many bytes of a download are here, and how many there are in all (0 if unknown)."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network, not opened yet.
+
+    Attributes:
+        word: what was given for it.
+        kind: ``bundle`` for a bundle or a lone ``.onnx`` file, ``weights`` for a checkpoint or a
+            file from elsewhere, ``published`` for a set that may have to be fetched.
+        path: of the bundle or the file; None for a published set.
+        published: the set, else None.
+    """
+
+    word: str
+    kind: Kind
+    path: Path | None = None
+    published: PublishedWeights | None = None
+
+
+def find_subject(word: str | os.PathLike[str]) -> Subject:
+    """Return what ``word`` means; nothing is fetched and no file is opened.
+
+    Raises:
+        FleetnetError: nothing of that name exists; the message names the nearest and says what
+            there might be.
+    """
+    text = os.fspath(word)
+    path = Path(text)
+    if _exists(path, text):
+        return _on_disk(text, path)
+    set_name, colon, model = text.partition(":")
+    if colon and set_name in set_names():
+        entry = find_weights(set_name, model)
+        return Subject(text, "published", published=entry)
+    try:
+        entries = weights_of(text)
+    except ModelError:
+        raise _unknown(text) from None
+    if not entries:
+        have = sorted({entry.model for entry in published_weights()})
+        raise FleetnetError(
+            f"nobody publishes weights of {find_model(text).name} that are known here: give a file "
+            f"of them, or a network that has some ({', '.join(have)})"
+        )
+    return Subject(text, "published", published=entries[0])
+
+
+def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
+    """Return what ``word`` means where weights for a given network are wanted.
+
+    Beside what :func:`find_subject` knows, that is the name of a set alone, such as ``paddle``.
+
+    Raises:
+        FleetnetError: nothing of that name exists, or the set has no weights for this network.
+    """
+    text = os.fspath(word)
+    path = Path(text)
+    if _exists(path, text) or ":" in text or path.suffix or len(path.parts) != 1:
+        return find_subject(word)
+    if text in set_names() or text.casefold() not in map(str.casefold, MODELS):
+        return Subject(text, "published", published=find_weights(text, model))
+    return find_subject(word)
+
+
+def file_of(
+    subject: Subject,
+    *,
+    say: Say = lambda _: None,
+    fetched: Fetched = lambda _have, _total: None,
+    offline: bool = False,
+) -> Path:
+    """Return the file that holds a subject's weights, fetching a published set once.
+
+    Args:
+        subject: whose.
+        say: told of a download, a line.
+        fetched: told of its progress.
+        offline: fetch nothing.
+
+    Raises:
+        BundleError: of a bundle that has none, or is damaged.
+        FleetnetError: a published set cannot be fetched; the message says which file to put where.
+    """
+    if subject.published is not None:
+        return _fetch(subject.published, say, fetched, offline=offline)
+    assert subject.path is not None  # noqa: S101 - what is not published is on disk
+    if subject.kind == "bundle":
+        return Bundle.load(subject.path).artifact("weights")
+    return subject.path
+
+
+def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool) -> Path:
+    try:
+        from fleetnet.weights.hub import fetch
+    except ModuleNotFoundError as error:
+        if error.name not in ("requests", "filelock"):
+            raise
+        raise require(str(error.name), "train", "published weights") from None
+    if not offline and not cached_path(entry).exists():
+        others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
+                  if other != entry]  # fmt: skip
+        also = f"; also published: {', '.join(others)}" if others else ""
+        say(f"fetching {entry.file}, {entry.set}'s weights of {entry.model}{also}")
+    return fetch(entry, offline=offline, advance=fetched)
+
+
+def _exists(path: Path, text: str) -> bool:
+    try:
+        return bool(text) and path.exists()
+    except OSError:  # longer than a file's name can be
+        return False
+
+
+def _on_disk(text: str, path: Path) -> Subject:
+    if path.name == MANIFEST:
+        return Subject(text, "bundle", path.parent)
+    if not path.is_dir():
+        return Subject(text, "bundle" if path.suffix == ".onnx" else "weights", path)
+    if (path / MANIFEST).is_file():
+        return Subject(text, "bundle", path)
+    for name in (BEST, LAST):
+        if (path / name).is_file():
+            return Subject(text, "weights", path / name)
+    return Subject(text, "weights", path)
+
+
+def _unknown(text: str) -> FleetnetError:
+    path = Path(text)
+    if os.sep in text or path.suffix in _LOOKS_LIKE_A_PATH:
+        return FleetnetError(f"no such file or folder: {text} (a model is {KINDS})")
+    set_name, colon, _ = text.partition(":")
+    if colon:
+        return FleetnetError(
+            f"unknown set of weights '{set_name}'{nearest(set_name, set_names())} (known: "
+            f"{', '.join(set_names())})"
+        )
+    return FleetnetError(
+        f"'{text}' is neither a file nor a network{nearest(text, MODELS)} (a model is {KINDS}; "
+        "'fleetnet weights list' has the names)"
+    )
