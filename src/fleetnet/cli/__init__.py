@@ -12,8 +12,9 @@ import typer
 from typer.main import get_command
 
 import fleetnet
+from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
-from fleetnet.errors import FleetnetError, Interrupted
+from fleetnet.errors import FleetnetError, Interrupted, one_line
 
 VERBS = (
     "data",
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     The codes: 0 done, 1 done with failures, 2 bad input, 130 or 143 interrupted.
     """
+    streams.set_up()
     arguments = sys.argv[1:] if arguments is None else arguments
     # Accepted anywhere, because it is asked for after a failure, at the end of the last command.
     debug = "--debug" in arguments
@@ -105,4 +107,5 @@ def _usage_message(error: typer.TyperException) -> str:
     describe = getattr(error, "format_message", None)
     message: str = describe() if describe else str(error)
     context = getattr(error, "ctx", None)
-    return f"{message.rstrip()} (try '{context.command_path} --help')" if context else message
+    message = one_line(message)
+    return f"{message} (try '{context.command_path} --help')" if context else message

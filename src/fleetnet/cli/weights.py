@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, say
+from fleetnet.cli.console import console, percent, print_json, print_line, say
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def fetch(
 ) -> None:
     """Download published weights into the cache, checked and resumed, and print the path."""
     path = fetch_with_progress(set_name, model, offline=offline)
-    console().print(str(path), markup=False, soft_wrap=True)
+    print_line(str(path))
 
 
 def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
@@ -131,7 +131,6 @@ def inspect(
     if as_json:
         print_json(_as_json(read, identity))
         return
-    out = console()
     also = f" (also {', '.join(identity.also)})" if identity.also else ""
     rows = {
         "file": str(file),
@@ -145,11 +144,11 @@ def inspect(
         "numbers": f"{sum(value.numel() for value in read.state.values()):,}",
     }
     for name, text in rows.items():
-        out.print(f"{name:<15} {text}", markup=False, soft_wrap=True)
+        print_line(f"{name:<15} {text}")
     if shapes:
         for key, value in read.state.items():
             shape = "×".join(map(str, value.shape)) or "one"
-            out.print(f"{shape:>16}  {key}", markup=False, soft_wrap=True)
+            print_line(f"{shape:>16}  {key}")
 
 
 def convert(

@@ -53,6 +53,7 @@ from fleetnet.inference.verify import (
     probabilities_of,
     run_in_batches,
 )
+from fleetnet.labels import printable
 from fleetnet.training.checkpoint import Checkpoint
 
 IMAGES = 64
@@ -210,7 +211,7 @@ def _images(
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images:
-        origin = ", ".join(Path(image).name or image for image in images)
+        origin = printable(", ".join(Path(image).name or image for image in images))
         return prepare(find_images(images), trained.preprocess, limit), origin
     if held_out is None:
         raise DataError(f"{_GONE}: give some to verify with, --images DIR")

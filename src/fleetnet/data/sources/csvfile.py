@@ -14,6 +14,7 @@ from fleetnet.data.sources.parts import WORDS, settle
 from fleetnet.data.sources.samples import NO_PART, SampleTable
 from fleetnet.data.sources.text import open_text
 from fleetnet.errors import DataError, nearest
+from fleetnet.labels import printable
 
 SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t", "|")
@@ -47,7 +48,7 @@ class CsvSource(ImageFiles):
     def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         self.root = path.parent if options.root is None else Path(options.root)
-        self.description = f"table {path.name}"
+        self.description = f"table {printable(path.name)}"
         self.spec = options.spec(path.resolve())
         self.multi_label = options.multi_label is not None
         rows = _Rows(path, options)

@@ -9,6 +9,7 @@ from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.samples import NO_PART, PARTS, TRAIN, VAL, SampleTable
 from fleetnet.errors import DataError, nearest
 from fleetnet.images import EXTENSIONS, walk_images
+from fleetnet.labels import printable
 
 TRAIN_FOLDER = "train"
 VAL_FOLDERS = ("val", "valid", "validation")
@@ -28,7 +29,7 @@ class FolderSource(ImageFiles):
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {what}: give a folder with one sub-folder of images per class")
         self.root = root
-        self.description = f"folder {root.resolve().name}"
+        self.description = f"folder {printable(root.resolve().name)}"
         self.spec = {"data": str(root.resolve())}
         parts = _parts_of(root)
         self.classes = tuple(_class_folders(next(iter(parts))))

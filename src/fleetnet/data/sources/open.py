@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.shards import is_pattern, shards_in
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
+from fleetnet.labels import printable
 
 
 def open_source(
@@ -38,6 +39,12 @@ def open_source(
     options = options or SourceOptions()
     if label is not None:
         options = replace(options, label=label)
+    source = _open(data, options)
+    _check_names(source.classes)
+    return source
+
+
+def _open(data: str, options: SourceOptions) -> Source:
     path = Path(data)
     if data == ELPV and not path.is_dir():
         options.refuse_all_but(("label",), f"'{ELPV}'")
@@ -81,6 +88,22 @@ def open_source_spec(spec: Mapping[str, str]) -> Source:
     if "data" not in spec:
         raise DataError("the description of the data does not say where it is")
     return open_source(str(spec["data"]), options=SourceOptions.from_spec(spec))
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    """Refuse at the beginning what no bundle could hold in the end.
+
+    Raises:
+        DataError: a class's name is not Unicode, as that of a folder need not be.
+    """
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of class '{printable(name)}' is not UTF-8, but models carry it as such: "
+                "rename the class"
+            ) from None
 
 
 def _open_folder(folder: Path, options: SourceOptions) -> Source:

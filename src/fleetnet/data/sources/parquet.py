@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +19,7 @@ from fleetnet.data.sources.shards import choose, common_root, files_of
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
 from fleetnet.images import MAX_BYTES
+from fleetnet.labels import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +71,7 @@ class ParquetSource:
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
-        self.description = f"Parquet {Path(data).absolute().name}, {len(chosen)} files"
+        self.description = f"Parquet {printable(Path(data).absolute().name)}, {len(chosen)} files"
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
@@ -118,11 +121,11 @@ class ParquetSource:
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
         """Return the images of a row group, encoded."""
-        pyarrow, parquet = _pyarrow()
+        pyarrow, _ = _pyarrow()
         file, number = self._groups[group]
         try:
-            metadata = self._metadata.get(file, lambda: parquet.read_metadata(file))
-            with parquet.ParquetFile(file, metadata=metadata) as opened:
+            metadata = self._metadata.get(file, lambda: _metadata(file))
+            with _opened(file, metadata) as opened:
                 table = opened.read_row_group(number, columns=[self._column], use_threads=False)
                 column = table.flatten().column(0)
         except (pyarrow.ArrowException, OSError, MemoryError) as error:
@@ -142,9 +145,10 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
     Raises:
         DataError: it is no Parquet file, or there are none that fit.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, _ = _pyarrow()
     try:
-        schema = parquet.read_schema(file)
+        with _opened(file) as opened:
+            schema = opened.schema_arrow
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{file} is no Parquet file, or is damaged: {_line(error)}") from None
     try:
@@ -220,10 +224,10 @@ def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
 
 def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
     """Give a file's labels to the reader and return how many rows it has."""
-    pyarrow, parquet = _pyarrow()
+    pyarrow, _ = _pyarrow()
     row = -1
     try:
-        with parquet.ParquetFile(file) as opened:
+        with _opened(file) as opened:
             for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
                 for value in batch.column(0).to_pylist():
                     row += 1
@@ -241,8 +245,7 @@ def _group_rows(file: Path, column: str) -> list[int]:
     Raises:
         DataError: its images take too much memory to be read at once.
     """
-    _, parquet = _pyarrow()
-    metadata = parquet.read_metadata(file)
+    metadata = _metadata(file)
     rows = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -258,6 +261,19 @@ def _group_rows(file: Path, column: str) -> list[int]:
             )
         rows.append(group.num_rows)
     return rows
+
+
+def _metadata(file: Path) -> Any:
+    with _opened(file) as opened:
+        return opened.metadata
+
+
+@contextlib.contextmanager
+def _opened(file: Path, metadata: Any = None) -> Iterator[Any]:
+    """Open a file by Python, because Arrow takes no path that is not UTF-8."""
+    _, parquet = _pyarrow()
+    with file.open("rb") as stream, parquet.ParquetFile(stream, metadata=metadata) as opened:
+        yield opened
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -82,5 +82,5 @@ def fingerprint(source: Source) -> str:
     classes = source.classes
     for sample in source.samples:
         line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -101,7 +101,7 @@ def load_network(bundle: Bundle) -> nn.Module:
     """
     try:
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
     except ModuleNotFoundError:
         raise require("safetensors", "train", "the engine 'torch'") from None
     from fleetnet.weights.state import load_state
@@ -109,7 +109,7 @@ def load_network(bundle: Bundle) -> nn.Module:
     path = bundle.artifact("weights")
     network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
     try:
-        load_state(network, load_file(path), str(path))
+        load_state(network, load(path.read_bytes()), str(path))
     except (SafetensorError, CheckpointError) as error:
         raise BundleError(f"cannot load {path}: {error}") from None
     return network.eval()
