@@ -294,9 +294,9 @@ def find_images(patterns: Iterable[str]) -> Iterator[str]:
         DataError: a folder or glob with no image in it.
     """
     for pattern in patterns:
-        if pattern == STDIN or Path(pattern).is_file():
+        if pattern == STDIN or os.path.isfile(pattern):  # noqa: PTH113 - no name is too long for it
             yield pattern
-        elif Path(pattern).is_dir():
+        elif os.path.isdir(pattern):  # noqa: PTH112
             yield from _some(walk_images(Path(pattern)), f"no images in the folder {pattern}")
         elif glob.has_magic(pattern):
             matches = (Path(match) for match in sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207

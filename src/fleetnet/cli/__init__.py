@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -84,13 +85,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     app = _app([verb] if verb in VERBS else VERBS)
     try:
         code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
+        # Here, because Python cannot say in one line what goes wrong with it at its end.
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.TyperException as error:
         fail(_usage_message(error))
     except BrokenPipeError:
         # The reader of our output, such as head, has seen enough.
-        sys.stderr.close()
+        streams.drop_output()
         sys.exit(0)
     except Interrupted as error:
         say(str(error))
@@ -99,6 +102,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if debug:
             raise
         fail(str(error))
+    except OSError as error:
+        if debug:
+            raise
+        streams.drop_output()
+        reason = error.strerror or one_line(error)
+        fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
     sys.exit(code if isinstance(code, int) else 0)
 
 

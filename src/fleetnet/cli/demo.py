@@ -48,7 +48,7 @@ def demo(
 ) -> None:
     """Train, export, verify, evaluate, report and predict on the ELPV solar-cell photographs.
 
-    2,624 electroluminescence images of 300×300 pixels (Deitsch et al. 2019, CC BY-NC-SA 4.0), a
+    2,624 electroluminescence images of 300x300 pixels (Deitsch et al. 2019, CC BY-NC-SA 4.0), a
     quarter of them held out.
     """
     started = time.perf_counter()

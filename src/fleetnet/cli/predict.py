@@ -125,7 +125,7 @@ def _peek(images: list[str]) -> tuple[Iterator[str], Mode]:
 
 def _count(images: list[str]) -> int | None:
     """Return how many images are asked for, where that takes no walk through folders."""
-    if any(Path(image).is_dir() or glob.has_magic(image) for image in images):
+    if any(os.path.isdir(image) or glob.has_magic(image) for image in images):  # noqa: PTH112
         return None
     return len(images)
 

@@ -69,6 +69,15 @@ def shown_in(text: str, encoding: str) -> str:
     return text.encode(encoding, READABLE).decode(encoding, "replace")
 
 
+def drop_output() -> None:
+    """Send nowhere what standard output does not take, or Python would try and complain again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 def is_terminal(stream: TextIO) -> bool:
     """Tell whether a stream is a terminal, whatever object stands in its place."""
     asked = getattr(stream, "isatty", None)

@@ -77,9 +77,9 @@ def train(
 ) -> None:
     """Train a network on labelled images and leave checkpoints.
 
-    A quarter of each class is held out by a seeded split (--set data.val_fraction=…) and evaluated
-    after each epoch; data with train/ and val/ keeps its own split. Ctrl-C saves and ends; --resume
-    goes on as if the run had never stopped.
+    A quarter of each class is held out by a seeded split (--set data.val_fraction=0.25) and
+    evaluated after each epoch; data with train/ and val/ keeps its own split. Ctrl-C saves and
+    ends; --resume goes on as if the run had never stopped.
     """
     if resume is not None:
         changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
