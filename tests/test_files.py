@@ -1,11 +1,15 @@
 import errno
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, atomic_folder, write_error
+from fleetnet.files import atomic_file, atomic_folder, json_text, write_error
 
 
 class MishapError(Exception):
@@ -86,3 +90,20 @@ def test_write_errors_say_what_to_do() -> None:
     )
     assert "free some" in str(write_error(path, OSError(errno.ENOSPC, "No space left on device")))
     assert "Input/output" in str(write_error(path, OSError(errno.EIO, "Input/output error")))
+
+
+def test_the_longest_names_there_are(tmp_path: Path) -> None:
+    for name in ("x" * 255, "\N{PILE OF POO}" * 63):
+        with atomic_file(tmp_path / name) as temporary:
+            temporary.write_text("1")
+        with atomic_folder(tmp_path / "folder" / name) as folder:
+            (folder / "a").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_json_is_valid_wherever_it_goes(name: str) -> None:
+    assume(not re.search("[\ud800-\udbff][\udc00-\udfff]", name))  # which is one character
+    text = json_text({name: [name]})
+    assert json.loads(text.encode("utf-8", "strict")) == {name: [name]}
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]", text)

@@ -69,7 +69,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             stream = getattr(sys.stdin, "buffer", None)
             if stream is None:
                 raise ImageError("standard input is no stream of bytes")
-            data = stream.read(MAX_BYTES + 1)
+            data: bytes = stream.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
                 # Python sets aside as much as it is asked for, so ask for no more than is there;
