@@ -1,14 +1,18 @@
 import errno
 import functools
+import json
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from at_once import at_once
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, atomic_folder, write_error
+from fleetnet.files import atomic_file, atomic_folder, json_text, write_error
 
 
 class MishapError(Exception):
@@ -113,3 +117,20 @@ def test_writing_in_threads_leaves_the_umask_as_it_was(
     finally:
         ask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_the_longest_names_there_are(tmp_path: Path) -> None:
+    for name in ("x" * 255, "\N{PILE OF POO}" * 63):
+        with atomic_file(tmp_path / name) as temporary:
+            temporary.write_text("1")
+        with atomic_folder(tmp_path / "folder" / name) as folder:
+            (folder / "a").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_json_is_valid_wherever_it_goes(name: str) -> None:
+    assume(not re.search("[\ud800-\udbff][\udc00-\udfff]", name))  # which is one character
+    text = json_text({name: [name]})
+    assert json.loads(text.encode("utf-8", "strict")) == {name: [name]}
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]", text)

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import atomic_folder, sha256_of
+from fleetnet.files import atomic_folder, json_text, sha256_of
 from fleetnet.preprocess import Preprocess
 
 MANIFEST = "fleetnet.json"
@@ -275,7 +275,7 @@ class Manifest(_Strict):
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON, ending in a newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.model_dump(mode="json")) + "\n"
 
 
 class Bundle:

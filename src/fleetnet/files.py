@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -18,6 +21,12 @@ from fleetnet.errors import FleetnetError
 
 CACHE_VARIABLE = "FLEETNET_CACHE"
 _asking = threading.Lock()
+
+_ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON lets pass though a terminal acts on it, and what has no place in UTF-8."""
+_KEPT = 32
+"""Characters of a file's name in that of its temporary: a name may have 255 bytes, the longest
+character four."""
 
 
 def cache_folder() -> Path:
@@ -38,7 +47,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".part", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -64,15 +73,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         for file in temporary.iterdir():
             _sync(file)
         if path.exists():
-            replaced = Path(
-                tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)
-            )
+            replaced = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".old", dir=path.parent))
             path.rename(replaced / "old")
             temporary.rename(path)
             shutil.rmtree(replaced)
@@ -94,10 +101,31 @@ def write_error(path: Path, error: OSError) -> FleetnetError:
     return FleetnetError(f"cannot write {path}: {error.strerror or error}")
 
 
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    r"""Return a value as JSON that is valid UTF-8 and safe to show, whatever names are in it.
+
+    A file name that is not UTF-8 holds halves of characters: they become JSON's escapes for them,
+    ``\udcXX`` for the byte XX, which read back as the same name. So does what a terminal acts on.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.item() if hasattr(value, "item") else str(value)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _prefix(path: Path) -> str:
+    """Return how what stands in for ``path`` for a while is called: longer names do not fit."""
+    return f".{path.name[:_KEPT]}."
 
 
 def _sync(path: Path) -> None:

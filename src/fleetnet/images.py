@@ -65,7 +65,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """
     try:
         if os.fspath(path) == STDIN:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            stream = getattr(sys.stdin, "buffer", None)
+            if stream is None:
+                raise ImageError("standard input is no stream of bytes")
+            data: bytes = stream.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
                 # Python sets aside as much as it is asked for, so ask for no more than is there;

@@ -7,6 +7,7 @@ from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.report import markdown
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.tables import (
+    Table,
     batches_table,
     every_cell_table,
     milliseconds,
@@ -121,3 +122,9 @@ def test_every_table_says_where_and_with_what() -> None:
 )
 def test_milliseconds(seconds: float, text: str) -> None:
     assert milliseconds(seconds) == text
+
+
+def test_markdown_of_any_name() -> None:
+    row = ("caf\udce9|\x1b[1m\nx.bundle", "1")
+    table = Table("title", ("network", "ms"), (row,), ())
+    assert r"| caf\udce9\|\x1b[1m x.bundle | 1 |" in table.markdown()

@@ -88,8 +88,8 @@ def available_memory() -> int:
     """Return how many bytes this process may still take, by the system's and its group's limits."""
     free = _memory("MemAvailable") or _UNKNOWN_MEMORY
     try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        taken = int((_CGROUP / "memory.current").read_text())
+        limit = int((_CGROUP / "memory.max").read_text("utf-8"))
+        taken = int((_CGROUP / "memory.current").read_text("utf-8"))
     except (OSError, ValueError):
         return free  # no group, or one without a limit, whose file says "max"
     return max(0, min(free, limit - taken))
@@ -97,7 +97,7 @@ def available_memory() -> int:
 
 def _memory(key: str) -> int | None:
     try:
-        lines = _MEMINFO.read_text().splitlines()
+        lines = _MEMINFO.read_text("utf-8").splitlines()
     except OSError:
         return None
     found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]

@@ -93,7 +93,7 @@ def run_once(command: Sequence[str], timeout: float = TIMEOUT) -> dict[str, floa
     launched = [sys.executable, "-I", launcher.__file__, *command]
     try:
         done = subprocess.run(  # noqa: S603 - our own command
-            launched, capture_output=True, text=True, check=False, timeout=timeout
+            launched, capture_output=True, errors="replace", check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired:
         raise FleetnetError(f"the process did not answer in {timeout:g} seconds") from None

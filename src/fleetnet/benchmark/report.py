@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.tables import every_cell_table, tables
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, write_error
+from fleetnet.files import atomic_file, json_text, write_error
 
 JSON, MARKDOWN = "results.json", "results.md"
 
@@ -49,7 +48,7 @@ def write_report(
         FleetnetError: the folder cannot be written to.
     """
     pictures = _draw(results, folder, warn)
-    _write(folder / JSON, json.dumps(results.to_json(), indent=2, ensure_ascii=False) + "\n")
+    _write(folder / JSON, json_text(results.to_json()) + "\n")
     _write(folder / MARKDOWN, markdown(results, [picture.name for picture in pictures]))
     return [folder / JSON, folder / MARKDOWN, *pictures]
 

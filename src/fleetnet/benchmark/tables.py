@@ -12,6 +12,7 @@ from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.run import process_threads
 from fleetnet.inference.engines import Precision
+from fleetnet.labels import printable
 
 NONE = "–"
 """What a cell says that has no figure."""
@@ -283,4 +284,4 @@ def _listed(figures: Sequence[float] | None) -> str:
 
 
 def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
+    return printable(cell.replace("\n", " ")).replace("|", "\\|")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -12,8 +13,9 @@ import typer
 from typer.main import get_command
 
 import fleetnet
+from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
-from fleetnet.errors import FleetnetError, Interrupted
+from fleetnet.errors import FleetnetError, Interrupted, one_line
 
 VERBS = (
     "data",
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     The codes: 0 done, 1 done with failures, 2 bad input, 130 or 143 interrupted.
     """
+    streams.set_up()
     arguments = sys.argv[1:] if arguments is None else arguments
     # Accepted anywhere, because it is asked for after a failure, at the end of the last command.
     debug = "--debug" in arguments
@@ -82,13 +85,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     app = _app([verb] if verb in VERBS else VERBS)
     try:
         code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
+        # Here, because Python cannot say in one line what goes wrong with it at its end.
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.TyperException as error:
         fail(_usage_message(error))
     except BrokenPipeError:
         # The reader of our output, such as head, has seen enough.
-        sys.stderr.close()
+        streams.drop_output()
         sys.exit(0)
     except Interrupted as error:
         say(str(error))
@@ -97,6 +102,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if debug:
             raise
         fail(str(error))
+    except OSError as error:
+        if debug:
+            raise
+        streams.drop_output()
+        reason = error.strerror or one_line(error)
+        fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -105,4 +116,5 @@ def _usage_message(error: typer.TyperException) -> str:
     describe = getattr(error, "format_message", None)
     message: str = describe() if describe else str(error)
     context = getattr(error, "ctx", None)
-    return f"{message.rstrip()} (try '{context.command_path} --help')" if context else message
+    message = one_line(message)
+    return f"{message} (try '{context.command_path} --help')" if context else message

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import rich.table
 import typer
-from rich.text import Text
 
 from fleetnet.benchmark.machine import load_average, this_machine
 from fleetnet.benchmark.networks import find_subjects
@@ -106,9 +105,7 @@ def bench(
                 f"other programs are computing (load {machine.load:.1f} on {machine.processors} "
                 "processors): figures will be worse than this machine's"
             )
-        results = run_benchmark(
-            subjects, plan, machine=machine, stage=stage, warn=lambda line: warn(printable(line))
-        )
+        results = run_benchmark(subjects, plan, machine=machine, stage=stage, warn=warn)
     if as_json:
         print_json(results.to_json())
     else:
@@ -142,7 +139,7 @@ def _print(results: Results) -> None:
     for table in tables(results):
         out.print(_rich(table))
         for note in table.notes:
-            out.print(note, style="dim", markup=False)
+            out.print(note, style="dim")
         out.print()
 
 
@@ -158,5 +155,5 @@ def _rich(table: Table) -> rich.table.Table:
     for number, heading in enumerate(table.headings):
         shown.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
     for name, *cells in table.rows:
-        shown.add_row(Text(printable(name)), *cells)  # a bracket in a name is no markup
+        shown.add_row(printable(name), *cells)
     return shown

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from rich.cells import cell_len, set_cell_size
@@ -21,8 +20,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
-from fleetnet.errors import one_line
+from fleetnet.cli.streams import for_programs, is_terminal, shown_in
+from fleetnet.files import json_text
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 
@@ -30,23 +31,42 @@ PLAIN_WIDTH = 100
 """Columns of output that goes to a file or a pipe."""
 
 
+class _Console(Console):
+    """A console that shows text as it is: brackets and colons in a name mean nothing to it.
+
+    What a terminal would act on, or cannot show, is its escape before a table is laid out.
+    """
+
+    def __init__(self, *, stderr: bool, width: int | None) -> None:
+        super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        lines = (shown_in(printable(line), self.encoding) for line in text.split("\n"))
+        return super().render_str("\n".join(lines), **options)
+
+
 def console(*, stderr: bool = False) -> Console:
-    """Return a console as wide as the terminal, or of a fixed width where there is none."""
-    stream = sys.stderr if stderr else sys.stdout
-    known = stream.isatty() or "COLUMNS" in os.environ
-    return Console(
-        stderr=stderr, highlight=False, soft_wrap=False, width=None if known else PLAIN_WIDTH
-    )
+    """Return a console as wide as the terminal, or of a fixed width where there is none.
+
+    It shows every text as it is, without markup; see :func:`print_line` for a line with names.
+    """
+    known = is_terminal(sys.stderr if stderr else sys.stdout) or "COLUMNS" in os.environ
+    return _Console(stderr=stderr, width=None if known else PLAIN_WIDTH)
+
+
+def print_line(line: str) -> None:
+    """Print a line of results on standard output, whole, however long it is."""
+    console().print(printable(line), soft_wrap=True)
 
 
 def say(line: str) -> None:
     """Tell a person on standard error what is going on; standard output is for results."""
-    console(stderr=True).print(line, markup=False, soft_wrap=True)
+    console(stderr=True).print(printable(line), soft_wrap=True)
 
 
 def warn(line: str) -> None:
     """Warn on standard error."""
-    console(stderr=True).print(f"[yellow]warning:[/] {_escape(line)}", soft_wrap=True)
+    _print_marked("warning:", "yellow", line)
 
 
 def warn_unreadable(lines: Sequence[str]) -> None:
@@ -64,25 +84,30 @@ def warn_left_out(left_out: LeftOut) -> None:
 
 def fail(line: str) -> NoReturn:
     """Say on one line what is wrong and exit with code 2."""
-    console(stderr=True).print(f"[bold red]error:[/] {_escape(one_line(line))}", soft_wrap=True)
+    _print_marked("error:", "bold red", line)
     sys.exit(2)
+
+
+def _print_marked(mark: str, style: str, line: str) -> None:
+    text = Text.assemble((mark, style), " ", printable(line))
+    console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print JSON on standard output, indented, or as one line of a stream."""
-    text = json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=_plain)
-    # A file name that is not UTF-8 holds halves of characters: JSON has escapes for those.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+    text = json_text(value, indent=None if lines else 2)
+    out = for_programs()
+    out.write(text + "\n")
     if lines:
-        sys.stdout.flush()
+        out.flush()
 
 
 def progress(*, unit: str = "images") -> Progress:
     """Return a progress bar on standard error, silent where that is not a terminal."""
     out = console(stderr=True)
     return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
+        SpinnerColumn(_spinner(out)),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -90,7 +115,7 @@ def progress(*, unit: str = "images") -> Progress:
         console=out,
         transient=True,
         # What is printed beside a bar is moved to the bar's terminal, unless a file is to get it.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=is_terminal(sys.stdout),
         disable=not out.is_terminal,
     )
 
@@ -116,7 +141,7 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
         def advance(have: int, total: int) -> None:
             if not bar.tasks:
-                bar.add_task(_escape(name), total=None)
+                bar.add_task(printable(name), total=None)
             bar.update(bar.task_ids[0], completed=have, total=total or None)
             if have == total:
                 bar.remove_task(bar.task_ids[0])
@@ -128,26 +153,26 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 def status(title: str) -> Iterator[Callable[[str], None]]:
     """Show on standard error what is being done now, in one line that goes away at the end."""
     out = console(stderr=True)
-    with out.status(f"{title} …") as line:
-        yield lambda doing: line.update(f"{title}: {_escape(doing)}")
+    with out.status(Text(f"{title} …"), spinner=_spinner(out)) as line:
+        yield lambda doing: line.update(Text(f"{title}: {printable(doing)}"))
+
+
+def _spinner(out: Console) -> str:
+    """Return the name of a spinner whose signs the console's encoding has."""
+    return "line" if out.options.ascii_only else "dots"
+
+
+def visible(text: str) -> str:
+    """Return a text from outside as standard output shows it, so that its columns can be told."""
+    return shown_in(printable(text), getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def shorten(text: str, columns: int) -> str:
     """Return a text from outside in at most ``columns`` of a terminal, which only shows it."""
-    shown = printable(text)
-    return shown if cell_len(shown) <= columns else f"{set_cell_size(shown, columns - 1).rstrip()}…"
+    text = visible(text)
+    return text if cell_len(text) <= columns else f"{set_cell_size(text, columns - 1).rstrip()}…"
 
 
 def percent(fraction: float | None) -> str:
     """Return a fraction as a percentage with two decimals, or a dash."""
     return "–" if fraction is None or fraction != fraction else f"{fraction * 100:.2f}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.item() if hasattr(value, "item") else str(value)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from fleetnet.cli.console import console
+from fleetnet.cli.console import print_line
 from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.train import load_recipe
@@ -66,7 +66,7 @@ def preview(
     )
     with atomic_file(output) as file:
         picture.save(file, "PNG")
-    console().print(f"{count} images, {variants} epochs: {output}", soft_wrap=True)
+    print_line(f"{count} images, {variants} epochs: {output}")
 
 
 def _mixes(settings: AugmentSettings, classes: int) -> list[tuple[str, Mix]]:

@@ -30,7 +30,7 @@ def print_report(out: Console, report: Report) -> None:
     table.add_column(no_wrap=True, min_width=_HEADING)
     table.add_column(overflow="fold")
     for heading, text in _rows(report):
-        table.add_row(heading, Text(text))
+        table.add_row(heading, text)
     out.print(table)
     out.print()
     if report.wrong:
@@ -48,8 +48,7 @@ def _print_classes(out: Console, report: Report) -> None:
     kind = ", any number of labels an image" if report.multi_label else ""
     out.print(
         f"{printable(report.source)}: {count(report.images, 'image')} in "
-        f"{len(report.classes):,} classes{split}{kind}",
-        markup=False,
+        f"{len(report.classes):,} classes{split}{kind}"
     )
     for note in report.notes:
         out.print(printable(note), markup=False)
@@ -61,12 +60,12 @@ def _print_classes(out: Console, report: Report) -> None:
     for entry in _extremes(report.classes):
         if entry is None:
             hidden = len(report.classes) - 2 * (SHOWN_CLASSES // 2)
-            table.add_row(Text(f"… {hidden:,} classes between"))
+            table.add_row(f"… {hidden:,} classes between")
             continue
         sides = ["–", "–"] if report.split_error else [f"{entry.train:,}", f"{entry.val:,}"]
         sides += [f"{entry.test:,}"] if tested else []
         share = f"{entry.images / report.images:.1%}"
-        table.add_row(Text(shorten(entry.name, _NAME)), f"{entry.images:,}", share, *sides)
+        table.add_row(shorten(entry.name, _NAME), f"{entry.images:,}", share, *sides)
     out.print(table)
     out.print()
 

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console
+from fleetnet.cli.console import console, print_line
 from fleetnet.cli.evaluate import print_figures
 from fleetnet.cli.export import print_bundle, run_export
 from fleetnet.cli.options import SettingsOption
@@ -48,7 +48,7 @@ def demo(
 ) -> None:
     """Train, export, verify, evaluate, report and predict on the ELPV solar-cell photographs.
 
-    2,624 electroluminescence images of 300×300 pixels (Deitsch et al. 2019, CC BY-NC-SA 4.0), a
+    2,624 electroluminescence images of 300x300 pixels (Deitsch et al. 2019, CC BY-NC-SA 4.0), a
     quarter of them held out.
     """
     started = time.perf_counter()
@@ -82,19 +82,22 @@ def demo(
     print_figures(out, evaluation, figures)
     out.print()
     out.print(predictions)
-    out.print(
-        f"\ntrained in {trained - started:.0f} s, all in {time.perf_counter() - started:.0f} s\n\n"
-        "next:\n"
-        f"  fleetnet predict {bundle.path} {folder / 'images'}\n"
-        f"  fleetnet evaluate {bundle.path} {ELPV} --label {label}\n"
-        f"  fleetnet explain {result.last} {folder / 'images'}\n"
-        f"  fleetnet verify {bundle.path} --images {folder / 'images'}\n"
-        f"  fleetnet demo --label {'defect' if label == 'type' else 'type'}\n"
-        f"  fleetnet train YOUR_FOLDER --model {model}\n\n"
+    out.print()
+    images = folder / "images"
+    for line in (
+        f"trained in {trained - started:.0f} s, all in {time.perf_counter() - started:.0f} s",
+        "",
+        "next:",
+        f"  fleetnet predict {bundle.path} {images}",
+        f"  fleetnet evaluate {bundle.path} {ELPV} --label {label}",
+        f"  fleetnet explain {result.last} {images}",
+        f"  fleetnet verify {bundle.path} --images {images}",
+        f"  fleetnet demo --label {'defect' if label == 'type' else 'type'}",
+        f"  fleetnet train YOUR_FOLDER --model {model}",
+        "",
         f"report: {report}",
-        soft_wrap=True,
-        markup=False,
-    )
+    ):
+        print_line(line)
 
 
 def _write_examples(source: Source, held_out: Indices, folder: Path) -> dict[Path, int]:

@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, progress, say, warn, warn_unreadable
+from fleetnet.cli.console import (
+    console,
+    percent,
+    print_json,
+    print_line,
+    progress,
+    say,
+    warn,
+    warn_unreadable,
+)
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
@@ -27,6 +36,7 @@ from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
 from fleetnet.inference.choices import ENOUGH
+from fleetnet.labels import printable
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
@@ -130,7 +140,7 @@ def evaluate(
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
-        out.print(f"report: {report}", soft_wrap=True, markup=False)
+        print_line(f"report: {report}")
 
 
 def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str, str]:
@@ -191,7 +201,7 @@ def print_figures(out: Console, evaluation: Evaluation, figures: Figures) -> Non
     for figure in figures.headline:
         interval = figure.range_text()
         line = f"{figure.title:<{width}}  {figure.text():>8}"
-        out.print(f"{line}  ({interval})" if interval else line, markup=False)
+        out.print(f"{line}  ({interval})" if interval else line)
     if fit := figures.temperature:
         out.print(
             f"with temperature {fit.temperature:.3f}: "
@@ -213,13 +223,8 @@ def print_figures(out: Console, evaluation: Evaluation, figures: Figures) -> Non
 def _plain_table(*left: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in left:
-        table.add_column(_literal(heading), overflow="ellipsis", max_width=32)
+        table.add_column(printable(heading), overflow="ellipsis", max_width=32)
     return table
-
-
-def _literal(name: str) -> str:
-    """Return a name from the data so that rich prints its brackets as they are."""
-    return name.replace("[", r"\[")
 
 
 def _class_table(figures: Figures) -> Table:
@@ -231,7 +236,7 @@ def _class_table(figures: Figures) -> Table:
         table.add_column(heading, justify="right")
     for row in figures.classes:
         cells = [percent(row[key]) for key in columns]
-        table.add_row(_literal(row["class"]), *cells, str(row["support"]))
+        table.add_row(printable(row["class"]), *cells, str(row["support"]))
     return table
 
 
@@ -239,10 +244,10 @@ def _confusion_table(metrics: Metrics) -> Table:
     table = _plain_table("true \\ predicted")
     for name in metrics.classes:
         table.add_column(
-            _literal(name), justify="right", overflow="ellipsis", max_width=14, no_wrap=True
+            printable(name), justify="right", overflow="ellipsis", max_width=14, no_wrap=True
         )
     for name, row in zip(metrics.classes, metrics.confusion, strict=True):
-        table.add_row(_literal(name), *map(str, row))
+        table.add_row(printable(name), *map(str, row))
     return table
 
 
@@ -250,7 +255,7 @@ def _largest_confusions(metrics: Metrics) -> Table:
     table = _plain_table("true", "predicted")
     table.add_column("times", justify="right")
     for true, predicted, times in metrics.largest_confusions(10):
-        table.add_row(_literal(true), _literal(predicted), str(times))
+        table.add_row(printable(true), printable(predicted), str(times))
     return table
 
 
@@ -262,8 +267,8 @@ def _print_slices(out: Console, slices: list[Slice], accuracy: str) -> None:
         table.add_column(heading, justify="right")
     for one in slices:
         table.add_row(
-            _literal(one.column),
-            _literal(one.value),
+            printable(one.column),
+            printable(one.value),
             str(one.images),
             percent(one.accuracy),
             f"{percent(one.interval.low)} – {percent(one.interval.high)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from fleetnet.cli.console import console, print_json, say, warn_left_out
+from fleetnet.cli.console import print_json, print_line, say, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
@@ -23,6 +24,8 @@ from fleetnet.left_out import LeftOut
 if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam
 
+LONGEST = 240
+"""Bytes of a picture's name, so that there is room for a number and an ending."""
 SIDE = 384
 """Pictures of a small input are enlarged to about this, by a whole factor."""
 
@@ -102,6 +105,8 @@ def _in_folder(sources: list[str], folder: Path) -> Iterator[Path]:
     taken: set[str] = set()
     for source in sources:
         stem = "stdin" if source == STDIN else Path(source).stem
+        while len(os.fsencode(stem)) > LONGEST:
+            stem = stem[:-1]
         name, number = stem, 1
         while name.casefold() in taken:
             number += 1
@@ -153,4 +158,4 @@ def _show(row: dict[str, Any], *, as_json: bool) -> None:
         if row["error"] is not None
         else f"{row['class']} {row['probability']:.1%}  {row['output']}"
     )
-    console().print(f"{row['image']}  {answer}", soft_wrap=True, markup=False)
+    print_line(f"{row['image']}  {answer}")

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, download_bar, say
+from fleetnet.cli.console import console, download_bar, print_line, say
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
@@ -85,7 +85,7 @@ def export(
         labels,
     )
     print_bundle(bundle)
-    console().print(f"next: fleetnet predict {bundle.path} IMAGES…", soft_wrap=True, markup=False)
+    print_line(f"next: fleetnet predict {bundle.path} IMAGES…")
 
 
 def _usual_output(subject: Subject) -> Path:
@@ -126,12 +126,10 @@ def run_export(
 
 def print_bundle(bundle: Bundle) -> None:
     """Print what a bundle holds and what its verification measured."""
-    out = console()
     for artifact in bundle.manifest.artifacts:
-        out.print(
+        print_line(
             f"{bundle.path / artifact.file}  {artifact.bytes / 1e6:.2f} MB  "
-            f"sha256 {artifact.sha256[:12]}…",
-            soft_wrap=True,
+            f"sha256 {artifact.sha256[:12]}…"
         )
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")
@@ -146,4 +144,4 @@ def print_bundle(bundle: Bundle) -> None:
                     f"{record.top1_agreement:.0%}",
                     f"{record.latency_ms:.2f}",
                 )
-            out.print(table)
+            console().print(table)

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetnet.cli.automatic import computing
-from fleetnet.cli.console import PLAIN_WIDTH, print_json, progress, say, warn_left_out
+from fleetnet.cli.console import (
+    PLAIN_WIDTH,
+    print_json,
+    progress,
+    say,
+    visible,
+    warn_left_out,
+)
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
@@ -109,7 +117,7 @@ def predict(
     write = _write_json if as_json else _write_csv if as_csv else _write_table
     with classifier:
         predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
-        if mode == "throughput" and not sys.stdout.isatty():
+        if mode == "throughput" and not is_terminal(sys.stdout):
             predictions = _shown(predictions, _count(images))
         total, failed = write(predictions, top_k)
     warn_left_out(left_out)
@@ -165,7 +173,7 @@ def _write_json(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
 
 
 def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(Rows(for_programs()), lineterminator=Rows.ends)
     ranks = range(1, top_k + 1)
     writer.writerow(
         [
@@ -187,12 +195,13 @@ def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]
 
 def _write_table(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
     """Write rows as they come, so that memory does not grow with the number of images."""
-    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    terminal = is_terminal(sys.stdout) or "COLUMNS" in os.environ
     width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH
     name_width = max(16, width * 2 // 5)
     total = failed = 0
     for prediction in predictions:
         name = "standard input" if prediction.source == STDIN else prediction.source
+        name = visible(name)
         if len(name) > name_width:
             name = "…" + name[1 - name_width :]
         answer = (
@@ -200,6 +209,7 @@ def _write_table(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
             if prediction.error is not None
             else "  ".join(f"{score.label} {score.probability:.1%}" for score in prediction.top)
         )
+        answer = visible(answer)
         room = width - name_width - 2
         if len(answer) > room:
             answer = answer[: room - 1] + "…"

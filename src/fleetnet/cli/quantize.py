@@ -12,13 +12,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.cli.console import console, print_json, print_line, progress, say, warn
 from fleetnet.cli.options import ModelArgument
 from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import require
 from fleetnet.image_files import find_images
 from fleetnet.inference.chance import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
+from fleetnet.labels import printable
 
 if TYPE_CHECKING:
     from fleetnet.export.quantization.quantizer import Advance
@@ -93,7 +94,7 @@ def quantize(
         written, results = quantize_bundle(
             opened,
             samples,
-            ", ".join(Path(image).name or image for image in images),
+            printable(", ".join(Path(image).name or image for image in images)),
             output=output,
             engines=engines,
             agreement=agreement,
@@ -106,7 +107,7 @@ def quantize(
     _print(results)
     for result in results:
         _print_notes(result)
-    console().print(f"written: {written.path}", soft_wrap=True, markup=False)
+    print_line(f"written: {written.path}")
 
 
 class _Steps:
@@ -202,15 +203,12 @@ def _print_notes(result: Result) -> None:
     if kept:
         out.print(
             f"{engine}: in fp32, with {result.quantization.kept_macs:.0%} of the multiply-adds: "
-            + ", ".join(kept),
-            markup=False,
+            + ", ".join(kept)
         )
     if result.faster:
         best = result.faster[0]
         times = result.latency_ms
-        out.print(
+        print_line(
             f"{engine}: int8 is slower than {best} on this machine, {times['int8']:.2f} ms against "
-            f"{times[best]:.2f} ms an image on one thread: prefer --precision {best} here",
-            markup=False,
-            soft_wrap=True,
+            f"{times[best]:.2f} ms an image on one thread: prefer --precision {best} here"
         )

@@ -12,10 +12,8 @@ import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from fleetnet.cli.console import console, percent, print_json, say, shorten, warn
-from fleetnet.labels import printable
+from fleetnet.cli.console import console, percent, print_json, say, shorten, visible, warn
 from fleetnet.training.curves import SHOWN, check_plot, plot_runs
 from fleetnet.training.runs import Run, differing, find_runs
 
@@ -55,7 +53,7 @@ def runs(
     """Compare training runs: the best top-1 first, and the settings in which they differ."""
     if plot is not None:
         check_plot(plot)
-    found = find_runs(folders or [Path("runs")], lambda line: warn(printable(line)))
+    found = find_runs(folders or [Path("runs")], warn)
     names = _names(found)
     if as_json:
         print_json([run.to_json() for run in found])
@@ -80,13 +78,13 @@ def _print(out: Console, found: Sequence[Run], names: Sequence[str]) -> None:
     """Print one table if all fits, else the figures and below them what differs."""
     same, identity = _identity(found)
     if same:
-        out.print(Text(", ".join(same)))
+        out.print(", ".join(same))
         out.print()
     numbers = _Column("#", [str(number) for number in range(1, len(found) + 1)])
     figures = _figures(found)
     varied = [*identity, *_settings(found)]
     room = out.width - _width([numbers, *figures]) - _GAP
-    longest = max(map(cell_len, map(printable, names)))
+    longest = max(map(cell_len, map(visible, names)))
     together = bool(varied) and _width(varied) + _GAP + longest <= room
     if together:
         figures = [*varied, *figures]
@@ -103,7 +101,7 @@ def _print_differing(out: Console, numbers: _Column, varied: Sequence[_Column]) 
         return
     for row, number in enumerate(numbers.cells):
         values = (f"{column.heading} {column.cells[row]}" for column in varied)
-        out.print(Text(f"{number}  {', '.join(values)}"))
+        out.print(f"{number}  {', '.join(values)}")
 
 
 def _identity(found: Sequence[Run]) -> tuple[list[str], list[_Column]]:
@@ -151,9 +149,9 @@ def _table(columns: Sequence[_Column]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.is_number else "left"
-        table.add_column(Text(column.heading), justify=justify, no_wrap=True)
+        table.add_column(column.heading, justify=justify, no_wrap=True)
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     return table
 
 
@@ -184,7 +182,7 @@ def _duration(seconds: float) -> str:
 
 def _middle(text: str, columns: int) -> str:
     """Return a name in at most ``columns``: runs differ at their names' ends, dates and all."""
-    shown = printable(text)
+    shown = visible(text)
     if cell_len(shown) <= columns:
         return shown
     end = shown

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.console import console, download_bar, progress, say, warn, warn_unreadable
+from fleetnet.cli.console import (
+    console,
+    download_bar,
+    print_line,
+    progress,
+    say,
+    warn,
+    warn_unreadable,
+)
 from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import (
     OptionalDataArgument,
@@ -84,9 +92,9 @@ def train(
 ) -> None:
     """Train a network on labelled images and leave checkpoints.
 
-    A quarter of each class is held out by a seeded split (--set data.val_fraction=…) and evaluated
-    after each epoch; data with train/ and val/ keeps its own split, and test/ is left alone. Ctrl-C
-    saves and ends; --resume goes on as if the run had never stopped.
+    A quarter of each class is held out by a seeded split (--set data.val_fraction=0.25) and
+    evaluated after each epoch; data with train/ and val/ keeps its own split, and test/ is left
+    alone. Ctrl-C saves and ends; --resume goes on as if the run had never stopped.
     """
     if resume is not None:
         changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
@@ -121,14 +129,13 @@ def train(
 def _report(result: TrainResult) -> None:
     from fleetnet.training.progress import best_epoch
 
-    out = console()
     best = best_epoch(result.history)
     if best:
         last = result.history[-1]
-        out.print(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
-        out.print(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
-    out.print(f"checkpoints: {result.last} and {result.best}", soft_wrap=True)
-    out.print(f"next: fleetnet export {result.best}", soft_wrap=True)
+        print_line(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
+        print_line(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
+    print_line(f"checkpoints: {result.last} and {result.best}")
+    print_line(f"next: fleetnet export {result.best}")
 
 
 def shorthands(epochs: int | None, size: int | None) -> list[str]:
@@ -235,13 +242,9 @@ def _search_lr(
         found = find_lr(trainer, advance=lambda count: bar.advance(task, count))
     picture = output / "learning-rate.png"
     plot(found, picture)
-    out = console()
-    out.print(f"learning rate: {found.suggestion:.2g}, where the loss falls fastest")
-    out.print(f"picture: {picture}", soft_wrap=True)
-    out.print(
-        f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}",
-        soft_wrap=True,
-    )
+    print_line(f"learning rate: {found.suggestion:.2g}, where the loss falls fastest")
+    print_line(f"picture: {picture}")
+    print_line(f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}")
 
 
 def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
@@ -300,7 +303,8 @@ class TrainingProgress:
         )
         for note in run.notes:
             say(note)
-        say(run.recipe.to_yaml().rstrip())
+        for line in run.recipe.to_yaml().splitlines():
+            say(line)
         self._console.print(f"{'epoch':>9} {'loss':>8} {'train':>8} {'top-1':>8} {'images/s':>9}")
 
     def epoch(self, number: int, images: int, done: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console, download_bar, percent, print_json, say
+from fleetnet.cli.console import console, download_bar, percent, print_json, print_line, say
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 from fleetnet.weights.published import cached_path, find_weights, published_weights
 
@@ -78,7 +78,7 @@ def fetch(
 ) -> None:
     """Download published weights into the cache, checked and resumed, and print the path."""
     path = fetch_with_progress(set_name, model, offline=offline)
-    console().print(str(path), markup=False, soft_wrap=True)
+    print_line(str(path))
 
 
 def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
@@ -111,7 +111,6 @@ def inspect(
     if as_json:
         print_json(_as_json(read))
         return
-    out = console()
     also = f" (also {', '.join(identity.also)})" if identity.also else ""
     rows = {
         "file": str(read.path),
@@ -129,11 +128,11 @@ def inspect(
     if read.objects:
         rows["not run"] = f"objects of Python: {', '.join(read.objects)}"
     for name, text in rows.items():
-        out.print(f"{name:<15} {text}", markup=False, soft_wrap=True)
+        print_line(f"{name:<15} {text}")
     if shapes:
         for key, value in read.state.items():
             shape = "×".join(map(str, value.shape)) or "one"
-            out.print(f"{shape:>16}  {key}", markup=False, soft_wrap=True)
+            print_line(f"{shape:>16}  {key}")
 
 
 def convert(

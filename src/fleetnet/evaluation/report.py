@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,7 +22,7 @@ from fleetnet.evaluation.history import Epoch
 from fleetnet.evaluation.pictures import Pictures
 from fleetnet.evaluation.slices import Slice
 from fleetnet.evaluation.thumbnails import Explain
-from fleetnet.files import atomic_file
+from fleetnet.files import atomic_file, json_text
 from fleetnet.preprocess import Preprocess
 
 CELLS = 30
@@ -117,7 +116,7 @@ def write_report(
     page = render(evaluation, figures, source, preprocess, about, explain)
     with atomic_file(path) as file:
         # A name that is no valid Unicode can be on a disk but not in a page.
-        file.write_text(page, "utf-8", "replace")
+        file.write_text(page, "utf-8", "backslashreplace")
 
 
 def render(
@@ -162,9 +161,7 @@ def render(
         "data": _data(summarise_data(source, evaluation.indices), evaluation, source),
         "environment": about.environment.items(),
         "documents": [
-            (title, json.dumps(value, indent=2, ensure_ascii=False, default=str))
-            for title, value in about.documents.items()
-            if value
+            (title, json_text(value)) for title, value in about.documents.items() if value
         ],
     }
     context["sections"] = [(key, title) for key, title in _SECTIONS if _has(context, key)]

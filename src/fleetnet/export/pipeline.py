@@ -55,6 +55,7 @@ from fleetnet.inference.verify import (
     probabilities_of,
     run_in_batches,
 )
+from fleetnet.labels import printable
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
@@ -226,7 +227,7 @@ def _images(
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images and not made_up:
-        origin = ", ".join(Path(image).name or image for image in images)
+        origin = printable(", ".join(Path(image).name or image for image in images))
         return prepare(find_images(images), trained.preprocess, limit), origin
     if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fleetnet.labels import printable
 from fleetnet.training.loggers import Logger
 from fleetnet.training.progress import EpochRecord
 
@@ -69,7 +70,7 @@ class Logging:
             "recipe": run.recipe.model_dump(mode="json"),
         }
         for logger in self.loggers:
-            logger.start(run.output.name, settings, run.output)
+            logger.start(printable(run.output.name), settings, run.output)
 
     def epoch(self, number: int, images: int, done: int) -> None:
         """Do nothing: an epoch is told of when it is done."""

@@ -197,3 +197,10 @@ def test_names_that_are_not_unicode_have_a_fingerprint(tmp_path: Path) -> None:
     source = open_source(str(folder))
     assert len(fingerprint(source)) == 64
     assert source.read(0)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=())), min_size=1))
+def test_a_table_keeps_any_name(names: list[str]) -> None:
+    table = SampleTable(names, [0] * len(names))
+    assert [sample.name for sample in table] == names
+    assert [table.name(index) for index in range(len(names))] == names

@@ -1,5 +1,6 @@
 import builtins
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,14 @@ def test_without_pyarrow_the_extra_is_named(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(FleetnetError, match=r"pip install 'fleetnet\[parquet\]'"):
         open_source(str(path))
+
+
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.parquet")
+    try:
+        written(tmp_path / "a.parquet", feature=NAMES).rename(path)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    source = open_source(str(path))
+    assert source.description == r"Parquet caf\udce9.parquet, 1 files"
+    assert source.read(9) == b"image 9"

@@ -18,6 +18,7 @@ from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_PART, TEST, SampleTable
 from fleetnet.data.sources.text import MAX_LINE, open_text
 from fleetnet.errors import DataError, nearest
+from fleetnet.labels import printable
 
 if TYPE_CHECKING:
     import _csv
@@ -57,7 +58,7 @@ class CsvSource(ImageFiles):
     def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         self.root = path.parent if options.root is None else Path(options.root)
-        self.description = f"table {path.name}"
+        self.description = f"table {printable(path.name)}"
         self.spec = options.spec(path.resolve())
         self.multi_label = options.multi_label is not None
         rows = _Rows(path, options)

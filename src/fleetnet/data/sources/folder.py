@@ -12,6 +12,7 @@ from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL, SampleTable
 from fleetnet.errors import DataError, nearest
 from fleetnet.image_files import visible_folders, walk_images
 from fleetnet.images import EXTENSIONS
+from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 
 _USE = {TRAIN: "to train on", VAL: "held out", TEST: "kept for evaluation with --split test"}
@@ -39,7 +40,7 @@ class FolderSource(ImageFiles):
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {what}: give a folder with one sub-folder of images per class")
-        self.description = f"folder {root.resolve().name}"
+        self.description = f"folder {printable(root.resolve().name)}"
         self.spec = {"data": str(root.resolve())}
         layout = recognise(root)
         self.root = layout.base

@@ -14,6 +14,7 @@ from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.text import lines_of
 from fleetnet.errors import DataError
+from fleetnet.labels import printable
 
 SUFFIXES = (".txt", ".lst", ".list")
 TRAIN_LIST, VAL_LIST = "train_list.txt", "val_list.txt"
@@ -43,7 +44,7 @@ class ListSource(ImageFiles):
     def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         self.root = path.parent if options.root is None else Path(options.root)
-        self.description = f"list {path.name}"
+        self.description = f"list {printable(path.name)}"
         self.spec = options.spec(path.resolve())
         self.multi_label = options.multi_label is not None
         reader = LabelReader(

@@ -22,6 +22,7 @@ from fleetnet.data.sources.shards import (
 )
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
+from fleetnet.labels import printable
 
 SHOWN = 12
 """Configurations that an error names."""
@@ -46,6 +47,12 @@ def open_source(
     options = options or SourceOptions()
     if label is not None:
         options = replace(options, label=label)
+    source = _open(data, options)
+    _check_names(source.classes)
+    return source
+
+
+def _open(data: str, options: SourceOptions) -> Source:
     path = Path(data)
     try:
         is_folder = path.is_dir()
@@ -93,6 +100,22 @@ def open_source_spec(spec: Mapping[str, str]) -> Source:
     if "data" not in spec:
         raise DataError("the description of the data does not say where it is")
     return open_source(str(spec["data"]), options=SourceOptions.from_spec(spec))
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    """Refuse at the beginning what no bundle could hold in the end.
+
+    Raises:
+        DataError: a class's name is not Unicode, as that of a folder need not be.
+    """
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of class '{printable(name)}' is not UTF-8, but models carry it as such: "
+                "rename the class"
+            ) from None
 
 
 def _open_folder(folder: Path, options: SourceOptions) -> Source:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +20,7 @@ from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
 from fleetnet.images import MAX_BYTES
+from fleetnet.labels import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +83,7 @@ class ParquetSource:
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
     ) -> None:
         """Read the labels of all files, and where their row groups begin."""
-        self.description = f"Parquet {Path(data).absolute().name}, {len(chosen)} files"
+        self.description = f"Parquet {printable(Path(data).absolute().name)}, {len(chosen)} files"
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
@@ -127,11 +130,11 @@ class ParquetSource:
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
         """Return the images of a row group, encoded."""
-        pyarrow, parquet = _pyarrow()
+        pyarrow, _ = _pyarrow()
         file, number = self._groups[group]
         try:
-            metadata = self._metadata.get(file, lambda: parquet.read_metadata(file))
-            with parquet.ParquetFile(file, metadata=metadata) as opened:
+            metadata = self._metadata.get(file, lambda: _metadata(file))
+            with _opened(file, metadata) as opened:
                 table = opened.read_row_group(number, columns=[self._column], use_threads=False)
                 column = table.flatten().column(0)
         except (pyarrow.ArrowException, OSError, MemoryError) as error:
@@ -151,9 +154,10 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
     Raises:
         DataError: it is no Parquet file, or there are none that fit.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, _ = _pyarrow()
     try:
-        schema = parquet.read_schema(file)
+        with _opened(file) as opened:
+            schema = opened.schema_arrow
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{file} is no Parquet file, or is damaged: {_line(error)}") from None
     try:
@@ -229,10 +233,10 @@ def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
 
 def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
     """Give a file's labels to the reader and return how many rows it has."""
-    pyarrow, parquet = _pyarrow()
+    pyarrow, _ = _pyarrow()
     row = -1
     try:
-        with parquet.ParquetFile(file) as opened:
+        with _opened(file) as opened:
             for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
                 for value in batch.column(0).to_pylist():
                     row += 1
@@ -250,8 +254,7 @@ def _group_rows(file: Path, column: str) -> list[int]:
     Raises:
         DataError: its images take too much memory to be read at once.
     """
-    _, parquet = _pyarrow()
-    metadata = parquet.read_metadata(file)
+    metadata = _metadata(file)
     rows = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -267,6 +270,19 @@ def _group_rows(file: Path, column: str) -> list[int]:
             )
         rows.append(group.num_rows)
     return rows
+
+
+def _metadata(file: Path) -> Any:
+    with _opened(file) as opened:
+        return opened.metadata
+
+
+@contextlib.contextmanager
+def _opened(file: Path, metadata: Any = None) -> Iterator[Any]:
+    """Open a file by Python, because Arrow takes no path that is not UTF-8."""
+    _, parquet = _pyarrow()
+    with file.open("rb") as stream, parquet.ParquetFile(stream, metadata=metadata) as opened:
+        yield opened
 
 
 def _pyarrow() -> tuple[Any, Any]:

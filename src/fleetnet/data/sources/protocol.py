@@ -118,5 +118,5 @@ def fingerprint(source: Source) -> str:
         if sample.part == "test":
             continue
         line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

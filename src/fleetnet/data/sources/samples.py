@@ -60,7 +60,7 @@ class SampleTable(Sequence[Sample]):
         ends: npt.ArrayLike | None = None,
         parts: npt.ArrayLike | None = None,
     ) -> None:
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        encoded = [name.encode("utf-8", "surrogatepass") for name in names]
         count = len(encoded)
         self._name_ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
         self._names = b"".join(encoded)
@@ -88,7 +88,7 @@ class SampleTable(Sequence[Sample]):
     def name(self, index: int) -> str:
         """Return a sample's name."""
         start = self._name_ends[index - 1] if index else 0
-        return self._names[start : self._name_ends[index]].decode("utf-8", "surrogateescape")
+        return self._names[start : self._name_ends[index]].decode("utf-8", "surrogatepass")
 
     def labels_of(self, index: int) -> tuple[int, ...]:
         """Return a sample's labels."""
@@ -139,7 +139,7 @@ class SampleTable(Sequence[Sample]):
                 self.parts[stretch].tolist(),
                 strict=True,
             ):
-                name = self._names[name_start:name_end].decode("utf-8", "surrogateescape")
+                name = self._names[name_start:name_end].decode("utf-8", "surrogatepass")
                 labels = tuple(self.values[label_start:label_end].tolist())
                 yield Sample(name, labels, PARTS[part])
                 name_start, label_start = name_end, label_end

@@ -19,6 +19,7 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
+from fleetnet.labels import printable
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -98,7 +99,9 @@ class WebDatasetSource:
     ) -> None:
         """Index the shards."""
         self._files = [file for file, _ in chosen]
-        self.description = f"WebDataset {Path(data).absolute().name}, {len(chosen)} shards"
+        self.description = (
+            f"WebDataset {printable(Path(data).absolute().name)}, {len(chosen)} shards"
+        )
         self.spec = options.spec(Path(data).absolute())
         self.multi_label = options.multi_label is not None
         beside = root / CLASSES_FILE

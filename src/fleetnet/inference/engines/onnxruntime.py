@@ -89,7 +89,7 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
     """
     path = bundle.artifact(ARTIFACTS[setup.precision])
     try:
-        return OnnxRuntimeEngine(str(path), setup)
+        return OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
     except Exception as error:
         # ONNX Runtime's exceptions share no public base class.
         reason = one_line(error)

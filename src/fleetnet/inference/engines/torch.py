@@ -142,7 +142,7 @@ def load_network(bundle: Bundle) -> nn.Module:
     """
     try:
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
     except ModuleNotFoundError:
         raise require("safetensors", "train", "the engine 'torch'") from None
     from fleetnet.weights.state import check_finite, load_state
@@ -150,7 +150,7 @@ def load_network(bundle: Bundle) -> nn.Module:
     path = bundle.artifact("weights")
     network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
     try:
-        state = load_file(path)
+        state = load(path.read_bytes())
         check_finite(state, str(path))
         load_state(network, state, str(path))
     except (SafetensorError, CheckpointError) as error:
