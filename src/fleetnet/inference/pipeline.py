@@ -115,8 +115,8 @@ def _same(ready: Ready) -> Ready:
 
 def _pixels_of(image: ImageLike, preprocess: Preprocess, *, exact: bool) -> npt.NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
-        return preprocess(image_files.from_array(image))
+        return preprocess(image_files.from_array(image, preprocess.sample_bits))
     if isinstance(image, Image.Image):
-        return preprocess(image_files.from_pil(image))
+        return preprocess(image_files.from_pil(image, preprocess.sample_bits))
     data = image if isinstance(image, bytes) else image_files.read_bytes(image)
     return preprocess.from_bytes(data, exact=exact)
