@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 
 import simplejpeg
+from PIL import ImageFile
 
 from fleetnet.errors import ImageError
 
-_END_OF_JPEG = b"\xff\xd9"
+_END = b"\xff\xd9"
+"""Of a JPEG, and of a JPEG 2000 codestream."""
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_TILE_PART = b"\xff\x90"
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 """Any but the restart markers, which are part of the pixels' data."""
 _SCAN = 0xDA
@@ -47,6 +52,52 @@ def check_png(data: bytes) -> None:
         place = end + 4
 
 
+def check_tiff(image: ImageFile.ImageFile) -> None:
+    """Hold an opened TIFF file to having a strip or tile for every part of its picture.
+
+    Pillow leaves a part black for which there is none.
+
+    Raises:
+        ImageError: some are missing.
+    """
+    covered = 0
+    for tile in image.tile:
+        left, top, right, bottom = tile.extents or (0, 0, *image.size)
+        covered += (right - left) * (bottom - top)
+    if covered < image.width * image.height:
+        raise ImageError("damaged image: strips or tiles of the picture are missing")
+
+
+def check_jpeg2000(data: bytes) -> None:
+    """Hold a JPEG 2000 file to having every tile, each as long as its header says.
+
+    OpenJPEG leaves a tile black that is cut off or not there, and the last without an end marker.
+
+    Raises:
+        ImageError: one is.
+        struct.error: the header is cut off.
+    """
+    start = data.find(_CODESTREAM)
+    right, bottom, _, _, wide, high, left, top = struct.unpack_from(">8I", data, start + 8)
+    if start < 0 or not wide or not high:
+        raise ImageError("damaged image: no tiles of the picture")
+    place = start + 2
+    while data[place : place + 1] == b"\xff" and data[place : place + 2] != _TILE_PART:
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    seen: Counter[int] = Counter()
+    told: dict[int, int] = {}
+    while data[place : place + 2] == _TILE_PART:
+        tile, length, _, parts = struct.unpack_from(">HIBB", data, place + 4)
+        seen[tile] += 1
+        told[tile] = parts or told.get(tile, 1)
+        place += length or len(data) - place  # the last may leave it open
+        if data[place : place + 2] not in (_TILE_PART, _END) and length:
+            raise ImageError("damaged image: cut off in a tile of the picture")
+    tiles = -(-(right - left) // wide) * -(-(bottom - top) // high)
+    if len(seen) < tiles or any(seen[tile] < told[tile] for tile in seen):
+        raise ImageError("damaged image: tiles of the picture are missing")
+
+
 def _named(chunk: bytes) -> str:
     return chunk.decode() if chunk.isalpha() else "of no known kind"
 
@@ -57,12 +108,12 @@ def with_jpeg_end(data: bytes, max_pixels: int) -> bytes:
     Scanners and cameras that lose power leave it out, and browsers show such files; libjpeg
     cannot tell them from those that lack a part of the picture.
     """
-    if data.endswith(_END_OF_JPEG):
+    if data.endswith(_END):
         return data
     scan = next((place for marker, place in _markers(data) if marker == _SCAN), None)
-    if scan is None or data.find(_END_OF_JPEG, scan) >= 0:
+    if scan is None or data.find(_END, scan) >= 0:
         return data
-    ended = data + _END_OF_JPEG
+    ended = data + _END
     return ended if _is_whole(ended, max_pixels) else data
 
 

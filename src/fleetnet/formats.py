@@ -19,7 +19,7 @@ from typing import NamedTuple
 import PIL
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
-from fleetnet.damage import check_png
+from fleetnet.damage import check_jpeg2000, check_png, check_tiff
 from fleetnet.errors import ImageError
 
 
@@ -69,10 +69,15 @@ def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
         )
     if name == "PNG":
         check_png(data)
+    elif name == "JPEG2000":
+        check_jpeg2000(data)
     try:
-        return Image.open(io.BytesIO(data), formats=(name,))
+        image = Image.open(io.BytesIO(data), formats=(name,))
     except UnidentifiedImageError:
         raise ImageError(f"damaged image: the header of this {kind.name} file") from None
+    if name == "TIFF":
+        check_tiff(image)
+    return image
 
 
 @functools.cache
