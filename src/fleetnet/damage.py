@@ -42,7 +42,7 @@ def check_png(data: bytes) -> None:
         length, name = struct.unpack_from(">I4s", data, place)
         end = place + 8 + length
         if end + 4 > len(data):
-            if name == b"IEND":
+            if name == b"IEND" and not length:
                 return
             raise ImageError(f"damaged image: cut off in its chunk {_named(name)}")
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):

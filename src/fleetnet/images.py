@@ -171,7 +171,9 @@ class OpenImage:
             self.mode = _mode(self._image)
             self.unstated_depth = self.mode == DEEP and _stated_bits(self._image) is None
             deep_colour = _is_deep_colour(self._image)
-            self.orientation = _orientation(self._image)  # last: a PNG is decoded by this
+            if self._image.format == "PNG":
+                _load(self._image)  # reading its EXIF does, and would swallow what is wrong
+            self.orientation = _orientation(self._image)
             if self._image.format in ("JPEG", "MPO"):
                 self.width, self.height = self._image.size
                 if self.orientation >= 5:
@@ -376,12 +378,25 @@ def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> P
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    _load(image)
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # A damaged EXIF block is no reason to refuse the picture; damaged pixels fail in load().
+        return image  # a damaged EXIF block is no reason to refuse the picture
+
+
+def _load(image: Image.Image) -> None:
+    """Decode the pixels. Asked again after it has failed, Pillow may give what it had got of them.
+
+    Raises:
+        Exception: they are damaged.
+    """
+    try:
         image.load()
-        return image
+    except OSError:
+        raise
+    except Exception:
+        image.load()  # TIFF files turn themselves upright here, and may fail in that alone
 
 
 def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -> Pixels:
