@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pillow_heif import from_bytes, from_pillow
 from PIL import Image
+from pillow_heif import from_bytes, from_pillow
 
 from samples import draw, encode
 

@@ -25,6 +25,11 @@ from fleetnet.images import (
 from pictures import EVERY, PICTURE, SMALL, Encoded, heic, heic_of_ten_bits
 from samples import encode
 
+
+def one_line(error: ImageError) -> None:
+    assert "\n" not in str(error)
+
+
 every = pytest.mark.parametrize("file", EVERY, ids=lambda file: file.name)
 
 
@@ -144,8 +149,8 @@ class TestWithoutADecoder:
     def test_what_this_pillow_lacks_is_named(
         self, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
-        monkeypatch.setattr(formats, "_has", lambda codec: False)
-        with pytest.raises(ImageError, match="is not in this Pillow .*pip install --upgrade"):
+        monkeypatch.setattr(formats, "_has", lambda _: False)
+        with pytest.raises(ImageError, match=r"is not in this Pillow .*pip install --upgrade"):
             decode(next(file.data for file in EVERY if file.name == name))
 
     def test_pillow_heif_is_imported_when_there_is_such_a_file(self) -> None:
@@ -166,7 +171,7 @@ class TestWithoutADecoder:
 
 class TestHostile:
     def test_a_truncated_header_is_of_the_format_that_it_begins_as(self) -> None:
-        with pytest.raises(ImageError, match="damaged image: .*JPEG"):
+        with pytest.raises(ImageError, match=r"damaged image: .*JPEG"):
             decode(encode(SMALL)[:20])
 
     @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -240,7 +245,7 @@ class TestHostile:
         try:
             pixels = decode(bytes(content), data.draw(st.sampled_from([None, 12])))
         except ImageError as error:
-            assert "\n" not in str(error)
+            one_line(error)
         else:
             assert pixels.dtype == np.uint8
             assert pixels.shape[2:] == (3,)
