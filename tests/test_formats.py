@@ -201,6 +201,18 @@ class TestHostile:
         with pytest.raises(ImageError, match="million pixels"):
             decode(claimed)
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"qoif" + struct.pack(">IIBB", 4_000, 4_001, 3, 0) + bytes(100),
+            b"P6 4000 4001 254\n" + bytes(100),
+            b"P3 4000 4001 255\n" + b"1 " * 100,
+        ],
+    )
+    def test_slow_decoders_get_fewer_pixels(self, data: bytes) -> None:
+        with pytest.raises(ImageError, match="16 million pixels for a format that takes so long"):
+            decode(data)
+
     @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
     def test_an_icon_may_not_hide_a_large_picture(self) -> None:
         inside = encode(Image.new("1", (12_000, 9_000)), "PNG")

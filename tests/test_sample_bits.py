@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ from fleetnet.export.pipeline import export_bundle
 from fleetnet.export.quantization.samples import draw_samples
 from fleetnet.images import OpenImage, decode, from_array, from_pil
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.pipeline import make_ready
+from fleetnet.inference.pipeline import ImageLike, Ready, make_ready
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
@@ -140,8 +141,8 @@ def test_layouts_that_cannot_be_scaled_are_refused() -> None:
     values = [struct.pack("<HHII", 258, 3, 4, 200)]
     tags = {256: 5, 257: 4, 259: 1, 262: 5, 273: 300, 277: 4, 278: 4, 279: 160}
     values += [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
-    entries = b"".join(sorted(values, key=lambda entry: struct.unpack("<H", entry[:2])))
-    data = struct.pack("<2sHIH", b"II", 42, 8, len(values)) + entries + bytes(4)
+    values.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(values)) + b"".join(values) + bytes(4)
     data = data.ljust(200, b"\0") + struct.pack("<4H", 16, 16, 16, 16)
     data = data.ljust(300, b"\0") + bytes(160)
     assert decode(data).shape == (4, 5, 3)
@@ -164,13 +165,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CLASSES:
         (root / name).mkdir(parents=True)
         for number in range(20):
-            pixels = np.asarray(draw(name, rng)).astype(np.uint16) << 4
+            pixels = np.asarray(draw(name, rng)).astype(np.uint16) * np.uint16(16)
             if number % 4:
                 data = grey(pixels[..., 1])
             else:
                 data = bytes(cv2.imencode(".png", pixels[..., ::-1])[1])
             (root / name / f"{number:03d}.png").write_bytes(data)
     return root
+
+
+def pixels_of(images: Iterable[Ready]) -> npt.NDArray[np.uint8]:
+    return np.stack([image.pixels for image in images if image.pixels is not None])
 
 
 def test_every_road_scales(folder: Path) -> None:
@@ -187,12 +192,12 @@ def test_every_road_scales(folder: Path) -> None:
         seen = np.concatenate([drawn.calibration, drawn.judging])
         assert {row.tobytes() for row in seen} == {row.tobytes() for row in expected}
         ready = make_ready(files, preprocess, exact=False, workers=2, ahead=4)
-        assert np.array_equal([row.pixels for row in ready], expected)
+        assert np.array_equal(pixels_of(ready), expected)
         (thumbnail,) = thumbnails(source, preprocess, [(5, 0)])
         assert thumbnail.image == data_uri(expected[5])
     bits = np.stack([np.asarray(Image.open(file)) for file in files if "001" in file.name])
     arrays = make_ready(bits, SCALED, exact=False, workers=0, ahead=0)
-    assert np.array_equal([row.pixels for row in arrays], wanted[1::20])
+    assert np.array_equal(pixels_of(arrays), wanted[1::20])
 
 
 def test_augmentation_and_its_preview_scale(folder: Path) -> None:
@@ -233,10 +238,11 @@ def test_it_travels_from_training_to_prediction(folder: Path, tmp_path: Path) ->
     classifier = Classifier(bundle.path)
     with Image.open(file) as image:
         samples = np.asarray(image)
-        forms = [file, file.read_bytes(), image, samples, upper(samples)]
+        forms: list[ImageLike] = [file, file.read_bytes(), image, samples, upper(samples)]
         answers = list(classifier.predict(forms))
     assert len({answer.top for answer in answers}) == 1
     pixels = SCALED(decode(file.read_bytes(), BITS))
+    assert answers[0].logits is not None
     assert np.array_equal(answers[0].logits, classifier.engine.run(pixels[None])[0])
 
 

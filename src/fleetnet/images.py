@@ -33,6 +33,8 @@ EXTENSIONS = frozenset(ending for known in FORMATS for ending in known.endings)
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""
+MAX_SLOW_PIXELS = 16_000_000
+"""Of formats whose decoder is written in Python, which takes two seconds for a million."""
 STDIN = "-"
 DEEP = "16-bit"
 SHRINKS = (8, 4, 2)
@@ -41,6 +43,7 @@ _ORIENTATION = 0x0112
 _UPSIDE_DOWN = (3, 4, 7, 8)
 """Orientations whose rows are to be put in reverse, after a transposition if there is one."""
 _MIRRORED = (2, 3, 6, 7)
+_SLOW_DECODERS = ("qoi", "ppm", "ppm_plain")
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
 """Formats that say how many bits their samples use, which their decoders scale to all 16."""
@@ -310,9 +313,13 @@ def _as_image_errors() -> Iterator[None]:
 
 
 def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    slow = any(tile.codec_name in _SLOW_DECODERS for tile in tiles)
+    limit = MAX_SLOW_PIXELS if slow else MAX_PIXELS
+    if image.width * image.height > limit:
+        what = " for a format that takes so long" if slow else ""
         raise ImageError(
-            f"{image.width}×{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
+            f"{image.width}×{image.height} is more than {limit // 10**6} million pixels{what}"
         )
 
 

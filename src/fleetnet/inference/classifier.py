@@ -197,7 +197,8 @@ class Classifier:
 
         Args:
             images: one image or many: paths, encoded bytes, Pillow images, or arrays
-                ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey). Of an iterable no more is
+                ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey); of ``uint16`` the upper
+                eight of the bits that the preprocessing says are used. Of an iterable no more is
                 taken ahead of its answers than the batch at hand; in throughput mode, some
                 batches for the engine and the threads that decode, a number that does not grow.
                 An array or a Pillow image may be changed or closed when the next one is asked for.

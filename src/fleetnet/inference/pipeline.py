@@ -21,7 +21,9 @@ from fleetnet import images as image_files
 from fleetnet.errors import ImageError
 from fleetnet.preprocess import Preprocess
 
-ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+ImageLike = (
+    str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+)
 
 
 @dataclass(frozen=True)
