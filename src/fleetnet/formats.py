@@ -20,7 +20,7 @@ import PIL
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from fleetnet.damage import check_jpeg2000, check_png, check_tiff
-from fleetnet.errors import ImageError
+from fleetnet.errors import INSTALL, ImageError
 
 
 class Format(NamedTuple):
@@ -65,7 +65,7 @@ def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
         name, data = _largest_of_icon(data)
     if kind.codec and not _has(kind.codec):
         raise ImageError(
-            f"{kind.name} is not in this Pillow ({PIL.__version__}): pip install --upgrade pillow"
+            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow"
         )
     if name == "PNG":
         check_png(data)
@@ -91,7 +91,7 @@ def _open_heif(data: bytes) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise ImageError("HEIC needs pillow-heif: pip install 'fleetnet[heif]'") from None
+        raise ImageError(f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'") from None
     opener: Callable[[io.BytesIO], ImageFile.ImageFile] = HeifImageFile
     return opener(io.BytesIO(data))
 

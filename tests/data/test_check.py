@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from fleetnet.data.check import check
 from fleetnet.data.findings import ClassCount, Report, imbalance
 from fleetnet.data.sources import Part, Sample, open_source
 from fleetnet.errors import DataError, ImageError
+from pictures import EVERY
 from samples import draw, encode, make_folder
 
 
@@ -175,6 +177,17 @@ def test_unreadable_images_are_named_with_the_reason() -> None:
     assert reasons["8"].startswith("damaged image")
     assert report.wrong == ["3 images cannot be read"]
     assert sum(report.formats.values()) == 6
+
+
+def test_a_decoder_that_is_not_installed_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heic = next(file.data for file in EVERY if file.name == "heic")
+    files = [*pictures(6), b"junk", heic, heic]
+    report = check(Made([(f"{n}", (n % 3,), data) for n, data in enumerate(files)]), near=None)
+    assert report.wrong == [
+        "3 images cannot be read",
+        "2 images: HEIC needs pillow-heif: pip install 'fleetnet[heif]'",
+    ]
 
 
 def deep(bits: int, seed: int = 0, kind: str = "PNG") -> bytes:

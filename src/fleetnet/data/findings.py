@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from fleetnet.errors import INSTALL
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,8 @@ class Report:
             lines.append(self.split_error)
         if self.unreadable:
             lines.append(f"{count(len(self.unreadable), 'image')} cannot be read")
+        lacking = Counter(entry.reason for entry in self.unreadable if INSTALL in entry.reason)
+        lines += [f"{count(number, 'image')}: {reason}" for reason, number in lacking.items()]
         dark = self.unused_bits
         if dark:
             lines.append(
