@@ -187,6 +187,7 @@ def test_normalisation_is_mean_and_std() -> None:
         interpolation=st.sampled_from(["bilinear", "bicubic", "cv2-linear"]),
         mean=st.tuples(*[st.floats(-1, 1)] * 3),
         std=st.tuples(*[st.floats(0.01, 2)] * 3),
+        sample_bits=st.none() | st.integers(8, 16),
     )
 )
 def test_json_round_trip(preprocess: Preprocess) -> None:
@@ -204,6 +205,9 @@ def test_json_round_trip(preprocess: Preprocess) -> None:
         ({"mean": [0, 1]}, "three numbers"),
         ({"mean": [0, 1, float("nan")]}, "finite"),
         ({"std": [1, 0, 1]}, "above 0"),
+        ({"sample_bits": 7}, "8 to 16"),
+        ({"sample_bits": 12.0}, "8 to 16"),
+        ({"sample_bits": True}, "8 to 16"),
         ({"gamma": 2.2}, "unknown preprocess field 'gamma'"),
         ({"interpolatoin": "bilinear"}, "did you mean 'interpolation'"),
     ],
@@ -211,6 +215,13 @@ def test_json_round_trip(preprocess: Preprocess) -> None:
 def test_what_no_host_could_honour_is_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(FleetnetError, match=words):
         Preprocess.from_json({**Preprocess().to_json(), **change})
+
+
+def test_what_is_optional_is_written_where_it_is_set() -> None:
+    """A host of before the field reads what does not need it, and refuses what does."""
+    assert "sample_bits" not in Preprocess().to_json()
+    assert Preprocess(sample_bits=12).to_json()["sample_bits"] == 12
+    assert Preprocess.from_json(Preprocess().to_json()).sample_bits is None
 
 
 def test_a_missing_field_is_refused() -> None:

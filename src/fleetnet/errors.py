@@ -61,8 +61,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f", did you mean '{by_folded[close[0]]}'?" if close else ""
 
 
+INSTALL = "pip install"
+"""What is in every message that something is not installed."""
+
+
 def require(module: str, extra: str, purpose: str) -> FleetnetError:
     """Return the error that says which extra to install for an absent optional ``module``."""
     return FleetnetError(
-        f"{purpose} needs {module}, which is not installed: pip install 'fleetnet[{extra}]'"
+        f"{purpose} needs {module}, which is not installed: {INSTALL} 'fleetnet[{extra}]'"
     )

@@ -1,15 +1,15 @@
 """Encoded bytes to RGB pixels, the same way in training, evaluation and prediction.
 
 What an image file holds is what a person would see: EXIF orientation is applied, grey and palette
-images become RGB, 16-bit samples keep their upper eight bits, alpha is dropped, and of an animation
-the first frame is taken. Files from outside are hostile until decoded: formats, bytes and pixels
-are limited, and every failure is an :class:`fleetnet.errors.ImageError` of one line.
+images become RGB, 16-bit samples keep their upper eight bits (or, if told, those of the bits that
+are used), alpha is dropped, and of an animation the first frame is taken. Files from outside are
+hostile until decoded: formats, bytes and pixels are limited, and every failure is an
+:class:`fleetnet.errors.ImageError` of one line.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 import sys
@@ -20,26 +20,44 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps
 
+from fleetnet.damage import with_jpeg_end
 from fleetnet.errors import ImageError, one_line
+from fleetnet.formats import FORMATS, format_of, open_image
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-)
+EXTENSIONS = frozenset(ending for known in FORMATS for ending in known.endings)
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""
+MAX_SLOW_PIXELS = 16_000_000
+"""Of formats whose decoder is written in Python, which takes two seconds for a million."""
 STDIN = "-"
+DEEP = "16-bit"
 SHRINKS = (8, 4, 2)
 """Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
 _ORIENTATION = 0x0112
 _UPSIDE_DOWN = (3, 4, 7, 8)
 """Orientations whose rows are to be put in reverse, after a transposition if there is one."""
 _MIRRORED = (2, 3, 6, 7)
+_SLOW_DECODERS = ("qoi", "ppm", "ppm_plain")
+_BITS_PER_SAMPLE = 258
+_SCALED = ("PPM", "JPEG2000", "HEIF")
+"""Formats that say how many bits their samples use, which their decoders scale to all 16."""
+_OTHER_BYTE = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
+    "RGBA;16B": "RGBA;16L",
+    "RGBA;16L": "RGBA;16B",
+    "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L",
+    "RGBX;16B": "RGBX;16L",
+    "RGBX;16L": "RGBX;16B",
+    "LA;16B": "RGBA",  # both bytes of the grey at once, as red and green
+}
+"""Pillow's names of how 16-bit colour is stored, and of the same in the other order of bytes."""
 
 
 class Extent(NamedTuple):
@@ -86,13 +104,17 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Pixels:
+def decode(data: bytes, sample_bits: int | None = None) -> Pixels:
     """Decode one image file's bytes to ``uint8[H, W, 3]``, RGB.
+
+    Args:
+        data: the file's content.
+        sample_bits: as of :class:`OpenImage`.
 
     Raises:
         ImageError: unknown format, damaged or truncated, or over :data:`MAX_PIXELS`.
     """
-    return OpenImage(data).decode()
+    return OpenImage(data, sample_bits).decode()
 
 
 @contextlib.contextmanager
@@ -102,9 +124,24 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     Raises:
         ImageError: as :func:`decode`; what goes wrong with the image inside the block, too.
     """
-    with _as_image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _check_size(image)
+    with _as_image_errors(), _open(data)[1] as image:
         yield image
+
+
+class _Opened(NamedTuple):
+    format: str
+    image: ImageFile.ImageFile
+    data: bytes
+    """The file's content, a JPEG's end put back."""
+
+
+def _open(data: bytes) -> _Opened:
+    kind = format_of(data)
+    if kind.name == "JPEG":
+        data = with_jpeg_end(data, MAX_PIXELS)
+    image = open_image(data, kind)
+    _check_size(image)
+    return _Opened(kind.name, image, data)
 
 
 class OpenImage:
@@ -117,29 +154,43 @@ class OpenImage:
 
     Args:
         data: the file's bytes.
+        sample_bits: how many bits of 16-bit samples are used, where the format does not say:
+            microscopes and other cameras store 10, 12 or 14 in PNG and TIFF files, of which the
+            upper eight of all 16 would be nearly black. None for all 16.
 
     Attributes:
+        format: by which the file is known, such as ``JPEG``.
+        mode: ``RGB``, ``grey``, ``palette``, ``alpha``, ``CMYK``, ``16-bit``, or Pillow's name.
         width: of the upright picture at full size.
         height: of the upright picture at full size.
+        orientation: how EXIF says that the stored picture lies, 1 to 8.
+        unstated_depth: whether its samples have 16 bits and the file does not say how many of them
+            are used.
 
     Raises:
         ImageError: as :func:`decode`.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, sample_bits: int | None = None) -> None:
         self._pixels: Pixels | None = None
         with _as_image_errors():
-            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if self._image.format not in ("JPEG", "MPO"):
-                self._pixels = _to_rgb(self._image)
-                self.height, self.width = self._pixels.shape[:2]
+            self.format, self._image, self._data = _open(data)
+            self.mode = _mode(self._image)
+            self.unstated_depth = self.mode == DEEP and _stated_bits(self._image) is None
+            deep_colour = _is_deep_colour(self._image)
+            if self._image.format == "PNG":
+                _load(self._image)  # reading its EXIF does, and would swallow what is wrong
+            self.orientation = _orientation(self._image)
+            if self._image.format in ("JPEG", "MPO"):
+                self.width, self.height = self._image.size
+                if self.orientation >= 5:
+                    self.width, self.height = self.height, self.width
                 return
-            _check_size(self._image)
-            self._orientation = _orientation(self._image)
-            self.width, self.height = self._image.size
-            if self._orientation >= 5:
-                self.width, self.height = self.height, self.width
+            if sample_bits is not None and deep_colour:
+                self._pixels = _deep_colour(self._image, _open(data).image, sample_bits)
+            else:
+                self._pixels = _to_rgb(self._image, sample_bits)
+            self.height, self.width = self._pixels.shape[:2]
 
     def decode(self, shrink: int = 1) -> Pixels:
         """Return upright ``uint8[H, W, 3]``, RGB; a JPEG with sides divided by ``shrink``.
@@ -154,7 +205,7 @@ class OpenImage:
             return self._pixels
         pixels = self._decode_fast(shrink)
         if pixels is not None:
-            return _turn_upright(pixels, self._orientation)
+            return _turn_upright(pixels, self.orientation)
         with _as_image_errors():
             if shrink > 1:
                 # This takes the same factor, since it is one of libjpeg's.
@@ -171,8 +222,8 @@ class OpenImage:
         if self._pixels is not None:
             return Extent.of(self._pixels)
         width, height = self.width / shrink, self.height / shrink
-        left = math.ceil(width) - width if self._orientation in _MIRRORED else 0
-        top = math.ceil(height) - height if self._orientation in _UPSIDE_DOWN else 0
+        left = math.ceil(width) - width if self.orientation in _MIRRORED else 0
+        top = math.ceil(height) - height if self.orientation in _UPSIDE_DOWN else 0
         return Extent(left, top, left + width, top + height)
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
@@ -196,6 +247,22 @@ class OpenImage:
         return pixels
 
 
+def _mode(image: Image.Image) -> str:
+    if image.mode.startswith("I;16") or ";16" in _stored(image):
+        return DEEP
+    if image.mode == "I" and image.format == "PPM":
+        return DEEP
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return "alpha"
+    return {"L": "grey", "1": "grey", "P": "palette"}.get(image.mode, image.mode)
+
+
+def _stored(image: Image.Image) -> str:
+    """Return the decoder's own names of the mode: Pillow opens 16-bit colour as 8 bits."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return " ".join(str(tile.args) for tile in tiles)
+
+
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF (or XMP) orientation, 1 to 8; 1, as stored, if absent or damaged."""
     try:
@@ -215,14 +282,24 @@ def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def from_pil(image: Image.Image) -> Pixels:
+def from_pil(image: Image.Image, sample_bits: int | None = None) -> Pixels:
     """Return a Pillow image as ``uint8[H, W, 3]``, RGB, upright.
 
+    Args:
+        image: of any mode that has a defined range.
+        sample_bits: as of :class:`OpenImage`.
+
     Raises:
-        ImageError: damaged, over :data:`MAX_PIXELS`, or samples that have no defined range.
+        ImageError: damaged, over :data:`MAX_PIXELS`, or samples that have no defined range; or
+            colour of 16 bits, of which Pillow keeps eight, where ``sample_bits`` wants others.
     """
     with _as_image_errors():
-        return _to_rgb(image)
+        if sample_bits is not None and _is_deep_colour(image):
+            raise ImageError(
+                "Pillow keeps 8 bits of a colour image's 16: give its file, for sample_bits "
+                f"{sample_bits}"
+            )
+        return _to_rgb(image, sample_bits)
 
 
 @contextlib.contextmanager
@@ -231,8 +308,6 @@ def _as_image_errors() -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except UnidentifiedImageError:
-        raise ImageError("not an image in a known format") from None
     except Image.DecompressionBombError:
         raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except Exception as error:
@@ -242,41 +317,113 @@ def _as_image_errors() -> Iterator[None]:
 
 
 def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    slow = any(tile.codec_name in _SLOW_DECODERS for tile in tiles)
+    limit = MAX_SLOW_PIXELS if slow else MAX_PIXELS
+    if image.width * image.height > limit:
+        what = " for a format that takes so long" if slow else ""
         raise ImageError(
-            f"{image.width}×{image.height} is more than {MAX_PIXELS // 10**6} million pixels"
+            f"{image.width}×{image.height} is more than {limit // 10**6} million pixels{what}"
         )
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image, sample_bits: int | None = None) -> Pixels:
     _check_size(image)
+    bits = _stated_bits(image) or sample_bits or 16
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     image = _upright(image)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if deep:
+        image = Image.fromarray(_upper_eight(np.asarray(image).astype(np.uint16), bits))
     elif image.mode in ("I", "F"):
         raise ImageError("samples of 32 bits have no defined range; save the image as 8 or 16 bits")
     elif image.mode == "P":
         image = image.convert("RGBA")  # Pillow's own way to palettes with transparent entries
+    elif image.mode == "La":
+        image = image.convert("LA")
     return np.asarray(image.convert("RGB"))
 
 
+def _upper_eight(samples: npt.NDArray[np.uint16], bits: int) -> Pixels:
+    """Return the upper eight of the ``bits`` that are used; samples beyond are the brightest."""
+    pixels: Pixels = (np.minimum(samples, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+    return pixels
+
+
+def _stated_bits(image: Image.Image) -> int | None:
+    """Return how many bits the samples of a 16-bit image use, None where its file does not say."""
+    if image.format in _SCALED:
+        return 16
+    stored = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    return 12 if stored == (12,) else None
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    return ";16" in _stored(image) and not image.mode.startswith("I")
+
+
+def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> Pixels:
+    """Return the ``bits`` that are used of an image of 16-bit colour, opened twice.
+
+    Pillow keeps the upper byte of each sample. Told that the other byte comes first, it keeps the
+    lower one.
+
+    Raises:
+        ImageError: another layout than PNG's and the usual ones of TIFF.
+    """
+    for place, tile in enumerate(lower.tile):
+        raw, *more = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        other = _OTHER_BYTE.get(raw)
+        if other is None:
+            raise ImageError(
+                f"of samples stored as {raw} sample_bits cannot be told; save the image as PNG"
+            )
+        args = other if isinstance(tile.args, str) else (other, *more)
+        lower.tile[place] = tile._replace(args=args)
+    low = np.asarray(_upright(lower))
+    if raw == "LA;16B":
+        samples = np.repeat(low[..., :1].astype(np.uint16) << 8 | low[..., 1:2], 3, axis=2)
+    else:
+        high = np.asarray(_upright(upper))
+        samples = (high.astype(np.uint16) << 8 | low)[..., :3]
+    return _upper_eight(samples, bits)
+
+
 def _upright(image: Image.Image) -> Image.Image:
+    _load(image)
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # A damaged EXIF block is no reason to refuse the picture; damaged pixels fail in load().
+        return image  # a damaged EXIF block is no reason to refuse the picture
+
+
+def _load(image: Image.Image) -> None:
+    """Decode the pixels. Asked again after it has failed, Pillow may give what it had got of them.
+
+    Raises:
+        Exception: they are damaged.
+    """
+    try:
         image.load()
-        return image
+    except OSError:
+        raise
+    except Exception:
+        image.load()  # TIFF files turn themselves upright here, and may fail in that alone
 
 
-def from_array(array: npt.NDArray[np.generic]) -> Pixels:
-    """Return an array as ``uint8[H, W, 3]``; ``uint8[H, W]`` is taken as grey.
+def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -> Pixels:
+    """Return an array as ``uint8[H, W, 3]``; one of two dimensions is taken as grey.
+
+    Args:
+        array: ``uint8`` or ``uint16``, ``[H, W, 3]`` or ``[H, W]``.
+        sample_bits: as of :class:`OpenImage`, for ``uint16``.
 
     Raises:
         ImageError: another dtype or shape.
     """
+    if array.dtype == np.uint16:
+        array = _upper_eight(array.astype(np.uint16), sample_bits or 16)
     if array.dtype != np.uint8:
-        raise ImageError(f"an image array must be uint8, this one is {array.dtype}")
+        raise ImageError(f"an image array must be uint8 or uint16, this one is {array.dtype}")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:

@@ -1,8 +1,9 @@
 """The one definition of how pixels become a model's input.
 
-A :class:`Preprocess` travels with the model from training to every host. It covers geometry alone:
-short side to ``resize``, centre ``crop``, still ``uint8``. Normalisation by ``mean`` and ``std``
-happens inside the network's graph (in training, on the training device), from the same object.
+A :class:`Preprocess` travels with the model from training to every host. It says which bits of
+16-bit samples are taken, and the geometry: short side to ``resize``, centre ``crop``, still
+``uint8``. Normalisation by ``mean`` and ``std`` happens inside the network's graph (in training, on
+the training device), from the same object.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ __all__ = ["Interpolation", "Preprocess"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_SIDE = 4096
+_OPTIONAL = ("sample_bits",)
+"""Fields that bundles of older versions lack, and that are written only where they are set."""
 MAX_ASPECT = 100
 """Beyond this ratio of the sides, resizing the short one would make a gigantic picture."""
 
@@ -49,6 +52,8 @@ class Preprocess:
             rounded to nearest and the offset down, as PaddleClas does.
         mean: subtracted from each channel of pixels scaled to 0…1, in the order R, G, B.
         std: divides each channel after that.
+        sample_bits: how many bits of 16-bit samples are used where the image's format does not say,
+            8 to 16 (:class:`fleetnet.images.OpenImage`); None for all 16.
 
     Raises:
         FleetnetError: a value that no host could honour.
@@ -59,6 +64,7 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    sample_bits: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field, and make sequences tuples so that equal settings compare equal."""
@@ -83,6 +89,11 @@ class Preprocess:
             object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
         if min(self.std) <= 0:
             raise FleetnetError(f"preprocess.std is {self.std}; its entries must be above 0")
+        bits = self.sample_bits
+        if bits is not None and (type(bits) is not int or not 8 <= bits <= 16):
+            raise FleetnetError(
+                f"preprocess.sample_bits is {bits!r}; it must be a whole number from 8 to 16"
+            )
 
     def __call__(self, image: Pixels, extent: Extent | None = None) -> Pixels:
         """Resize and crop ``uint8[H, W, 3]`` to ``uint8[crop, crop, 3]``.
@@ -120,7 +131,7 @@ class Preprocess:
         Raises:
             ImageError: it cannot be decoded, or its sides are more than 1:100 apart.
         """
-        image = OpenImage(data)
+        image = OpenImage(data, self.sample_bits)
         shrink = 1 if exact else self.shrink_for(image.width, image.height)
         return self(image.decode(shrink), image.extent(shrink))
 
@@ -143,8 +154,12 @@ class Preprocess:
         return scale.astype(np.float32), shift.astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """Return the fields as JSON values, without those that are optional and not set."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key not in _OPTIONAL or value is not None
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocess:
@@ -158,7 +173,7 @@ class Preprocess:
         for key in values:
             if key not in known:
                 raise FleetnetError(f"unknown preprocess field '{key}'{nearest(key, known)}")
-        missing = [key for key in known if key not in values]
+        missing = [key for key in known if key not in values and key not in _OPTIONAL]
         if missing:
             raise FleetnetError(f"preprocess lacks {', '.join(missing)}")
         return cls(**values)

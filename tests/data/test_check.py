@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from fleetnet.data.check import check
 from fleetnet.data.findings import ClassCount, Report, imbalance
 from fleetnet.data.sources import Part, Sample, open_source
 from fleetnet.errors import DataError, ImageError
+from pictures import EVERY
 from samples import draw, encode, make_folder
 
 
@@ -206,6 +208,55 @@ def test_unreadable_images_are_named_with_the_reason() -> None:
     assert reasons["8"].startswith("damaged image")
     assert report.wrong == ["3 images cannot be read"]
     assert sum(report.formats.values()) == 6
+
+
+def test_a_decoder_that_is_not_installed_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heic = next(file.data for file in EVERY if file.name == "heic")
+    files = [*pictures(6), b"junk", heic, heic]
+    report = check(Made([(f"{n}", (n % 3,), data) for n, data in enumerate(files)]), near=None)
+    assert report.wrong == [
+        "3 images cannot be read",
+        "2 images: HEIC needs pillow-heif: pip install 'fleetnet[heif]'",
+    ]
+
+
+def deep(bits: int, seed: int = 0, kind: str = "PNG") -> bytes:
+    samples = np.random.default_rng(seed).integers(0, 2**bits, (50, 60)).astype(np.uint16)
+    samples[0, 0] = 2**bits - 1
+    return encode(Image.fromarray(samples), kind)
+
+
+@pytest.mark.parametrize(
+    ("used", "setting"), [(8, 8), (9, 10), (11, 12), (12, 12), (13, 14), (14, 14)]
+)
+def test_sixteen_bits_that_use_fewer_are_told(used: int, setting: int) -> None:
+    files = [deep(used, 1), deep(used, 2, "TIFF"), deep(8, 3), *pictures(3)]
+    images = [(f"{n}", (n % 3,), data) for n, data in enumerate(files)]
+    report = check(Made(images), near=None)
+    assert report.unused_bits is not None
+    assert (report.unused_bits.images, report.unused_bits.used) == (3, used)
+    assert report.wrong == [
+        f"3 images of 16 bits use {used} bits only (no sample above {2**used - 1}) and look "
+        f"nearly black: train with --set input.sample_bits={setting}"
+    ]
+    told = check(Made(images), near=None, sample_bits=setting)
+    assert (told.unused_bits, told.wrong) == (None, [])
+
+
+def test_a_dark_image_among_bright_ones_is_not_told() -> None:
+    files = [deep(16, 1), deep(10, 2), deep(15, 3), *pictures(3)]
+    report = check(Made([(f"{n}", (n % 3,), data) for n, data in enumerate(files)]), near=None)
+    assert (report.unused_bits, report.wrong) == (None, [])
+
+
+def test_formats_that_say_their_bits_are_scaled_and_not_told() -> None:
+    samples = np.random.default_rng(0).integers(0, 4096, (50, 60)).astype(">u2")
+    said = b"P5 60 50 4095\n" + samples.tobytes()
+    report = check(Made([(f"{n}", (n % 3,), said) for n in range(6)]), near=None)
+    assert report.modes == {"16-bit": 6}
+    assert report.unused_bits is None
+    assert report.blank == ()
 
 
 def test_nothing_readable_at_all() -> None:

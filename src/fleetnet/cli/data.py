@@ -69,6 +69,12 @@ def check(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads that read images.  [all cores]")
     ] = None,
+    sample_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=8, max=16, help="Bits that 16-bit samples use, as input.sample_bits in training."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     *,
     source: SourceOptions,
@@ -76,8 +82,9 @@ def check(
     """Read every image once and report classes, sizes, duplicates and what cannot be read.
 
     Draws a sheet of thumbnails for each class. Exits with 1 where something makes training or its
-    figures wrong: unreadable images, identical images with different labels or, in data with train/
-    and val/ or test/, on both sides, and data that cannot be split.
+    figures wrong: unreadable images, 16-bit images that use fewer bits, identical images with
+    different labels or, in data with train/ and val/ or test/, on both sides, and data that cannot
+    be split.
     """
     if not 0 < val_fraction < 1:
         raise DataError(f"--val-fraction must be above 0 and below 1, not {val_fraction:g}")
@@ -96,6 +103,7 @@ def check(
             seed=seed,
             sheets=None if no_sheets else folder,
             workers=workers,
+            sample_bits=sample_bits,
             advance=lambda count: bar.advance(task, count),
         )
     if folder is not None:

@@ -120,7 +120,7 @@ def _explain_one(
 ) -> dict[str, Any]:
     classifier = subject.classifier
     try:
-        image = decode(read_bytes(source))
+        image = decode(read_bytes(source), classifier.preprocess.sample_bits)
         pixels = classifier.preprocess(image)
     except ImageError as error:
         return {"image": source, "class": None, "probability": None, "top": None,

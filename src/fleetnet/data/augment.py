@@ -28,7 +28,7 @@ class Augment:
     """Random crop, flips, turns, policy, colour and erasing, in that order.
 
     Args:
-        preprocess: gives the size and the interpolation.
+        preprocess: gives the size, the interpolation and the bits of samples.
         min_scale: smallest share of the image's area that a crop covers (Szegedy et al. 2015
             use 0.08); 1.0 takes the largest crop that fits.
         max_ratio: a crop's longest side over its shortest, at most.
@@ -65,6 +65,7 @@ class Augment:
         scaled_decoding: bool = True,
     ) -> None:
         self.size = preprocess.crop
+        self.sample_bits = preprocess.sample_bits
         self.min_scale = min_scale
         self.max_ratio = max_ratio
         self.horizontal_flip = horizontal_flip
@@ -97,7 +98,7 @@ class Augment:
         Raises:
             ImageError: as :func:`fleetnet.images.decode`.
         """
-        image = OpenImage(data)
+        image = OpenImage(data, self.sample_bits)
         box = self._draw_box(image.width, image.height, rng)
         shrink = shrink_for(box, self.size) if self.scaled_decoding else 1
         pixels = image.decode(shrink)

@@ -21,6 +21,7 @@ from fleetnet.data.findings import (
     Report,
     Sizes,
     Unreadable,
+    UnusedBits,
 )
 from fleetnet.data.names import odd_names
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
@@ -31,6 +32,9 @@ from fleetnet.errors import DataError, ImageError
 
 MAX_PAIRS = 100_000
 """Near duplicates that are listed; where there are more, ``distance`` is too large for the data."""
+
+MOST_UNUSED = 14
+"""Samples of 16 bits that use more than so many may come from pictures that are dark."""
 
 TRAIN, VAL, TEST, NO_SIDE = range(4)
 
@@ -59,6 +63,7 @@ def check(
     seed: int = 0,
     sheets: Path | None = None,
     workers: int | None = None,
+    sample_bits: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Report:
     """Read every image of ``source`` once, in several threads, and report on all of them.
@@ -75,6 +80,7 @@ def check(
         seed: of the split, as in training.
         sheets: folder for a contact sheet a class.
         workers: threads; as many as this process may use processors, at most 16, if None.
+        sample_bits: how many bits of 16-bit samples are used, as in training.
         advance: is told how many images are done, as they are.
 
     Raises:
@@ -91,12 +97,14 @@ def check(
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     turned = 0
-    for index, outcome in enumerate(_outcomes(source, hasher, drawn, workers)):
+    used_bits: list[int] = []
+    for index, outcome in enumerate(_outcomes(source, hasher, drawn, workers, sample_bits)):
         if isinstance(outcome, Facts):
             _store(columns, index, outcome)
             formats[outcome.format] += 1
             modes[outcome.mode] += 1
             turned += outcome.turned
+            used_bits += [] if outcome.used_bits is None else [outcome.used_bits]
         else:
             unreadable.append(Unreadable(source.samples[index].name, outcome))
         if drawn:
@@ -120,6 +128,7 @@ def check(
         blank=tuple(source.samples[int(index)].name for index in np.flatnonzero(columns["blank"])),
         duplicates=tuple(marks.alike(group) for group in groups),
         near_duplicates=None if near is None else _near(columns, groups, near, marks),
+        unused_bits=_unused_bits(used_bits),
         sheets=drawn.written if drawn else {},
         odd_names=odd_names(source),
         notes=notes_of(source),
@@ -142,14 +151,19 @@ def _sides(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str
 
 
 def _outcomes(
-    source: Source, hasher: Hasher | None, drawn: ContactSheets | None, workers: int | None
+    source: Source,
+    hasher: Hasher | None,
+    drawn: ContactSheets | None,
+    workers: int | None,
+    sample_bits: int | None,
 ) -> Iterator[Outcome]:
     """Examine all images, in order; Pillow lets other threads run while it decodes."""
 
     def outcome(index: int) -> Outcome:
         try:
             data = source.read(index)
-            return examine(data, hasher, thumbnail=drawn is not None and drawn.wants(index))
+            wanted = drawn is not None and drawn.wants(index)
+            return examine(data, hasher, thumbnail=wanted, sample_bits=sample_bits)
         except ImageError as error:
             return str(error)
 
@@ -190,6 +204,13 @@ def _store(columns: npt.NDArray[np.void], index: int, facts: Facts) -> None:
         facts.hash,
         digest,
     )
+
+
+def _unused_bits(used: list[int]) -> UnusedBits | None:
+    """Judge all images of 16 bits together: among others that are not, one may be a dark one."""
+    if not used or max(used) > MOST_UNUSED:
+        return None
+    return UnusedBits(images=len(used), used=max(used))
 
 
 def _count_classes(source: Source, sides: Indices) -> tuple[ClassCount, ...]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from fleetnet.errors import INSTALL
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,24 @@ class NearDuplicates:
 
 
 @dataclass(frozen=True)
+class UnusedBits:
+    """Images of 16 bits a sample none of which uses all of them: they look nearly black."""
+
+    images: int
+    """How many have 16 bits and do not say how many of them are used."""
+    used: int
+    """How many bits the largest sample of all of them takes, at least 8."""
+
+    @property
+    def setting(self) -> int:
+        """The number of bits that the camera most likely has."""
+        return next(bits for bits in _CAMERAS if bits >= self.used)
+
+
+_CAMERAS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
 class Report:
     """All that a check found."""
 
@@ -121,6 +142,8 @@ class Report:
     """Groups of files of identical bytes."""
     near_duplicates: NearDuplicates | None
     """None if they were not looked for."""
+    unused_bits: UnusedBits | None = None
+    """None where the samples of 16-bit images use them, or nearly, or there are none."""
     sheets: dict[str, str] = field(default_factory=dict)
     """Contact sheet of each class, where they were drawn."""
     odd_names: tuple[OddNames, ...] = ()
@@ -142,6 +165,15 @@ class Report:
             lines.append(self.split_error)
         if self.unreadable:
             lines.append(f"{count(len(self.unreadable), 'image')} cannot be read")
+        lacking = Counter(entry.reason for entry in self.unreadable if INSTALL in entry.reason)
+        lines += [f"{count(number, 'image')}: {reason}" for reason, number in lacking.items()]
+        dark = self.unused_bits
+        if dark:
+            lines.append(
+                f"{count(dark.images, 'image')} of 16 bits use {dark.used} bits only (no sample "
+                f"above {2**dark.used - 1}) and look nearly black: train with "
+                f"--set input.sample_bits={dark.setting}"
+            )
         across = sum(group.across_classes for group in self.duplicates)
         if across:
             lines.append(f"{count(across, 'group')} of identical images with different labels")

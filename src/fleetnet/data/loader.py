@@ -26,7 +26,7 @@ from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError
-from fleetnet.images import Pixels, decode
+from fleetnet.images import Pixels
 from fleetnet.preprocess import Preprocess
 
 _PREFETCHED_BYTES = 64 * 2**20
@@ -112,7 +112,7 @@ class _Batches(Dataset[_Made]):
     def _load(self, epoch: int, index: int, copy: int) -> Pixels:
         data = self.source.read(index)
         if self.augment is None:
-            return self.preprocess(decode(data))
+            return self.preprocess.from_bytes(data)
         return self.augment.from_bytes(data, generator(self.seed, "image", epoch, index, copy))
 
     def _labels(self, indices: list[int]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:

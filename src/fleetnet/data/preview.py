@@ -13,7 +13,7 @@ from fleetnet.data.mix import Mix
 from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
 from fleetnet.errors import ImageError
-from fleetnet.images import OpenImage, Pixels
+from fleetnet.images import Pixels, decode
 
 WIDTH = 1200
 GAP = 8
@@ -54,7 +54,7 @@ def preview(
         names = _names(source, index)
         try:
             data = source.read(index)
-            cells = [OpenImage(data).decode()] + [
+            cells = [decode(data, augment.sample_bits)] + [
                 augment.from_bytes(data, generator(seed, "image", epoch, index, 0))
                 for epoch in range(1, variants + 1)
             ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import ImageError
-from fleetnet.images import FORMATS
+from fleetnet.images import opened
 
 SIZES_OF = 100
 """Images whose sizes are read: enough for a picture, quick on a network disk."""
@@ -56,7 +54,7 @@ def _header(source: Source, index: int) -> tuple[int, int, str] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nothing is decoded, so its size is no danger
-            with Image.open(io.BytesIO(source.read(index)), formats=FORMATS) as image:
+            with opened(source.read(index)) as image:
                 width, height = image.size
                 if image.getexif().get(0x0112) in _TURNED:
                     width, height = height, width

@@ -14,7 +14,7 @@ from PIL import Image
 from fleetnet.data.sources import Source
 from fleetnet.errors import ImageError
 from fleetnet.evaluation.heatmap import overlay
-from fleetnet.images import Pixels, decode
+from fleetnet.images import Pixels
 from fleetnet.preprocess import Preprocess
 
 SIDE = 192
@@ -69,7 +69,7 @@ def thumbnails(
 
 def _seen(source: Source, preprocess: Preprocess, index: int) -> Pixels | None:
     try:
-        return preprocess(decode(source.read(index)))
+        return preprocess.from_bytes(source.read(index))
     except ImageError:
         return None
 

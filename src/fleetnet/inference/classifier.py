@@ -230,11 +230,12 @@ class Classifier:
         Args:
             images: one image or many: paths, encoded bytes and what holds such (``bytearray``,
                 ``memoryview``, ``mmap``, ``uint8[N]``), files opened in binary mode, Pillow images,
-                arrays ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey), PyTorch's tensors of
-                that shape or ``uint8[3, H, W]``. Of an iterable no more is taken ahead of its
-                answers than the batch at hand; in throughput mode, some batches for the engine
-                and the threads that decode, a number that does not grow. Any image may be changed
-                or closed when the next one is asked for.
+                arrays ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey; of ``uint16`` the upper
+                eight of the bits that the preprocessing says are used), PyTorch's tensors of that
+                shape or ``uint8[3, H, W]``. Of an iterable no more is taken ahead of its answers
+                than the batch at hand; in throughput mode, some batches for the engine and the
+                threads that decode, a number that does not grow. Any image may be changed or
+                closed when the next one is asked for.
             top_k: how many classes to name, at most all.
 
         An image that cannot be read gets a prediction with its ``error``; the others get their

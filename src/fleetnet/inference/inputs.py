@@ -84,8 +84,12 @@ def name_of(image: object) -> str | None:
     return None
 
 
-def take(image: object) -> str | bytes | Pixels:
+def take(image: object, sample_bits: int | None = None) -> str | bytes | Pixels:
     """Return what is needed of an image before the caller goes on.
+
+    Args:
+        image: in one of the forms that are taken.
+        sample_bits: as of :class:`fleetnet.images.OpenImage`, for samples of 16 bits.
 
     Returns:
         A path; encoded bytes, which nobody changes; or pixels, ``uint8[H, W, 3]`` in RGB, whose
@@ -102,14 +106,14 @@ def take(image: object) -> str | bytes | Pixels:
     if isinstance(image, bytes):
         return image
     if isinstance(image, Image.Image):
-        return from_pil(image)
+        return from_pil(image, sample_bits)
     with _as_image_errors():
         if _is_tensor(image):
             return _of_tensor(image)
         if isinstance(image, np.ndarray) or _is_array_like(image):
-            return _of_array(np.asarray(image))
+            return _of_array(np.asarray(image), sample_bits)
         if _is_buffer(image):
-            return _of_buffer(image)
+            return _of_buffer(image, sample_bits)
     if _is_file(image):
         return _of_file(image)
     raise _refusal(image)
@@ -170,19 +174,19 @@ def _is_file(image: object) -> bool:
     return callable(getattr(type(image), "read", None)) or callable(getattr(image, "read", None))
 
 
-def _of_buffer(image: Any) -> bytes | Pixels:
+def _of_buffer(image: Any, sample_bits: int | None) -> bytes | Pixels:
     with memoryview(image) as view:
         if view.ndim != 1 or view.itemsize != 1:
-            return _of_array(np.array(view))
+            return _of_array(np.array(view), sample_bits)
         _check_length(view.nbytes)
         return view.tobytes()
 
 
-def _of_array(pixels: npt.NDArray[Any]) -> bytes | Pixels:
+def _of_array(pixels: npt.NDArray[Any], sample_bits: int | None = None) -> bytes | Pixels:
     if pixels.ndim == 1 and pixels.dtype == np.uint8:
         _check_length(pixels.nbytes)
         return pixels.tobytes()
-    return from_array(pixels)
+    return from_array(pixels, sample_bits)
 
 
 def _of_tensor(tensor: Any) -> bytes | Pixels:

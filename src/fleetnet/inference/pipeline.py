@@ -74,7 +74,7 @@ def make_ready(
         source = f"image {number}"
         try:
             source = name_of(image) or source
-            taken = take(image)
+            taken = take(image, preprocess.sample_bits)
         except Exception as error:
             return functools.partial(_same, _not_ready(source, error))
         job = functools.partial(make, source, taken)

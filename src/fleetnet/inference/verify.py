@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError
-from fleetnet.images import decode, read_bytes
+from fleetnet.images import read_bytes
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.chance import explained_by_chance
 from fleetnet.inference.engines import Engine, Logits, Precision
@@ -172,7 +172,7 @@ def prepare(
             break
         try:
             data = image if isinstance(image, bytes) else read_bytes(image)
-            pixels.append(preprocess(decode(data)))
+            pixels.append(preprocess.from_bytes(data))
         except ImageError:
             continue
     if not pixels:

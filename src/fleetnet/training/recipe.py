@@ -47,6 +47,7 @@ class InputSettings(_Section):
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    sample_bits: int | None = None
 
     def preprocess(self) -> Preprocess:
         """Return the setting as the object that travels with the model."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleetnet.errors import DataError, ImageError
-from fleetnet.images import decode, read_bytes
+from fleetnet.images import read_bytes
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
 
@@ -69,7 +69,7 @@ def draw_samples(
         if len(seen) >= calibration + judging:
             break
         try:
-            pixels = preprocess(decode(read_bytes(path)))
+            pixels = preprocess.from_bytes(read_bytes(path))
         except ImageError:
             unreadable += 1
             continue

@@ -1,0 +1,204 @@
+"""Which formats of images are read, how one is told by its first bytes, and who decodes it.
+
+A format is here if its decoder is kept well and keeps to the size that the file's header says,
+runs no other program, and has a beginning by which to know it (docs/images.md has the reasons of
+each, and of those that are not here). Only the decoder of the format that a file begins like is
+given its bytes: what is damaged as a JPEG is then said to be one, and hostile bytes reach one
+parser.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import PIL
+from PIL import Image, ImageFile, UnidentifiedImageError, features
+
+from fleetnet.damage import check_jpeg2000, check_png, check_tiff
+from fleetnet.errors import INSTALL, ImageError
+
+
+class Format(NamedTuple):
+    """A format of images.
+
+    Attributes:
+        name: Pillow's name of it.
+        endings: of its files' names, in small letters.
+        begins: tells whether a file's bytes are of this format.
+        codec: what Pillow must have been built with, if anything that may be left out.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    begins: Callable[[bytes], bool]
+    codec: str | None = None
+
+
+def format_of(data: bytes) -> Format:
+    """Return the format that a file's bytes begin like.
+
+    Raises:
+        ImageError: none that is read.
+    """
+    found = next((known for known in FORMATS if known.begins(data)), None)
+    if found is None:
+        raise ImageError("not an image in a known format")
+    return found
+
+
+def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
+    """Open an image whose pixels are decoded on demand; of several the main one.
+
+    Raises:
+        ImageError: what decodes this format is not installed.
+        Exception: whatever the decoder makes of a damaged header.
+    """
+    if kind.name == "HEIF":
+        return _open_heif(data)
+    name = kind.name
+    if name == "ICO":
+        name, data = _largest_of_icon(data)
+    if kind.codec and not _has(kind.codec):
+        raise ImageError(
+            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow"
+        )
+    if name == "PNG":
+        check_png(data)
+    elif name == "JPEG2000":
+        check_jpeg2000(data)
+    try:
+        image = Image.open(io.BytesIO(data), formats=(name,))
+    except UnidentifiedImageError:
+        raise ImageError(f"damaged image: the header of this {kind.name} file") from None
+    if name == "TIFF":
+        check_tiff(image)
+    return image
+
+
+@functools.cache
+def _has(codec: str) -> bool:
+    return bool(features.check(codec))
+
+
+def _open_heif(data: bytes) -> ImageFile.ImageFile:
+    # Imported when there is such a file, and asked directly: nothing is registered with Pillow,
+    # whose formats belong to the whole process.
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise ImageError(f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'") from None
+    opener: Callable[[io.BytesIO], ImageFile.ImageFile] = HeifImageFile
+    return opener(io.BytesIO(data))
+
+
+def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
+    """Return the largest picture of an icon, of several the deepest, as a PNG or DIB file.
+
+    Pillow's own reader of icons decodes them before anybody can look at their size.
+
+    Raises:
+        ImageError: it has none.
+        struct.error: it is cut off.
+    """
+    count = int.from_bytes(data[4:6], "little")
+    pictures = [struct.unpack_from("<BBxxxxHII", data, 6 + 16 * n) for n in range(count)]
+    if not pictures:
+        raise ImageError("damaged image: an icon without a picture")
+    # A side of 256 is written as 0.
+    *_, size, start = max(pictures, key=lambda p: ((p[0] or 256) * (p[1] or 256), p[2]))
+    picture = data[start : start + size]
+    if _PNG(picture):
+        return "PNG", picture
+    # Its mask lies beyond the picture and counts to the height; alpha is dropped here as elsewhere.
+    (height,) = struct.unpack_from("<i", picture, 8)
+    return "DIB", picture[:8] + struct.pack("<i", height // 2) + picture[12:]
+
+
+def _begins(pattern: bytes) -> Callable[[bytes], bool]:
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda data: compiled.match(data) is not None
+
+
+_MAX_BRANDS = 64
+
+
+def _brand(names: bytes) -> Callable[[bytes], bool]:
+    """Look for a brand among those that an ISO base media file says it is compatible with."""
+    wanted = frozenset(names.split())
+
+    def begins(data: bytes) -> bool:
+        if data[4:8] != b"ftyp":
+            return False
+        end = min(int.from_bytes(data[:4], "big"), len(data), 16 + 4 * _MAX_BRANDS)
+        brands = {data[8:12], *(data[place : place + 4] for place in range(16, end, 4))}
+        return not wanted.isdisjoint(brands)
+
+    return begins
+
+
+_TGA_FOOTER = b"TRUEVISION-XFILE.\0"
+_TGA_DEPTHS = {1: (8,), 2: (16, 24, 32), 3: (1, 8, 16), 9: (8,), 10: (16, 24, 32), 11: (8, 16)}
+"""Bits a pixel of each type: with a palette, in colour, grey; from 9 on in runs."""
+_LONGEST_RUN = 128
+
+
+def _tga(data: bytes) -> bool:
+    """Tell whether bytes can be a Targa file.
+
+    Nothing at its beginning says so, and older ones have no footer: so its header must make
+    sense, and there must be as many bytes as the pixels take, of runs the fewest that they can.
+    """
+    if len(data) < 18:
+        return False
+    id_length, has_map, kind = data[:3]
+    entries, entry_bits = struct.unpack_from("<HB", data, 5)
+    width, height, depth, flags = struct.unpack_from("<HHBB", data, 12)
+    mapped = kind in (1, 9)
+    if has_map != mapped or depth not in _TGA_DEPTHS.get(kind, ()) or flags & 0xC0:
+        return False
+    if mapped and (not entries or entry_bits not in (16, 24, 32)):
+        return False
+    pixels = width * height
+    if kind >= 9:
+        least = -(-pixels // _LONGEST_RUN) * (1 + depth // 8)
+    else:
+        least = height * -(-width * depth // 8)
+    palette = entries * entry_bits // 8 if mapped else 0
+    whole = pixels > 0 and len(data) >= 18 + id_length + palette + least
+    return whole or (pixels > 0 and data.endswith(_TGA_FOOTER))
+
+
+_PNG = _begins(rb"\x89PNG\r\n\x1a\n")
+_DIB = _begins(rb"(\x0c\0\0\0.{4}|[\x28\x34\x38\x40\x6c\x7c]\0\0\0.{8})\x01\0")
+
+FORMATS = (
+    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), _begins(rb"\xff\xd8\xff")),
+    Format("PNG", (".png", ".apng"), _PNG),
+    Format("WEBP", (".webp",), _begins(rb"RIFF.{4}WEBP"), "webp"),
+    Format("AVIF", (".avif", ".avifs"), _brand(b"avif avis"), "avif"),
+    Format(
+        "HEIF",
+        (".heic", ".heif", ".heics", ".heifs", ".hif"),
+        _brand(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1"),
+    ),
+    Format("TIFF", (".tif", ".tiff"), _begins(rb"II[*+]\0|MM\0[*+]")),
+    Format("GIF", (".gif",), _begins(rb"GIF8[79]a")),
+    Format("BMP", (".bmp", ".dib"), _begins(rb"BM")),
+    Format("DIB", (), _DIB),
+    Format("PPM", (".ppm", ".pgm", ".pbm", ".pnm"), _begins(rb"P[1-6f]\s")),
+    Format(
+        "JPEG2000",
+        (".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
+        _begins(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
+        "jpg_2000",
+    ),
+    Format("ICO", (".ico",), _begins(rb"\0\0\x01\0")),
+    Format("QOI", (".qoi",), _begins(rb"qoif")),
+    Format("TGA", (".tga",), _tga),  # last: it has no beginning of its own
+)
+"""Those that are read, in the order in which they are looked for."""
