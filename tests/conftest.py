@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import portable
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli import main
@@ -18,9 +20,29 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core: more threads would only wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
 
-# Machines are noisy, so no example has a deadline; what decides over a change is repeatable.
-settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
+# Shells and nohup start what runs in the background with this signal ignored, and all that it
+# starts in turn: programs that are to be interrupted would go on for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if portable.PRETEND in os.environ:
+    portable.pretend(os.environ[portable.PRETEND])
+
+# Machines are busy, so no example has a deadline; what decides over a change is repeatable.
+settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither use what this user's cache holds, nor leave anything there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLEETNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

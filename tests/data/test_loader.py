@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -19,6 +18,7 @@ from fleetnet.images import decode
 from fleetnet.preprocess import Preprocess
 from odd_sources import Buggy, Deadly, Exhausted, ManyLabels
 from samples import make_folder
+from sessions import session
 
 PREPROCESS = Preprocess(72, 64)
 EVERYTHING: dict[str, Any] = {
@@ -222,16 +222,10 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
                 sys.exit(130)
         """)
     )
-    process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "batch\n"
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with session([sys.executable, script], tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "batch\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert err == ""
