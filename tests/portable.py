@@ -58,8 +58,10 @@ def pretend(processor: str) -> None:
         raise ValueError(f"{PRETEND} is {processor!r}; it must be 'avx2'")
     import torch
 
-    import fleetnet.inference.engines.openvino  # noqa: F401 - imports the next without telemetry
-    import openvino
+    from fleetnet.telemetry import without_telemetry
+
+    with without_telemetry():
+        import openvino
 
     ask = openvino.Core.get_property
 
@@ -98,7 +100,9 @@ def busy() -> Iterator[None]:
 def run(arguments: list[str], variables: Mapping[str, str]) -> int:
     """Run pytest with these variables and return its exit code."""
     command = [sys.executable, "-m", "pytest", *(arguments or ARGUMENTS)]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, check=False
+    ).returncode
 
 
 def main() -> int:

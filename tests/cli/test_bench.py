@@ -109,7 +109,8 @@ sys.modules |= dict.fromkeys(("torch", "matplotlib", "onnx", "yaml", "safetensor
 from fleetnet.benchmark import run
 run.SIDES, run.numpy_peak = (64,), lambda _: None
 from fleetnet.cli import main
-main(["bench", {str(bundle.path)!r}, *{TINY!r}, "-o", {str(tmp_path / "out")!r}])
+options = (*{TINY!r}, "--precision", "fp32", "-o", {str(tmp_path / "out")!r})
+main(["bench", {str(bundle.path)!r}, *options])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -181,7 +181,6 @@ def command(*arguments: str | Path, **options: object) -> subprocess.CompletedPr
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
         [sys.executable, "-m", "fleetnet", *map(str, arguments)],
         capture_output=True,
-        timeout=120,
         **{"check": False, **options},
     )
 
@@ -204,7 +203,6 @@ def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,
-        timeout=120,
     )
     os.close(write)
     assert b"Traceback" not in process.stderr
@@ -279,7 +277,7 @@ def test_predict_shows_progress_where_rows_go_to_a_file(bundle: Bundle, shapes: 
             with contextlib.suppress(OSError):  # how the end of a terminal shows
                 while part := os.read(reader, 10_000):
                     shown += part
-            found, _ = process.communicate(timeout=120)
+            found, _ = process.communicate()
         os.close(reader)
         assert process.returncode == 0
         assert len(found.splitlines()) == rows
@@ -297,7 +295,7 @@ finally:
     print([name for name in sys.modules if name.startswith("fleetnet.data")], file=sys.stderr)
 """
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0
     assert result.stderr.strip() == "[]"

@@ -128,7 +128,8 @@ def test_folding_changes_no_answer_and_leaves_the_network_alone() -> None:
     folded = fold_batch_norm(network)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.allclose(folded(x), network(x), atol=1e-4)
+        expected = network(x)
+        assert (folded(x) - expected).abs().max() < 1e-4 * expected.abs().max()
     assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in folded.modules())
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 

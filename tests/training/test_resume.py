@@ -58,9 +58,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    one_thread: None, shapes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def uninterrupted(one_thread: None, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("uninterrupted")
     train(open_source(str(shapes)), "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), output)
     return output

@@ -72,8 +72,9 @@ def test_training_learns(shapes: Path, tmp_path: Path) -> None:
         open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path, observer=recorder
     )
     late = recorder.records[-5:]
-    assert min(record.train_loss for record in late) < 0.6 * recorder.records[0].train_loss
-    assert max(record.train_top1 for record in late) > 0.7
+    # Of six seeds in fp32 and bf16 the worst came to 0.38 of the loss and to 0.81.
+    assert min(record.train_loss for record in late) < 0.7 * recorder.records[0].train_loss
+    assert max(record.train_top1 for record in late) > 0.6
     assert result.history[-1] == recorder.records[-1]
     assert result.metrics.images == 9
     assert recorder.images == 30 * 27
