@@ -42,6 +42,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither use what this user's cache holds, nor leave anything there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEETNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
 
 

@@ -16,6 +16,7 @@ import pytest
 from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.cli import predict
+from fleetnet.data.sources import ElpvSource, SampleTable
 from fleetnet.inference.classifier import Classifier
 from fleetnet.models.registry import MODELS
 from samples import TINY, make_folder
@@ -301,6 +302,19 @@ finally:
     assert result.stderr.strip() == "[]"
 
 
+@pytest.fixture
+def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave of the solar cells every eighth."""
+    begin = ElpvSource.__init__
+
+    def begin_with_fewer(source: ElpvSource, label: str = "type") -> None:
+        begin(source, label)
+        source.samples = SampleTable.of(list(source.samples)[::8])
+
+    monkeypatch.setattr(ElpvSource, "__init__", begin_with_fewer)
+
+
+@pytest.mark.usefixtures("few_cells")
 def test_demo_runs_the_whole_road(fleetnet: Run, tmp_path: Path) -> None:
     result = fleetnet(
         "demo", "--epochs", "1", "-o", tmp_path, "--set", "input.crop=32", "--set",

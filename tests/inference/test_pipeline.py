@@ -320,7 +320,9 @@ def test_only_large_jpegs_are_decoded_smaller(
         assert one.logits is not None
         assert other.logits is not None
         assert one.label == other.label
-        assert np.array_equal(one.logits, other.logits) == (path not in large), path.name
+        # Measured: 1e-2 where they are decoded smaller.
+        same = np.allclose(one.logits, other.logits, atol=1e-4)
+        assert same == (path not in large), path.name
         assert other.probability == pytest.approx(one.probability, abs=0.02)
 
 
