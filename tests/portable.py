@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 PRETEND = "FLEETNET_TESTS_PRETEND"
 """Set to ``avx2``, it has :func:`pretend` hide what a processor with AVX2 alone does not have."""
@@ -72,18 +74,14 @@ def pretend(processor: str) -> None:
         return found
 
     openvino.Core.get_property = get_property
-    torch.cpu.get_capabilities = lambda: {"avx2": True}
+    torch.cpu.get_capabilities = lambda: {"avx2": True}  # type: ignore[assignment]
 
 
 def older() -> dict[str, str]:
     """Return the variables of :data:`OLDER`, and what NumPy is not to use."""
-    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
-    newer = [
-        name
-        for name in __cpu_dispatch__
-        if ("AVX512" in name or name == "X86_V4") and __cpu_features__[name]
-    ]
+    found: dict[str, Any] = np.show_config(mode="dicts")
+    used = found["SIMD Extensions"].get("found", [])
+    newer = [name for name in used if "AVX512" in name or name == "X86_V4"]
     return {**OLDER, "NPY_DISABLE_CPU_FEATURES": " ".join(newer)}
 
 

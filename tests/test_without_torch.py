@@ -12,6 +12,8 @@ import pytest
 from fleetnet.bundle import Bundle
 from samples import ROOT
 
+pytestmark = pytest.mark.slow
+
 ABSENT = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
 
 

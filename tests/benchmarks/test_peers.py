@@ -69,6 +69,7 @@ class TestWorker:
                     one.ask(do="about")
                 assert str(caught.value) == reason
 
+    @pytest.mark.slow
     def test_one_that_hangs_is_ended_with_its_children(self, tmp_path: Path) -> None:
         for count in itertools.count():  # however long it takes to have a child
             patience = 0.5 * 2**count

@@ -44,6 +44,7 @@ def test_every_verb_explains_itself(fleetnet: Run, verb: str) -> None:
     assert f"fleetnet {verb}" in result.out
 
 
+@pytest.mark.slow
 def test_models_lists_published_and_computed_figures(fleetnet: Run) -> None:
     text = fleetnet("models").out
     for name in MODELS:
@@ -60,6 +61,7 @@ def test_models_lists_published_and_computed_figures(fleetnet: Run) -> None:
     assert rows["mobilenetv2_100"]["published"] is None
 
 
+@pytest.mark.slow
 def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained = fleetnet(
@@ -186,6 +188,7 @@ def command(*arguments: str | Path, **options: object) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_predict_reads_standard_input(bundle: Bundle, shapes: Path) -> None:
     image = shapes / "circle" / "000.jpg"
     result = command("predict", bundle.path, "-", "--json", input=image.read_bytes())
@@ -196,6 +199,7 @@ def test_predict_reads_standard_input(bundle: Bundle, shapes: Path) -> None:
     assert row["top"] == named["top"]
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -261,6 +265,7 @@ def test_predict_reads_standard_input_among_files(
     assert modes[0][0] == "latency"
 
 
+@pytest.mark.slow
 def test_predict_shows_progress_where_rows_go_to_a_file(bundle: Bundle, shapes: Path) -> None:
     """On a terminal that shows standard error alone; of a folder no total is counted."""
     image = str(shapes / "circle" / "000.jpg")
@@ -314,6 +319,7 @@ def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ElpvSource, "__init__", begin_with_fewer)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_cells")
 def test_demo_runs_the_whole_road(fleetnet: Run, tmp_path: Path) -> None:
     result = fleetnet(

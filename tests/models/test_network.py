@@ -78,6 +78,7 @@ def test_autocast_gives_nearly_the_same_embedding(network: Network) -> None:
     assert float(torch.cosine_similarity(plain, cast.float()).min()) > 0.99
 
 
+@pytest.mark.slow
 def test_torch_export_keeps_the_answers(network: Network) -> None:
     x = images()
     batch = torch.export.Dim("batch")
@@ -87,6 +88,7 @@ def test_torch_export_keeps_the_answers(network: Network) -> None:
         assert torch.allclose(exported.module()(wider), network(wider), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0"])
 def test_torch_compile_captures_the_whole_graph(name: str) -> None:

@@ -18,6 +18,8 @@ from fleetnet.training.recipe import Recipe
 from fleetnet.training.trainer import train
 from samples import TINY, draw, encode
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from compiling import two_blocks
 from fleetnet.models.registry import build_model
 from fleetnet.training.freezing import freeze, frozen_layers
 from fleetnet.training.losses import BinaryCrossEntropy, CrossEntropy, build_loss, class_weights
@@ -54,11 +55,12 @@ def test_rmsprop_is_tensorflows_as_timm_has_it(weight_decay: float) -> None:
 def test_every_optimiser_lowers_a_loss(name: str, lr: float) -> None:
     """A bowl, in which a wrong sign or a forgotten parameter shows and rounding does not."""
     torch.manual_seed(0)
-    network = build_model("MobileNetV2_x0_25", 4).double()
+    network = two_blocks(4).double()
     optimizer = build_optimizer(network, OptimizerSettings(name=name, lr=lr))
     parameters = list(network.parameters())
     bottom = [parameter.detach() + torch.randn_like(parameter) for parameter in parameters]
-    first, last = [], []
+    first: list[float] = []
+    last: list[float] = []
     for _ in range(25):
         losses = [
             (parameter - there).square().mean() / 2

@@ -19,6 +19,8 @@ from fleetnet.training.trainer import Silent, Trainer, resume, train
 from samples import TINY, make_folder
 from sessions import session
 
+pytestmark = pytest.mark.slow
+
 KILLS = 24
 SETTINGS = [
     *TINY,

@@ -174,6 +174,7 @@ def test_a_missing_file_says_so(server: Server) -> None:
         fetch(entry(server.url))
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_once(server: Server, folder: Path) -> None:
     code = f"""
 from fleetnet.preprocess import Preprocess
