@@ -79,7 +79,7 @@ def pretend(processor: str) -> None:
 
 def older() -> dict[str, str]:
     """Return the variables of :data:`OLDER`, and what NumPy is not to use."""
-    found: dict[str, Any] = np.show_config(mode="dicts")
+    found: Any = np.show_config(mode="dicts")
     used = found["SIMD Extensions"].get("found", [])
     newer = [name for name in used if "AVX512" in name or name == "X86_V4"]
     return {**OLDER, "NPY_DISABLE_CPU_FEATURES": " ".join(newer)}
