@@ -1,6 +1,8 @@
-# make demo   sets up .venv and runs the main job on real images
-# make test   sets up .venv and runs tests, linter and type check
-# make bench  measures all networks on this machine, into docs/benchmark/
+# make demo           sets up .venv and runs the main job on real images
+# make check          sets up .venv and runs the linter and the quick tests, in under a minute
+# make test           sets up .venv and runs all tests, linter and type check
+# make test-portable  runs all tests as on an older processor, and with every processor busy
+# make bench          measures all networks on this machine, into docs/benchmark/
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +11,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 LABEL ?= type
 NATIVE := setup.py $(wildcard src/fleetnet/native/*)
 
-.PHONY: demo bench test lint types imports unit clean
+.PHONY: demo bench check test test-portable lint types imports unit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fleetnet demo --label $(LABEL)
@@ -18,7 +20,13 @@ bench: $(VENV)/.bench
 	$(BIN)/fleetnet bench --output docs/benchmark
 	-$(BIN)/python benchmarks/gpu/run.py --output docs/benchmark
 
+check: lint imports
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q
+
 test: lint types imports unit
+
+test-portable: $(VENV)/.dev
+	$(BIN)/python tests/portable.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks setup.py

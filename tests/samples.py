@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 CLASSES = ("circle", "square", "stripes")
+SMALL_LR = 1e-4
+"""Of the session's network, which training is not to change much."""
 TINY = ("input.resize=72", "input.crop=64", "batch_size=8", "data.workers=0", "optimizer.lr=0.02")
 
 

@@ -72,6 +72,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(small_disk: Path, checkpoint: Pa
     assert len(list(small_disk.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_bundle(small_disk: Path, checkpoint: Path) -> None:
     from fleetnet.export.pipeline import export_bundle
 

@@ -14,6 +14,7 @@ from samples import ROOT
 READMES = ("README.md", "README.zh-CN.md")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readme", READMES)
 def test_the_model_table_is_what_the_command_prints(fleetnet: Run, readme: str) -> None:
     text = (ROOT / readme).read_text("utf-8")

@@ -1,7 +1,9 @@
 import importlib
 import shutil
+import sysconfig
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +28,9 @@ def _compiled() -> Callable[..., None]:
 
 
 def test_a_compiler_is_used_where_there_is_one() -> None:
-    assert resampling.COMPILED or not (shutil.which("gcc") or shutil.which("cc"))
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    assert resampling.COMPILED or not (compiler and header.exists())
 
 
 @compiled

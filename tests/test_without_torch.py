@@ -12,6 +12,8 @@ import pytest
 from fleetnet.bundle import Bundle
 from samples import ROOT
 
+pytestmark = pytest.mark.slow
+
 ABSENT = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
 
 
@@ -24,7 +26,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install",
          "--quiet", "--constraint", ROOT / "constraints.txt", ROOT],
         check=True,
-        timeout=280,
     )  # fmt: skip
     return folder / "bin"
 
@@ -36,7 +37,6 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
         env={**environment, "COLUMNS": "100"},
         **options,
     )

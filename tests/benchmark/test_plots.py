@@ -17,6 +17,7 @@ def results() -> Results:
     return made_up()
 
 
+@pytest.mark.slow
 def test_the_pictures_are_not_empty(results: Results, tmp_path: Path) -> None:
     for file in draw_all(results, tmp_path):
         pixels = np.asarray(Image.open(file).convert("RGB"), np.int16)

@@ -1,3 +1,5 @@
+import fcntl
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -83,6 +85,25 @@ def test_a_command_that_does_not_exist_or_does_not_end() -> None:
         run_once(["/no-such-program"])
     with pytest.raises(FleetnetError, match=r"did not answer in 0\.2 seconds"):
         run_once(python("import time; time.sleep(600)"), timeout=0.2)
+
+
+def test_what_does_not_end_is_ended_with_the_one_that_started_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    code = f"""
+import fcntl, time
+lock = open({str(lock)!r}, "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("locked", file=lock, flush=True)
+time.sleep(600)
+"""
+    # However long it takes to come to its lock.
+    for count in itertools.count():
+        with pytest.raises(FleetnetError, match="did not answer"):
+            run_once(python(code), timeout=0.2 * 2**count)
+        if lock.exists() and lock.read_text():
+            break
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits for the end of whoever has it
 
 
 def test_one_failure_leaves_the_others() -> None:

@@ -22,6 +22,7 @@ def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "numpy_peak", lambda threads: 1e18 if threads == 2 else None)
 
 
+@pytest.mark.slow
 def test_from_networks_to_results(bundle: Bundle) -> None:
     plan = Plan(("openvino", "torch"), ("fp32",), (1, 2), (1, 3), LIMITS, 0)
     told: list[str] = []
@@ -61,6 +62,7 @@ def test_nothing_compiles_while_it_is_timed(
     assert events == ["compile"] * 4 + ["time"]
 
 
+@pytest.mark.slow
 def test_a_precision_that_is_not_there_is_an_empty_cell(bundle: Bundle) -> None:
     plan = Plan(("openvino", "onnxruntime"), ("fp32", "int8"), (1,), (1,), LIMITS, 1)
     said: list[str] = []

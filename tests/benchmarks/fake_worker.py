@@ -32,9 +32,9 @@ class Fake:
             os.kill(os.getpid(), signal.SIGSEGV)
         if way == "hangs":
             # Its child has to go with it.
-            child = subprocess.Popen(["sleep", "60"])
+            child = subprocess.Popen(["sleep", "600"])
             print(f"child {child.pid}", file=sys.stderr, flush=True)  # noqa: T201
-            time.sleep(60)
+            time.sleep(600)
 
     def about(self) -> str:
         return f"fake, {self.threads} threads, {os.environ['OMP_NUM_THREADS']}"

@@ -15,6 +15,8 @@ from fleetnet.inference.autotune import tune
 from fleetnet.inference.choices import recall
 from fleetnet.inference.engines import Mode
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

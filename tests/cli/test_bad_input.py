@@ -47,6 +47,7 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_an_older_run_is_not_replaced_unasked(
     fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_data_of_which_nothing_can_be_read(fleetnet: Run, tmp_path: Path, output
     assert not list(output.glob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_corrupt_and_foreign_checkpoints(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_bundle_whose_file_does_not_match_its_hash(
     fleetnet("verify", copy, "--images", shapes).assert_one_line("not the file that was exported")
 
 
+@pytest.mark.slow
 def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
     result.assert_one_line("differs from the trained network", "first in layer 'blocks.5.expand'")
 
 
+@pytest.mark.slow
 def test_an_unwritable_output(
     fleetnet: Run, shapes: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_an_unwritable_output(
     result.assert_one_line("exists and is not a bundle")
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_training(fleetnet: Run, shapes: Path, small_disk: Path) -> None:
     run = small_disk / "run"
     result = fleetnet("train", shapes, "--model", "mobilenetv2_x0_25", *SETTINGS, "-o", run)

@@ -22,6 +22,7 @@ def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "numpy_peak", lambda _: None)
 
 
+@pytest.mark.slow
 def test_a_bundle_from_measuring_to_files(fleetnet: Run, bundle: Bundle, tmp_path: Path) -> None:
     output = tmp_path / "measured" / "here"
     output.mkdir(parents=True)
@@ -101,6 +102,7 @@ def test_a_hostile_name_is_shown_and_not_obeyed(
     assert "\\x1b[31m[bold]red" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_bundle_is_measured_without_a_framework(bundle: Bundle, tmp_path: Path) -> None:
     """As in the base install, where neither PyTorch nor matplotlib is."""
     code = f"""
@@ -109,7 +111,8 @@ sys.modules |= dict.fromkeys(("torch", "matplotlib", "onnx", "yaml", "safetensor
 from fleetnet.benchmark import run
 run.SIDES, run.numpy_peak = (64,), lambda _: None
 from fleetnet.cli import main
-main(["bench", {str(bundle.path)!r}, *{TINY!r}, "-o", {str(tmp_path / "out")!r}])
+options = (*{TINY!r}, "--precision", "fp32", "-o", {str(tmp_path / "out")!r})
+main(["bench", {str(bundle.path)!r}, *options])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

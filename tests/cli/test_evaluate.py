@@ -54,6 +54,7 @@ def test_figures_are_printed_compactly(fleetnet: Run, bundle: Bundle, shapes: Pa
     assert len(result.out.splitlines()) < 30
 
 
+@pytest.mark.slow
 def test_json_has_all_that_is_printed(
     fleetnet: Run, bundle: Bundle, shapes: Path, sites: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     result = fleetnet("quantize", copy, "--images", images, *QUICK)
     assert result.code == 0, result
@@ -56,6 +57,7 @@ def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     assert fleetnet("predict", copy, images, *options).code == 0
 
 
+@pytest.mark.slow
 def test_json_to_another_folder(
     fleetnet: Run, bundle: Bundle, images: Path, tmp_path: Path
 ) -> None:
@@ -79,6 +81,7 @@ def test_json_to_another_folder(
     assert Bundle.load(output).has("onnx-int8")
 
 
+@pytest.mark.slow
 def test_int8_that_answers_otherwise_fails_verification(
     fleetnet: Run, copy: Path, images: Path
 ) -> None:
@@ -113,6 +116,7 @@ def _with_other_answers(graph: bytes) -> bytes:
     return content
 
 
+@pytest.mark.slow
 def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> None:
     result = fleetnet(
         "quantize", copy, "--images", images, "--engine", "onnxruntime", "--agreement", "0.95"

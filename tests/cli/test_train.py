@@ -11,6 +11,8 @@ from conftest import Run
 from fleetnet.training.checkpoint import Checkpoint
 from samples import TINY, make_folder
 
+pytestmark = pytest.mark.slow
+
 QUICK = [argument for setting in [*TINY, "epochs=2"] for argument in ("--set", setting)]
 
 

@@ -54,6 +54,7 @@ def test_convert_to_paddle(fleetnet: Run, checkpoint: Path, tmp_path: Path) -> N
     assert values["shapes"]["out.weight"] == [1280, 3]
 
 
+@pytest.mark.slow
 def test_training_starts_from_them_and_says_so(
     fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_training_starts_from_them_and_says_so(
     assert "its classifier of 4 classes is replaced by a fresh one of 3" in result.err
 
 
+@pytest.mark.slow
 def test_weights_from_elsewhere_predict_by_imagenets_names(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:

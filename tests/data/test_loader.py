@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -19,6 +18,7 @@ from fleetnet.images import decode
 from fleetnet.preprocess import Preprocess
 from odd_sources import Buggy, Deadly, Exhausted, ManyLabels
 from samples import make_folder
+from sessions import session
 
 PREPROCESS = Preprocess(72, 64)
 EVERYTHING: dict[str, Any] = {
@@ -61,6 +61,7 @@ def assert_equal(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...])
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"sampling": "balanced", "repeats": 3}])
 def test_epochs_are_the_same_whatever_the_number_of_workers(
     shapes: Path, options: dict[str, Any]
@@ -169,6 +170,7 @@ def test_no_images_is_an_error(shapes: Path) -> None:
         Loader(open_source(str(shapes)), np.array([], int), PREPROCESS, batch_size=2, workers=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_is_one_clear_line(
     shapes: Path, workers: int, monkeypatch: pytest.MonkeyPatch
@@ -198,6 +200,7 @@ def test_other_errors_are_not_hidden(shapes: Path, workers: int) -> None:
         list(data.epoch(0))
 
 
+@pytest.mark.slow
 def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
     """Ctrl-C goes to every process of the terminal; only the main one is to react."""
     script = tmp_path / "loop.py"
@@ -222,16 +225,10 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
                 sys.exit(130)
         """)
     )
-    process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "batch\n"
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with session([sys.executable, script], tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "batch\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert err == ""

@@ -62,6 +62,7 @@ def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.artifact("onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: Manifest) -> None:
     network = randomised(name)
@@ -128,7 +129,8 @@ def test_folding_changes_no_answer_and_leaves_the_network_alone() -> None:
     folded = fold_batch_norm(network)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.allclose(folded(x), network(x), atol=1e-4)
+        expected = network(x)
+        assert (folded(x) - expected).abs().max() < 1e-4 * expected.abs().max()
     assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in folded.modules())
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
@@ -219,6 +221,7 @@ def assert_tensorrt_takes(model: onnx.ModelProto) -> None:
             assert set(node.input[1:]) - {""} <= constants
 
 
+@pytest.mark.slow
 def test_export_refuses_a_graph_that_answers_otherwise(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +249,7 @@ def test_answers_that_are_no_numbers_fail_verification(bundle: Bundle) -> None:
     assert not comparison.passes(1e-4)
 
 
+@pytest.mark.slow
 def test_export_wants_images_when_the_training_data_is_gone(
     checkpoint: Path, tmp_path: Path, shapes: Path
 ) -> None:
@@ -261,6 +265,7 @@ def test_export_wants_images_when_the_training_data_is_gone(
     assert bundle.manifest.artifacts[0].verification[0].source == "shapes"
 
 
+@pytest.mark.slow
 def test_export_verifies_on_photographs(
     checkpoint: Path, tmp_path: Path, photos: list[Path]
 ) -> None:
@@ -273,6 +278,7 @@ def test_export_verifies_on_photographs(
         assert record.top1_agreement == 1.0
 
 
+@pytest.mark.slow
 def test_an_older_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     first = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=1)
     second = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=2)

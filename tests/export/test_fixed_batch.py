@@ -14,6 +14,8 @@ from fleetnet.inference.engines import Setup, open_engine
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:

@@ -1,6 +1,5 @@
 import importlib
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -8,6 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from compiling import takes_a_compiler
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.inference.engines import (
@@ -85,7 +85,7 @@ def test_precisions_differ_from_fp32_by_rounding_alone(
             assert 0 < difference.mean() < 0.02, (name, precision)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes a C++ compiler")
+@takes_a_compiler
 def test_compiled_pytorch_answers_as_eager_does(
     bundle: Bundle, images: Pixels, expected: np.ndarray
 ) -> None:

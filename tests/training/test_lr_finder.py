@@ -11,6 +11,7 @@ from fleetnet.training.trainer import Trainer
 from samples import TINY
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_a_rate_at_which_the_loss_fell(shapes: Path, tmp_path: Path) -> None:
     trainer = Trainer(
         open_source(str(shapes)), "MobileNetV2_x0_25", Recipe.load(overrides=TINY), tmp_path

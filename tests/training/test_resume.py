@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.trainer import Silent, Trainer, resume, train
 from samples import TINY, make_folder
+from sessions import session
+
+pytestmark = pytest.mark.slow
 
 KILLS = 24
 SETTINGS = [
@@ -46,13 +50,19 @@ def same(first: Path, second: Path) -> None:
         assert [record[key] for key in measured] == [twin[key] for key in measured]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("uninterrupted")
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums depend on how many threads share them, and :func:`same` looks at every bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train(open_source(str(shapes)), "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), output)
+    yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(one_thread: None, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("uninterrupted")
+    train(open_source(str(shapes)), "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), output)
     return output
 
 
@@ -61,7 +71,7 @@ def test_killed_two_dozen_times_a_run_ends_as_if_it_had_not_been(
 ) -> None:
     script = Path(__file__).with_name("killed.py")
     where = [str(script), str(shapes), str(tmp_path / "run")]
-    command = [sys.executable, *where, str(KILLS), "3", *SETTINGS]
+    command = [sys.executable, *where, str(KILLS), "14", *SETTINGS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("killed") == KILLS, done.stdout
@@ -88,7 +98,6 @@ def test_a_signal_saves_and_ends_the_run(
 ) -> None:
     source = open_source(str(shapes))
     settings = Recipe.load(overrides=[*SETTINGS, "checkpoint_minutes=60"])
-    torch.set_num_threads(1)
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=rf"{number.name}.*epoch 1 of 5.*--resume") as caught:
         train(source, "MobileNetV2_x0_25", settings, tmp_path, observer=Stopper(steps, number))
@@ -106,15 +115,12 @@ def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(
     for setting in [*TINY, "epochs=500", "data.workers=1"]:
         arguments += ["--set", setting]
     command = [sys.executable, "-m", "fleetnet", *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=tmp_path
-    )
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with session(command, tmp_path) as process:
+        while not (tmp_path / "run" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.strip().splitlines()[-1].startswith("stopped by SIGINT in epoch ")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fleetnet.errors import DataError
 from fleetnet.training.runs import _record, differing, find_runs, read_run
+from samples import SMALL_LR
 
 
 def make_run(
@@ -37,7 +38,7 @@ def test_what_training_writes_is_read_back(run_folder: Path) -> None:
     (run,) = find_runs([run_folder], pytest.fail)
     assert run.epochs_planned == 2
     assert [record["epoch"] for record in run.history] == [1, 2]
-    assert run.settings["optimizer.lr"] == 0.02
+    assert run.settings["optimizer.lr"] == SMALL_LR
     assert run.settings["optimizer.betas"] == [0.9, 0.999]
     assert run.best is not None
     assert run.best["top1"] == max(record["top1"] for record in run.history)

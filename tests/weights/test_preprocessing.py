@@ -11,6 +11,7 @@ from fleetnet.images import decode
 from fleetnet.preprocess import Preprocess
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(("size", "fraction"), [(224, 0.875), (224, 0.95), (288, 1.0)])

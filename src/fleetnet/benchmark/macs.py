@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-import openvino as ov
-
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines.openvino import read_onnx
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
 
 
 def count_macs(bundle: Bundle) -> int:

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import openvino as ov
-from openvino import opset13, properties
 
 from fleetnet.inference.engines import Precision
 from fleetnet.inference.engines.openvino import core
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13, properties
 
 SIDES = (512, 1024, 2048)
 """Small ones fit the caches, large ones occupy all threads; the machine decides which is faster."""
@@ -49,7 +52,8 @@ def matrix_product(side: int, precision: Precision, threads: int) -> Callable[[]
     """Return what multiplies two ``side``×``side`` matrices, compiled by OpenVINO.
 
     The second matrix is a constant, as weights are. With int8 both are quantised, to 256 and 255
-    levels, as post-training quantisation does.
+    levels, as post-training quantisation does; the second one fills half of its levels, because
+    processors without VNNI add two products in 16 bits, in which larger ones would not fit.
     """
     options = {
         properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
@@ -71,6 +75,7 @@ def _graph(side: int, precision: Precision) -> ov.Model:
     if precision == "int8":
         low, high = opset13.constant(np.float32(-1)), opset13.constant(np.float32(1))
         left = opset13.fake_quantize(left, low, high, low, high, 256)
+        low, high = opset13.constant(np.float32(-2)), opset13.constant(np.float32(2))
         right = opset13.fake_quantize(right, low, high, low, high, 255)
     return ov.Model([opset13.matmul(left, right, False, True)], [given], "product")
 

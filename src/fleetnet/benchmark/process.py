@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -91,20 +94,39 @@ def run_once(command: Sequence[str], timeout: float = TIMEOUT) -> dict[str, floa
     """
     # Isolated, so that what it imports is Python's own.
     launched = [sys.executable, "-I", launcher.__file__, *command]
+    # In a session of its own, so that it is ended together with what it started.
+    with subprocess.Popen(  # noqa: S603 - our own command
+        launched,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise FleetnetError(f"the process did not answer in {timeout:g} seconds") from None
+        finally:
+            _end(process)
     try:
-        done = subprocess.run(  # noqa: S603 - our own command
-            launched, capture_output=True, errors="replace", check=False, timeout=timeout
-        )
-    except subprocess.TimeoutExpired:
-        raise FleetnetError(f"the process did not answer in {timeout:g} seconds") from None
-    try:
-        report: dict[str, float] = json.loads(done.stdout)
+        report: dict[str, float] = json.loads(out)
     except ValueError:
-        report = {"status": done.returncode or 1}
+        report = {"status": process.returncode or 1}
     if report["status"] != 0:
-        last = (done.stderr.strip() or "no message").splitlines()[-1].removeprefix("error: ")
+        last = (errors.strip() or "no message").splitlines()[-1].removeprefix("error: ")
         raise FleetnetError(f"the process ended with status {report['status']}: {last}")
     return report
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process that has not ended, and those that it started."""
+    if process.returncode is not None:
+        return
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def write_image(path: Path) -> None:

@@ -28,6 +28,8 @@ from fleetnet.inference.verify import TOLERANCE
 RECIPE = "elpv-demo"
 SHOWN = 8
 """How many held-out images the demo predicts."""
+SAME_TOP1 = 0.005
+"""By how much the bundle's top-1 may differ from training's."""
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +69,8 @@ def demo(
     with subject.classifier as classifier:
         evaluation = run_evaluation(classifier, source, held_out)
         predictions = _predictions(classifier, source, examples)
-    if evaluation.metrics.top1 != result.history[-1].top1:
+    # Of hundreds of images one may be so near to both answers that rounding decides.
+    if abs(evaluation.metrics.top1 - result.history[-1].top1) > SAME_TOP1:
         raise FleetnetError(
             f"the bundle's top-1 ({evaluation.metrics.top1:.4f}) is not that of training "
             f"({result.history[-1].top1:.4f}): please report this"

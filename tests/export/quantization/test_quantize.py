@@ -27,6 +27,8 @@ from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, core
 from fleetnet.inference.verify import Comparison, compare, run_in_batches
 from samples import CLASSES
 
+pytestmark = pytest.mark.slow
+
 WANTED = 0.8
 """Less than these small networks reach, so that no test but those of the search has to search."""
 

@@ -6,6 +6,7 @@ what is to be computed in int8: ONNX Runtime fuses those away when it loads it.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +23,14 @@ from fleetnet.inference.engines.onnxruntime import ARTIFACTS, OnnxRuntimeEngine
 from fleetnet.inference.verify import BATCH
 from fleetnet.telemetry import without_telemetry
 
+_PATH = [*sys.path]
 with without_telemetry():
     import onnxruntime as ort
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+# It appends a folder of scripts, of which anybody's ``import benchmark`` would then get one.
+sys.path[:] = _PATH
 
 OPERATORS = ["Conv", "Gemm", "MatMul", "Clip", "Relu", "Add", "Mul", "Sigmoid", "Concat"]
 """What is quantised; the means, over which rounding errors would add up, are not."""
