@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import atomic_folder, sha256_of
+from fleetnet.files import Standing, atomic_folder, sha256_of, standing
 from fleetnet.preprocess import Preprocess
 
 MANIFEST = "fleetnet.json"
@@ -286,11 +286,13 @@ class Bundle:
         manifest: what it holds, checked.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
+    def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
         self.path = path
         self.manifest = manifest
 
     @classmethod
+        self.found = found or standing(path)
     def load(cls, path: str | Path) -> Bundle:
         """Read and check the manifest of a bundle, or the metadata of an ONNX file.
 
@@ -304,7 +306,7 @@ class Bundle:
             return cls(path, _manifest_of_onnx(path))
         if not path.exists():
             raise BundleError(f"no such bundle: {path}")
-        file = path / MANIFEST
+        file, found = path / MANIFEST, standing(path)
         if not path.is_dir() or not file.is_file():
             raise BundleError(
                 f"{path} is not a bundle: a bundle is a folder with {MANIFEST} in it, as "
@@ -316,7 +318,7 @@ class Bundle:
             text = file.read_bytes()
         except OSError as error:
             raise BundleError(f"cannot read {file}: {error.strerror}") from None
-        return cls(path, Manifest.from_json(text, str(file)))
+        return cls(path, Manifest.from_json(text, str(file)), found)
 
     def has(self, name: str) -> bool:
         """Tell whether the bundle has an artifact of this name, without looking at its file."""
@@ -360,7 +362,9 @@ class Bundle:
         return path
 
 
-def write_bundle(path: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+def write_bundle(
+    path: Path, manifest: Manifest, files: dict[str, bytes], replacing: Standing | None = None
+) -> Bundle:
     """Write a bundle so that it is whole or absent, replacing an older bundle at ``path``.
 
     Args:
@@ -369,30 +373,35 @@ def write_bundle(path: Path, manifest: Manifest, files: dict[str, bytes]) -> Bun
         files: the artifacts' contents by file name.
 
     Raises:
+        replacing: what :func:`check_replaceable` returned when the work began; None if it begins
+            now.
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
+        OvertakenError: another process has written there since.
     """
-    check_replaceable(path)
-    with atomic_folder(path) as folder:
+    found = check_replaceable(path)
+    with atomic_folder(path, replacing or found) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return Bundle(path, manifest)
 
 
-def check_replaceable(path: Path) -> None:
-    """Refuse to put a bundle where something else stands.
+def check_replaceable(path: Path) -> Standing:
+    """Refuse to put a bundle where something else stands, and return what does.
 
     Raises:
         FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
     """
     if not path.exists():
-        return
+        return found
+    found = standing(path)
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / MANIFEST).is_file():
         raise FleetnetError(f"{path} exists and is not a bundle: choose another place")
 
 
+    return found
 def _manifest_of_onnx(path: Path) -> Manifest:
     try:
         text = onnx_metadata(path.read_bytes()).get(ONNX_METADATA_KEY)

@@ -96,11 +96,12 @@ def export_bundle(
             their top-1; the message names the first layer that diverges.
         FleetnetError: the checkpoint, the images or the output cannot be used.
     """
+        OvertakenError: another process has written to ``output`` in the meantime.
     checkpoint, output = Path(checkpoint), Path(output)
     sizes = sorted(set(fixed_batches))
     for size in sizes:
         check_batch(size)
-    check_replaceable(output)
+    replacing = check_replaceable(output)
     trained = Checkpoint.load(checkpoint)
     network = trained.network()
     # Both may want it, and finding it reads names and, of files of one size, contents.
@@ -138,7 +139,7 @@ def export_bundle(
     files["model.safetensors"] = weights
     artifacts.append(Artifact.of("weights", "model.safetensors", "safetensors", weights))
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
-    return write_bundle(output, manifest, files)
+    return write_bundle(output, manifest, files, replacing)
 
 
 def verify_graph(
