@@ -34,6 +34,8 @@ FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 FORMAT_VERSION = 1
 ONNX_METADATA_KEY = "fleetnet"
 MAX_MANIFEST_BYTES = 64 * 2**20
+TRAINED_IMAGES = "trained-images"
+"""Name of the artifact by which evaluation knows images that the network was trained on."""
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -284,15 +286,15 @@ class Bundle:
     Attributes:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
+        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
     """
 
-        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
     def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.found = found or standing(path)
 
     @classmethod
-        self.found = found or standing(path)
     def load(cls, path: str | Path) -> Bundle:
         """Read and check the manifest of a bundle, or the metadata of an ONNX file.
 
@@ -371,13 +373,13 @@ def write_bundle(
         path: the folder to make.
         manifest: what to say of it; its artifacts' files must be the keys of ``files``.
         files: the artifacts' contents by file name.
-
-    Raises:
         replacing: what :func:`check_replaceable` returned when the work began; None if it begins
             now.
+
+    Raises:
+        OvertakenError: another process has written there since.
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
-        OvertakenError: another process has written there since.
     """
     found = check_replaceable(path)
     with atomic_folder(path, replacing or found) as folder:
@@ -393,15 +395,15 @@ def check_replaceable(path: Path) -> Standing:
     Raises:
         FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
     """
+    found = standing(path)
     if not path.exists():
         return found
-    found = standing(path)
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / MANIFEST).is_file():
         raise FleetnetError(f"{path} exists and is not a bundle: choose another place")
-
-
     return found
+
+
 def _manifest_of_onnx(path: Path) -> Manifest:
     try:
         text = onnx_metadata(path.read_bytes()).get(ONNX_METADATA_KEY)

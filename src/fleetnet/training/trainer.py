@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.contents import NONE, Remembered, are_among
 from fleetnet.data.duplicates import Advance
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
@@ -28,7 +29,7 @@ from fleetnet.files import atomic_file
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.models.network import Network
 from fleetnet.models.registry import find_model
-from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.checkpoint import Checkpoint, trained_images_of
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.judgement import AnyMetrics, Judgement, judge
 from fleetnet.training.learner import Learner, plain
@@ -181,6 +182,9 @@ class Trainer:
             multi_label=source.multi_label,
             steps_per_epoch=math.ceil(len(self.train_loader) / recipe.optimizer.accumulate),
         )
+        self._trained_images = Remembered(NONE if weights is None else trained_images_of(weights))
+        self._held_out_images = Remembered()
+        self._check_held_out()
         self._interruption = Interruption()
         self._saved_at = 0.0
 
@@ -235,6 +239,8 @@ class Trainer:
             "val_fraction": self.recipe.data.val_fraction,
             "seed": self.recipe.seed,
             "train_images": len(self.split.train),
+        self._trained_images.add(checkpoint.trained_images)
+        self._held_out_images.add(checkpoint.held_out_images)
             "val_images": len(self.split.val),
         }
 
@@ -248,6 +254,18 @@ class Trainer:
             weights,
             replace_head=True,
             say=self.notes.append,
+    def _check_held_out(self) -> None:
+        """Note how many held-out images the weights to start from were trained on."""
+        known = self._trained_images.contents()
+        if not len(known):
+            return
+        count = int(are_among(self.source, self.split.val, known).sum())
+        if count:
+            self.notes.append(
+                f"the weights to start from were trained on {count} of the {len(self.split.val)} "
+                "held-out images: figures of those flatter; fleetnet evaluate leaves them out"
+            )
+
             **arguments,
         )
         if self.recipe.model.zero_init and weights is None:
@@ -405,6 +423,8 @@ class Trainer:
     def _save_within_epoch(self) -> None:
         minutes = (time.monotonic() - self._saved_at) / 60
         if minutes >= self.recipe.checkpoint_minutes:
+            for batch in readable:
+                self._trained_images.add(batch.contents)
             self._save(None, (LAST,))
 
     def _end(self) -> None:
@@ -433,6 +453,7 @@ class Trainer:
         path = self.output / LAST
         if not path.exists():
             return "nothing is saved yet"
+            self._held_out_images.add(batch.contents)
         return f"what was saved last is whole: go on with fleetnet train --resume {self.output}"
 
     def _diverged(self, what: str) -> FleetnetError:
@@ -499,3 +520,5 @@ def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+            trained_images=self._trained_images.contents(),
+            held_out_images=self._held_out_images.contents(),
