@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fleetnet.benchmark.report import check_output
 from fleetnet.bundle import MANIFEST, Bundle, check_replaceable, write_bundle
 from fleetnet.errors import FleetnetError, OvertakenError
 from fleetnet.files import NOTHING, atomic_file, atomic_folder, new_folder, standing
@@ -156,6 +157,19 @@ def test_a_file_is_whole_whoever_wrote_it_last(tmp_path: Path) -> None:
     assert sorted(together(write_over_and_over, path, 60)) == list(range(PROCESSES))
     assert len(json.loads(path.read_text())["text"]) == 9000
     assert [entry.name for entry in path.parent.iterdir()] == ["choice.json"]
+
+
+def look_over_and_over(barrier: Barrier, answers: Any, number: int, path: Path) -> None:
+    barrier.wait(WAIT_S)
+    for _ in range(100):
+        check_output(path)
+    answers.put(number)
+
+
+def test_two_benchmarks_may_look_at_one_folder(tmp_path: Path) -> None:
+    """Each writes a file to see that it can, and takes it away again."""
+    assert len(together(look_over_and_over, tmp_path / "results")) == PROCESSES
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def take_new_folders(barrier: Barrier, answers: Any, number: int, path: Path) -> None:

@@ -30,7 +30,7 @@ from fleetnet.bundle import (
 )
 from fleetnet.errors import BundleError, OvertakenError
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
-from fleetnet.files import cache_folder
+from fleetnet.files import cache_folder, standing
 from fleetnet.inference.engines import available_threads
 from fleetnet.labels import imagenet_classes
 from fleetnet.models.registry import build_model
@@ -80,6 +80,7 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
 
     Where another process has put one there in the meantime, that is returned.
     """
+    replacing = standing(folder)
     network = untrained_network(name)
     preprocess = Preprocess(resize=max(size, round(size * 256 / 224)), crop=size)
     manifest = Manifest(
@@ -97,8 +98,9 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
         Artifact.of("weights", "model.safetensors", "safetensors", weights),
     )
     files = {"model.onnx": graph, "model.safetensors": weights}
+    manifest = manifest.model_copy(update={"artifacts": artifacts})
     try:
-        return write_bundle(folder, manifest.model_copy(update={"artifacts": artifacts}), files)
+        return write_bundle(folder, manifest, files, replacing)
     except OvertakenError:
         return Bundle.load(folder)
 
