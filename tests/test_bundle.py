@@ -41,6 +41,7 @@ def test_manifest_reads_with_a_json_parser_alone(bundle: Bundle) -> None:
     assert {artifact["file"] for artifact in values["artifacts"]} == {
         "model.onnx",
         "model.safetensors",
+        "trained-images.bin",
     }
 
 

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import atomic_folder, json_text, sha256_of
+from fleetnet.files import Standing, atomic_folder, json_text, sha256_of, standing
 from fleetnet.preprocess import Preprocess
 
 MANIFEST = "fleetnet.json"
@@ -34,6 +34,8 @@ FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 FORMAT_VERSION = 1
 ONNX_METADATA_KEY = "fleetnet"
 MAX_MANIFEST_BYTES = 64 * 2**20
+TRAINED_IMAGES = "trained-images"
+"""Name of the artifact by which evaluation knows images that the network was trained on."""
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -284,11 +286,13 @@ class Bundle:
     Attributes:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
+        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.found = found or standing(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -304,7 +308,7 @@ class Bundle:
             return cls(path, _manifest_of_onnx(path))
         if not path.exists():
             raise BundleError(f"no such bundle: {path}")
-        file = path / MANIFEST
+        file, found = path / MANIFEST, standing(path)
         if not path.is_dir() or not file.is_file():
             raise BundleError(
                 f"{path} is not a bundle: a bundle is a folder with {MANIFEST} in it, as "
@@ -316,7 +320,7 @@ class Bundle:
             text = file.read_bytes()
         except OSError as error:
             raise BundleError(f"cannot read {file}: {error.strerror}") from None
-        return cls(path, Manifest.from_json(text, str(file)))
+        return cls(path, Manifest.from_json(text, str(file)), found)
 
     def has(self, name: str) -> bool:
         """Tell whether the bundle has an artifact of this name, without looking at its file."""
@@ -360,37 +364,44 @@ class Bundle:
         return path
 
 
-def write_bundle(path: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+def write_bundle(
+    path: Path, manifest: Manifest, files: dict[str, bytes], replacing: Standing | None = None
+) -> Bundle:
     """Write a bundle so that it is whole or absent, replacing an older bundle at ``path``.
 
     Args:
         path: the folder to make.
         manifest: what to say of it; its artifacts' files must be the keys of ``files``.
         files: the artifacts' contents by file name.
+        replacing: what :func:`check_replaceable` returned when the work began; None if it begins
+            now.
 
     Raises:
+        OvertakenError: another process has written there since.
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
     """
-    check_replaceable(path)
-    with atomic_folder(path) as folder:
+    found = check_replaceable(path)
+    with atomic_folder(path, replacing or found) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return Bundle(path, manifest)
 
 
-def check_replaceable(path: Path) -> None:
-    """Refuse to put a bundle where something else stands.
+def check_replaceable(path: Path) -> Standing:
+    """Refuse to put a bundle where something else stands, and return what does.
 
     Raises:
         FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
     """
+    found = standing(path)
     if not path.exists():
-        return
+        return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / MANIFEST).is_file():
         raise FleetnetError(f"{path} exists and is not a bundle: choose another place")
+    return found
 
 
 def _manifest_of_onnx(path: Path) -> Manifest:

@@ -37,6 +37,10 @@ class RecipeError(FleetnetError):
     """A training recipe has a wrong key or value."""
 
 
+class OvertakenError(FleetnetError):
+    """Another process made or is making the same thing; it keeps what is its own."""
+
+
 class Interrupted(FleetnetError):  # noqa: N818 - nothing is wrong
     """A run was asked to end and has saved itself; ``exit_code`` is the shell's for that signal."""
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import platformdirs
 
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import FleetnetError, OvertakenError
 
 CACHE_VARIABLE = "FLEETNET_CACHE"
-_asking = threading.Lock()
 
 _ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON lets pass though a terminal acts on it, and what has no place in UTF-8."""
@@ -39,7 +38,8 @@ def cache_folder() -> Path:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; at the end it is flushed to disk and renamed there.
 
-    When the block raises, ``path`` is left as it was and nothing else remains.
+    When the block raises, ``path`` is left as it was and nothing else remains. Of several that
+    write one file at once, each writes a whole one, and the last stands.
 
     Raises:
         FleetnetError: the disk is full, or the place cannot be written to.
@@ -47,11 +47,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(path, "part")
+        temporary.touch(exist_ok=False)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         _sync(temporary)
         temporary.replace(path)
     except OSError as error:
@@ -61,35 +59,137 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+class Standing(NamedTuple):
+    """What distinguishes a folder from any that takes its place, or that was added to."""
+
+    device: int
+    inode: int
+    changed_ns: int
+
+
+NOTHING = Standing(0, 0, 0)
+"""Where there is none."""
+
+
+def standing(path: Path) -> Standing:
+    """Return what stands at ``path`` now, for :func:`atomic_folder` to replace that alone."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return NOTHING
+    return Standing(status.st_dev, status.st_ino, status.st_mtime_ns)
+
+
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, replacing: Standing | None = None) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; at the end it takes the place of ``path``.
 
-    When the block raises, ``path`` is left as it was and nothing else remains.
+    It takes the place only of what stood there when the work began: of several that make one
+    folder at once, the first to end keeps it. When the block raises, ``path`` is left as it was and
+    nothing else remains. For a moment between two renames there is nothing at ``path``; a process
+    killed right then leaves the older folder beside it, under a name that ends in ``.old``.
+
+    Args:
+        path: the folder to make.
+        replacing: what :func:`standing` returned when the work began; None if it begins now.
 
     Raises:
+        OvertakenError: something else stands there by now.
         FleetnetError: the disk is full, or the place cannot be written to.
     """
     temporary = None
+    replacing = replacing or standing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
+        temporary = _beside(path, "part")
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         for file in temporary.iterdir():
             _sync(file)
-        if path.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".old", dir=path.parent))
-            path.rename(replaced / "old")
-            temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
+        _take_place(temporary, path, replacing)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(folder: Path, path: Path, replacing: Standing) -> None:
+    """Rename a folder to ``path``, by steps of which each succeeds for one process alone."""
+    if standing(path) != replacing:
+        raise _overtaken(path)
+    if replacing == NOTHING:
+        _rename_to_nothing(folder, path)
+        return
+    old = _beside(path, "old")
+    try:
+        path.rename(old)
+    except FileNotFoundError:
+        raise _overtaken(path) from None  # another process has just taken it away
+    try:
+        _check_inode(old, replacing, path)
+        _rename_to_nothing(folder, path)
+    except BaseException:
+        # Where that fails too, it stays beside, because it may be somebody's only one.
+        with contextlib.suppress(OSError, OvertakenError):
+            _rename_to_nothing(old, path)
+        raise
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_inode(old: Path, replacing: Standing, path: Path) -> None:
+    """Refuse what came to stand at ``path`` between the look at it and taking it away."""
+    if standing(old).inode != replacing.inode:
+        raise _overtaken(path)
+
+
+def _rename_to_nothing(folder: Path, path: Path) -> None:
+    """Rename a folder to where there is none: one with something in it is never replaced so."""
+    if standing(path) != NOTHING:
+        raise _overtaken(path)
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if standing(path) == NOTHING:
+            raise
+        raise _overtaken(path) from error
+
+
+def _overtaken(path: Path) -> OvertakenError:
+    return OvertakenError(
+        f"another process has written to {path} in the meantime, and it is left as it is: choose "
+        "another place, or start again to replace it"
+    )
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """Return a name beside ``path`` that nobody else has.
+
+    What is made there gets its permissions from the system: ``tempfile`` makes everything private,
+    and to learn what is usual one has to change it for all threads of the process.
+    """
+    return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}.{kind}")
+
+
+def new_folder(path: Path) -> Path:
+    """Make the folder ``path``, or the first of ``path-2``, ``path-3``, … that nobody has made.
+
+    Raises:
+        FleetnetError: the place cannot be written to.
+    """
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise write_error(folder, error) from error
+        break
+    return folder
 
 
 def write_error(path: Path, error: OSError) -> FleetnetError:
@@ -123,19 +223,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _prefix(path: Path) -> str:
-    """Return how what stands in for ``path`` for a while is called: longer names do not fit."""
-    return f".{path.name[:_KEPT]}."
-
-
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    # To ask is to set, for the whole process: two threads at once might each restore the other's.
-    with _asking:
-        mask = os.umask(0o022)
-        os.umask(mask)
-        return mask

@@ -104,6 +104,23 @@ def test_the_cache_is_used_mended_and_renewed(cache: Path, monkeypatch: pytest.M
     assert made == [NAME] * 2
 
 
+def test_an_entry_that_another_process_made_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "entry"
+
+    def to_onnx(*_: Any) -> bytes:
+        if not folder.exists():
+            monkeypatch.setattr(untrained, "to_onnx", lambda *_: b"of another")
+            untrained.make_untrained(NAME, SIZE, folder)
+        return b"of this one"
+
+    monkeypatch.setattr(untrained, "to_onnx", to_onnx)
+    bundle = untrained.make_untrained(NAME, SIZE, folder)
+    assert bundle.artifact("onnx").read_bytes() == b"of another"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["entry"]
+
+
 def test_bundles_and_their_names(bundle: Bundle, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         shutil.copytree(bundle.path, tmp_path / folder / "same.bundle")

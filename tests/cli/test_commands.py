@@ -97,7 +97,7 @@ def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
 
 
 def test_other_data_is_evaluated_whole(fleetnet: Run, bundle: Bundle, tmp_path: Path) -> None:
-    other = make_folder(tmp_path / "other", 2)
+    other = make_folder(tmp_path / "other", 2, seed=8)
     figures = json.loads(fleetnet("evaluate", bundle.path, other, "--json").out)
     assert figures["images"] == 6
 

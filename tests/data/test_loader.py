@@ -11,6 +11,7 @@ import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.contents import content_of
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import open_source
 from fleetnet.errors import DataError
@@ -232,3 +233,24 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
         _, err = process.communicate()
     assert process.returncode == 130
     assert err == ""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
+    source = open_source(str(shapes))
+    known = {content_of(source.read(index)) for index in range(len(source.samples))}
+    loaded = loader(shapes, workers, repeats=2)
+    told: list[int] = []
+    for number in range(1, 9):
+        new = [c for batch in loaded.epoch(number) for c in batch.contents.tolist()]
+        assert not set(new) & set(told)
+        told += new
+    assert set(told) == known
+
+
+def test_an_image_that_cannot_be_read_has_no_content(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data", 2)
+    (folder / "circle" / "000.jpg").write_bytes(b"no image")
+    (batch,) = loader(folder, batch_size=6).epoch(1)
+    assert len(batch.unreadable) == 1
+    assert len(batch.contents) == 5

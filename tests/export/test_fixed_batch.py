@@ -30,7 +30,7 @@ def pixels(bundle: Bundle, count: int) -> np.ndarray:
 
 def test_each_size_is_a_verified_file_of_the_bundle(fixed: Bundle) -> None:
     names = [artifact.name for artifact in fixed.manifest.artifacts]
-    assert names == ["onnx", "onnx-batch1", "onnx-batch3", "weights"]
+    assert names == ["onnx", "onnx-batch1", "onnx-batch3", "weights", "trained-images"]
     for artifact in fixed.manifest.artifacts[:3]:
         engines = {record.engine for record in artifact.verification}
         assert engines == {"onnxruntime", "openvino"}

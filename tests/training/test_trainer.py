@@ -41,6 +41,7 @@ def recipe(*settings: str) -> Recipe:
 
 def test_a_run_leaves_checkpoints_recipe_and_history(run_folder: Path, shapes: Path) -> None:
     assert sorted(file.name for file in run_folder.iterdir()) == [
+        ".lock",
         "best.ckpt",
         "last.ckpt",
         "metrics.jsonl",

@@ -28,7 +28,7 @@ def check_output(folder: Path) -> None:
         raise write_error(folder, error) from None
     with atomic_file(folder / ".writable"):
         pass
-    (folder / ".writable").unlink()
+    (folder / ".writable").unlink(missing_ok=True)
 
 
 def write_report(

@@ -28,9 +28,9 @@ from fleetnet.bundle import (
     self_test_pixels,
     write_bundle,
 )
-from fleetnet.errors import BundleError
+from fleetnet.errors import BundleError, OvertakenError
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
-from fleetnet.files import cache_folder
+from fleetnet.files import cache_folder, standing
 from fleetnet.inference.engines import available_threads
 from fleetnet.labels import imagenet_classes
 from fleetnet.models.registry import build_model
@@ -76,7 +76,11 @@ def untrained_bundles(names: Sequence[str], size: int) -> Iterator[Bundle]:
 
 
 def make_untrained(name: str, size: int, folder: Path) -> Bundle:
-    """Build the network called ``name``, export it and write it as a bundle to ``folder``."""
+    """Build the network called ``name``, export it and write it as a bundle to ``folder``.
+
+    Where another process has put one there in the meantime, that is returned.
+    """
+    replacing = standing(folder)
     network = untrained_network(name)
     preprocess = Preprocess(resize=max(size, round(size * 256 / 224)), crop=size)
     manifest = Manifest(
@@ -94,7 +98,11 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
         Artifact.of("weights", "model.safetensors", "safetensors", weights),
     )
     files = {"model.onnx": graph, "model.safetensors": weights}
-    return write_bundle(folder, manifest.model_copy(update={"artifacts": artifacts}), files)
+    manifest = manifest.model_copy(update={"artifacts": artifacts})
+    try:
+        return write_bundle(folder, manifest, files, replacing)
+    except OvertakenError:
+        return Bundle.load(folder)
 
 
 def untrained_network(name: str) -> nn.Module:

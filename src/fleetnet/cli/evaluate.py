@@ -25,7 +25,7 @@ from fleetnet.cli.console import (
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
-from fleetnet.cli.subject import BATCH, open_subject
+from fleetnet.cli.subject import BATCH, Subject, open_subject
 from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.splits import Indices, split
@@ -34,6 +34,7 @@ from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
+from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
 from fleetnet.inference.choices import ENOUGH
 from fleetnet.labels import printable
@@ -58,7 +59,8 @@ def evaluate(
             "--split",
             "--part",
             help="all, train, val, test, or auto: the held-out images of the very data that it was "
-            "trained on, all images of any other.",
+            "trained on, all images of any other. auto, val and test leave out images that it was "
+            "trained on.",
         ),
     ] = "auto",
     engine: EngineOption = None,
@@ -110,6 +112,11 @@ def evaluate(
         images=lambda: _sample(images),
     )
     indices, description, seen = choose_part(images, part, subject.trained_on)
+    overlap = _overlap(images, indices, part, subject)
+    if overlap.trained_on is None and seen == UNKNOWN:
+        say(UNKNOWN)
+    indices, description = overlap.indices, overlap.describe(description)
+    seen = seen if overlap.trained_on is None else overlap.sentence
     table = _slice_table(slices, images, slice_by or [])
     with subject.classifier as classifier, progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
@@ -129,6 +136,7 @@ def evaluate(
                 **figures.to_json(),
                 "slices": [one.to_json() for one in sliced],
                 "part": description,
+                "trained_on": overlap.to_json(),
                 "unreadable": list(evaluation.unreadable),
                 "report": None if report is None else str(report),
             }
@@ -144,7 +152,7 @@ def evaluate(
 
 
 def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str, str]:
-    """Return which samples to evaluate, how to call them, and a warning where they were seen.
+    """Return which samples to evaluate, how to call them, and which of them were seen, in words.
 
     Raises:
         FleetnetError: there is no such part.
@@ -153,7 +161,7 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     same = fingerprint(source) == trained_on.get("fingerprint")
     if part == "all" or (part == "auto" and not same):
         description = f"all {len(everything)} images of {source.description}"
-        return everything, description, SEEN if same else ""
+        return everything, description, SEEN if same else UNKNOWN
     if part == "test":
         return _test_part(source)
     if part not in ("auto", "val", "train"):
@@ -162,9 +170,27 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     parts = split(source, *settings)
     if part == "train":
         description = f"the {len(parts.train)} training images of {source.description}"
-        seen = "These are images that the network was trained on." if same else ""
+        seen = "These are images that the network was trained on." if same else UNKNOWN
         return parts.train, description, seen
-    return parts.val, f"the {len(parts.val)} held-out images of {source.description}", ""
+    description = f"the {len(parts.val)} held-out images of {source.description}"
+    return parts.val, description, "" if same else UNKNOWN
+
+
+def _overlap(source: Source, indices: Indices, part: str, subject: Subject) -> Overlap:
+    """Find what the network was trained on, and say so."""
+    with progress() as bar:
+        task = bar.add_task("comparing", total=len(indices))
+        overlap = find_overlap(
+            source,
+            indices,
+            subject.trained_images,
+            leave_out=part not in ("all", "train"),
+            advance=lambda count: bar.advance(task, count),
+        )
+    if overlap.sentence and part != "train":
+        advice = " (--split all judges them too)" if overlap.left_out else ""
+        warn(f"{overlap.sentence.removesuffix('.')}{advice}")
+    return overlap
 
 
 def _test_part(source: Source) -> tuple[Indices, str, str]:

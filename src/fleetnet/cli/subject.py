@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import Computing, computing
 from fleetnet.cli.console import download_bar, say
+from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
@@ -37,6 +39,7 @@ class Subject:
         classifier: ready to answer.
         model: the network's name.
         trained_on: what is known of the data it was trained on.
+        trained_images: the contents of the images it was trained on; empty if not known.
         recipe: that it was trained with.
         provenance: of a bundle, what else it says of itself.
         history: of the training.
@@ -50,6 +53,7 @@ class Subject:
     trained_on: dict[str, Any]
     recipe: dict[str, Any]
     network: Callable[[], nn.Module]
+    trained_images: Contents = field(default_factory=lambda: NONE)
     provenance: dict[str, Any] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
     epoch: int | None = None
@@ -151,6 +155,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
         classifier=classifier,
         model=manifest.model.name,
         trained_on=_dict(provenance.get("data")),
+        trained_images=trained_images_of(bundle),
         recipe=_dict(provenance.get("recipe")),
         provenance={key: provenance[key] for key in provenance if key not in ("recipe", "history")},
         history=clean_history(provenance.get("history")) or read_history(bundle.path.parent),
@@ -188,6 +193,7 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
         classifier=classifier,
         model=checkpoint.model,
         trained_on=checkpoint.data,
+        trained_images=checkpoint.trained_images,
         recipe=checkpoint.recipe,
         history=history or read_history(path.parent),
         epoch=checkpoint.epoch,

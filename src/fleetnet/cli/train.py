@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ from fleetnet.cli.sources import (
 )
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
+from fleetnet.files import new_folder
 from fleetnet.training.loggers import Logger, open_loggers
 
 if TYPE_CHECKING:
@@ -113,17 +115,15 @@ def train(
         )
     options = [*shorthands(epochs, size), *(["data.strict=true"] if strict else [])]
     chosen = load_recipe(recipe, [*options, *(settings or [])], model)
-    output = output or default_output(model)
-    if (output / "last.ckpt").exists() and not overwrite:
-        raise FleetnetError(
-            f"{output} holds a run already: --resume {output} to go on with it, or choose another "
-            "--output, or --overwrite it"
-        )
+    if output is not None:
+        _check_free(output, overwrite=overwrite)
     fetched = _fetched(weights, model, offline)
-    if search_lr:
-        _search_lr(data, source, model, chosen, output, fetched)
-        return
-    _report(run_training(data, source, model, chosen, output, fetched, _loggers(log)))
+    with _run_folder(output, model) as folder:
+        if search_lr:
+            _search_lr(data, source, model, chosen, folder, fetched)
+            return
+        result = run_training(data, source, model, chosen, folder, fetched, _loggers(log))
+    _report(result)
 
 
 def _report(result: TrainResult) -> None:
@@ -155,10 +155,33 @@ def load_recipe(name: str, settings: list[str], model: str | None = None) -> Rec
     return Recipe.load(name, settings, model)
 
 
-def default_output(model: str) -> Path:
-    """Return ``runs/MODEL-TIME``, which does not exist yet."""
+def _check_free(output: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that another run writes, or has written if that is to be kept."""
+    try:
+        from fleetnet.training.claim import check_unclaimed
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    check_unclaimed(output)
+    if (output / "last.ckpt").exists() and not overwrite:
+        raise FleetnetError(
+            f"{output} holds a run already: --resume {output} to go on with it, or choose another "
+            "--output, or --overwrite it"
+        )
+
+
+@contextlib.contextmanager
+def _run_folder(output: Path | None, model: str) -> Iterator[Path]:
+    """Give the folder that was asked for, else a new one, ``runs/MODEL-TIME``, of nobody else."""
+    if output is not None:
+        yield output
+        return
     now = datetime.datetime.now().astimezone()
-    return Path("runs") / f"{model}-{now:%Y%m%d-%H%M%S}"
+    folder = new_folder(Path("runs") / f"{model}-{now:%Y%m%d-%H%M%S}")
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # which takes an empty one alone
 
 
 def run_training(
@@ -194,6 +217,7 @@ def resume_training(
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
+    _check_free(folder, overwrite=True)
     loggers = open_loggers(log, folder, resume=True, warn=warn)
     checkpoint = last_checkpoint(folder)
     source = (
@@ -258,7 +282,7 @@ def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
 
 
 def _missing(error: ModuleNotFoundError) -> FleetnetError:
-    if error.name not in ("torch", "yaml"):
+    if error.name not in ("torch", "yaml", "filelock"):
         raise error
     return require("PyTorch", "train", "training")
 

@@ -43,7 +43,7 @@ def exact_groups(source: Source, advance: Advance = lambda _: None) -> Indices:
     count = len(source.samples)
     groups = np.arange(count)
     pool = ThreadPoolExecutor(THREADS)
-    each = partial(_each, pool, source.shards)
+    each = partial(in_threads, pool, source.shards)
     try:
         sizes = np.array([size for _, size in each(partial(_size, source), groups)], np.int64)
         suspects = _sharing(groups, sizes)
@@ -80,7 +80,7 @@ def _sharing(indices: Indices, keys: npt.NDArray[np.integer]) -> Indices:
     return indices[shared]
 
 
-def _each(
+def in_threads(
     pool: Executor, shards: Indices | None, work: Callable[[int], T], indices: Indices
 ) -> Iterator[tuple[int, T]]:
     """Yield each index with what the work made of it, in order, done by several threads.

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.data.sampling import Draw, InOrder, Sampling, Shuffled
 from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
@@ -47,6 +48,8 @@ class Batch(NamedTuple):
     """A line for each image that was left out because it could not be read."""
     indices: Tensor
     """``int64[N]``, which samples of the source these are."""
+    contents: Contents = NONE
+    """``uint64[M]``: what is in those of the images that no earlier batch had."""
 
 
 class _Made(NamedTuple):
@@ -60,23 +63,32 @@ class _Made(NamedTuple):
     labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
     unreadable: tuple[str, ...]
     indices: npt.NDArray[np.int64]
+    contents: Contents
 
 
-class _Requests(Sampler[Draw]):
+class _Request(NamedTuple):
+    """What a batch is to hold, and which of its images have not been in one before."""
+
+    draw: Draw
+    new: npt.NDArray[np.bool_]
+
+
+class _Requests(Sampler[_Request]):
     """Yields what each batch is to hold, so that workers that outlive an epoch know which it is."""
 
-    def __init__(self, order: InOrder | Shuffled) -> None:
+    def __init__(self, order: InOrder | Shuffled, samples: int) -> None:
         self.order = order
         self.number = 0
         self.start = 0
+        self.seen = np.zeros(samples, bool)
 
     def __len__(self) -> int:
         return -(-self.order.images // self.order.batch_size) - self.start
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[_Request]:
         for position, draw in enumerate(self.order.epoch(self.number)):
             if position >= self.start:
-                yield draw
+                yield _Request(draw, ~self.seen[draw.indices])
 
 
 class _Batches(Dataset[_Made]):
@@ -90,27 +102,33 @@ class _Batches(Dataset[_Made]):
         self.augment = augment
         self.seed = seed
 
-    def __getitem__(self, draw: Draw) -> _Made:
+    def __getitem__(self, request: _Request) -> _Made:
+        draw = request.draw
         size = self.preprocess.crop
         pixels = np.empty((len(draw.indices), size, size, 3), np.uint8)
         good: list[int] = []
         bad: list[str] = []
-        for index, copy in zip(draw.indices.tolist(), draw.copies.tolist(), strict=True):
+        contents: list[int] = []
+        columns = (column.tolist() for column in (draw.indices, draw.copies, request.new))
+        for index, copy, new in zip(*columns, strict=True):
             try:
-                pixels[len(good)] = self._load(draw.epoch, index, copy)
+                data = self.source.read(index)
+                pixels[len(good)] = self._make(data, draw.epoch, index, copy)
             except ImageError as error:
                 bad.append(f"{self.source.samples[index].name}: {error}")
             else:
                 good.append(index)
+                if new:
+                    contents.append(content_of(data))
         return _Made(
             torch.from_numpy(pixels[: len(good)]),
             self._labels(good),
             tuple(bad),
             np.array(good, np.int64),
+            np.array(contents, np.uint64),
         )
 
-    def _load(self, epoch: int, index: int, copy: int) -> Pixels:
-        data = self.source.read(index)
+    def _make(self, data: bytes, epoch: int, index: int, copy: int) -> Pixels:
         if self.augment is None:
             return self.preprocess.from_bytes(data)
         return self.augment.from_bytes(data, generator(self.seed, "image", epoch, index, copy))
@@ -177,7 +195,7 @@ class Loader:
                 repeats=repeats,
                 buffer=buffer,
             )
-        self._requests = _Requests(self._order)
+        self._requests = _Requests(self._order, len(source.samples))
         self._workers = workers
         self._strict = strict
         self._loader = DataLoader(
@@ -213,7 +231,8 @@ class Loader:
                 if self._strict and made.unreadable:
                     raise DataError(f"cannot read {made.unreadable[0]} (data.strict is on)")
                 labels, indices = torch.from_numpy(made.labels), torch.from_numpy(made.indices)
-                yield Batch(made.pixels, labels, made.unreadable, indices)
+                self._requests.seen[made.indices] = True
+                yield Batch(made.pixels, labels, made.unreadable, indices, made.contents)
         except (RuntimeError, OSError, EOFError, MemoryError) as error:
             self._explain(error)
 

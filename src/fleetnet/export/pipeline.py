@@ -18,6 +18,7 @@ from torch import nn
 
 import fleetnet
 from fleetnet.bundle import (
+    TRAINED_IMAGES,
     Artifact,
     Bundle,
     Calibration,
@@ -28,6 +29,7 @@ from fleetnet.bundle import (
     self_test_pixels,
     write_bundle,
 )
+from fleetnet.data import contents
 from fleetnet.data.sources import Source, fingerprint, open_source_spec
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, FleetnetError, VerificationError
@@ -104,13 +106,14 @@ def export_bundle(
     Raises:
         VerificationError: an engine's answers differ from PyTorch's beyond ``tolerance`` or in
             their top-1; the message names the first layer that diverges.
+        OvertakenError: another process has written to ``output`` in the meantime.
         FleetnetError: the checkpoint, the images or the output cannot be used.
     """
     checkpoint, output = Path(checkpoint), Path(output)
     sizes = sorted(set(fixed_batches))
     for size in sizes:
         check_batch(size)
-    check_replaceable(output)
+    replacing = check_replaceable(output)
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
     images = tuple(images)
@@ -148,8 +151,14 @@ def export_bundle(
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     files["model.safetensors"] = weights
     artifacts.append(Artifact.of("weights", "model.safetensors", "safetensors", weights))
+    if len(trained.trained_images):
+        file, images_seen = f"{TRAINED_IMAGES}.bin", contents.to_bytes(trained.trained_images)
+        files[file] = images_seen
+        artifacts.append(
+            Artifact.of(TRAINED_IMAGES, file, contents.FORMAT, images_seen, precision="none")
+        )
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
-    return write_bundle(output, manifest, files)
+    return write_bundle(output, manifest, files, replacing)
 
 
 def verify_graph(
@@ -208,12 +217,11 @@ def divergence_message(
 
 
 def training_source(checkpoint: Checkpoint) -> Source | None:
-    """Open the data that a checkpoint was trained on, if it is still there and still the same."""
+    """Open the data that a checkpoint was trained on, if it is still there; it may have changed."""
     try:
-        source = open_source_spec(checkpoint.data.get("spec", {}))
+        return open_source_spec(checkpoint.data.get("spec", {}))
     except FleetnetError:
         return None
-    return source if fingerprint(source) == checkpoint.data.get("fingerprint") else None
 
 
 def _images(
@@ -259,11 +267,22 @@ def _gone(trained: Checkpoint) -> str:
 
 
 def _held_out(trained: Checkpoint) -> HeldOut | None:
-    """Return the data that a checkpoint was trained on and its held-out part, if still there."""
+    """Return the data that a checkpoint was trained on and its held-out part, if still there.
+
+    Where names or classes have changed since, the images that were held out are known by their
+    content, less those that the weights had been trained on before.
+    """
     source = training_source(trained)
     if source is None:
         return None
-    return source, split(source, trained.data["val_fraction"], trained.data["seed"]).val
+    if fingerprint(source) == trained.data.get("fingerprint"):
+        return source, split(source, trained.data["val_fraction"], trained.data["seed"]).val
+    known = np.setdiff1d(trained.held_out_images, trained.trained_images)
+    if not len(known):
+        return None
+    everything = np.arange(len(source.samples))
+    held_out = everything[contents.are_among(source, everything, known)]
+    return (source, held_out) if len(held_out) else None
 
 
 def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:

@@ -17,6 +17,7 @@ from fleetnet.errors import BundleError, FleetnetError, nearest
 from fleetnet.export.quantization.quantizer import Begin
 from fleetnet.export.quantization.samples import Samples
 from fleetnet.export.quantization.session import ENGINES, Result, Session, WeightBits
+from fleetnet.files import Standing
 from fleetnet.inference.verify import AGREEMENT
 
 WEIGHT_BITS: WeightBits = 7
@@ -53,9 +54,10 @@ def quantize_bundle(
     Raises:
         VerificationError: too many answers differ, however many layers are kept in fp32.
         BundleError: the bundle is damaged or no folder, or holds what the manifest does not list.
+        OvertakenError: another process has written there in the meantime.
         FleetnetError: a value out of range, or the place cannot be written to.
     """
-    check_request(bundle, output, engines, agreement)
+    replacing = check_request(bundle, output, engines, agreement)
     contents = _contents(bundle)
     with contextlib.closing(Session(bundle, samples, agreement, weight_bits, begin)) as session:
         results = [session.quantize(engine) for engine in engines]
@@ -76,13 +78,16 @@ def quantize_bundle(
     if len({artifact.file for artifact in artifacts.values()}) != len(artifacts):
         raise BundleError(f"{bundle.path}: two of its artifacts are in the same file")
     manifest = bundle.manifest.model_copy(update={"artifacts": tuple(artifacts.values())})
-    return write_bundle(output or bundle.path, manifest, contents), results
+    return write_bundle(output or bundle.path, manifest, contents, replacing), results
 
 
 def check_request(
     bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float
-) -> None:
+) -> Standing:
     """Refuse at once what :func:`quantize_bundle` would refuse, short of a damaged file.
+
+    Returns:
+        What stands where the bundle is to be written.
 
     Raises:
         BundleError: the bundle is no folder, or something in the folder is none of its files: it
@@ -100,8 +105,7 @@ def check_request(
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path} is an ONNX file alone: quantise the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():
-        check_replaceable(output)
-        return
+        return check_replaceable(output)
     listed = {artifact.file for artifact in bundle.manifest.artifacts}
     others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
     if others:
@@ -109,6 +113,7 @@ def check_request(
             f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
             "move it, or choose another --output"
         )
+    return bundle.found
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:

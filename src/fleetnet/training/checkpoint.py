@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fleetnet.bundle import Activation
+from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import CheckpointError, FleetnetError
-from fleetnet.files import atomic_file
+from fleetnet.files import NOTHING, Standing, atomic_file, standing
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights.read import Content, read_content
@@ -41,6 +43,10 @@ class Checkpoint:
         history: what each epoch measured, as in ``metrics.jsonl``.
         training: the raw weights, the state of optimiser, average, scaler and random numbers and
             the position in the epoch, from which training goes on; empty for weights alone.
+        trained_images: the contents of all images that had a part in the weights, those that
+            training began from included (:mod:`fleetnet.data.contents`); empty where unknown.
+        held_out_images: the contents of those that it was measured on, likewise.
+        found: what stood at its path when it was read, so that nothing newer is replaced.
     """
 
     model: str
@@ -54,6 +60,9 @@ class Checkpoint:
     activation: Activation = "softmax"
     history: list[dict[str, Any]] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
+    trained_images: Contents = field(default_factory=lambda: NONE)
+    held_out_images: Contents = field(default_factory=lambda: NONE)
+    found: Standing = NOTHING
 
     def save(self, path: Path) -> None:
         """Write the checkpoint so that ``path`` is whole or as it was.
@@ -78,6 +87,10 @@ class Checkpoint:
             "description": json.dumps(description),
             "model": self.state,
             "training": self.training,
+            "images": {
+                "trained": _to_tensor(self.trained_images),
+                "held_out": _to_tensor(self.held_out_images),
+            },
         }
         # Through memory, because torch.save turns a full disk into a RuntimeError without a cause.
         buffer = io.BytesIO()
@@ -92,12 +105,13 @@ class Checkpoint:
         Raises:
             CheckpointError: missing, damaged, newer than this version, or not one of ours.
         """
+        found = standing(Path(path))
         content = read_content(path)
         if not is_checkpoint(content):
             raise CheckpointError(
                 f"{path} is not a Fleetnet checkpoint, as 'fleetnet train' writes them"
             )
-        return cls.of(content)
+        return replace(cls.of(content), found=found)
 
     @classmethod
     def of(cls, file: Content) -> Checkpoint:
@@ -126,6 +140,8 @@ class Checkpoint:
                 activation=_activation(description.get("activation", "softmax")),
                 history=[dict(record) for record in description.get("history", [])],
                 training=dict(content["training"]),
+                trained_images=_contents(content, "trained"),
+                held_out_images=_contents(content, "held_out"),
             )
         except FleetnetError as error:
             raise CheckpointError(f"{path}: {error}") from None
@@ -147,6 +163,39 @@ class Checkpoint:
 def is_checkpoint(content: Content) -> bool:
     """Tell a file that :meth:`Checkpoint.save` wrote from weights from elsewhere."""
     return isinstance(content.value, dict) and content.value.get("format") == FORMAT
+
+
+def trained_images_of(weights: str | Path) -> Contents:
+    """Return the images that a file of weights remembers: none if it is not one of ours."""
+    try:
+        content = read_content(weights)
+        return _contents(content.value, "trained") if is_checkpoint(content) else NONE
+    except (FleetnetError, OSError, TypeError, ValueError):
+        return NONE  # whoever reads the weights says what is wrong with them
+
+
+def _to_tensor(contents: Contents) -> Tensor:
+    """Return the numbers as PyTorch's signed integers, whose files every version reads."""
+    return torch.from_numpy(contents.view(np.int64).copy())
+
+
+def _contents(content: dict[str, Any], key: str) -> Contents:
+    """Return remembered images; none for a file of a version that did not remember.
+
+    Raises:
+        ValueError: they are not what they should be.
+    """
+    images = content.get("images", {})
+    if key not in images:
+        return NONE
+    value = images[key]
+    if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:
+        raise ValueError
+    # A tensor can claim more elements than it has by striding over the same ones again.
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError
+    found: Contents = value.contiguous().numpy().view(np.uint64)
+    return found
 
 
 def _activation(value: str) -> Activation:

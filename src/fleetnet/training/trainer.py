@@ -18,17 +18,25 @@ import torch
 from torch import Tensor
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.contents import NONE, Remembered, are_among
 from fleetnet.data.duplicates import Advance
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Split, check_classes, split
-from fleetnet.errors import CheckpointError, DataError, FleetnetError, Interrupted
-from fleetnet.files import atomic_file
+from fleetnet.errors import (
+    CheckpointError,
+    DataError,
+    FleetnetError,
+    Interrupted,
+    OvertakenError,
+)
+from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.models.network import Network
 from fleetnet.models.registry import find_model
-from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.checkpoint import Checkpoint, trained_images_of
+from fleetnet.training.claim import claim
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.judgement import AnyMetrics, Judgement, judge
 from fleetnet.training.learner import Learner, plain
@@ -112,6 +120,7 @@ def train(
         observer: is told how it goes.
 
     Raises:
+        OvertakenError: another process is writing a run to ``output``.
         FleetnetError: the data, the model, the recipe or the output cannot be used, the disk is
             full, or the loss is no longer a number.
         Interrupted: SIGINT or SIGTERM came; the run is saved and :func:`resume` goes on with it.
@@ -151,6 +160,8 @@ class Trainer:
         weights: str | Path | None = None,
         advance: Advance = lambda _: None,
     ) -> None:
+        self._found = standing(output / LAST)
+        self._fresh = True
         self.source = source
         self.model = find_model(model).name
         self.device = _device(recipe.device)
@@ -173,6 +184,9 @@ class Trainer:
             )
         self.progress = Progress()
         self.train_loader, self.val_loader = self._loaders()
+        self._trained_images = Remembered(NONE if weights is None else trained_images_of(weights))
+        self._held_out_images = Remembered()
+        self._check_held_out()
         torch.manual_seed(recipe.seed)
         self.learner = Learner(
             self._build_network(weights),
@@ -222,10 +236,13 @@ class Trainer:
         return trainer
 
     def _load(self, checkpoint: Checkpoint) -> None:
+        self._found, self._fresh = checkpoint.found, False
         self.learner.load_state(checkpoint.training, checkpoint.state)
         history = [EpochRecord(**record) for record in checkpoint.history]
         self.progress = Progress(**checkpoint.training["progress"], history=history)
         self._unreadable = dict.fromkeys(map(str, checkpoint.training["unreadable"]))
+        self._trained_images.add(checkpoint.trained_images)
+        self._held_out_images.add(checkpoint.held_out_images)
 
     def _describe_data(self) -> dict[str, Any]:
         """Return what every checkpoint says of the data; the fingerprint reads all names."""
@@ -238,6 +255,18 @@ class Trainer:
             "train_images": len(self.split.train),
             "val_images": len(self.split.val),
         }
+
+    def _check_held_out(self) -> None:
+        """Note how many held-out images the weights to start from were trained on."""
+        known = self._trained_images.contents()
+        if not len(known):
+            return
+        count = int(are_among(self.source, self.split.val, known).sum())
+        if count:
+            self.notes.append(
+                f"the weights to start from were trained on {count} of the {len(self.split.val)} "
+                "held-out images: figures of those flatter; fleetnet evaluate leaves them out"
+            )
 
     def _build_network(self, weights: str | Path | None) -> Network:
         arguments: dict[str, Any] = {"drop_path": self.recipe.model.drop_path}
@@ -294,7 +323,35 @@ class Trainer:
         return self.progress.epoch > self.recipe.epochs or 0 < patience <= idle
 
     def fit(self, observer: Observer) -> TrainResult:
-        """Run all epochs that are left; see :func:`train`."""
+        """Run all epochs that are left; see :func:`train`.
+
+        Raises:
+            OvertakenError: another run writes the folder, or has written it since this one was made
+                ready.
+        """
+        with claim(self.output) as locked:
+            self._take_over()
+            if not locked:
+                self.notes.append(
+                    f"{self.output} cannot be locked on its file system: see that no other run "
+                    "writes it"
+                )
+            return self._fit(observer)
+
+    def _take_over(self) -> None:
+        """Begin to write the folder, whose older run ends here unless this one goes on with it."""
+        if standing(self.output / LAST) != self._found:
+            raise OvertakenError(
+                f"another run has written {self.output} in the meantime, and it is left as it is: "
+                "choose another --output, or go on with that run by --resume"
+            )
+        if self._fresh:
+            # Or what is saved there would be taken for this run's, should it end before it saves.
+            for name in (LAST, BEST):
+                (self.output / name).unlink(missing_ok=True)
+            self._found, self._fresh = NOTHING, False
+
+    def _fit(self, observer: Observer) -> TrainResult:
         self._describe_run()
         self._saved_at = time.monotonic()
         judged = None
@@ -368,6 +425,8 @@ class Trainer:
             if not readable:
                 progress.batch += len(group)
                 continue
+            for batch in readable:
+                self._trained_images.add(batch.contents)
             result = self.learner.step(readable, progress.step)
             if not math.isfinite(result.loss):
                 raise self._diverged(f"the loss turned {result.loss}")
@@ -396,6 +455,7 @@ class Trainer:
         labels: list[Tensor] = []
         with TorchEngine(self.learner.evaluated, self.preprocess) as engine:
             for batch in self._batches(self.val_loader, 0):
+                self._held_out_images.add(batch.contents)
                 if len(batch.labels):
                     logits.append(engine.run(batch.pixels.numpy()))
                     labels.append(batch.labels)
@@ -428,6 +488,7 @@ class Trainer:
                 checkpoint.save(self.output / name)
             except FleetnetError as error:
                 raise FleetnetError(f"{error}; {self._last_good()}") from None
+        self._found = standing(self.output / LAST)
         self._saved_at = time.monotonic()
 
     def _last_good(self) -> str:
@@ -463,6 +524,8 @@ class Trainer:
             activation="sigmoid" if self.source.multi_label else "softmax",
             history=[vars(record) for record in self.progress.history],
             training=training,
+            trained_images=self._trained_images.contents(),
+            held_out_images=self._held_out_images.contents(),
         )
 
     def _write_history(self) -> None:

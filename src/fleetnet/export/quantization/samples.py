@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import read_bytes
 from fleetnet.inference.engines import Pixels
@@ -31,12 +32,14 @@ class Samples:
         judging: held back, to see whether the answers are the same.
         unreadable: how many files were left out because they could not be read.
         repeated: how many were left out because an image with the same pixels was there.
+        trained_on: how many of those that judge the network was trained on, as far as is known.
     """
 
     calibration: Pixels
     judging: Pixels
     unreadable: int
     repeated: int
+    trained_on: int = 0
 
 
 def draw_samples(
@@ -45,6 +48,7 @@ def draw_samples(
     calibration: int = CALIBRATION,
     judging: int = JUDGING,
     advance: Callable[[int], None] = lambda _: None,
+    trained_images: Contents = NONE,
 ) -> Samples:
     """Read images in a random order and split them; a third calibrates where there are few.
 
@@ -57,6 +61,7 @@ def draw_samples(
         calibration: at most this many calibrate.
         judging: at most this many judge.
         advance: called with a count as images are read.
+        trained_images: the contents of those that the network was trained on, where known.
 
     Raises:
         DataError: too few of them for calibration, or to judge by.
@@ -64,12 +69,14 @@ def draw_samples(
     paths = list(images)
     np.random.default_rng(SEED).shuffle(paths)
     seen: dict[bytes, Pixels] = {}
+    contents: list[int] = []
     unreadable = repeated = 0
     for path in paths:
         if len(seen) >= calibration + judging:
             break
         try:
-            pixels = preprocess.from_bytes(read_bytes(path))
+            data = read_bytes(path)
+            pixels = preprocess.from_bytes(data)
         except ImageError:
             unreadable += 1
             continue
@@ -78,10 +85,13 @@ def draw_samples(
             repeated += 1
             continue
         seen[digest] = pixels
+        contents.append(content_of(data))
         advance(1)
     first = min(calibration, len(seen) // 3)
     found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
-    samples = Samples(found[:first], found[first : first + judging], unreadable, repeated)
+    judges = slice(first, first + judging)
+    known = np.isin(np.array(contents[judges], np.uint64), trained_images)
+    samples = Samples(found[:first], found[judges], unreadable, repeated, int(known.sum()))
     _check_enough(samples)
     return samples
 
