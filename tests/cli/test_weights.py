@@ -154,6 +154,19 @@ def test_a_folder_of_the_hub_is_taken_as_a_file(
     assert explained.code == 0, explained
 
 
+def test_weights_from_elsewhere_are_evaluated(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+    network = build_model("MobileNetV2_x0_25", 3)
+    file = tmp_path / "theirs.pt"
+    torch.save({"net": network.state_dict(), "when": Path("x")}, file)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(sorted(folder.name for folder in shapes.iterdir())))
+    copy = tmp_path / "theirs.ckpt"
+    assert fleetnet("weights", "convert", file, copy, "--labels", labels).code == 0
+    for subject in (file, copy):
+        result = fleetnet("evaluate", subject, shapes)
+        assert result.code == (0 if subject == copy else 2), result
+
+
 def test_converting_a_checkpoint_of_ours_keeps_what_it_says(
     fleetnet: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +196,9 @@ def test_weights_that_are_no_numbers_are_found_by_every_verb(
         ("explain", file, shapes / "circle" / "000.jpg", "-o", tmp_path / "maps"),
         ("train", shapes, "--model", broken.model, "--weights", file, "-o", tmp_path / "run"),
     ):
-        fleetnet(*verb).assert_one_line("'head.conv.weight' holds NaN or infinite values")
+        fleetnet(*verb).assert_one_line(
+            "nan.ckpt", "'head.conv.weight' holds NaN or infinite values (1 of "
+        )
     # Training goes on from what it left, and says of its own accord that it diverged.
     assert Checkpoint.load(file).training.keys() == broken.training.keys()
 

@@ -6,6 +6,7 @@ import pickletools
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ def as_legacy(pickled: bytes) -> bytes:
 
 @pytest.fixture(params=["pickle", "archive", "legacy"])
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    forms = {"pickle": bytes, "archive": as_archive, "legacy": as_legacy}
+    forms: dict[str, Callable[[bytes], bytes]] = {
+        "pickle": bytes,
+        "archive": as_archive,
+        "legacy": as_legacy,
+    }
 
     def write(pickled: bytes) -> Path:
         file = tmp_path / "evil.pth"

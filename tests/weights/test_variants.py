@@ -358,7 +358,7 @@ def test_whole_networks_are_taken_apart(legacy: bool, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_is_said_to_be(tmp_path: Path) -> None:
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "t.pt")
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "t.pt")
     with pytest.raises(CheckpointError, match="TorchScript"):
         read_weights(tmp_path / "t.pt")
 

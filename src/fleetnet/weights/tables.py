@@ -15,7 +15,7 @@ from fleetnet.weights.pickles import PickleDamaged, Standin, Unfit, Unusable, sh
 
 Entry = Tensor | Unusable
 MAX_DEPTH = 48
-MAX_VALUES = 400_000
+MAX_VALUES = 200_000
 """Of tensors, and of what can hold some: of those that are pickled in a million instructions there
 are far fewer, but they may be mentioned again and again."""
 MAX_LETTERS = 100_000_000
