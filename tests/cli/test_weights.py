@@ -95,10 +95,120 @@ def test_weights_from_elsewhere_predict_by_imagenets_names(
     ).items()
 
 
+def test_what_inspect_takes_the_other_verbs_take(
+    fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
+) -> None:
+    import argparse
+
+    state = torch.load(timm_like, weights_only=True)["state_dict"]
+    content = {
+        "model": {f"_orig_mod.{key}": value for key, value in state.items()},
+        "args": argparse.Namespace(lr=0.1),
+    }
+    file = tmp_path / "theirs.pth"
+    torch.save(content, file)
+    assert "argparse.Namespace" in fleetnet("weights", "inspect", file).out
+    labels = tmp_path / "labels.txt"
+    labels.write_text("ant\nbee\ncow\ndog\n")
+    bundle = tmp_path / "theirs.bundle"
+    exported = fleetnet("export", file, "--images", shapes, "--limit", "3", "--labels", labels)
+    assert exported.code == 0, exported
+    assert "mobilenetv2_035 from torchvision" in exported.err
+    assert "argparse.Namespace" in exported.err
+    manifest = json.loads((bundle / "fleetnet.json").read_text())
+    assert manifest["classes"] == ["ant", "bee", "cow", "dog"]
+    image = shapes / "circle" / "000.jpg"
+    explained = fleetnet("explain", file, image, "-o", tmp_path / "maps")
+    assert explained.code == 0, explained
+    fleetnet("export", bundle, "--images", shapes).assert_one_line("is a bundle already")
+    without = fleetnet("export", file)
+    assert without.code == 2
+    assert "come without the images that they were trained on" in without.err.splitlines()[-1]
+
+
+def test_a_folder_of_the_hub_is_taken_as_a_file(
+    fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    state = torch.load(timm_like, weights_only=True)["state_dict"]
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    pretrained = {
+        "input_size": [3, 32, 32],
+        "crop_pct": 0.8,
+        "interpolation": "bilinear",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }
+    config = {"label_names": ["ant", "bee", "cow", "dog"], "pretrained_cfg": pretrained}
+    (folder / "config.json").write_text(json.dumps(config))
+    inspected = fleetnet("weights", "inspect", folder)
+    assert inspected.code == 0, inspected
+    assert "module." in inspected.out
+    exported = fleetnet("export", folder, "--images", shapes, "--limit", "3", "-o", tmp_path / "b")
+    assert exported.code == 0, exported
+    manifest = json.loads((tmp_path / "b" / "fleetnet.json").read_text())
+    assert manifest["classes"] == ["ant", "bee", "cow", "dog"]
+    assert (manifest["preprocess"]["resize"], manifest["preprocess"]["crop"]) == (40, 32)
+    explained = fleetnet("explain", folder, shapes / "circle" / "000.jpg", "-o", tmp_path / "maps")
+    assert explained.code == 0, explained
+
+
+def test_weights_from_elsewhere_are_evaluated(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+    network = build_model("MobileNetV2_x0_25", 3)
+    file = tmp_path / "theirs.pt"
+    torch.save({"net": network.state_dict(), "when": Path("x")}, file)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(sorted(folder.name for folder in shapes.iterdir())))
+    copy = tmp_path / "theirs.ckpt"
+    assert fleetnet("weights", "convert", file, copy, "--labels", labels).code == 0
+    for subject in (file, copy):
+        result = fleetnet("evaluate", subject, shapes)
+        assert result.code == (0 if subject == copy else 2), result
+
+
+def test_converting_a_checkpoint_of_ours_keeps_what_it_says(
+    fleetnet: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    from fleetnet.training.checkpoint import Checkpoint
+
+    copy = tmp_path / "copy.ckpt"
+    assert fleetnet("weights", "convert", checkpoint, copy).code == 0
+    one, other = Checkpoint.load(checkpoint), Checkpoint.load(copy)
+    assert (one.classes, one.preprocess, one.data) == (other.classes, other.preprocess, other.data)
+    fleetnet("weights", "convert", copy, copy).assert_one_line("is the file to convert")
+
+
+def test_weights_that_are_no_numbers_are_found_by_every_verb(
+    fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    from fleetnet.training.checkpoint import Checkpoint
+
+    broken = Checkpoint.load(checkpoint)
+    broken.state["head.conv.weight"][0] = float("nan")
+    file = tmp_path / "nan.ckpt"
+    broken.save(file)
+    for verb in (
+        ("weights", "inspect", file),
+        ("weights", "convert", file, tmp_path / "out.safetensors"),
+        ("export", file, "--images", shapes),
+        ("evaluate", file, shapes),
+        ("explain", file, shapes / "circle" / "000.jpg", "-o", tmp_path / "maps"),
+        ("train", shapes, "--model", broken.model, "--weights", file, "-o", tmp_path / "run"),
+    ):
+        fleetnet(*verb).assert_one_line(
+            "nan.ckpt", "'head.conv.weight' holds NaN or infinite values (1 of "
+        )
+    # Training goes on from what it left, and says of its own accord that it diverged.
+    assert Checkpoint.load(file).training.keys() == broken.training.keys()
+
+
 def test_bad_input(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.pth").write_bytes(b"junk")
     fleetnet("weights", "inspect", tmp_path / "none.pth").assert_one_line("no such file")
-    fleetnet("weights", "inspect", tmp_path / "junk.pth").assert_one_line("no known format")
+    fleetnet("weights", "inspect", tmp_path / "junk.pth").assert_one_line("in a known format")
     fleetnet("weights", "convert", timm_like, tmp_path / "x.onnx").assert_one_line(".safetensors")
     fleetnet(
         "weights", "convert", timm_like, tmp_path / "x.safetensors", "--to", "paddle"

@@ -294,3 +294,26 @@ def test_prepare_leaves_out_what_cannot_be_read(tmp_path: Path, shapes: Path) ->
     assert prepared.shape == (2, 64, 64, 3)
     with pytest.raises(DataError, match="no image to verify with"):
         prepare([tmp_path / "bad.jpg"], PREPROCESS)
+
+
+def test_weights_of_a_bundle_that_are_no_numbers_are_found(bundle: Bundle, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from fleetnet.errors import BundleError
+    from fleetnet.files import sha256_of
+    from fleetnet.inference.engines.torch import load_network
+
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "broken"))
+    path = folder / bundle.artifact("weights").name
+    state = load_file(path)
+    state["head.conv.weight"][0] = float("inf")
+    save_file(state, path)
+    manifest = json.loads((folder / "fleetnet.json").read_text())
+    for artifact in manifest["artifacts"]:
+        if artifact["file"] == path.name:
+            artifact["sha256"], artifact["bytes"] = sha256_of(path), path.stat().st_size
+    (folder / "fleetnet.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"'head\.conv\.weight' holds NaN or infinite values"):
+        load_network(Bundle.load(folder))

@@ -216,7 +216,7 @@ class TestCheckpoint:
         with pytest.raises(CheckpointError, match="not a Fleetnet checkpoint"):
             Checkpoint.load(file)
         torch.save([1, 2], file)
-        with pytest.raises(CheckpointError, match="holds a list"):
+        with pytest.raises(CheckpointError, match="not a Fleetnet checkpoint"):
             Checkpoint.load(file)
 
     def test_code_in_a_checkpoint_is_refused_and_not_run(self, tmp_path: Path) -> None:

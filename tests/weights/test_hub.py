@@ -220,6 +220,21 @@ def test_every_published_set_is_there() -> None:
         find_weights("timm", "MobileNetV2")
 
 
+def test_the_documents_say_which_sets_have_a_hash() -> None:
+    """The table under 'Published weights' is what ``published.toml`` says."""
+    document = Path(__file__).parents[2] / "docs" / "weights.md"
+    table = {
+        tuple(cell.strip(" `") for cell in line.split("|")[1:3]): line.split("|")[3].strip()
+        for line in document.read_text("utf-8").splitlines()
+        if line.startswith("| `") and line.count("|") == 4
+    }
+    said = {
+        (published.set, published.model): f"`{published.sha256}`" if published.sha256 else "none"
+        for published in published_weights()
+    }
+    assert {pair: table.get(pair) for pair in said} == said
+
+
 def test_the_command_line(fleetnet: Run, folder: Path) -> None:
     listed = fleetnet("weights", "list")
     assert listed.code == 0

@@ -107,6 +107,8 @@ def inspect(
 ) -> None:
     """Say what a file is: format, network, layout, classes, the rest; nothing in it is run."""
     read = _open(file)
+    from fleetnet.weights.state import some
+
     identity = read.identity
     if as_json:
         print_json(_as_json(read))
@@ -126,7 +128,7 @@ def inspect(
     if read.left_out:
         rows["left out"] = "; ".join(read.left_out)
     if read.objects:
-        rows["not run"] = f"objects of Python: {', '.join(read.objects)}"
+        rows["not run"] = f"objects of Python: {some(list(read.objects))}"
     for name, text in rows.items():
         print_line(f"{name:<15} {text}")
     if shapes:

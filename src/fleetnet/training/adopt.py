@@ -16,6 +16,7 @@ from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
 from fleetnet.weights.published import preprocess_of, published_weights
 from fleetnet.weights.read import WeightsFile, read_content, weights_of
+from fleetnet.weights.state import check_finite
 
 _PREPROCESS_OF = {"PaddleClas": "paddle", "torchvision": "torchvision-v1"}
 """Whose preprocessing a layout's weights are used with; timm's for the others."""
@@ -33,7 +34,8 @@ def read_checkpoint(
         say: told what weights from elsewhere were taken for, a line each.
 
     Raises:
-        CheckpointError: missing, damaged, or without a network that is known here.
+        CheckpointError: missing, damaged, without a network that is known here, or with weights
+            that are not numbers.
         FleetnetError: the labels are not of these classes.
     """
     if (Path(path) / MANIFEST).exists():
@@ -41,6 +43,7 @@ def read_checkpoint(
     content = read_content(path)
     if is_checkpoint(content):
         ours = Checkpoint.of(content)
+        check_finite(ours.state, str(path))
         if labels is None:
             return ours
         return replace(ours, classes=read_labels(labels, len(ours.classes)))

@@ -118,9 +118,14 @@ class Checkpoint:
         """Return the checkpoint that a file of ours holds.
 
         Raises:
-            CheckpointError: damaged, or newer than this version.
+            CheckpointError: damaged, newer than this version, or holding what we never write.
         """
         path, content = file.path, file.value
+        if file.objects:
+            raise CheckpointError(
+                f"{path} holds '{file.objects[0]}', which no checkpoint of ours does and which "
+                "could run code: refused"
+            )
         if content.get("format_version") != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path} has format version {content.get('format_version')!r}, but this fleetnet "

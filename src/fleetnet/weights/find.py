@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from torch import Tensor
 
@@ -205,14 +206,14 @@ def _none(tables: list[Table], where: str) -> str:
     for name, entry in largest.entries.items():
         if isinstance(entry, Unusable):
             return f"{where}: '{shown(name)}' {entry.reason}: refused"
-    states = [
+    states = (
         _under(table, prefix)
         for table in tables
         for prefix in dict.fromkeys((*_prefixes(table), _common_prefix(table), ""))
-    ]
-    wrongs = [wrong for state in states[:_MOST_PLACES] if (wrong := nearest(state))]
-    everything = _under(largest, "") or {}
-    return f"{where} fits no network known here{unfit(everything, min(wrongs, default=None))}"
+    )
+    wrongs = [wrong for state in islice(states, _MOST_PLACES) if (wrong := nearest(state))]
+    words = unfit(_under(largest, ""), min(wrongs, default=None))
+    return f"{where} fits no network known here{words}"
 
 
 def _common_prefix(table: Table) -> str:

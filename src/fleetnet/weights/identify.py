@@ -212,7 +212,7 @@ def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
 def unfit(state: Mapping[str, Tensor], near: tuple[int, str] | None) -> str:
     """Return the rest of a message about a state dict that fits nothing: what is in it."""
     names = [shown(name) for name in state]
-    return f" ({len(names)} entries: {some(names)}){f'; {near[1]}' if near else ''}"
+    return f" ({len(names)} entries: {some(names, 4)}){f'; {near[1]}' if near else ''}"
 
 
 def _names(state: Mapping[str, Tensor]) -> set[str]:

@@ -170,7 +170,10 @@ def _other(content: bytes) -> str:
             return words
     if content[257:262] == b"ustar":
         return "is a tar archive: unpack it, and give the file in it"
-    return "is in no known format (known: .pdparams, .pth, .pt, .safetensors)"
+    return (
+        "is not a checkpoint or weights in a known format (known: .pdparams, .pth, .pt, "
+        ".safetensors)"
+    )
 
 
 def _read(path: Path) -> bytes:

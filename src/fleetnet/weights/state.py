@@ -27,10 +27,10 @@ def check_finite(state: Mapping[str, Any], where: str) -> None:
     }
     wrong = [name for name, value in tensors.items() if not value.float().isfinite().all()]
     if wrong:
-        more = f" and {len(wrong) - 1} more of {len(tensors)} tensors" if len(wrong) > 1 else ""
+        more = f" ({len(wrong)} of {len(tensors)} tensors do)"
         raise CheckpointError(
-            f"{where}: '{wrong[0]}'{more} holds NaN or infinite values, as a training that "
-            "diverged leaves behind: take an earlier checkpoint"
+            f"{where}: '{wrong[0]}' holds NaN or infinite values{more}, as a training "
+            "that diverged leaves behind: take an earlier checkpoint"
         )
 
 
@@ -69,7 +69,7 @@ def _shape(value: Any) -> str:
     return "×".join(map(str, value.shape)) or "a number"
 
 
-def some(keys: list[str]) -> str:
-    """Return the first ten of ``keys`` as text, and how many more there are."""
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
+def some(keys: list[str], shown: int = _SHOWN) -> str:
+    """Return the first of ``keys`` as text, ten unless told, and how many more there are."""
+    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return ", ".join(keys[:shown]) + more

@@ -15,9 +15,11 @@ from fleetnet.weights.pickles import PickleDamaged, Standin, Unfit, Unusable, sh
 
 Entry = Tensor | Unusable
 MAX_DEPTH = 48
-MAX_VALUES = 1_000_000
+MAX_VALUES = 200_000
+"""Of tensors, and of what can hold some: of those that are pickled in a million instructions there
+are far fewer, but they may be mentioned again and again."""
 MAX_LETTERS = 100_000_000
-"""Of all names together: a name may be mentioned again and again."""
+"""Of all names together."""
 _MAX_NAME = 1024
 
 
@@ -51,19 +53,29 @@ def find_tables(value: Any, size: int) -> list[Table]:
     return [Table(path, entries) for path, entries in walk.found.items()]
 
 
+_HOLDERS = (Standin, dict, list, tuple)
+
+
 class _Walk:
     def __init__(self, size: int) -> None:
         self.found: dict[tuple[str, ...], dict[str, Entry]] = {}
         self._values, self._letters, self._bytes = MAX_VALUES, MAX_LETTERS, 2 * size
         self._arrays: dict[int, Entry] = {}
+        self._inside: set[int] = set()
 
     def into(self, value: Any, path: tuple[str, ...], depth: int) -> None:
         self._charge(1, 0)
-        if depth > MAX_DEPTH:
+        if depth > MAX_DEPTH or id(value) in self._inside:
             return
+        self._inside.add(id(value))
+        self._parts(value, path, depth)
+        self._inside.discard(id(value))
+
+    def _parts(self, value: Any, path: tuple[str, ...], depth: int) -> None:
         if isinstance(value, Standin):
             for part in (value.state, value.entries, value.elements, *value.arguments):
-                self.into(part, path, depth + 1)
+                if isinstance(part, _HOLDERS):
+                    self.into(part, path, depth + 1)
         elif isinstance(value, Mapping):
             if _is_module(value):
                 self._module(value, path, "", depth)
@@ -73,14 +85,18 @@ class _Walk:
             self._items(enumerate(value), path, depth)
 
     def _items(self, items: Any, path: tuple[str, ...], depth: int) -> None:
-        for key, value in items:
+        for count, (key, value) in enumerate(items):
+            if count % 8 == 7:
+                self._charge(1, 0)
+            if not isinstance(value, (*_HOLDERS, Tensor, Unusable, Array)):
+                continue
             name = self._name(key)
             entry = self._entry(value)
             if name is None:
                 continue
             if entry is not None:
                 self.found.setdefault(path, {}).setdefault(name, entry)
-            elif isinstance(value, Standin | Mapping | list | tuple):
+            elif isinstance(value, _HOLDERS):
                 self.into(value, (*path, name), depth + 1)
 
     def _module(

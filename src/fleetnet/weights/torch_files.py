@@ -79,6 +79,7 @@ def read_archive(content: bytes) -> Pickled:
 
 def _read_members(archive: zipfile.ZipFile, size: int) -> Pickled:
     entries = {entry.filename: entry for entry in archive.infolist()}
+    root = _root(entries)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
         raise PickleDamaged("is a compressed archive, as PyTorch never writes: refused")
     if sum(entry.file_size for entry in entries.values()) > size:
@@ -86,7 +87,6 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> Pickled:
     if not any(entry.CRC for entry in entries.values()):
         for entry in entries.values():
             entry.CRC = None  # type: ignore[assignment]  # torch.save was told to write none
-    root = _root(entries)
     order = f"{root}byteorder"
     if order in entries and archive.read(order).strip() != b"little":
         raise PickleDamaged("has its numbers in big-endian order, which is not read here")
