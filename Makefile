@@ -101,12 +101,13 @@ bench-precision: .venv-pipeline/.bench
 	touch $@
 
 # An environment that cannot be installed is left out, and the comparison says so.
-# BENCH='--quick' shows in a few minutes whether everything works.
+# BENCH='--quick' shows in a few minutes whether everything works; CHECKPOINTS='RUN/best.ckpt …' of
+# networks trained on the ELPV data are compared in fewer bits.
 bench-peers: $(VENV)/.dev
 	-$(MAKE) --keep-going $(PEERS:=/.bench)
-	$(BIN)/python -m benchmarks.peers.run $(BENCH)
+	$(BIN)/python -m benchmarks.peers.run $(BENCH) $(if $(CHECKPOINTS),--checkpoints $(CHECKPOINTS))
 
-PEERS := .venv-base .venv-timm .venv-paddle .venv-ncnn .venv-mnn
+PEERS := .venv-base .venv-timm .venv-paddle .venv-ncnn .venv-mnn .venv-pipeline
 PEER_PIP := bin/pip --disable-pip-version-check install --quiet
 PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so')
 

@@ -1,8 +1,12 @@
-"""Who takes part: environments, networks, and each side's way of running them."""
+"""Who takes part: environments, networks, and each side's way of running them.
+
+Like is compared with like: with random weights, which everybody can have, in fp32 alone. What fewer
+bits do to answers shows on trained weights alone, and is compared on those.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -27,6 +31,7 @@ SUBJECTS = (
 ENVIRONMENTS = {
     "ours": ".venv",
     "base": ".venv-base",
+    "trained": ".venv-pipeline",
     "timm": ".venv-timm",
     "paddle": ".venv-paddle",
     "ncnn": ".venv-ncnn",
@@ -36,10 +41,30 @@ ENVIRONMENTS = {
 
 SIDES: tuple[tuple[str, Interpolation], ...] = (("paddle", "cv2-linear"), ("timm", "bicubic"))
 """Whose way of resizing is which."""
-PRECISIONS = ("fp32", "bf16", "int8")
-"""Those of ours that take part, plain fp32 first."""
+FEWER_BITS = ("bf16", "int8")
+"""Those of our precisions that are compared on trained weights."""
+LITE0 = "tf_efficientnet_lite0"
+"""The network that a package carries with weights trained on ImageNet."""
+PIPELINED = "pipelined"
+"""Of a peer: reads and decodes images while it computes others, as ours does."""
 EXACT = 1e-3
 """How far probabilities of fp32 may be from PyTorch's; engines without fast paths are at 1e-6."""
+
+
+class Trained(NamedTuple):
+    """A network with trained weights.
+
+    Attributes:
+        title: what the tables call it.
+        file: beginning of its files' names.
+        int8: whether the guard lets it pass in int8.
+        note: what the guard kept in fp32, or why it did not let it pass.
+    """
+
+    title: str
+    file: str
+    int8: bool
+    note: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class Contender:
         cores: how many processors it may use.
         against: names of our contenders that it is compared with; of files, the first says what
             top-1 should be.
+        data: beginning of the names of the files with its inputs and the answers that are
+            expected; empty for those of random weights.
     """
 
     name: str
@@ -70,6 +97,7 @@ class Contender:
     cores: int
     fp32: bool = True
     against: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def ours(self) -> bool:
@@ -83,106 +111,160 @@ class Contender:
 
 
 def networks(threads: int) -> list[Contender]:
-    """Return everybody's networks on a number of threads."""
+    """Return everybody's networks in fp32 on a number of threads, with random weights."""
     return [one for subject in SUBJECTS for one in _networks_of(subject, threads)]
 
 
 def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
-    def named(name: str) -> str:
-        return f"{subject.ours}: {name}"
-
-    against = tuple(named(f"fleetnet, {precision}") for precision in PRECISIONS)
-
-    def peer(
-        name: str,
-        environment: str,
-        worker: str,
-        setting: str,
-        model: str,
-        *,
-        fp32: bool = True,
-        against: tuple[str, ...] = against,
-    ) -> Contender:
-        return Contender(
-            named(name),
-            environment,
-            worker,
-            setting,
-            threads,
-            subject.ours,
-            model,
-            threads,
-            fp32,
-            against,
-        )
-
-    def our(name: str, environment: str, setting: str, *, fp32: bool = True) -> Contender:
-        model = f"{subject.ours}.bicubic.bundle"
-        return peer(name, environment, "with_fleetnet", setting, model, fp32=fp32, against=())
-
-    for precision in PRECISIONS:
-        exact = precision == "fp32"
-        yield our(f"fleetnet, {precision}", "base", f"openvino:{precision}", fp32=exact)
-    yield our("fleetnet in ONNX Runtime", "ours", "onnxruntime:fp32")
+    group = subject.ours
+    bundle = f"{group}.bicubic.bundle"
+    yield _network(group, "fleetnet", "base", "with_fleetnet", "openvino:fp32", threads, bundle)
+    yield _network(
+        group, "fleetnet in ONNX Runtime", "ours", "with_fleetnet", "onnxruntime:fp32", threads,
+        bundle,
+    )  # fmt: skip
     if subject.paddle:
-        model = f"{subject.paddle}.paddle/inference.json"
-        yield peer("PaddleClas in Paddle Inference", "paddle", "with_paddle", "fp32", model)
+        yield _network(
+            group, "PaddleClas in Paddle Inference", "paddle", "with_paddle", "fp32", threads,
+            f"{subject.paddle}.paddle/inference.json",
+        )  # fmt: skip
     if subject.timm:
-        onnx, state = f"{subject.timm}.onnx", f"{subject.timm}.pth"
-        param, mnn = f"{subject.timm}.ncnn.param", f"{subject.timm}.mnn"
-        yield peer("timm in ONNX Runtime", "timm", "with_onnxruntime", "fp32", onnx)
-        yield peer("timm in OpenVINO, fp32", "timm", "with_openvino", "fp32", onnx)
-        yield peer(
-            "timm in OpenVINO, default", "timm", "with_openvino", "default", onnx, fp32=False
-        )
-        yield peer("timm in PyTorch", "timm", "with_torch", "eager", state)
-        yield peer("timm in PyTorch, compiled", "timm", "with_torch", "compiled", state)
-        yield peer("timm in ncnn, fp32", "ncnn", "with_ncnn", "fp32", param)
-        yield peer("timm in ncnn, default", "ncnn", "with_ncnn", "default", param, fp32=False)
-        yield peer("timm in ncnn, bf16", "ncnn", "with_ncnn", "bf16", param, fp32=False)
-        yield peer("timm in MNN, high", "mnn", "with_mnn", "high", mnn)
-        yield peer("timm in MNN, low", "mnn", "with_mnn", "low", mnn, fp32=False)
+        for name, environment, worker, setting, ending in TIMM_ENGINES:
+            yield _network(
+                group, f"timm in {name}", environment, worker, setting, threads,
+                f"{subject.timm}{ending}",
+            )  # fmt: skip
+
+
+TIMM_ENGINES = (
+    ("ONNX Runtime", "timm", "with_onnxruntime", "fp32", ".onnx"),
+    ("OpenVINO", "timm", "with_openvino", "fp32", ".onnx"),
+    ("PyTorch", "timm", "with_torch", "eager", ".pth"),
+    ("PyTorch, compiled", "timm", "with_torch", "compiled", ".pth"),
+    ("ncnn", "ncnn", "with_ncnn", "fp32", ".ncnn.param"),
+    ("MNN", "mnn", "with_mnn", "high", ".mnn"),
+)
+"""Engines of timm's networks in fp32: name, environment, worker, setting, ending of the file."""
+LOW_ENGINES = (
+    ("ONNX Runtime, fp32", "timm", "with_onnxruntime", "fp32", ".onnx", True),
+    ("OpenVINO, as it comes", "timm", "with_openvino", "default", ".onnx", False),
+    ("ncnn, as it comes", "ncnn", "with_ncnn", "default", ".ncnn.param", False),
+    ("ncnn, bf16", "ncnn", "with_ncnn", "bf16", ".ncnn.param", False),
+    ("MNN, low", "mnn", "with_mnn", "low", ".mnn", False),
+)
+"""What others offer for trained networks; the last says whether it is fp32."""
+
+
+def fewer_bits(trained: Sequence[Trained], threads: int = 1) -> list[Contender]:
+    """Return trained networks in the precisions that are offered, ours in int8 if it passed."""
+    found: list[Contender] = []
+    for one in trained:
+        bundle, group = f"{one.file}.trained.bundle", one.title
+        for precision in ("fp32", *FEWER_BITS):
+            if precision == "int8" and not one.int8:
+                continue
+            found.append(
+                _network(
+                    group, f"fleetnet, {precision}", "base", "with_fleetnet",
+                    f"openvino:{precision}", threads, bundle, fp32=precision == "fp32",
+                    base="fleetnet, fp32", data=one.file,
+                )
+            )  # fmt: skip
+        for name, environment, worker, setting, ending, exact in LOW_ENGINES:
+            found.append(
+                _network(
+                    group, name, environment, worker, setting, threads, f"{one.file}{ending}",
+                    fp32=exact, base="fleetnet, fp32", data=one.file,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _network(
+    group: str,
+    name: str,
+    environment: str,
+    worker: str,
+    setting: str,
+    threads: int,
+    model: str,
+    *,
+    fp32: bool = True,
+    base: str = "fleetnet",
+    data: str = "",
+) -> Contender:
+    against = () if name == base else (f"{group}: {base}",)
+    return Contender(
+        f"{group}: {name}", environment, worker, setting, threads, group, model, threads, fp32,
+        against, data,
+    )  # fmt: skip
 
 
 def file_roads(cores: int) -> list[Contender]:
-    """Return everybody's ways from files to the five best classes, on a number of cores."""
+    """Return everybody's ways in fp32 from files to the five best classes, on some cores."""
     found: list[Contender] = []
     for side, interpolation in SIDES:
         for subject in SUBJECTS:
             theirs = subject.paddle if side == "paddle" else subject.timm
-            if theirs is not None:
-                found += _roads_of(subject, theirs, side, interpolation, cores)
+            if theirs is None:
+                continue
+            group = f"{subject.ours}, {interpolation}"
+            bundle = f"{subject.ours}.{interpolation}.bundle"
+            found.append(_road(group, "fleetnet", "base", "openvino:fp32", bundle, cores))
+            model = f"{theirs}.paddle/inference.json" if side == "paddle" else f"{theirs}.onnx"
+            found += _roads_of_others(group, side, model, cores, "fleetnet")
     return found
 
 
-def _roads_of(
-    subject: Subject, theirs: str, side: str, interpolation: Interpolation, cores: int
+def trained_roads(trained: Sequence[Trained], cores: int) -> list[Contender]:
+    """Return the ways from files to answers of the network that was trained on ImageNet."""
+    found: list[Contender] = []
+    for one in trained:
+        if one.file != LITE0:
+            continue  # the others were trained on something else than photographs
+        for precision in ("fp32", *FEWER_BITS):
+            if precision == "int8" and not one.int8:
+                continue
+            found.append(
+                _road(
+                    one.title, f"fleetnet, {precision}", "base", f"openvino:{precision}",
+                    f"{one.file}.trained.bundle", cores, fp32=precision == "fp32",
+                    base="fleetnet, fp32",
+                )
+            )  # fmt: skip
+        found += _roads_of_others(one.title, "timm", f"{one.file}.onnx", cores, "fleetnet, fp32")
+    return found
+
+
+def _roads_of_others(
+    group: str, side: str, model: str, cores: int, base: str
 ) -> Iterator[Contender]:
-    group = f"{subject.ours}, {interpolation}"
-    against = tuple(f"{group}: fleetnet, {precision}" for precision in PRECISIONS)
-
-    def our(name: str, precision: str, resize: Interpolation, base: tuple[str, ...]) -> Contender:
-        model = f"{subject.ours}.{resize}.bundle"
-        setting = f"openvino:{precision}"
-        exact = precision == "fp32"
-        return Contender(
-            name, "base", "with_fleetnet", setting, cores, group, model, cores, exact, base
-        )
-
-    for name, precision in zip(against, PRECISIONS, strict=True):
-        yield our(name, precision, interpolation, () if precision == "fp32" else against[:1])
-    if side == "paddle":
-        # OpenCV's way is for PaddleClas's weights; what Fleetnet trains has its own.
-        name = f"{group}: fleetnet, bf16, bilinear"
-        yield our(name, "bf16", "bilinear", against[:1])
-    style, worker, model = {
-        "paddle": ("PaddleClas-style", "with_paddle", f"{theirs}.paddle/inference.json"),
-        "timm": ("timm-style", "with_onnxruntime", f"{theirs}.onnx"),
-    }[side]
+    style = {"paddle": "PaddleClas-style", "timm": "timm-style"}[side]
+    yield _road(group, f"{style}, {PIPELINED}", side, PIPELINED, model, cores, base=base)
     for threads in sorted({1, cores}):
         count = "1 thread" if threads == 1 else f"{threads} threads"
-        name = f"{group}: {style}, {count}"
-        yield Contender(name, side, worker, "fp32", threads, group, model, cores, True, against)
+        name = f"{style}, one by one, {count}"
+        yield _road(group, name, side, "fp32", model, cores, base=base, threads=threads)
+
+
+def _road(
+    group: str,
+    name: str,
+    environment: str,
+    setting: str,
+    model: str,
+    cores: int,
+    *,
+    fp32: bool = True,
+    base: str = "fleetnet",
+    threads: int | None = None,
+) -> Contender:
+    worker = {"paddle": "with_paddle", "timm": "with_onnxruntime"}.get(environment, "with_fleetnet")
+    against = () if name == base else (f"{group}: {base}",)
+    return Contender(
+        f"{group}: {name}", environment, worker, setting, threads or cores, group, model, cores,
+        fp32, against,
+    )  # fmt: skip
 
 
 PACKAGES = {

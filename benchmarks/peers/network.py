@@ -12,9 +12,13 @@ from benchmarks.peers.comparison import Cast, Outcome, Place, by_name, numbers_o
 from benchmarks.peers.contenders import EXACT, Contender
 from benchmarks.peers.process import OPEN_S, PeerError
 from benchmarks.peers.rounds import interleave
+from fleetnet.inference.chance import at_least
 
 WARM = 3
 """Runs at the beginning of each turn that do not count: the caches are somebody else's by then."""
+
+MANY = 50
+"""Images of which a share is worth a percentage."""
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -69,7 +73,9 @@ def _open(contender: Contender, cast: Cast, place: Place, outcome: Outcome) -> N
         do="network",
         name=name,
         model=str(place.models / contender.model),
-        inputs=str(place.models / "inputs.npz"),
+        inputs=str(
+            place.models / (f"{contender.data}.inputs.npz" if contender.data else "inputs.npz")
+        ),
     )
     expected = _expected(contender, place)
     reply = worker.ask(do="check", name=name, inputs=len(expected))
@@ -78,7 +84,7 @@ def _open(contender: Contender, cast: Cast, place: Place, outcome: Outcome) -> N
 
 
 def _expected(contender: Contender, place: Place) -> Probabilities:
-    expected: Probabilities = np.load(place.models / f"{contender.subject}.npy")
+    expected: Probabilities = np.load(place.models / f"{contender.data or contender.subject}.npy")
     return expected
 
 
@@ -98,4 +104,12 @@ def agreement(found: Probabilities, expected: Probabilities, *, exact: bool) -> 
             f"it computes something else: probabilities differ by up to {difference:.2g}, top-1 is "
             f"the same on {same.sum()} of {len(same)}"
         )
-    return f"{difference:.0e}, {same.sum()}/{len(same)}"
+    return f"{difference:.0e}, {_share(int(same.sum()), len(same))}"
+
+
+def _share(same: int, count: int) -> str:
+    """Say how often top-1 is the same, and of many how often that makes it surely."""
+    if count < MANY:
+        return f"{same}/{count}"
+    sure = at_least(count, count - same)
+    return f"{same / count:.1%} of {count} (surely {sure:.1%})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.peers.comparison import Place
-from benchmarks.peers.contenders import SUBJECTS
+from benchmarks.peers.contenders import LITE0, SUBJECTS, Trained
 from benchmarks.peers.process import PeerError, environment
 
 HERE = Path(__file__).parent
@@ -33,8 +36,11 @@ class Step:
     makes: tuple[str, ...]
 
 
-def prepare(place: Place, photos: Path) -> None:
+def prepare(place: Place, photos: Path, checkpoints: Sequence[Path] = ()) -> list[Trained]:
     """Make what is not there yet; the reasons for what cannot be made go to ``place.unmade``.
+
+    Returns:
+        The trained networks that could be made: the one from a package, and the checkpoints'.
 
     Raises:
         PeerError: our own networks cannot be made or run, without which there is nothing to
@@ -45,11 +51,40 @@ def prepare(place: Place, photos: Path) -> None:
     sources = [ROOT / "src", MAKE, HERE / "contenders.py", ROOT / "Makefile"]
     forget_if_changed(place.models, fingerprint(sources))
     _make(_ours(place, photos), place, {**os.environ, "OMP_NUM_THREADS": "1"})
-    for step in _exports(place):
+    _try(_exports(place), place)
+    trained = _trained(place, photos, checkpoints)
+    _try((step for one in trained for step in _exports_of(place, one.file)), place)
+    return trained
+
+
+def _try(steps: Iterable[Step], place: Place) -> None:
+    for step in steps:
         try:
             _make(step, place, environment(len(place.cores)))
         except PeerError as error:
             place.unmade.update(dict.fromkeys(step.makes, str(error)))
+
+
+def _trained(place: Place, photos: Path, checkpoints: Sequence[Path]) -> list[Trained]:
+    python, folder = place.pythons.get("trained"), place.models
+    if python is None:
+        return []
+    names = folder / "trained.json"
+    module: Command = [python, "-m", "benchmarks.peers.make.trained", folder, photos]
+    steps = (
+        Step(
+            f"the names of {LITE0}",
+            [place.pythons["timm"], MAKE / "timm_names.py", LITE0, folder / "lite0-names.json"],
+            ("lite0-names.json",),
+        ),
+        Step("trained networks", [*module, *(path.resolve() for path in checkpoints)],
+             (names.name,)),
+    )  # fmt: skip
+    _try(steps, place)
+    if names.name in place.unmade:
+        place.say(f"no trained networks: {place.unmade[names.name]}")
+        return []
+    return [Trained(**one) for one in json.loads(names.read_text("utf-8"))]
 
 
 def _check_base(place: Place) -> None:
@@ -72,10 +107,18 @@ def _exports(place: Place) -> Iterator[Step]:
             makes = f"{name}.paddle/inference.json"
             yield Step(f"{name} for Paddle Inference", save, (makes,))
         if name := subject.timm:
-            export: Command = [python["timm"], MAKE / "timm_export.py", folder, name]
-            yield Step(f"{name} as ONNX and TorchScript", export, (f"{name}.onnx", f"{name}.pt"))
-            yield Step(f"{name} for ncnn", _pnnx(place, name), (f"{name}.ncnn.param",))
-            yield Step(f"{name} for MNN", _mnnconvert(place, name), (f"{name}.mnn",))
+            yield from _exports_of(place, name)
+
+
+def _exports_of(place: Place, name: str) -> Iterator[Step]:
+    """Give what makes everybody's files of weights under timm's names."""
+    export: Command = [
+        *(place.pythons["timm"], MAKE / "timm_export.py", place.models, name),
+        str(side_of(place.models, name)),
+    ]
+    yield Step(f"{name} as ONNX and TorchScript", export, (f"{name}.onnx", f"{name}.pt"))
+    yield Step(f"{name} for ncnn", _pnnx(place, name), (f"{name}.ncnn.param",))
+    yield Step(f"{name} for MNN", _mnnconvert(place, name), (f"{name}.mnn",))
 
 
 def _mnnconvert(place: Place, name: str) -> Command:
@@ -96,13 +139,22 @@ def _pnnx(place: Place, name: str) -> Command:
     return [
         found[0],
         f"{target}.pt",
-        "inputshape=[1,3,224,224]",
+        f"inputshape=[1,3,{side_of(place.models, name)},{side_of(place.models, name)}]",
         "fp16=0",
         f"ncnnparam={target}.ncnn.param",
         f"ncnnbin={target}.ncnn.bin",
         f"ncnnpy={os.devnull}",
         *unwanted,
     ]
+
+
+def side_of(models: Path, name: str) -> int:
+    """Return the side of a network's input in pixels: its own inputs', or 224."""
+    inputs = models / f"{name}.inputs.npz"
+    if not inputs.is_file():
+        return 224
+    with np.load(inputs) as arrays:
+        return int(arrays["pixels"].shape[1])
 
 
 def _make(step: Step, place: Place, variables: dict[str, str]) -> None:
@@ -147,7 +199,7 @@ def forget_if_changed(folder: Path, key: str) -> None:
     if file.is_file() and file.read_text("utf-8") == key:
         return
     for name in folder.glob("*"):
-        if name.suffix in (".npy", ".pt", ".mnn", ".param"):
+        if name.suffix in (".npy", ".pt", ".mnn", ".param", ".json"):
             name.unlink()
     for made in folder.glob("*.paddle/inference.json"):
         made.unlink()

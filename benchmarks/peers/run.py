@@ -21,7 +21,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.peers.comparison import Place
-from benchmarks.peers.contenders import ENVIRONMENTS, Contender, file_roads, networks
+from benchmarks.peers.contenders import (
+    ENVIRONMENTS,
+    Contender,
+    fewer_bits,
+    file_roads,
+    networks,
+    trained_roads,
+)
 from benchmarks.peers.files import compare_files, compare_starts
 from benchmarks.peers.loader import compare_loaders
 from benchmarks.peers.network import compare_networks
@@ -34,7 +41,7 @@ from fleetnet.inference.verify import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
-PARTS = ("network", "files", "start", "size", "loader")
+PARTS = ("network", "files", "bits", "start", "size", "loader")
 
 
 class Effort(NamedTuple):
@@ -73,7 +80,9 @@ def main() -> None:
         sys.exit(f"error: no photographs in {options.photos}: give a folder with --photos")
     effort = QUICK if options.quick else FULL
     try:
-        report = measure(place, photos, options.photos, effort, options.only, console)
+        report = measure(
+            place, photos, options.photos, options.checkpoints, effort, options.only, console
+        )
     except PeerError as error:
         sys.exit(f"error: our own networks cannot be made or run: {error}")
     for table in report.tables():
@@ -93,6 +102,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--photos", type=Path, default=PHOTOS, help="folder of photographs")
     parser.add_argument("--output", type=Path, help="folder for the report")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="networks that were trained on the ELPV data, to compare in fewer bits",
+    )
     parser.add_argument(
         "--cores", type=int, nargs="+", help="processors to compute on [the last 2]"
     )
@@ -129,6 +146,7 @@ def measure(
     place: Place,
     photos: list[str],
     folder: Path,
+    checkpoints: Sequence[Path],
     effort: Effort,
     parts: Sequence[str],
     console: Console,
@@ -138,10 +156,10 @@ def measure(
     Raises:
         PeerError: our own networks cannot be made.
     """
-    prepare(place, folder)
+    trained = prepare(place, folder, checkpoints)
     cores = len(place.cores)
     photos = photos[: effort.photos]
-    report = Report(describe(place, photos, effort))
+    report = Report(describe(place, photos, effort), trained=trained)
     roads = chosen(file_roads(cores), effort)
     if "network" in parts:
         for threads in (count for count in effort.threads if count <= cores):
@@ -153,8 +171,15 @@ def measure(
     if "files" in parts:
         with ticking(console, "files", roads, effort.file_rounds) as tick:
             report.files = compare_files(roads, place, photos, effort.file_rounds, tick)
+    if "bits" in parts and trained:
+        members = chosen(fewer_bits(trained), effort)
+        with ticking(console, "fewer bits", members, effort.network_rounds) as tick:
+            report.bits = compare_networks(members, place, effort.network_rounds, effort.runs, tick)
+        members = trained_roads(trained, cores)
+        with ticking(console, "files, fewer bits", members, effort.file_rounds) as tick:
+            report.trained_files = compare_files(members, place, photos, effort.file_rounds, tick)
     if "start" in parts:
-        members = [one for one in roads if one.threads == cores]
+        members = [one for one in roads if one.threads == cores and "pipelined" not in one.setting]
         with ticking(console, "starts", members, effort.starts) as tick:
             report.starts = compare_starts(members, place, photos, effort.starts, tick)
     if "size" in parts:

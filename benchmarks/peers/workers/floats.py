@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ def softmax(logits: Floats) -> Floats:
     """Return probabilities."""
     powers = np.exp(logits - logits.max())
     return np.asarray(powers / powers.sum(), np.float32)
+
+
+def every(one: Callable[[str], list[int]], threads: int) -> Callable[[list[str]], list[list[int]]]:
+    """Return what answers for many files, on one thread or on several that each take a file."""
+    if threads == 1:
+        return lambda paths: [one(path) for path in paths]
+    pool = ThreadPoolExecutor(threads)
+    return lambda paths: list(pool.map(one, paths))
 
 
 def best_five(scores: Floats) -> list[int]:

@@ -19,8 +19,11 @@ import timm  # noqa: E402 - it imports torchvision, which wants the operators
 
 def timm_network(weights: str) -> Any:
     """Return the network that a file of weights is named after, in evaluation mode."""
-    network = timm.create_model(Path(weights).stem)
-    network.load_state_dict(torch.load(weights, weights_only=True))
+    state = torch.load(weights, weights_only=True)
+    name, _, _ = Path(weights).stem.partition(".")
+    classes = next(value for key, value in reversed(state.items()) if key.endswith("bias")).shape[0]
+    network = timm.create_model(name, num_classes=classes)
+    network.load_state_dict(state)
     return network.eval()
 
 

@@ -13,9 +13,10 @@ class OnnxRuntime:
     def __init__(self, threads: int, precision: str) -> None:
         import onnxruntime
 
-        if precision != "fp32":
+        if precision not in ("fp32", "pipelined"):
             raise ValueError(f"no {precision} here")
         self.threads = threads
+        self.pipelined = precision == "pipelined"
         self.version = onnxruntime.__version__
 
     def about(self) -> str:
@@ -27,7 +28,7 @@ class OnnxRuntime:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = 1 if self.pipelined else self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -41,8 +42,12 @@ class OnnxRuntime:
         return FloatNetwork(lambda x: session.run(None, {name: x})[0], load_floats(inputs))
 
     def files(self, model: str) -> Answers:
-        """Pillow, timm's transforms of its own settings, and the session, image after image."""
-        from floats import best_five, softmax
+        """Pillow, timm's transforms of its own settings, and the session.
+
+        Image after image, or pipelined: so many images at once as there are threads, each with
+        one thread from its file to its answer.
+        """
+        from floats import best_five, every, softmax
         from PIL import Image
         from timm_side import timm_transform
 
@@ -54,7 +59,7 @@ class OnnxRuntime:
             pixels = transform(Image.open(path).convert("RGB")).unsqueeze(0).numpy()
             return best_five(softmax(session.run(None, {name: pixels})[0][0]))
 
-        return lambda paths: [one(path) for path in paths]
+        return every(one, self.threads if self.pipelined else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Like beside like, in a few rows: what the report begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.peers.comparison import Outcome
+from benchmarks.peers.contenders import Contender
+from benchmarks.peers.rounds import Spread, ratios, spread
+from benchmarks.peers.tables import Table
+
+OURS_ENGINE = "OpenVINO"
+NOTE = (
+    "Everybody in fp32, with the same weights, images and processors. ÷: how many times as long as "
+    "ours the other takes within the same round, median and quartiles; below 1 the other is faster."
+)
+
+
+def headline_table(files: Outcome | None, network: Outcome | None) -> Table | None:
+    """Return files to answers and networks alone, in fp32; None if neither was measured."""
+    rows = [*_of_files(files)] if files else []
+    rows += [*_of_networks(network)] if network else []
+    columns = ("what", "ours, ms", "other", "other, ms", "other ÷ ours")
+    return Table("Like with like", columns, tuple(rows), NOTE) if rows else None
+
+
+def _of_files(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+    for subject, ours, others in _groups(outcome):
+        for other in others:
+            yield _row(outcome, f"file to top-5, {subject}", ours, other)
+
+
+def _of_networks(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+    """Give the fastest engine of each project's road, and of those that are not ours's own."""
+    for subject, ours, others in _groups(outcome):
+        foreign = [one for one in others if OURS_ENGINE not in one.name]
+        chosen = {fastest(outcome, others), fastest(outcome, foreign)} - {None}
+        for other in others:
+            if other.name in chosen:
+                yield _row(outcome, f"network, {subject}", ours, other)
+
+
+def _groups(outcome: Outcome) -> Iterator[tuple[str, Contender, list[Contender]]]:
+    """Give each network with ours and the others that were measured."""
+    for subject in dict.fromkeys(one.subject for one in outcome.contenders):
+        members = [
+            one
+            for one in outcome.contenders
+            if one.subject == subject and one.name in outcome.times
+        ]
+        ours = next((one for one in members if one.ours and not one.against), None)
+        if ours is not None:
+            yield subject, ours, [one for one in members if not one.ours and one.fp32]
+
+
+def fastest(outcome: Outcome, contenders: Iterable[Contender]) -> str | None:
+    """Return the name of the one with the lowest median, of those that were measured."""
+    names = [one.name for one in contenders if one.name in outcome.times]
+    return min(names, key=lambda name: spread(outcome.times[name]).median, default=None)
+
+
+def _row(outcome: Outcome, what: str, ours: Contender, other: Contender) -> tuple[str, ...]:
+    ratio = ratios(outcome.times, other.name, ours.name)
+    assert ratio is not None  # noqa: S101 - both were measured
+    return (
+        what,
+        _milliseconds(spread(outcome.times[ours.name])),
+        other.name.partition(": ")[2],
+        _milliseconds(spread(outcome.times[other.name])),
+        f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})",
+    )
+
+
+def _milliseconds(seconds: Spread) -> str:
+    return f"{1e3 * seconds.median:.2f} ({1e3 * seconds.low:.2f}–{1e3 * seconds.high:.2f})"

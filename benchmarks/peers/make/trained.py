@@ -1,0 +1,100 @@
+"""Make trained networks in everybody's format, in int8 too where the guard lets them pass.
+
+    python -m benchmarks.peers.make.trained FOLDER PHOTOS [CHECKPOINT ...]
+
+EfficientNet-Lite0 has its weights from a package; checkpoints are networks that were trained on the
+ELPV data. The images are in three parts: some calibrate int8, the guard judges by others, and what
+is reported comes from the rest, which none of that has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from benchmarks.peers.contenders import LITE0, Trained
+from benchmarks.pipeline.judged import cells, photograph_views
+from benchmarks.pipeline.lite0 import PREPROCESS, lite0_bundle, pretrained
+from fleetnet.bundle import Bundle
+from fleetnet.errors import VerificationError
+from fleetnet.export.pipeline import export_bundle
+from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantize import quantize_bundle
+from fleetnet.models.registry import find_model
+from fleetnet.preprocess import Preprocess
+from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.weights import timm
+from fleetnet.weights.identify import from_ours
+
+NAMES = "trained.json"
+"""What was made, a list of :class:`Trained`."""
+TIMM_NAMES = {"mobilenetv2_100": "mobilenetv2_100", "ReXNet_1_0": "rexnet_100"}
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def main(folder: Path, photos: Path, checkpoints: list[Path]) -> None:
+    """Write each network's bundle, its weights under timm's names, inputs and answers."""
+    made = [_lite0(folder, photos), *(_elpv(folder, path) for path in checkpoints)]
+    (folder / NAMES).write_text(json.dumps([one._asdict() for one in made if one]), "utf-8")
+
+
+def _lite0(folder: Path, photos: Path) -> Trained | None:
+    network = pretrained()
+    bundle = lite0_bundle(folder / f"{LITE0}.trained.bundle")
+    if network is None or bundle is None:
+        return None
+    views = np.stack(list(photograph_views(photos, PREPROCESS)))
+    # Both list their tensors in the order that they compute in.
+    theirs = [value for key, value in network.network.state_dict().items() if "num_b" not in key]
+    names = (folder / "lite0-names.json").read_text("utf-8")
+    torch.save(dict(zip(json.loads(names), theirs, strict=True)), folder / f"{LITE0}.pth")
+    return _made(folder, LITE0, "EfficientNet-Lite0, ImageNet", bundle, network.network, views)
+
+
+def _elpv(folder: Path, path: Path) -> Trained:
+    checkpoint = Checkpoint.load(path)
+    name = f"{TIMM_NAMES[checkpoint.model]}.{path.parent.name}"
+    bundle = export_bundle(path, folder / f"{name}.trained.bundle")
+    samples, _ = cells(checkpoint)
+    pixels = np.concatenate([samples.calibration, samples.judging])
+    state = from_ours(checkpoint.state, find_model(checkpoint.model), timm.ADAPTER)
+    torch.save(state, folder / f"{name}.pth")
+    what = checkpoint.data.get("spec", {}).get("label", "")
+    title = f"{checkpoint.model}, ELPV {what}".rstrip()
+    return _made(folder, name, title, bundle, checkpoint.network(), pixels)
+
+
+def _made(
+    folder: Path, file: str, title: str, bundle: Bundle, network: nn.Module, pixels: Pixels
+) -> Trained:
+    calibrate, judge, report = np.split(pixels, [len(pixels) // 4, len(pixels) * 5 // 8])
+    floats = normalised(report, bundle.manifest.preprocess)
+    np.savez(folder / f"{file}.inputs.npz", pixels=report, floats=floats.numpy())
+    with torch.inference_mode():
+        answers = torch.cat([network(part).softmax(1) for part in torch.split(floats, 16)])
+    np.save(folder / f"{file}.npy", answers.numpy())
+    samples = Samples(calibrate, judge, 0, 0)
+    try:
+        _, (result,) = quantize_bundle(bundle, samples, title, engines=["openvino"])
+    except VerificationError as error:
+        return Trained(title, file, int8=False, note=str(error))
+    kept = result.quantization
+    note = f"{len(kept.kept_layers)} of {kept.layers} layers are kept out of int8"
+    return Trained(title, file, int8=True, note=note)
+
+
+def normalised(pixels: Pixels, preprocess: Preprocess) -> torch.Tensor:
+    """Return pixels as networks without normalisation take them, ``float32[N, 3, H, W]``."""
+    scale, shift = (torch.from_numpy(part) for part in preprocess.normalisation())
+    return (torch.from_numpy(pixels).float() * scale + shift).permute(0, 3, 1, 2).contiguous()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
