@@ -19,7 +19,7 @@ from fleetnet.data.splits import split
 from fleetnet.export.pipeline import export_bundle
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import Trainer, train
+from fleetnet.training.trainer import Trainer, resume, train
 from samples import TINY, draw, encode, make_folder
 
 CANNOT_TELL = "is not known"
@@ -164,6 +164,18 @@ def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tel
         result = fleetnet("evaluate", model, shapes, "--json")
         assert CANNOT_TELL not in result.err
         assert json.loads(result.out)["images"] == 9
+
+
+def test_a_resumed_run_of_before_does_not_claim_to_know_what_it_was_trained_on(
+    shapes: Path, of_before: Path, tmp_path: Path
+) -> None:
+    content = torch.load(of_before, weights_only=True)
+    description = json.loads(content["description"])
+    description["recipe"]["epochs"] += 1
+    (tmp_path / "run").mkdir()
+    torch.save({**content, "description": json.dumps(description)}, tmp_path / "run" / "last.ckpt")
+    assert len(resume(open_source(str(shapes)), tmp_path / "run").history) == 3
+    assert len(Checkpoint.load(tmp_path / "run" / "last.ckpt").trained_images) == 0
 
 
 def test_a_damaged_memory_is_refused(checkpoint: Path, fleetnet: Run, tmp_path: Path) -> None:

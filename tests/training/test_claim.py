@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ import threading
 import time
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import filelock
@@ -216,16 +218,12 @@ def test_the_command_line_refuses_a_folder_that_is_being_written(
 def test_runs_of_one_second_get_folders_of_their_own(
     fleetnet: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datetime
-
-    from fleetnet.cli import train as verb
-
     class Clock(datetime.datetime):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Clock:
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr(verb.datetime, "datetime", Clock)
+    monkeypatch.setattr("fleetnet.cli.train.datetime", SimpleNamespace(datetime=Clock))
     monkeypatch.chdir(tmp_path)
     arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "--log", "none", "--epochs", "1"]
     for setting in TINY:

@@ -186,6 +186,7 @@ class Trainer:
         self.train_loader, self.val_loader = self._loaders()
         self._trained_images = Remembered(NONE if weights is None else trained_images_of(weights))
         self._held_out_images = Remembered()
+        self._remembers = True
         self._check_held_out()
         torch.manual_seed(recipe.seed)
         self.learner = Learner(
@@ -241,6 +242,8 @@ class Trainer:
         history = [EpochRecord(**record) for record in checkpoint.history]
         self.progress = Progress(**checkpoint.training["progress"], history=history)
         self._unreadable = dict.fromkeys(map(str, checkpoint.training["unreadable"]))
+        # Of a run that an older version began, what it was trained on until now is not known.
+        self._remembers = self.progress.step == 0 or len(checkpoint.trained_images) > 0
         self._trained_images.add(checkpoint.trained_images)
         self._held_out_images.add(checkpoint.held_out_images)
 
@@ -524,7 +527,7 @@ class Trainer:
             activation="sigmoid" if self.source.multi_label else "softmax",
             history=[vars(record) for record in self.progress.history],
             training=training,
-            trained_images=self._trained_images.contents(),
+            trained_images=self._trained_images.contents() if self._remembers else NONE,
             held_out_images=self._held_out_images.contents(),
         )
 
