@@ -11,7 +11,7 @@ from fleetnet.benchmark.plan import Cell, Plan
 from fleetnet.benchmark.run import Product, run_benchmark
 from fleetnet.bundle import Bundle, self_test_pixels
 from fleetnet.inference.engines import open_engine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines.openvino import OpenVinoGraph
 
 LIMITS = Limits(0.01, rounds=2, most_rounds=2, spell=0.001, warm_up=0.001)
 
@@ -44,13 +44,13 @@ def test_nothing_compiles_while_it_is_timed(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    compile_one = OpenVinoEngine._compile
+    compile_one = OpenVinoGraph._compile
 
-    def compile_and_tell(self: OpenVinoEngine, batch: int) -> object:
+    def compile_and_tell(self: OpenVinoGraph, batch: int) -> object:
         events.append("compile")
         return compile_one(self, batch)
 
-    monkeypatch.setattr(OpenVinoEngine, "_compile", compile_and_tell)
+    monkeypatch.setattr(OpenVinoGraph, "_compile", compile_and_tell)
 
     def time_and_tell(*arguments: object, **options: object) -> object:
         events.append("time")

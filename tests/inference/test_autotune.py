@@ -81,12 +81,19 @@ def run(
     speeds: dict[tuple[str, Precision], float] = SPEEDS,
 ) -> Tuning:
     clock = Clock()
+    opened: list[MadeUp] = []
 
     def opener(_: Bundle, candidate: Candidate, __: Mode) -> Engine:
         key = candidate.engine, candidate.precision
-        return MadeUp(candidate, clock, speeds[key], lambda logits: wrong(candidate, logits))
+        opened.append(
+            MadeUp(candidate, clock, speeds[key], lambda logits: wrong(candidate, logits))
+        )
+        return opened[-1]
 
-    return tune(bundle, pixels(images), mode, opener=opener, clock=clock)
+    tuning = tune(bundle, pixels(images), mode, opener=opener, clock=clock)
+    assert opened
+    assert all(engine.closed == 1 for engine in opened)
+    return tuning
 
 
 def test_the_fastest_that_agrees_is_chosen(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ from fleetnet.bundle import Bundle, Calibration
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.images import decode
 from fleetnet.inference.classifier import Classifier, ImageLike
-from fleetnet.inference.engines import Mode, Precision, precisions
+from fleetnet.inference.engines import Engine, Mode, Precision, precisions
 from fleetnet.inference.probabilities import sigmoid, softmax
 from fleetnet.preprocess import Preprocess
 
@@ -117,7 +117,7 @@ def test_the_batch_size_changes_no_answer(bundle: Bundle, shapes: Path, batch_si
         assert np.allclose(one.logits, other.logits, atol=1e-4)
 
 
-class Sizes:
+class Sizes(Engine):
     """An engine that notes how many images it got at once."""
 
     name, threads, version = "sizes", 1, "1"
@@ -132,6 +132,9 @@ class Sizes:
 
     def run_all(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield from map(self.run, batches)
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(2, [2]), (4, [4]), (6, [4, 4]), (9, [4, 4, 4])])
@@ -257,7 +260,7 @@ while classifiers:
     assert finished.returncode == 0
 
 
-class Fixed:
+class Fixed(Engine):
     """An engine that always gives the same logits."""
 
     name, threads, version = "fixed", 1, "1"
@@ -268,6 +271,9 @@ class Fixed:
 
     def run_all(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield from map(self.run, batches)
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 def test_sigmoids_give_each_class_a_probability_of_its_own() -> None:

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -42,6 +42,9 @@ class Seeing(Engine):
 
     def run_all(self, batches: Any) -> Iterator[Logits]:
         yield from map(self.run, batches)
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 def classifier(workers: int = 0) -> Classifier:
@@ -133,7 +136,7 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "connection": lambda path: Trickle(path.read_bytes()),
     "Pillow": lambda path: Image.fromarray(pixels_of(path)),
     "NumPy": pixels_of,
-    "memoryview of pixels": lambda path: memoryview(pixels_of(path)),
+    "memoryview of pixels": lambda path: memoryview(cast("Any", pixels_of(path))),
     "tensor, channels first": lambda path: torch.tensor(pixels_of(path)).permute(2, 0, 1),
     "tensor, channels last": lambda path: torch.tensor(pixels_of(path)),
     "of another library": lambda path: OfAnotherLibrary(pixels_of(path)),
@@ -353,14 +356,14 @@ def test_text_is_no_image(path: Path) -> None:
     ):
         next(classifier().predict(file))
     with pytest.raises(FleetnetError, match="gives no bytes but 'str'"):
-        next(classifier().predict([Given()]))
+        next(classifier().predict(cast("Any", [Given()])))
 
     class Later:
         async def read(self, size: int) -> bytes:
             return b""
 
     with pytest.raises(FleetnetError, match="gives no bytes but 'coroutine'"):
-        next(classifier().predict([Later()]))
+        next(classifier().predict(cast("Any", [Later()])))
 
 
 def test_pytorch_is_not_loaded_to_know_a_tensor(path: Path) -> None:

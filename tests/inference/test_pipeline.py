@@ -23,8 +23,9 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference import pipeline
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.engines import Precision
-from fleetnet.inference.pipeline import ImageLike, Ready, look_ahead, make_ready
+from fleetnet.inference.engines import Engine, Precision
+from fleetnet.inference.inputs import ImageLike
+from fleetnet.inference.pipeline import Ready, look_ahead, make_ready
 from fleetnet.preprocess import Preprocess
 from samples import draw, encode
 
@@ -113,7 +114,7 @@ class Counting(Preprocess):
             Counting.alive -= 1
 
 
-class Fixed:
+class Fixed(Engine):
     """An engine that gives a pixel as the logits, with several batches in flight."""
 
     name, threads, version = "fixed", 3, "1"
@@ -132,6 +133,9 @@ class Fixed:
                 yield self.run(running.popleft())
         while running:
             yield self.run(running.popleft())
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 def classifier(preprocess: Preprocess, batch_size: int = 2) -> Classifier:

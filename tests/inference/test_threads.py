@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -191,9 +191,11 @@ def test_a_closed_engine_says_so(name: str, mode: Mode, bundle: Bundle, images: 
     with engine as same:
         assert same is engine
     engine.close()
-    for use in (lambda: engine.run(images[:1]), lambda: next(not_begun)):
-        with pytest.raises(FleetnetError, match=rf"^this engine '{name}' is closed: open another$"):
-            use()
+    closed = rf"^this engine '{name}' is closed: open another$"
+    with pytest.raises(FleetnetError, match=closed):
+        engine.run(images[:1])
+    with pytest.raises(FleetnetError, match=closed):
+        next(not_begun)
     # What has begun, is finished.
     found = np.concatenate([first, *begun])
     with open_engine(name, bundle, threads_of(name), mode=mode) as other:
@@ -219,7 +221,8 @@ def test_closing_harms_no_call(name: str, mode: Mode, bundle: Bundle, images: Pi
         engine.close()
         return ""
 
-    messages = at_once([*(functools.partial(until_closed, n) for n in range(4)), close, close])
+    calls: list[Callable[[], str]] = [functools.partial(until_closed, n) for n in range(4)]
+    messages = at_once([*calls, close, close])
     assert set(messages) == {f"this engine '{name}' is closed: open another", ""}
 
 
@@ -309,13 +312,18 @@ def test_side_by_side_is_as_in_turn(
                 raise ZeroDivisionError
             yield np.full((1, 1, 1, 3), number, np.uint8)
 
-    def start(batch: Pixels) -> Any:
+    def start(batch: Pixels) -> Callable[[], Logits]:
         number = int(batch.max())
         if number == broken:
             raise ZeroDivisionError
         running.add(number)
         assert len(running) <= most
-        return lambda: running.discard(number) or np.full((1, 1), number, np.float32)
+
+        def answer() -> Logits:
+            running.discard(number)
+            return np.full((1, 1), number, np.float32)
+
+        return answer
 
     iteration = side_by_side(batches(), start, most)
     answers = min(count, broken)

@@ -56,7 +56,7 @@ class _Compiled:
         self._unused.append(request)
 
 
-class _Graph:
+class OpenVinoGraph:
     """A graph, compiled for each batch size when that first comes; :data:`KEPT` of them are kept.
 
     The one not used for longest goes. Whoever still computes with it keeps it until that is done.
@@ -105,7 +105,7 @@ class _Graph:
         return made
 
 
-class OpenVinoEngine(Closing[_Graph]):
+class OpenVinoEngine(Closing[OpenVinoGraph]):
     """A graph compiled by OpenVINO for the CPU.
 
     Shapes are static for speed: each batch size is compiled when it first comes, and the
@@ -119,7 +119,7 @@ class OpenVinoEngine(Closing[_Graph]):
         self.precision = setup.precision
         self.threads = setup.threads
         self._in_flight = setup.in_flight
-        super().__init__(_Graph(model, setup))
+        super().__init__(OpenVinoGraph(model, setup))
 
     @classmethod
     def of_onnx(cls, onnx: bytes | str, setup: Setup) -> OpenVinoEngine:
@@ -150,7 +150,7 @@ class OpenVinoEngine(Closing[_Graph]):
         yield from side_by_side(batches, partial(_start, graph), self._in_flight + 1)
 
 
-def _outputs(graph: _Graph, pixels: Pixels) -> dict[str, Logits]:
+def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
     """Compute a batch, in the calling thread, which is the quickest for one."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
@@ -160,7 +160,7 @@ def _outputs(graph: _Graph, pixels: Pixels) -> dict[str, Logits]:
     return {output.any_name: value for output, value in results.items()}
 
 
-def _start(graph: _Graph, pixels: Pixels) -> Answer:
+def _start(graph: OpenVinoGraph, pixels: Pixels) -> Answer:
     """Have a batch computed, and return what waits for its logits."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
