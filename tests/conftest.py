@@ -19,6 +19,8 @@ from samples import PHOTOS, SMALL_LR, TINY, make_folder
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core: more threads would only wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
+# Threads that spin while they wait take a busy machine's cores from those that they wait for.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Shells and nohup start what runs in the background with this signal ignored, and all that it
 # starts in turn: programs that are to be interrupted would go on for ever.

@@ -17,6 +17,7 @@ print("openvino_telemetry" in sys.modules, type(ovc.telemetry).__module__.rparti
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "modules",
     [

@@ -30,6 +30,7 @@ def test_the_pictures_are_not_empty(results: Results, tmp_path: Path) -> None:
         assert all(part.any() for part in np.array_split(colourful, 4, axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [latency_figure, storage_figure])
 def test_every_network_has_a_name_that_can_be_read(results: Results, draw: object) -> None:
     figure = draw(results)  # type: ignore[operator]

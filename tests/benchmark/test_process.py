@@ -17,6 +17,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-S", "-c", code]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_answers(bundle: Bundle, tmp_path: Path) -> None:
     image = tmp_path / "image.jpg"
     write_image(image)
@@ -87,6 +88,7 @@ def test_a_command_that_does_not_exist_or_does_not_end() -> None:
         run_once(python("import time; time.sleep(600)"), timeout=0.2)
 
 
+@pytest.mark.slow
 def test_what_does_not_end_is_ended_with_the_one_that_started_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = f"""

@@ -77,6 +77,7 @@ def test_a_precision_that_is_not_there_is_an_empty_cell(bundle: Bundle) -> None:
     assert "fleetnet quantize" in said[0]
 
 
+@pytest.mark.slow
 def test_processes_that_fail_are_told_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "predict_command", lambda *_: ["/no-such-program"])
     plan = Plan(("openvino", "torch"), ("fp32",), (1,), (1,), LIMITS, 2)

@@ -40,6 +40,7 @@ def test_a_bundle_from_measuring_to_files(fleetnet: Run, bundle: Bundle, tmp_pat
     assert "of an earlier run" not in (output / "results.md").read_text()
 
 
+@pytest.mark.slow
 def test_json_and_a_precision_that_is_not_there(fleetnet: Run, bundle: Bundle) -> None:
     result = fleetnet(
         "bench", bundle.path, *TINY, "--precision", "int8", "--precision", "fp32", "--json"

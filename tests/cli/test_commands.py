@@ -227,6 +227,7 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
     return asked
 
 
+@pytest.mark.slow
 def test_predict_has_one_answer_soon_and_many_quickly(
     fleetnet: Run, bundle: Bundle, shapes: Path, modes: list[tuple[str, int, bool]]
 ) -> None:

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from conftest import Run
 
 
+@pytest.mark.slow
 def test_preview_writes_a_picture(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "look.png"
     settings = ["augment.policy=trivialaugment", "augment.mixup=0.2", "augment.cutmix=1"]

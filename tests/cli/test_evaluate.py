@@ -101,6 +101,7 @@ def test_a_report_of_a_bundle(
         assert words in text, words
 
 
+@pytest.mark.slow
 def test_a_report_of_a_checkpoint_has_its_history(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_lone_onnx_file_has_a_report_without_heat(
     assert "Beside each image" not in text
 
 
+@pytest.mark.slow
 def test_a_calibrated_bundle_serves_other_probabilities(
     fleetnet: Run, bundle: Bundle, copy: Path, shapes: Path
 ) -> None:
@@ -162,6 +164,7 @@ def three_labels(monkeypatch: pytest.MonkeyPatch) -> MadeUpSource:
     return source
 
 
+@pytest.mark.slow
 def test_multi_label_data_takes_a_model_of_sigmoids(
     fleetnet: Run, copy: Path, three_labels: MadeUpSource, tmp_path: Path
 ) -> None:
@@ -179,6 +182,7 @@ def test_multi_label_data_takes_a_model_of_sigmoids(
     assert "AP" in printed.out
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_slices_and_report_is_said_first(
     fleetnet: Run, bundle: Bundle, shapes: Path, sites: Path, tmp_path: Path
 ) -> None:
@@ -243,6 +247,7 @@ def test_without_torch_the_report_says_why_there_is_no_heat(
     assert "fleetnet[train]" in report.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_explain_writes_image_and_heat(
     fleetnet: Run, bundle: Bundle, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -265,6 +270,7 @@ def test_explain_writes_image_and_heat(
     assert rows[0]["probability"] == pytest.approx(best["probability"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_explain_looks_for_a_class_in_several_images(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:

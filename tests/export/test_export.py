@@ -182,6 +182,7 @@ def odd(manifest: Manifest) -> tuple[Network, bytes]:
     return network, to_onnx(network, PREPROCESS, manifest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", [0, -1], ids=["a true channel", "a padded channel"])
 @pytest.mark.parametrize("layer", ["blocks.0.project", "blocks.1.expand", "blocks.1.depthwise"])
 def test_the_first_layer_that_diverges_is_named_in_a_padded_graph(

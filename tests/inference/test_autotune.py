@@ -211,6 +211,7 @@ def test_a_cache_that_cannot_be_written_to_is_no_failure(
     assert choices.remember(bundle, run(bundle)).engine == "openvino"
 
 
+@pytest.mark.slow
 def test_real_engines_are_measured(
     bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

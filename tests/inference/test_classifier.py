@@ -180,6 +180,7 @@ def test_engines_agree_on_files(bundle: Bundle, shapes: Path, engine: str) -> No
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_agree_on_photographs(bundle: Bundle, photos: list[Path], engine: str) -> None:
     expected = Classifier(bundle, engine="torch").predict(photos)

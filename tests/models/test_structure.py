@@ -67,6 +67,7 @@ def test_rexnet_channels_are_a_linear_ramp_with_odd_numbers() -> None:
     assert all(channels % 8 == 0 for channels in channel_ramp(1.3, lite=True))
 
 
+@pytest.mark.slow
 def test_every_network_can_be_counted() -> None:
     for name in MODELS:
         assert structure(name).macs > 0
