@@ -27,7 +27,8 @@ from fleetnet.export.pipeline import export_bundle
 from fleetnet.export.quantization.samples import draw_samples
 from fleetnet.images import OpenImage, decode, from_array, from_pil
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.pipeline import ImageLike, Ready, make_ready
+from fleetnet.inference.inputs import ImageLike
+from fleetnet.inference.pipeline import Ready, make_ready
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
