@@ -14,7 +14,7 @@ from fleetnet.benchmark.macs import count_macs
 from fleetnet.benchmark.networks import find_subjects, published_names
 from fleetnet.benchmark.untrained import cached_folder, untrained_bundles, untrained_network
 from fleetnet.bundle import Bundle, self_test_pixels
-from fleetnet.errors import BundleError, FleetnetError, ModelError
+from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import open_engine
 from fleetnet.models.folding import fold_batch_norm
 from fleetnet.models.network import measure_structure
@@ -147,10 +147,10 @@ def test_macs_of_a_bundle(bundle: Bundle) -> None:
     [
         (
             "ReXnet_1_9",
-            "'ReXnet_1_9' is neither a network nor a bundle, did you mean 'ReXNet_",
+            "'ReXnet_1_9' is neither a file nor a network, did you mean 'ReXNet_",
         ),
-        ("nothing.bundle", "no such bundle: nothing.bundle"),
-        ("a/b", "no such bundle: a/b"),
+        ("nothing.bundle", "no such file or folder: nothing.bundle"),
+        ("a/b", "no such file or folder: a/b"),
         (".", r"\. is not a bundle"),
     ],
 )
@@ -158,7 +158,7 @@ def test_words_that_name_nothing(
     word: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((BundleError, ModelError), match=words.replace("?", r"\?")):
+    with pytest.raises(FleetnetError, match=words.replace("?", r"\?")):
         find_subjects([word])
 
 

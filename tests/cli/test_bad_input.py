@@ -34,10 +34,10 @@ def output(tmp_path: Path) -> Path:
         (["train", "elpv", "--set", "device=cuda"], ["no CUDA device"]),
         (["train", "/nothing/there"], ["/nothing/there does not exist"]),
         (["predict", "x"], ["Missing argument"]),
-        (["predict", "nothing.bundle", "x.jpg"], ["no such bundle: nothing.bundle"]),
-        (["export", "nothing.ckpt"], ["no such file: nothing.ckpt"]),
-        (["evaluate", "nothing", "elpv"], ["no such bundle: nothing"]),
-        (["verify", "nothing", "--images", "."], ["no such bundle: nothing"]),
+        (["predict", "nothing.bundle", "x.jpg"], ["no such file or folder: nothing.bundle"]),
+        (["export", "nothing.ckpt"], ["no such file or folder: nothing.ckpt"]),
+        (["evaluate", "nothing", "elpv"], ["'nothing' is neither a file nor a network"]),
+        (["verify", "nothing", "--images", "."], ["'nothing' is neither a file nor a network"]),
     ],
 )
 def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: list[str]) -> None:
@@ -193,7 +193,7 @@ def test_evaluate_with_wrong_options(
 
 def test_debug_shows_the_traceback(fleetnet: Run) -> None:
     from fleetnet.cli import main
-    from fleetnet.errors import BundleError
+    from fleetnet.errors import FleetnetError
 
-    with pytest.raises(BundleError):
+    with pytest.raises(FleetnetError):
         main(["predict", "nothing", "x.jpg", "--debug"])

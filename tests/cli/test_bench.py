@@ -55,7 +55,10 @@ def test_json_and_a_precision_that_is_not_there(fleetnet: Run, bundle: Bundle) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["MobileNetV3"], ["'MobileNetV3' is neither a network", "did you mean 'MobileNetV2'"]),
+        (
+            ["MobileNetV3"],
+            ["'MobileNetV3' is neither a file nor a network", "did you mean 'MobileNetV2'"],
+        ),
         (["BUNDLE", "--threads", "0"], ["'--threads'"]),
         (["BUNDLE", "--threads", "2000"], ["threads is 2000"]),
         (["BUNDLE", "--batch", "0"], ["'--batch'"]),

@@ -290,7 +290,7 @@ def test_explain_with_wrong_words(
     fleetnet: Run, bundle: Bundle, copy: Path, shapes: Path, tmp_path: Path
 ) -> None:
     image = shapes / "circle" / "000.jpg"
-    fleetnet("explain", "nothing", image).assert_one_line("no such bundle")
+    fleetnet("explain", "nothing", image).assert_one_line("'nothing' is neither a file")
     fleetnet("explain", bundle.path, image, "--class", "squares").assert_one_line(
         "unknown class 'squares', did you mean 'square'"
     )

@@ -128,7 +128,7 @@ def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing.bundle", "--images", "IMAGES"], ["no such bundle: nothing.bundle"]),
+        (["nothing.bundle", "--images", "IMAGES"], ["no such file or folder: nothing.bundle"]),
         (["BUNDLE"], ["Missing option '--images'"]),
         (["BUNDLE", "--images", "/nothing"], ["0 different images", "1 cannot be read"]),
         (["BUNDLE", "--images", "IMAGES/circle"], ["16 different images are too few", "45"]),

@@ -83,6 +83,7 @@ def run(encoding: str, *arguments: str | Path) -> Output:
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         patch.setattr(sys, "argv", ["fleetnet", *map(str, arguments)])
+        patch.setenv("COLUMNS", "240")  # room for the whole path, wherever the tests' folder is
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
     for stream in (out, err):

@@ -30,7 +30,7 @@ from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprin
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.evaluation.evaluate import Evaluation
+from fleetnet.evaluation.evaluate import Evaluation, class_indices
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
@@ -111,6 +111,7 @@ def evaluate(
         precision=precision,
         images=lambda: _sample(images),
     )
+    class_indices(images.classes, subject.classifier.classes)  # refuses classes that do not fit
     indices, description, seen = choose_part(images, part, subject.trained_on)
     overlap = _overlap(images, indices, part, subject)
     if overlap.trained_on is None and seen == UNKNOWN:

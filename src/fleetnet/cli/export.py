@@ -14,6 +14,7 @@ from fleetnet.cli.console import console, download_bar, print_line, say
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
+from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
@@ -85,6 +86,11 @@ def export(
         labels,
     )
     print_bundle(bundle)
+    if all(record.source.endswith(MADE_UP) for record in bundle.manifest.artifacts[0].verification):
+        say(
+            f"verified on {MADE_UP} alone: 'fleetnet verify {bundle.path} --images DIR' does it on "
+            "yours"
+        )
     print_line(f"next: fleetnet predict {bundle.path} IMAGES…")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetnet.cli.automatic import computing
+from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
     print_json,
@@ -25,7 +26,6 @@ from fleetnet.cli.console import (
 )
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
-from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN

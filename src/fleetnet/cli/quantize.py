@@ -12,9 +12,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
+from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import require
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.image_files import find_images

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.automatic import Computing, computing
-from fleetnet.cli.console import download_bar, say
+from fleetnet.cli.bundles import open_bundle
+from fleetnet.cli.console import say
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
-from fleetnet.export.cached import bundle_of
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
 from fleetnet.weights.subject import find_subject
@@ -71,20 +71,6 @@ class Subject:
 
         # Whatever build_model builds is a Network; its annotation promises no more than a module.
         return GradCam(cast("Network", self.network()), self.classifier.preprocess)
-
-
-def open_bundle(word: str | Path, images: Iterable[str] = ()) -> Bundle:
-    """Return the bundle of what a person names, showing what it takes to make one.
-
-    Args:
-        word: see :mod:`fleetnet.weights.subject`.
-        images: that are at hand to verify with, should the bundle have to be made.
-
-    Raises:
-        FleetnetError: as :func:`fleetnet.export.cached.bundle_of`.
-    """
-    with download_bar("weights") as fetched:
-        return bundle_of(word, images=images, say=say, fetched=fetched)
 
 
 def open_subject(

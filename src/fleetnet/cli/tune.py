@@ -7,9 +7,9 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
+from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, say, status, warn
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning

@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
+from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, say
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.subject import open_bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
 from fleetnet.inference.engines import (

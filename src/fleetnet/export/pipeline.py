@@ -45,7 +45,7 @@ from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.pictures import made_up_pictures
+from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.probabilities import softmax
 from fleetnet.inference.verify import (
     BATCH,
@@ -256,7 +256,7 @@ def _with_made_up(
         with contextlib.suppress(DataError):  # whoever asked for answers learns which is unreadable
             given = prepare(find_images(images), preprocess, max(limit // 2, 1))
     pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
-    origin = f"{len(pictures)} made-up pictures" + (f", {len(given)} images" if len(given) else "")
+    origin = f"{len(pictures)} {MADE_UP}" + (f", {len(given)} images" if len(given) else "")
     return np.concatenate([pictures, given]), origin
 
 

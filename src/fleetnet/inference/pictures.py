@@ -11,6 +11,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 Pixels = npt.NDArray[np.uint8]
+MADE_UP = "made-up pictures"
+"""What a record of a comparison calls them."""
 
 
 def made_up_pictures(count: int, side: int) -> Pixels:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.errors import FleetnetError, ModelError, nearest, require
+from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require
 from fleetnet.models.registry import MODELS, find_model
+from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import (
     PublishedWeights,
     cached_path,
@@ -148,8 +149,8 @@ def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool
 def _exists(path: Path, text: str) -> bool:
     try:
         return bool(text) and path.exists()
-    except OSError:  # longer than a file's name can be
-        return False
+    except OSError as error:
+        raise FleetnetError(f"cannot read {text}: {error.strerror or error}") from None
 
 
 def _on_disk(text: str, path: Path) -> Subject:
@@ -162,6 +163,11 @@ def _on_disk(text: str, path: Path) -> Subject:
     for name in (BEST, LAST):
         if (path / name).is_file():
             return Subject(text, "weights", path / name)
+    try:
+        weights_in(path)
+    except CheckpointError as error:
+        what = str(error).removeprefix(f"{path} ")
+        raise FleetnetError(f"{path} is not a bundle or a run's folder, and {what}") from None
     return Subject(text, "weights", path)
 
 
