@@ -14,7 +14,7 @@ from fleetnet.benchmark.macs import count_macs
 from fleetnet.benchmark.networks import find_subjects, published_names
 from fleetnet.benchmark.untrained import cached_folder, untrained_bundles, untrained_network
 from fleetnet.bundle import Bundle, self_test_pixels
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.inference.engines import open_engine
 from fleetnet.models.folding import fold_batch_norm
 from fleetnet.models.network import measure_structure
