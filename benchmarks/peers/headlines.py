@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from benchmarks.peers.comparison import Outcome
-from benchmarks.peers.contenders import Contender
+from benchmarks.peers.contenders import PIPELINED, Contender
 from benchmarks.peers.rounds import Spread, ratios, spread
 from benchmarks.peers.tables import Table
 
@@ -25,9 +25,11 @@ def headline_table(files: Outcome | None, network: Outcome | None) -> Table | No
 
 
 def _of_files(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+    """Give those that do as ours does; who goes one by one is in the table of all."""
     for subject, ours, others in _groups(outcome):
         for other in others:
-            yield _row(outcome, f"file to top-5, {subject}", ours, other)
+            if other.setting == PIPELINED:
+                yield _row(outcome, f"file to top-5, {subject}", ours, other)
 
 
 def _of_networks(outcome: Outcome) -> Iterator[tuple[str, ...]]:

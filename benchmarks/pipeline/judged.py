@@ -30,7 +30,8 @@ def cells(checkpoint: Checkpoint) -> tuple[Samples, str]:
     """Return the cells that a network trained on the ELPV data has not seen."""
     source = open_source_spec(checkpoint.data["spec"])
     preprocess = checkpoint.preprocess
-    indices = np.random.default_rng(0).permutation(split(source).val)
+    held_out = split(source, checkpoint.data["val_fraction"], checkpoint.data["seed"]).val
+    indices = np.random.default_rng(0).permutation(held_out)
     pixels = [preprocess.from_bytes(source.read(int(index))) for index in indices]
     samples = divided(pixels, calibration=len(pixels) // 3)
     return samples, f"{len(samples.judging)} held-out cells"

@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.contenders import SUBJECTS, Interpolation, Subject
 from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bundle
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
-from fleetnet.export.quantization.nncf import OpenVinoQuantizer
-from fleetnet.export.quantize import WEIGHT_BITS
 from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.models.registry import build_model, find_model
@@ -45,7 +42,7 @@ def main(folder: Path, photos: str) -> None:
     np.savez(folder / "inputs.npz", pixels=pixels[:INPUTS], floats=floats[:INPUTS].numpy())
     for subject in SUBJECTS:
         network = calibrated(build_model(subject.ours, CLASSES), floats)
-        write_bundles(folder, subject.ours, network, pixels)
+        write_bundles(folder, subject.ours, network)
         write_for_others(folder, subject, network)
         with torch.inference_mode():
             probabilities = network(floats[:INPUTS]).softmax(1).numpy()
@@ -81,30 +78,15 @@ def calibrated(network: nn.Module, floats: Tensor) -> nn.Module:
     return network
 
 
-def write_bundles(
-    folder: Path, name: str, network: nn.Module, pixels: npt.NDArray[np.uint8]
-) -> None:
-    """Write a bundle for each way of resizing around one graph, which all of them share.
-
-    The graph in int8 keeps no layer in fp32: how long it takes can be measured on random weights,
-    whether it answers alike cannot.
-    """
+def write_bundles(folder: Path, name: str, network: nn.Module) -> None:
+    """Write a bundle for each way of resizing around one graph, which all of them share."""
     preprocess = Preprocess()
     graph = to_onnx(network, preprocess, _manifest(name, preprocess))
-    quantizer = OpenVinoQuantizer(graph, name, pixels, WEIGHT_BITS, lambda *_: lambda _: None)
-    quantized = quantizer.quantize([]).files
-    artifacts = (
-        Artifact.of("onnx", "model.onnx", "onnx", graph),
-        *(
-            Artifact.of(file.artifact, file.name, file.format, file.content, precision="int8")
-            for file in quantized
-        ),
-    )
-    contents = {"model.onnx": graph, **{file.name: file.content for file in quantized}}
+    artifacts = (Artifact.of("onnx", "model.onnx", "onnx", graph),)
     for interpolation in get_args(Interpolation):
         manifest = _manifest(name, Preprocess(interpolation=interpolation))
         manifest = manifest.model_copy(update={"artifacts": artifacts})
-        write_bundle(folder / f"{name}.{interpolation}.bundle", manifest, contents)
+        write_bundle(folder / f"{name}.{interpolation}.bundle", manifest, {"model.onnx": graph})
 
 
 def _manifest(name: str, preprocess: Preprocess) -> Manifest:

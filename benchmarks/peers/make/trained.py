@@ -9,6 +9,7 @@ is reported comes from the rest, which none of that has seen.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -34,14 +35,24 @@ from fleetnet.weights.identify import from_ours
 
 NAMES = "trained.json"
 """What was made, a list of :class:`Trained`."""
-TIMM_NAMES = {"mobilenetv2_100": "mobilenetv2_100", "ReXNet_1_0": "rexnet_100"}
+TIMM_NAMES = {
+    **{
+        f"mobilenetv2_{width}": f"mobilenetv2_{width}"
+        for width in ("035", "050", "075", "100", "140")
+    },
+    **{
+        f"ReXNet_{width / 100:.1f}".replace(".", "_"): f"rexnet_{width}"
+        for width in (100, 130, 150)
+    },
+}
+"""Our names of networks to timm's."""
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def main(folder: Path, photos: Path, checkpoints: list[Path]) -> None:
     """Write each network's bundle, its weights under timm's names, inputs and answers."""
-    made = [_lite0(folder, photos), *(_elpv(folder, path) for path in checkpoints)]
+    made = [_lite0(folder, photos), *map(functools.partial(_elpv, folder), checkpoints)]
     (folder / NAMES).write_text(json.dumps([one._asdict() for one in made if one]), "utf-8")
 
 
@@ -58,8 +69,11 @@ def _lite0(folder: Path, photos: Path) -> Trained | None:
     return _made(folder, LITE0, "EfficientNet-Lite0, ImageNet", bundle, network.network, views)
 
 
-def _elpv(folder: Path, path: Path) -> Trained:
+def _elpv(folder: Path, path: Path) -> Trained | None:
     checkpoint = Checkpoint.load(path)
+    if checkpoint.model not in TIMM_NAMES:
+        print(f"{path} is left out: timm has no {checkpoint.model} for the others to run")
+        return None
     name = f"{TIMM_NAMES[checkpoint.model]}.{path.parent.name}"
     bundle = export_bundle(path, folder / f"{name}.trained.bundle")
     samples, _ = cells(checkpoint)

@@ -49,7 +49,10 @@ class OnnxRuntime:
         """
         from floats import best_five, every, softmax
         from PIL import Image
-        from timm_side import timm_transform
+        from timm_side import timm_transform, torch
+
+        # The transforms end in PyTorch's: pipelined, each file has a thread, and no more.
+        torch.set_num_threads(1 if self.pipelined else self.threads)
 
         session = self.session(model)
         name = session.get_inputs()[0].name

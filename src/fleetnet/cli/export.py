@@ -62,7 +62,7 @@ def export(
         typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
     ] = None,
 ) -> None:
-    """Write a bundle, verified against the trained network on real images.
+    """Write a bundle, verified against the trained network.
 
     The bundle's ONNX graph takes raw pixels; it is run in ONNX Runtime and OpenVINO, and where a
     probability differs beyond the tolerance or a top-1 differs at all, nothing is written.
