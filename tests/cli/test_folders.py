@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
+from pictures import EVERY
 from samples import TINY, make_folder
 
 SETTINGS = [word for setting in (*TINY, "epochs=1") for word in ("--set", setting)]
@@ -172,3 +174,35 @@ def test_links_in_a_circle_and_pipes(fleetnet: Run, bundle: Bundle, tmp_path: Pa
     assert result.code == 0
     assert len(result.out.splitlines()) == 6
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "verify", "tune", "quantize", "export"])
+def test_where_no_image_can_be_read_the_first_says_why(
+    fleetnet: Run,
+    bundle: Bundle,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = next(file.data for file in EVERY if file.name == "heic")
+    folder = tmp_path / "heic"
+    for number in range(12):
+        place = folder / ("circle", "square")[number % 2] / f"{number:02}.heic"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data + bytes([number]))
+    words = {
+        "train": [folder, *TRAIN],
+        "evaluate": [bundle.path, folder],
+        "quantize": [bundle.path, "--images", folder, "-o", tmp_path / "out"],
+        "export": [checkpoint, "--images", folder, "-o", tmp_path / "out"],
+    }.get(verb, [bundle.path, "--images", folder])
+    monkeypatch.chdir(tmp_path)
+    result = fleetnet(verb, *words)
+    assert result.code == 2
+    error = result.err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "the first" in error
+    assert ".heic: HEIC needs pillow-heif: pip install 'fleetnet[heif]'" in error
+    assert not (tmp_path / "out").exists()
