@@ -206,3 +206,19 @@ def test_where_no_image_can_be_read_the_first_says_why(
     assert "the first" in error
     assert ".heic: HEIC needs pillow-heif: pip install 'fleetnet[heif]'" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
+def test_images_to_compare_on_are_told_of_once(
+    fleetnet: Run, bundle: Bundle, checkpoint: Path, tmp_path: Path, verb: str
+) -> None:
+    folder = with_other_files(make_folder(tmp_path / "d", 2))
+    words: list[object] = {
+        "tune": ["--seconds", "0", "--engine", "onnxruntime", "--mode", "latency"],
+        "export": ["-o", tmp_path / "out"],
+    }.get(verb, [])
+    model = checkpoint if verb == "export" else bundle.path
+    result = fleetnet(verb, model, "--images", folder, *words)
+    assert result.err.splitlines().count(LEFT_OUT) == 1
+    # Six images are too few to quantise with.
+    assert result.code == (2 if verb == "quantize" else 0), result
