@@ -126,7 +126,9 @@ def test_without_a_test_part_there_is_none(
     flat = make_folder(tmp_path / "flat", 1, ("train/circle", "train/square", "test"))
     result = fleetnet("evaluate", bundle.path, flat, "--split", "test")
     assert result.code == 2
-    assert "test/ has no class folders, and so no labels: it is left out" in result.err
+    reason = "test/ has no class folders, and so no labels: it is left out"
+    assert result.err.splitlines()[-1].endswith(f"no test part that can be judged: {reason}")
+    assert "--split all" not in result.err
 
 
 def test_predictions_say_once_what_is_left_out(
@@ -192,14 +194,14 @@ def test_where_no_image_can_be_read_the_first_says_why(
         place = folder / ("circle", "square")[number % 2] / f"{number:02}.heic"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data + bytes([number]))
-    words = {
+    given: dict[str, list[object]] = {
         "train": [folder, *TRAIN],
         "evaluate": [bundle.path, folder],
         "quantize": [bundle.path, "--images", folder, "-o", tmp_path / "out"],
         "export": [checkpoint, "--images", folder, "-o", tmp_path / "out"],
-    }.get(verb, [bundle.path, "--images", folder])
+    }
     monkeypatch.chdir(tmp_path)
-    result = fleetnet(verb, *words)
+    result = fleetnet(verb, *given.get(verb, [bundle.path, "--images", folder]))
     assert result.code == 2
     error = result.err.splitlines()[-1]
     assert error.startswith("error: ")
@@ -213,12 +215,12 @@ def test_images_to_compare_on_are_told_of_once(
     fleetnet: Run, bundle: Bundle, checkpoint: Path, tmp_path: Path, verb: str
 ) -> None:
     folder = with_other_files(make_folder(tmp_path / "d", 2))
-    words: list[object] = {
+    given: dict[str, list[object]] = {
         "tune": ["--seconds", "0", "--engine", "onnxruntime", "--mode", "latency"],
         "export": ["-o", tmp_path / "out"],
-    }.get(verb, [])
+    }
     model = checkpoint if verb == "export" else bundle.path
-    result = fleetnet(verb, model, "--images", folder, *words)
+    result = fleetnet(verb, model, "--images", folder, *given.get(verb, []))
     assert result.err.splitlines().count(LEFT_OUT) == 1
     # Six images are too few to quantise with.
     assert result.code == (2 if verb == "quantize" else 0), result
