@@ -65,6 +65,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f", did you mean '{by_folded[close[0]]}'?" if close else ""
 
 
+def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str:
+    """Return ``"; the first: x"`` for the first of what cannot be read, ``""`` if there is none.
+
+    Where nothing can be read, all of it often lacks one and the same thing, which ``x`` then names.
+    """
+    return next((f"; {introduction}: {text}" for text in unreadable), "")
+
+
 INSTALL = "pip install"
 """What is in every message that something is not installed."""
 

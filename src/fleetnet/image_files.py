@@ -99,6 +99,26 @@ def visible_folders(folder: Path, left_out: LeftOut | None = None) -> list[str]:
     return names
 
 
+def folder_content(folder: Path) -> tuple[list[str], bool]:
+    """Return the names of the folders in a folder, and whether images lie beside them.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    left_out = LeftOut()
+    names = visible_folders(folder, left_out)
+    return names, left_out.loose > 0
+
+
+def has_images(folder: Path) -> bool:
+    """Tell whether an image is somewhere below a folder.
+
+    Raises:
+        DataError: a folder that is looked into on the way cannot be read.
+    """
+    return next(walk_images(folder), None) is not None
+
+
 class _Found(NamedTuple):
     """A file, or a folder that cannot be read."""
 

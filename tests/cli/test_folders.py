@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
+from pictures import EVERY
 from samples import TINY, make_folder
 
 SETTINGS = [word for setting in (*TINY, "epochs=1") for word in ("--set", setting)]
@@ -124,7 +126,9 @@ def test_without_a_test_part_there_is_none(
     flat = make_folder(tmp_path / "flat", 1, ("train/circle", "train/square", "test"))
     result = fleetnet("evaluate", bundle.path, flat, "--split", "test")
     assert result.code == 2
-    assert "test/ has no class folders, and so no labels: it is left out" in result.err
+    reason = "test/ has no class folders, and so no labels: it is left out"
+    assert result.err.splitlines()[-1].endswith(f"no test part that can be judged: {reason}")
+    assert "--split all" not in result.err
 
 
 def test_predictions_say_once_what_is_left_out(
@@ -172,3 +176,51 @@ def test_links_in_a_circle_and_pipes(fleetnet: Run, bundle: Bundle, tmp_path: Pa
     assert result.code == 0
     assert len(result.out.splitlines()) == 6
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "verify", "tune", "quantize", "export"])
+def test_where_no_image_can_be_read_the_first_says_why(
+    fleetnet: Run,
+    bundle: Bundle,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = next(file.data for file in EVERY if file.name == "heic")
+    folder = tmp_path / "heic"
+    for number in range(12):
+        place = folder / ("circle", "square")[number % 2] / f"{number:02}.heic"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data + bytes([number]))
+    given: dict[str, list[object]] = {
+        "train": [folder, *TRAIN],
+        "evaluate": [bundle.path, folder],
+        "quantize": [bundle.path, "--images", folder, "-o", tmp_path / "out"],
+        "export": [checkpoint, "--images", folder, "-o", tmp_path / "out"],
+    }
+    monkeypatch.chdir(tmp_path)
+    result = fleetnet(verb, *given.get(verb, [bundle.path, "--images", folder]))
+    assert result.code == 2
+    error = result.err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "the first" in error
+    assert ".heic: HEIC needs pillow-heif: pip install 'fleetnet[heif]'" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
+def test_images_to_compare_on_are_told_of_once(
+    fleetnet: Run, bundle: Bundle, checkpoint: Path, tmp_path: Path, verb: str
+) -> None:
+    folder = with_other_files(make_folder(tmp_path / "d", 2))
+    given: dict[str, list[object]] = {
+        "tune": ["--seconds", "0", "--engine", "onnxruntime", "--mode", "latency"],
+        "export": ["-o", tmp_path / "out"],
+    }
+    model = checkpoint if verb == "export" else bundle.path
+    result = fleetnet(verb, model, "--images", folder, *given.get(verb, []))
+    assert result.err.splitlines().count(LEFT_OUT) == 1
+    # Six images are too few to quantise with.
+    assert result.code == (2 if verb == "quantize" else 0), result

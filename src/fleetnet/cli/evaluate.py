@@ -26,7 +26,8 @@ from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, T
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, Subject, open_subject
-from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint
+from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint, notes_of
+from fleetnet.data.sources.parts import IS_LEFT_OUT
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError, ImageError
@@ -197,6 +198,11 @@ def _overlap(source: Source, indices: Indices, part: str, subject: Subject) -> O
 def _test_part(source: Source) -> tuple[Indices, str, str]:
     indices = np.flatnonzero(SampleTable.of(source.samples).parts == TEST)
     if not len(indices):
+        left_out = [note for note in notes_of(source) if IS_LEFT_OUT in note]
+        if left_out:
+            raise FleetnetError(
+                f"{source.description} has no test part that can be judged: {'; '.join(left_out)}"
+            )
         raise FleetnetError(
             f"{source.description} has no test part: judge all of it with --split all, or give the "
             "images to test on alone"

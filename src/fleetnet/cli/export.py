@@ -10,12 +10,13 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, download_bar, print_line, say
+from fleetnet.cli.console import console, download_bar, print_line, say, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
+from fleetnet.left_out import LeftOut
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
 
@@ -117,7 +118,8 @@ def run_export(
     """Export, saying what goes on."""
     from fleetnet.export.pipeline import export_bundle
 
-    return export_bundle(
+    left_out = LeftOut()
+    bundle = export_bundle(
         checkpoint,
         output,
         images=images,
@@ -126,8 +128,11 @@ def run_export(
         calibrate=calibrate,
         fixed_batches=fixed_batches,
         labels=labels,
+        left_out=left_out,
         say=say,
     )
+    warn_left_out(left_out)
+    return bundle
 
 
 def print_bundle(bundle: Bundle) -> None:

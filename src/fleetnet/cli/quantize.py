@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, print_line, progress, say, warn
+from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require
 from fleetnet.evaluation.overlap import trained_images_of
@@ -21,6 +21,7 @@ from fleetnet.image_files import find_images
 from fleetnet.inference.chance import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
+from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.export.quantization.quantizer import Advance
@@ -81,7 +82,9 @@ def quantize(
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
     check_request(opened, output, engines, agreement)
-    paths = list(find_images(images))
+    left_out = LeftOut()
+    paths = list(find_images(images, left_out))
+    warn_left_out(left_out)
     with progress(unit="") as bar:
         begin = _Steps(bar)
         samples = draw_samples(

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, say, status, warn
+from fleetnet.cli.console import console, print_json, say, status, warn, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images
@@ -17,6 +17,7 @@ from fleetnet.inference.autotune import tune as run_tuning
 from fleetnet.inference.choices import ENOUGH, remember
 from fleetnet.inference.engines import Mode
 from fleetnet.inference.verify import prepare
+from fleetnet.left_out import LeftOut
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +57,9 @@ def tune(
     """
     modes = _modes(mode)
     opened = open_bundle(model, images)
-    pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
+    left_out = LeftOut()
+    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    warn_left_out(left_out)
     if len(pixels) < MIN_IMAGES:
         warn(
             f"{len(pixels)} images are too few to judge precisions below fp32 by, and the choice "

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, say
+from fleetnet.cli.console import console, print_json, say, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
@@ -30,6 +30,7 @@ from fleetnet.inference.verify import (
     verify_bundle,
     verify_quantized,
 )
+from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.export.divergence import Divergence
@@ -62,7 +63,9 @@ def verify(
     opened = open_bundle(model, images)
     for artifact in opened.manifest.artifacts:
         opened.artifact(artifact.name)  # checks the hash
-    pixels = prepare(find_images(images), opened.manifest.preprocess, limit)
+    left_out = LeftOut()
+    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    warn_left_out(left_out)
     installed = installed_engines()
     with contextlib.ExitStack() as stack:
 

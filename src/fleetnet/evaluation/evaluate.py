@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fleetnet.bundle import Activation
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
-from fleetnet.errors import DataError, ImageError, nearest
+from fleetnet.errors import DataError, ImageError, nearest, the_first
 from fleetnet.evaluation.calibration import Labels
 from fleetnet.evaluation.metrics import Metrics, chunks, measure
 from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
@@ -137,7 +137,10 @@ def evaluate(
             count += 1
         advance(1)
     if not count:
-        raise DataError(f"nothing to evaluate: no image of {source.description} could be read")
+        raise DataError(
+            f"nothing to evaluate: no image of {source.description} could be read"
+            f"{the_first(unreadable)}"
+        )
     return Evaluation(
         classes=classifier.classes,
         logits=logits[:count],

@@ -58,6 +58,7 @@ from fleetnet.inference.verify import (
     run_in_batches,
 )
 from fleetnet.labels import printable
+from fleetnet.left_out import LeftOut
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
@@ -82,6 +83,7 @@ def export_bundle(
     fixed_batches: Iterable[int] = (),
     made_up: bool = False,
     labels: Path | None = None,
+    left_out: LeftOut | None = None,
     say: Say = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle, refusing to write one whose answers differ.
@@ -101,6 +103,7 @@ def export_bundle(
         made_up: verify with made-up pictures where the held-out images are gone, and beside
             ``images``; where nothing is known of the training's images, they are taken anyway.
         labels: a file of the classes' names, instead of the checkpoint's own.
+        left_out: is told what of ``images`` is passed over.
         say: told what is being done, a line each.
 
     Raises:
@@ -119,7 +122,7 @@ def export_bundle(
     images = tuple(images)
     # Both may want it, and finding it reads names and, of files of one size, contents.
     held_out = _held_out(trained) if calibrate or not images else None
-    pixels, origin = _images(trained, images, limit, held_out, made_up=made_up)
+    pixels, origin = _images(trained, images, limit, held_out, left_out, made_up=made_up)
 
     say(f"exporting {trained.model} to ONNX")
     with TorchEngine(network, trained.preprocess) as reference:
@@ -229,6 +232,7 @@ def _images(
     images: Sequence[str],
     limit: int,
     held_out: HeldOut | None,
+    left_out: LeftOut | None,
     *,
     made_up: bool,
 ) -> tuple[npt.NDArray[np.uint8], str]:
@@ -236,7 +240,7 @@ def _images(
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images and not made_up:
         origin = printable(", ".join(Path(image).name or image for image in images))
-        return prepare(find_images(images), trained.preprocess, limit), origin
+        return prepare(find_images(images, left_out), trained.preprocess, limit), origin
     if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:

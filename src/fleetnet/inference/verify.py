@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Bundle, Manifest, Verification
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.chance import explained_by_chance
@@ -167,16 +167,19 @@ def prepare(
         DataError: none could be read.
     """
     pixels: list[Pixels] = []
+    unreadable: list[str] = []
     for image in images:
         if limit is not None and len(pixels) >= limit:
             break
         try:
             data = image if isinstance(image, bytes) else read_bytes(image)
             pixels.append(preprocess.from_bytes(data))
-        except ImageError:
-            continue
+        except ImageError as error:
+            if not unreadable:
+                name = "" if isinstance(image, bytes) else f"{image}: "
+                unreadable.append(f"{name}{error}")
     if not pixels:
-        raise DataError("no image to verify with could be read")
+        raise DataError(f"no image to verify with could be read{the_first(unreadable)}")
     return np.stack(pixels)
 
 

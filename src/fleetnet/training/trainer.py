@@ -30,6 +30,7 @@ from fleetnet.errors import (
     FleetnetError,
     Interrupted,
     OvertakenError,
+    the_first,
 )
 from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.inference.engines.torch import TorchEngine
@@ -397,7 +398,9 @@ class Trainer:
         observer.epoch(progress.epoch, self.train_loader.images, progress.images)
         self._train_epoch(observer)
         if not progress.images:
-            raise DataError(f"no image of {self.source.description} could be read")
+            raise DataError(
+                f"no image of {self.source.description} could be read{the_first(self._unreadable)}"
+            )
         judged = self.evaluate()
         record = EpochRecord(
             epoch=progress.epoch,
@@ -456,14 +459,19 @@ class Trainer:
         """
         logits: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
         labels: list[Tensor] = []
+        unreadable: list[str] = []
         with TorchEngine(self.learner.evaluated, self.preprocess) as engine:
             for batch in self._batches(self.val_loader, 0):
                 self._held_out_images.add(batch.contents)
+                unreadable += batch.unreadable
                 if len(batch.labels):
                     logits.append(engine.run(batch.pixels.numpy()))
                     labels.append(batch.labels)
         if not labels:
-            raise DataError(f"no held-out image of {self.source.description} could be read")
+            raise DataError(
+                f"no held-out image of {self.source.description} could be read"
+                f"{the_first(unreadable)}"
+            )
         return judge(np.concatenate(logits), torch.cat(labels).numpy(), self.source.classes)
 
     def _save_within_epoch(self) -> None:

@@ -41,7 +41,9 @@ def parts_of(source: Source) -> dict[str | None, set[str]]:
     [
         ("train", "val"), ("Train", "Val"), ("training", "validation"), ("train", "dev"),
         ("train", "eval"), ("TRAIN", "VAL"), ("train", "valid"), ("train2017", "val2017"),
-        ("my_train", "my_val"), ("Training Set", "Validation Set"),
+        ("my_train", "my_val"), ("Training Set", "Validation Set"), ("trainset", "valset"),
+        ("TrainImages", "ValImages"), ("traindata", "devdata"), ("train_set", "valid_set"),
+        ("flowers-trainimgs", "flowers-validationimgs"), ("trainsplit2", "evalsplit2"),
     ],
 )  # fmt: skip
 def test_training_and_validation(tmp_path: Path, train: str, val: str) -> None:
@@ -55,7 +57,13 @@ def test_training_and_validation(tmp_path: Path, train: str, val: str) -> None:
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [("train", "test"), ("Train", "TEST"), ("training", "testing"), ("x-train", "x-test")],
+    [
+        ("train", "test"),
+        ("Train", "TEST"),
+        ("training", "testing"),
+        ("x-train", "x-test"),
+        ("trainset", "testset"),
+    ],
 )
 def test_validation_is_held_out_of_training_where_there_is_a_test_part_alone(
     tmp_path: Path, train: str, test: str
@@ -140,6 +148,20 @@ def test_a_test_part_of_other_classes_is_left_out_whole_and_said(tmp_path: Path)
         ["train/2020/a.jpg", "train/b.jpg", "bus/2020/a.jpg", "bus/b.jpg"],
         [*filled(".", ("valid", "invalid"))],
         [*filled(".", ("images", "labels"))],
+        [*filled(".", ("trainset", "bus", "car"))],
+        [*filled(".", ("contestset", "dataset", "trainer"))],
+        [*filled("cat1", ("2020",)), *filled("cat2", ("2020",))],
+        [*filled("cat1", ("1", "2")), *filled("cat2", ("1", "2"))],
+        [*filled("cat1", ("2020-01", "2020-02")), *filled("cat2", ("2020-01", "2020-02"))],
+        [*filled("cat1", ("in", "out")), *filled("cat2", ("in", "on"))],
+        [*filled("cat1", ("in", "out")), *filled("cat2", ("in", "out")), "cat2/1.jpg"],
+        [*filled("cat", ("in", "out")), *filled("dog", ("in", "out"))],
+        [*filled("grade1", ("left", "right")), *filled("grade2", ("left", "right"))],
+        [*filled("n01", ("left", "right")), *filled("n02", ("left", "right"))],
+        [*filled("fold1"), *filled("fold2"), *filled("more")],
+        [*filled("land", ("bus", "train")), *filled("sea", ("boat", "ferry"))],
+        [*filled("land", ("bus", "train")), *filled("toy", ("block", "train"))],
+        [*filled("a_test", ("1", "2")), *filled("b_test", ("1", "2"))],
     ],
 )
 def test_classes_that_are_called_like_parts(tmp_path: Path, names: list[str]) -> None:
@@ -167,6 +189,20 @@ def test_classes_that_are_called_like_parts(tmp_path: Path, names: list[str]) ->
         (["val/1.jpg", "test/1.jpg"], "val/ and test/ but no training part"),
         ([*filled("train"), *filled("val", ("cat", "cow"))], "cow has no counterpart"),
         ([*filled("train"), *filled("val"), "train/cow/notes.txt"], "'cow' has no images.*1 .txt"),
+        ([*filled("trainset"), *filled("test"), "cat/1.jpg"], "trainset/ beside cat/"),
+        (
+            [*filled("cat", ("train", "test")), *filled("dog", ("train",))],
+            "train/ and test/ inside cat/ and dog/.*: train/cat/, test/cat/,.*CSV",
+        ),
+        (
+            [*filled("cat", ("Trainset", "valid", "x")), *filled("dog", ("training", "dev"))],
+            "Trainset/ and valid/ inside cat/ and dog/",
+        ),
+        ([*filled("fold1"), *filled("fold2")], "fold1/ and fold2/ with the same .*parts or folds"),
+        ([*filled("x/Part A"), *filled("x/Part B")], "Part A/ and Part B/ with the same"),
+        ([*filled("setA"), *filled("setB"), *filled("setC"), *filled("setD")], "setC/, … with"),
+        ([*filled("batch_01"), *filled("Batch-2")], "(cat, dog).*give one of them.*CSV"),
+        ([*filled("a_train"), *filled("b_train")], "a_train/ and b_train/ with the same"),
         (["images/train/1.jpg", "labels/train/1.txt"], "images/ beside labels/.*YOLO"),
         (["train/images/1.jpg", "train/labels/1.txt", "valid/images/1.jpg"], "train has images/ b"),
         (["train/images/1.jpg", "train/labels/1.txt"], "train has images/ beside labels/"),

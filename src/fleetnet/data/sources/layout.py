@@ -12,11 +12,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fleetnet.data.sources.parts import WORDS, part_of_name
+from fleetnet.data.sources.not_classes import refuse_parts_as_classes
+from fleetnet.data.sources.parts import IS_LEFT_OUT, WORDS, part_of_name
 from fleetnet.data.sources.samples import NO_PART, PARTS, TEST, TRAIN, VAL
 from fleetnet.errors import DataError
-from fleetnet.image_files import visible_folders, walk_images
-from fleetnet.left_out import LeftOut
+from fleetnet.image_files import folder_content, has_images, visible_folders
 
 UNLABELLED = len(PARTS)
 """The part of a folder whose images are there to be predicted: they have no labels."""
@@ -72,8 +72,9 @@ def recognise(root: Path) -> Layout:
     names = visible_folders(base)
     _refuse_detection(base, names)
     parts = _look_into(base, [name for name in names if _part_of(name) != NO_PART])
-    unnamed = (name for name in names if _part_of(name) == NO_PART and _has_images(base / name))
+    unnamed = (name for name in names if _part_of(name) == NO_PART and has_images(base / name))
     if not parts or not _is_named_like_a_split(parts, other := next(unnamed, None)):
+        refuse_parts_as_classes(base, names)
         return Layout(base, {NO_PART: base}, notes)
     return Layout(base, *_fitted(base, parts, other, notes))
 
@@ -85,24 +86,13 @@ def _unwrapped(folder: Path, known: Collection[str] = ()) -> Path:
     """
     inner = folder
     for _ in range(MAX_WRAPPERS):
-        names, has_images = _content(inner)
+        names, has_images = folder_content(inner)
         if has_images or not names:
             break
         if len(names) > 1 or names[0] in known:
             return inner
         inner /= names[0]
     return folder
-
-
-def _content(folder: Path) -> tuple[list[str], bool]:
-    """Return the names of the folders in a folder, and whether images lie beside them."""
-    left_out = LeftOut()
-    names = visible_folders(folder, left_out)
-    return names, left_out.loose > 0
-
-
-def _has_images(folder: Path) -> bool:
-    return next(walk_images(folder), None) is not None
 
 
 def _part_of(name: str) -> int:
@@ -119,7 +109,7 @@ def _look_into(base: Path, names: Sequence[str]) -> list[_Named]:
     for name in sorted(names, key=_part_of):
         part = _part_of(name)
         place = _unwrapped(base / name, known)
-        folders, has_images = _content(place)
+        folders, has_images = folder_content(place)
         found.append(_Named(name, part, place, tuple(folders), has_images))
         if part == TRAIN:
             known += tuple(folders)
@@ -178,7 +168,7 @@ def _fitted(
     for part in parts:
         _refuse_detection(part.place, part.folders)
         if part.part == UNLABELLED or (part.part == TEST and not part.folders):
-            notes += (f"{part.name}/ has no class folders, and so no labels: it is left out",)
+            notes += (f"{part.name}/ has no class folders, and so no labels: it {IS_LEFT_OUT}",)
         elif not part.folders:
             what = f"has images but no class folders: {_SUB_FOLDERS}, or list them in a CSV file"
             nothing = f"has no images: {_SUB_FOLDERS}, or remove the folder"
@@ -192,7 +182,7 @@ def _refuse_detection(folder: Path, names: Collection[str]) -> None:
     """Refuse images beside labels that are files, as data for finding objects has them."""
     labels = next((name for name in names if name.casefold() in _LABEL_FOLDERS), None)
     pictures = next((name for name in names if name.casefold() in _PICTURE_FOLDERS), None)
-    if labels and pictures and not _has_images(folder / labels):
+    if labels and pictures and not has_images(folder / labels):
         raise DataError(
             f"{folder} has {pictures}/ beside {labels}/ without images, as data for finding "
             f"objects in images (YOLO, VOC): Fleetnet classifies whole images; {_SUB_FOLDERS}"

@@ -21,16 +21,22 @@ WORDS = {
     "evaluation": VAL,
     "test": TEST, "testing": TEST,
 }  # fmt: skip
+IS_LEFT_OUT = "is left out"
+"""In every note on a part that does not fit."""
+_WORD = re.compile(
+    f"({'|'.join(WORDS)})(?:(?:set|split|part|image|img|picture|photo|sample|file|folder)s?|data)?"
+)
+"""A word for a part, alone or before one for what is in it: ``trainset``, ``testimages``."""
 
 
 def part_of_name(name: str) -> int:
     """Return the part that a file's name says, such as ``train-00000-of-00001.parquet``.
 
-    A word for a part must stand alone between digits and signs; names with several different ones
-    say nothing.
+    A word for a part must stand alone between digits and signs, or before a word that says no more
+    than that images are there; names with several different ones say nothing.
     """
     words = re.findall(r"[a-z]+", name.casefold())
-    found = {WORDS[word] for word in words if word in WORDS}
+    found = {WORDS[match[1]] for word in words if (match := _WORD.fullmatch(word))}
     return found.pop() if len(found) == 1 else NO_PART
 
 
@@ -77,4 +83,4 @@ def with_test_if_it_fits(
 
 def without_test(error: DataError) -> str:
     """Return the note that a test part is left out, and why."""
-    return f"the test part is left out: {error}"
+    return f"the test part {IS_LEFT_OUT}: {error}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fleetnet.data.contents import NONE, Contents, content_of
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
@@ -70,15 +70,16 @@ def draw_samples(
     np.random.default_rng(SEED).shuffle(paths)
     seen: dict[bytes, Pixels] = {}
     contents: list[int] = []
-    unreadable = repeated = 0
+    unreadable: list[str] = []
+    repeated = 0
     for path in paths:
         if len(seen) >= calibration + judging:
             break
         try:
             data = read_bytes(path)
             pixels = preprocess.from_bytes(data)
-        except ImageError:
-            unreadable += 1
+        except ImageError as error:
+            unreadable.append(f"{path}: {error}")
             continue
         digest = hashlib.sha256(pixels.tobytes()).digest()
         if digest in seen:
@@ -91,12 +92,12 @@ def draw_samples(
     found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
     judges = slice(first, first + judging)
     known = np.isin(np.array(contents[judges], np.uint64), trained_images)
-    samples = Samples(found[:first], found[judges], unreadable, repeated, int(known.sum()))
-    _check_enough(samples)
+    samples = Samples(found[:first], found[judges], len(unreadable), repeated, int(known.sum()))
+    _check_enough(samples, unreadable)
     return samples
 
 
-def _check_enough(samples: Samples) -> None:
+def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
     calibration, judging = len(samples.calibration), len(samples.judging)
     if calibration >= LEAST_CALIBRATION and judging >= LEAST_JUDGING:
         return
@@ -112,5 +113,5 @@ def _check_enough(samples: Samples) -> None:
     raise DataError(
         f"{calibration + judging} different images{reason} are too few to quantise with: at least "
         f"{LEAST_CALIBRATION} calibrate and {LEAST_JUDGING} others, twice as many as calibrate, "
-        f"judge; give {ENOUGH} or more"
+        f"judge; give {ENOUGH} or more{the_first(unreadable, 'the first that cannot be read')}"
     )
