@@ -96,12 +96,11 @@ def export(
 
 def _usual_output(subject: Subject) -> Path:
     """Return where a bundle goes: beside the file, or of a published set here under its name."""
-    if subject.path is not None:
-        # A folder's name may have dots: rexnet_100.nav_in1k.
-        stem = subject.path.name if subject.path.is_dir() else subject.path.stem
-        return subject.path.with_name(f"{stem}.bundle")
-    assert subject.published is not None  # noqa: S101 - it has the one or the other
-    return Path(f"{subject.published.model}.bundle")
+    if subject.published is not None:
+        return Path(f"{subject.published.model}.bundle")
+    # A folder's name may have dots: rexnet_100.nav_in1k.
+    stem = subject.path.name if subject.path.is_dir() else subject.path.stem
+    return subject.path.with_name(f"{stem}.bundle")
 
 
 def run_export(

@@ -113,7 +113,6 @@ def open_subject(
         raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
     if precision not in (None, "fp32"):
         raise FleetnetError(f"a checkpoint runs in fp32: export it first to use {precision}")
-    assert subject.path is not None  # noqa: S101 - what is not published is on disk
     return _open_checkpoint(subject.path, threads, batch_size or BATCH)
 
 

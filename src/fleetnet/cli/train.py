@@ -34,6 +34,7 @@ from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder
 from fleetnet.training.loggers import Logger, open_loggers
+from fleetnet.weights.subject import LAST, file_of, find_weights_for
 
 if TYPE_CHECKING:
     from fleetnet.training.progress import EpochRecord
@@ -213,7 +214,7 @@ def resume_training(
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
-        from fleetnet.training.trainer import LAST, Trainer, data_of, last_checkpoint
+        from fleetnet.training.trainer import Trainer, data_of, last_checkpoint
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
@@ -275,8 +276,6 @@ def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
     """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None
-    from fleetnet.weights.subject import file_of, find_weights_for
-
     with download_bar("weights") as fetched:
         return file_of(find_weights_for(model, weights), say=say, fetched=fetched, offline=offline)
 

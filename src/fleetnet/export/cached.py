@@ -58,7 +58,7 @@ def bundle_of(
         return subject
     if not isinstance(subject, Subject):
         subject = find_subject(subject)
-    if subject.kind == "bundle" and subject.path is not None:
+    if subject.kind == "bundle":
         return Bundle.load(subject.path)
     place = _place(subject)
     return _kept(place) or _made(subject, place, images, say, fetched, offline=offline)
@@ -80,7 +80,6 @@ def _place(subject: Subject) -> Path:
     bundles = cache_folder() / "bundles"
     if subject.published is not None:
         return bundles / subject.published.set / f"{subject.published.model}.bundle"
-    assert subject.path is not None  # noqa: S101 - what is not published is on disk
     file, config = weights_in(subject.path)
     # What a folder says of its weights makes another bundle of them.
     said = hashlib.sha256(repr(config).encode()).hexdigest()[:8] if config.values else ""
