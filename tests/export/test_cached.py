@@ -85,7 +85,7 @@ def test_the_second_time_needs_nothing_that_making_takes(
 
 
 def test_python_takes_a_name(published: torch.nn.Module) -> None:
-    with Classifier(NAME) as classifier:
+    with Classifier(bundle=NAME) as classifier:
         pixels = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
         (prediction,) = classifier.predict(pixels)
         prepared = classifier.preprocess(pixels)

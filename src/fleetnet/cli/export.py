@@ -10,13 +10,14 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, download_bar, print_line, say
+from fleetnet.cli.bundles import open_file
+from fleetnet.cli.console import console, print_line, say
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
-from fleetnet.weights.subject import Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, find_subject
 
 
 def register(app: typer.Typer) -> None:
@@ -73,10 +74,8 @@ def export(
             f"{model} is exported already: it is a bundle, copy it where you need it"
         )
     check_installed("export")
-    with download_bar("weights") as fetched:
-        file = file_of(subject, say=say, fetched=fetched)
     bundle = run_export(
-        file,
+        open_file(subject),
         output or _usual_output(subject),
         images or [],
         limit,
