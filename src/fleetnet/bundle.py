@@ -287,12 +287,14 @@ class Bundle:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
         found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
+        remedy: what helps where a file is missing or damaged, for errors.
     """
 
     def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
         self.path = path
         self.manifest = manifest
         self.found = found or standing(path)
+        self.remedy = "copy or export the bundle anew"
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -349,9 +351,7 @@ class Bundle:
     def _checked(self, artifact: Artifact) -> Path:
         path = self.path / artifact.file
         if path.is_symlink() or not path.is_file():
-            raise BundleError(
-                f"{path} is missing: the bundle is incomplete, copy or export it anew"
-            )
+            raise BundleError(f"{path} is missing: the bundle is incomplete; {self.remedy}")
         try:
             digest = sha256_of(path)
         except OSError as error:
@@ -359,7 +359,7 @@ class Bundle:
         if digest != artifact.sha256:
             raise BundleError(
                 f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
-                f"manifest says {artifact.sha256[:12]}…; copy or export the bundle anew"
+                f"manifest says {artifact.sha256[:12]}…; {self.remedy}"
             )
         return path
 

@@ -16,7 +16,7 @@ class Classifier(classifier.Classifier):
     """A trained network made ready to answer on this machine.
 
     Args:
-        subject: a :class:`fleetnet.Bundle`; the path of a bundle, of an ``.onnx`` file of one, of
+        bundle: a :class:`fleetnet.Bundle`; the path of a bundle, of an ``.onnx`` file of one, of
             a checkpoint, a run's folder or a file of weights; or the name of a network with
             published weights, ``ReXNet_1_0`` or ``timm:ReXNet_1_0``. Of what is no bundle one is
             made and verified in the cache, which takes the extra ``export``, and only the first
@@ -35,7 +35,7 @@ class Classifier(classifier.Classifier):
 
     def __init__(
         self,
-        subject: Bundle | str | os.PathLike[str],
+        bundle: Bundle | str | os.PathLike[str],
         *,
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
@@ -46,7 +46,7 @@ class Classifier(classifier.Classifier):
         exact: bool = False,
     ) -> None:
         super().__init__(
-            bundle_of(subject),
+            bundle_of(bundle),
             engine=engine,
             threads=threads,
             batch_size=batch_size,

@@ -34,6 +34,46 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
 
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems say that have no locks, as some over a network."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
+    """Keep other processes from locking the file ``path``, as long as the block runs.
+
+    It is the system's own lock, which ends with the process, however that dies.
+
+    Args:
+        path: made where it is missing.
+        timeout: seconds to wait for it; for ever if negative.
+
+    Yields:
+        Whether it is locked: some network file systems cannot.
+
+    Raises:
+        filelock.Timeout: another process has kept it for so long.
+        OSError: the file cannot be made.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path, timeout=timeout)
+    held = True
+    try:
+        lock.acquire()
+    except NotImplementedError:
+        held = False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        held = False
+    try:
+        yield held
+    finally:
+        if held:
+            lock.release()
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; at the end it is flushed to disk and renamed there.

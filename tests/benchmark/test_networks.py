@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,17 @@ def test_bundles_and_their_names(bundle: Bundle, tmp_path: Path) -> None:
     alone = find_subjects([str(bundle.path / "model.onnx")])[0]
     assert alone.macs == subjects[0].macs
     assert alone.storage("openvino", "fp32") == subjects[0].storage("openvino", "fp32")
+
+
+def test_making_a_bundle_is_told(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(_: object, say: Callable[[str], None]) -> Bundle:
+        say("fetching")
+        return bundle
+
+    monkeypatch.setattr("fleetnet.benchmark.networks.bundle_of", make)
+    said: list[str] = []
+    find_subjects([f"paddle:{NAME}"], say=said.append)
+    assert said == ["fetching"]
 
 
 def test_macs_of_a_bundle(bundle: Bundle) -> None:

@@ -182,11 +182,10 @@ def test_predict_with_wrong_options(
 
 
 def test_evaluate_with_wrong_options(
-    fleetnet: Run, bundle: Bundle, checkpoint: Path, shapes: Path, tmp_path: Path
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
     fleetnet("evaluate", bundle.path, shapes, "--part", "tset").assert_one_line("unknown part")
     fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line("has no test part")
-    fleetnet("evaluate", checkpoint, shapes, "--engine", "openvino").assert_one_line("export it")
     other = make_folder(tmp_path / "other", 2, ("circle", "squares"))
     fleetnet("evaluate", bundle.path, other).assert_one_line("did you mean 'square'")
 

@@ -115,6 +115,18 @@ def test_a_report_of_a_checkpoint_has_its_history(
     assert "27 of 36 images were trained on." in text
 
 
+@pytest.mark.slow
+def test_a_checkpoint_in_another_engine_is_made_a_bundle(
+    fleetnet: Run, checkpoint: Path, shapes: Path
+) -> None:
+    command = ("evaluate", checkpoint, shapes, "--split", "all", "--bootstrap", "0", "--json")
+    plain = json.loads(fleetnet(*command).out)
+    result = fleetnet(*command, "--engine", "onnxruntime")
+    assert result.code == 0, result
+    assert json.loads(result.out)["top1"] == plain["top1"]
+    assert "kept in" in result.err
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_a_lone_onnx_file_has_a_report_without_heat(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, engine: str

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from conftest import Run
+from fleetnet.bundle import Bundle
 from fleetnet.models import build_model
+from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.weights.create import create_model
 
 
@@ -32,6 +34,22 @@ def test_inspect(fleetnet: Run, timm_like: Path) -> None:
     values = json.loads(fleetnet("weights", "inspect", timm_like, "--json").out)
     assert values["network"] == "mobilenetv2_035"
     assert values["shapes"]["classifier.1.bias"] == [4]
+
+
+def test_they_take_what_every_verb_takes(
+    fleetnet: Run, run_folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    for model in (run_folder, bundle.path):
+        values = json.loads(fleetnet("weights", "inspect", model, "--json").out)
+        assert (values["network"], values["num_classes"]) == ("MobileNetV2_x0_25", 3)
+        copy = tmp_path / f"{model.name}.ckpt"
+        result = fleetnet("weights", "convert", model, copy)
+        assert result.code == 0, result
+        checkpoint = Checkpoint.load(copy)
+        assert checkpoint.classes == bundle.manifest.classes
+        assert checkpoint.preprocess == bundle.manifest.preprocess
+    fleetnet("weights", "inspect", "ReXNet_1").assert_one_line("did you mean 'ReXNet_1_")
+    fleetnet("weights", "inspect", bundle.path / "model.onnx").assert_one_line("ONNX file alone")
 
 
 def test_convert_there_and_back(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Any trained network as a bundle, made once and kept."""
 
+import errno
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ import torch
 from conftest import Run
 from fleetnet import Classifier
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.export import cached
 from fleetnet.export.cached import bundle_of
 from fleetnet.labels import imagenet_classes
@@ -20,6 +22,7 @@ from fleetnet.models import MODELS, build_model
 from fleetnet.weights.identify import from_ours
 from fleetnet.weights.paddle import ADAPTER
 from fleetnet.weights.published import cached_path, find_weights
+from fleetnet.weights.subject import find_subject
 from fleetnet.weights.write import write_weights
 
 NAME = "MobileNetV2_x0_25"
@@ -82,7 +85,7 @@ def test_the_second_time_needs_nothing_that_making_takes(
 
 
 def test_python_takes_a_name(published: torch.nn.Module) -> None:
-    with Classifier(NAME) as classifier:
+    with Classifier(bundle=NAME) as classifier:
         pixels = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
         (prediction,) = classifier.predict(pixels)
         prepared = classifier.preprocess(pixels)
@@ -117,13 +120,55 @@ def test_other_weights_are_another_bundle(checkpoint: Path, tmp_path: Path) -> N
     assert bundle_of(moved).path != first.path
 
 
-@pytest.mark.parametrize("damage", ["manifest", "missing", "half"])
+def test_the_name_of_a_published_file_makes_another_bundle(
+    published: torch.nn.Module, tmp_path: Path
+) -> None:
+    file = cached_path(find_weights("paddle", NAME))
+    other = tmp_path / "mine.pdparams"
+    shutil.copy(file, other)
+    places = {cached._place(find_subject(path)) for path in (file, other)}
+    assert len(places) == 2
+    again = tmp_path / "again.pdparams"
+    shutil.copy(file, again)
+    assert cached._place(find_subject(again)) in places
+
+
+def test_a_file_of_the_cache_that_was_changed_is_named_with_what_to_remove(
+    published: torch.nn.Module,
+) -> None:
+    made = bundle_of(NAME)
+    graph = made.path / "model.onnx"
+    content = graph.read_bytes()
+    graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for bundle in (made, bundle_of(NAME)):
+        with pytest.raises(BundleError, match="is not the file that was exported") as error:
+            bundle.artifact("onnx")
+        assert f"remove {made.path}, and it is made anew" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()]
+)
+def test_a_cache_without_locks_is_used_without(
+    error: Exception, published: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    assert bundle_of(NAME).artifact("onnx").is_file()
+
+
+@pytest.mark.parametrize("damage", ["manifest", "missing", "truncated", "half"])
 def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
     if damage == "manifest":
         (made.path / "fleetnet.json").write_text("{")
     elif damage == "missing":
         (made.path / "model.onnx").unlink()
+    elif damage == "truncated":
+        graph = made.path / "model.onnx"
+        graph.write_bytes(graph.read_bytes()[:-1])
     else:
         (made.path / "fleetnet.json").unlink()
     again = bundle_of(NAME)

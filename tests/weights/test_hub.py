@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -245,6 +246,36 @@ def test_the_command_line(fleetnet: Run, folder: Path) -> None:
     fleetnet(
         "train", "elpv", "--weights", "paddle", "--offline", "-o", folder / "run"
     ).assert_one_line("not in the cache")
+
+
+@pytest.mark.slow
+def test_a_name_is_fetched_and_answers_and_the_second_time_it_is_here(
+    fleetnet: Run,
+    server: Server,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fleetnet.models import MODELS, build_model
+    from fleetnet.weights import subject
+    from fleetnet.weights.identify import from_ours
+    from fleetnet.weights.paddle import ADAPTER
+    from fleetnet.weights.write import write_weights
+
+    name = "MobileNetV2_x0_25"
+    state = from_ours(build_model(name).state_dict(), MODELS[name], ADAPTER)
+    write_weights(tmp_path / "theirs.pdparams", state)
+    server.content = (tmp_path / "theirs.pdparams").read_bytes()
+    here = replace(find_weights("paddle", name), url=server.url, sha256="")
+    monkeypatch.setattr(subject, "weights_of", lambda _: (here,))
+    image = shapes / "circle" / "000.jpg"
+    first = fleetnet("predict", name, image, "--json")
+    assert first.code == 0, first
+    assert f"fetching {here.file}, paddle's weights of {name}" in first.err
+    assert len(server.requests) == 1
+    second = fleetnet("predict", name, image, "--json")
+    assert (second.code, second.out, second.err) == (0, first.out, "")
+    assert len(server.requests) == 1
 
 
 def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fleetnet.models import MODELS, build_model
 from fleetnet.weights import clovaai, timm, torchvision
 from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.create import create_model
-from fleetnet.weights.identify import ADAPTERS, OWN, from_ours, identify, to_ours
+from fleetnet.weights.identify import ADAPTERS, OWN, from_ours, match, to_ours
 from fleetnet.weights.read import read_weights
 
 TIMM = {
@@ -35,7 +35,8 @@ TORCHVISION = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv
 def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
     """Go from the original to ours and back, by a file."""
     torch.save(original.state_dict(), path)
-    identity = identify(read_weights(path).state, "file")
+    identity = match(read_weights(path).state)
+    assert identity is not None
     assert identity.entry.name == ours
     assert identity.adapter is adapter
     network = create_model(ours, weights=path)
@@ -68,7 +69,8 @@ def test_clovaai_names_round_trip(name: str) -> None:
     theirs = from_ours(network.state_dict(), MODELS[name], clovaai.ADAPTER)
     assert theirs["features.0.weight"].shape[1:] == (3, 3, 3)
     assert theirs[f"output.{4 if 'lite' in name else 1}.weight"].ndim == 4
-    identity = identify(theirs, "file")
+    identity = match(theirs)
+    assert identity is not None
     assert (identity.entry.name, identity.adapter) == (name, clovaai.ADAPTER)
     for key, value in to_ours(theirs, identity).items():
         assert torch.equal(value, network.state_dict()[key])
@@ -82,7 +84,8 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
     for adapter in (OWN, *ADAPTERS):
         if adapter.parts(MODELS[name]) is None:
             continue
-        identity = identify(from_ours(state, MODELS[name], adapter), "file")
+        identity = match(from_ours(state, MODELS[name], adapter))
+        assert identity is not None
         assert name in (identity.entry.name, *identity.also)
         assert identity.adapter is adapter
         assert identity.num_classes == 7

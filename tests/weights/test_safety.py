@@ -20,10 +20,11 @@ from fleetnet.errors import CheckpointError
 from fleetnet.models import build_model
 from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.create import create_model
-from fleetnet.weights.identify import identify
+from fleetnet.weights.find import find_network
 from fleetnet.weights.paddle import ADAPTER as PADDLE
 from fleetnet.weights.pickles import PickleDamaged, Unfit, load_pickle
 from fleetnet.weights.read import read_weights
+from fleetnet.weights.tables import find_tables
 from fleetnet.weights.write import write_weights
 
 
@@ -281,7 +282,7 @@ def test_what_does_not_fit_is_listed_at_most_ten_of_each(network: torch.nn.Modul
     state["surprise"] = torch.zeros(1)
     state["head.conv.weight"] = torch.zeros(2, 2, 1, 1)
     with pytest.raises(CheckpointError) as error:
-        identify(state, "file.pth")
+        find_network(find_tables(state, 2**30), "file.pth")
     message = str(error.value)
     assert "MobileNetV2_x0_25 from Fleetnet" in message
     assert "and 5 more" in message

@@ -143,6 +143,10 @@ SHAPES: dict[str, Callable[[State], Any]] = {
     "Lightning with an averaged copy": lambda s: {
         "state_dict": {**under("model.", other(s)), **under("ema_model.module.", s)}
     },
+    **{
+        f"averaged under {name}": partial(lambda name, s: {"model": other(s), name: s}, name)
+        for name in ("modelEma", "emaModel", "ModelEMA", "EMAModel", "swaModel2")
+    },
     "Lightning's WeightAveraging": lambda s: {
         "state_dict": s,
         "current_model_state": other(s),

@@ -13,8 +13,8 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ModelError, require
 from fleetnet.export.cached import bundle_of
 from fleetnet.models.registry import MODELS, build_model, find_model, published
+from fleetnet.weights.subject import Say, find_subject
 from fleetnet.weights.subject import Subject as Trained
-from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
     from fleetnet.models.network import Structure
@@ -73,6 +73,7 @@ def find_subjects(
     words: Sequence[str],
     size: int = 224,
     done: Callable[[int, int], None] = lambda _done, _total: None,
+    say: Say = lambda _: None,
 ) -> list[Subject]:
     """Find what a user names: networks of the registry, and trained ones.
 
@@ -83,6 +84,7 @@ def find_subjects(
         words: in the order of the tables; none for all that the documents give figures of.
         size: of the input of networks by name, in pixels; a bundle has its own.
         done: told how many are ready, and of how many.
+        say: told what fetching weights and making bundles does, a line each.
 
     Raises:
         FleetnetError: a word is neither, a size that no network has, or what building networks
@@ -98,7 +100,7 @@ def find_subjects(
     names = _names(chosen)
     for number, (one, name) in enumerate(zip(chosen, names, strict=True)):
         done(number, len(chosen))
-        bundle = next(made) if isinstance(one, str) else bundle_of(one)
+        bundle = next(made) if isinstance(one, str) else bundle_of(one, say=say)
         subjects.append(_subject(name, bundle, trained=not isinstance(one, str)))
     done(len(chosen), len(chosen))
     return subjects

@@ -89,7 +89,10 @@ def bench(
         check_output(output)
     with _stages() as stage:
         subjects = find_subjects(
-            networks or [], size, lambda done, total: stage("preparing networks", done, total)
+            networks or [],
+            size,
+            lambda done, total: stage("preparing networks", done, total),
+            say,
         )
         plan = make_plan(
             subjects,

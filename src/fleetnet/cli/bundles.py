@@ -1,4 +1,4 @@
-"""The bundle of whatever model a person names."""
+"""The bundle, or the file of weights, of whatever model a person names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import download_bar, say
 from fleetnet.export.cached import bundle_of
+from fleetnet.weights.subject import Subject, file_of
 
 
 def open_bundle(word: str | Path, images: Iterable[str] = ()) -> Bundle:
@@ -22,3 +23,13 @@ def open_bundle(word: str | Path, images: Iterable[str] = ()) -> Bundle:
     """
     with download_bar("weights") as fetched:
         return bundle_of(word, images=images, say=say, fetched=fetched)
+
+
+def open_file(subject: Subject, *, offline: bool = False) -> Path:
+    """Return the file of a model's weights, showing what it takes to fetch it.
+
+    Raises:
+        FleetnetError: as :func:`fleetnet.weights.subject.file_of`.
+    """
+    with download_bar("weights") as fetched:
+        return file_of(subject, say=say, fetched=fetched, offline=offline)

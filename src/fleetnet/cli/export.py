@@ -10,14 +10,15 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, download_bar, print_line, say, warn_left_out
+from fleetnet.cli.bundles import open_file
+from fleetnet.cli.console import console, print_line, say, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
-from fleetnet.weights.subject import Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, find_subject
 
 
 def register(app: typer.Typer) -> None:
@@ -74,10 +75,8 @@ def export(
             f"{model} is exported already: it is a bundle, copy it where you need it"
         )
     check_installed("export")
-    with download_bar("weights") as fetched:
-        file = file_of(subject, say=say, fetched=fetched)
     bundle = run_export(
-        file,
+        open_file(subject),
         output or _usual_output(subject),
         images or [],
         limit,
@@ -97,12 +96,11 @@ def export(
 
 def _usual_output(subject: Subject) -> Path:
     """Return where a bundle goes: beside the file, or of a published set here under its name."""
-    if subject.path is not None:
-        # A folder's name may have dots: rexnet_100.nav_in1k.
-        stem = subject.path.name if subject.path.is_dir() else subject.path.stem
-        return subject.path.with_name(f"{stem}.bundle")
-    assert subject.published is not None  # noqa: S101 - it has the one or the other
-    return Path(f"{subject.published.model}.bundle")
+    if subject.published is not None:
+        return Path(f"{subject.published.model}.bundle")
+    # A folder's name may have dots: rexnet_100.nav_in1k.
+    stem = subject.path.name if subject.path.is_dir() else subject.path.stem
+    return subject.path.with_name(f"{stem}.bundle")
 
 
 def run_export(

@@ -82,7 +82,10 @@ def open_subject(
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
 ) -> Subject:
-    """Open a trained network to run in ``engine``: weights in PyTorch, the rest as a bundle.
+    """Open a trained network to run in ``engine``.
+
+    Weights run in PyTorch as they are, unless another engine or precision is asked for; anything
+    else runs as a bundle, which is made where there is none.
 
     Args:
         word: see :mod:`fleetnet.weights.subject`.
@@ -96,7 +99,11 @@ def open_subject(
         FleetnetError: it is nothing of the kind, or it cannot be used.
     """
     subject = find_subject(word)
-    if subject.kind != "weights":
+    if (
+        subject.kind != "weights"
+        or engine not in (None, "torch")
+        or precision not in (None, "fp32")
+    ):
         bundle = open_bundle(word)
         mode: Mode = "throughput" if engine == AUTO else "latency"
         chosen = computing(
@@ -109,11 +116,6 @@ def open_subject(
             batch_size=batch_size,
         )
         return _open_bundle(bundle, chosen, mode)
-    if engine not in (None, "torch"):
-        raise FleetnetError(f"a checkpoint runs in PyTorch alone: export it first to use {engine}")
-    if precision not in (None, "fp32"):
-        raise FleetnetError(f"a checkpoint runs in fp32: export it first to use {precision}")
-    assert subject.path is not None  # noqa: S101 - what is not published is on disk
     return _open_checkpoint(subject.path, threads, batch_size or BATCH)
 
 

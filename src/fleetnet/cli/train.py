@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import (
     console,
-    download_bar,
     print_line,
     progress,
     say,
@@ -34,6 +34,7 @@ from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder
 from fleetnet.training.loggers import Logger, open_loggers
+from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
     from fleetnet.training.progress import EpochRecord
@@ -63,7 +64,11 @@ def train(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights to start from: a file from anywhere, or a published set."),
+        typer.Option(
+            metavar="MODEL",
+            help="Weights to start from: a checkpoint, a run's folder, a bundle, a file from "
+            "anywhere, ReXNet_1_0, timm:ReXNet_1_0, or a set alone, such as paddle.",
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Take published weights from the cache alone.")
@@ -213,7 +218,7 @@ def resume_training(
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
-        from fleetnet.training.trainer import LAST, Trainer, data_of, last_checkpoint
+        from fleetnet.training.trainer import Trainer, data_of, last_checkpoint
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
@@ -275,10 +280,7 @@ def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
     """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None
-    from fleetnet.weights.subject import file_of, find_weights_for
-
-    with download_bar("weights") as fetched:
-        return file_of(find_weights_for(model, weights), say=say, fetched=fetched, offline=offline)
+    return open_file(find_weights_for(model, weights), offline=offline)
 
 
 def _missing(error: ModuleNotFoundError) -> FleetnetError:

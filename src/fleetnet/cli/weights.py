@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console, download_bar, percent, print_json, print_line, say
+from fleetnet.bundle import Bundle
+from fleetnet.cli.bundles import open_file
+from fleetnet.cli.console import console, percent, print_json, print_line, say
+from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 from fleetnet.weights.published import cached_path, find_weights, published_weights
+from fleetnet.weights.subject import Subject, find_subject
 
 if TYPE_CHECKING:
+    from fleetnet.training.checkpoint import Checkpoint
     from fleetnet.weights.read import WeightsFile
-
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="A .pdparams, .pth, .pt, .ckpt or .safetensors file, or a folder of the Hub.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,36 +74,17 @@ def fetch(
     ] = False,
 ) -> None:
     """Download published weights into the cache, checked and resumed, and print the path."""
-    path = fetch_with_progress(set_name, model, offline=offline)
-    print_line(str(path))
-
-
-def fetch_with_progress(set_name: str, model: str, *, offline: bool) -> Path:
-    """Fetch published weights, drawing a bar on a terminal."""
-    entry = find_weights(set_name, model)
-    hub = _hub()
-    with download_bar(entry.file) as advance:
-        path: Path = hub.fetch(entry, offline=offline, advance=advance)
-    return path
-
-
-def _hub() -> ModuleType:
-    try:
-        from fleetnet.weights import hub
-    except ModuleNotFoundError as error:
-        if error.name not in ("requests", "filelock"):
-            raise
-        raise require(str(error.name), "train", "published weights") from None
-    return hub
+    subject = Subject.of(find_weights(set_name, model), f"{set_name}:{model}")
+    print_line(str(open_file(subject, offline=offline)))
 
 
 def inspect(
-    file: FileArgument,
+    model: ModelArgument,
     shapes: Annotated[bool, typer.Option("--shapes", help="List every tensor.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Say what a file is: format, network, layout, classes, the rest; nothing in it is run."""
-    read = _open(file)
+    read = _open(open_file(find_subject(model)))
     from fleetnet.weights.state import some
 
     identity = read.identity
@@ -138,7 +116,7 @@ def inspect(
 
 
 def convert(
-    file: FileArgument,
+    model: ModelArgument,
     output: Annotated[
         Path, typer.Argument(metavar="OUT", help="A .safetensors, .pdparams or .ckpt file.")
     ],
@@ -153,23 +131,23 @@ def convert(
     labels: Annotated[
         Path | None,
         typer.Option(
-            "--labels", help="For .ckpt: names of the classes.  [FILE's, or ImageNet's, if 1000]"
+            "--labels", help="For .ckpt: names of the classes.  [MODEL's, or ImageNet's, if 1000]"
         ),
     ] = None,
 ) -> None:
-    """Write the weights of FILE to OUT, in another's names and shapes.
+    """Write the weights of MODEL to OUT, in another's names and shapes.
 
     A .ckpt is a checkpoint that 'fleetnet export' takes, with the source's own preprocessing and
     the names of the classes.
     """
+    subject = find_subject(model)
+    file = open_file(subject)
     if output.exists() and file.exists() and output.samefile(file):
         raise CheckpointError(f"{output} is the file to convert: choose another place")
     read = _open(file)
     identity = read.identity
     if output.suffix == ".ckpt" and to is None:
-        from fleetnet.training.adopt import read_checkpoint
-
-        read_checkpoint(file, labels, say=say).save(output)
+        _checkpoint(subject, file, labels).save(output)
         say(f"checkpoint in {output}; next: fleetnet export {output} --images DIR")
         return
     if read.remarks:
@@ -196,6 +174,23 @@ def convert(
     say(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
         f"{adapters[target].name} in {output}"
+    )
+
+
+def _checkpoint(subject: Subject, file: Path, labels: Path | None) -> Checkpoint:
+    from fleetnet.training.adopt import read_checkpoint
+
+    if subject.kind != "bundle":
+        return read_checkpoint(file, labels, say=say)
+    # The weights of a bundle do not say themselves what its manifest says.
+    manifest = Bundle.load(subject.path).manifest
+    checkpoint = read_checkpoint(file, labels)
+    return replace(
+        checkpoint,
+        model=manifest.model.name,
+        classes=checkpoint.classes if labels else manifest.classes,
+        preprocess=manifest.preprocess,
+        activation=manifest.model.activation,
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, require
-from fleetnet.files import cache_folder, sha256_of, write_error
+from fleetnet.files import cache_folder, locked, sha256_of, write_error
 from fleetnet.weights.folder import weights_in
+from fleetnet.weights.published import published_file
 from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
 
 NEEDS = {
@@ -58,7 +59,7 @@ def bundle_of(
         return subject
     if not isinstance(subject, Subject):
         subject = find_subject(subject)
-    if subject.kind == "bundle" and subject.path is not None:
+    if subject.kind == "bundle":
         return Bundle.load(subject.path)
     place = _place(subject)
     return _kept(place) or _made(subject, place, images, say, fetched, offline=offline)
@@ -80,10 +81,12 @@ def _place(subject: Subject) -> Path:
     bundles = cache_folder() / "bundles"
     if subject.published is not None:
         return bundles / subject.published.set / f"{subject.published.model}.bundle"
-    assert subject.path is not None  # noqa: S101 - what is not published is on disk
     file, config = weights_in(subject.path)
-    # What a folder says of its weights makes another bundle of them.
-    said = hashlib.sha256(repr(config).encode()).hexdigest()[:8] if config.values else ""
+    # What is said of weights makes another bundle of them: beside them in a folder, or by the
+    # name of a published file, which decides over the network and how images are prepared.
+    entry = published_file(file.name)
+    sayings = (config.values or None, entry and (entry.set, entry.model))
+    said = hashlib.sha256(repr(sayings).encode()).hexdigest()[:8] if any(sayings) else ""
     try:
         return bundles / "files" / f"{sha256_of(file)[:32]}{said}.bundle"
     except OSError as error:
@@ -94,10 +97,17 @@ def _kept(place: Path) -> Bundle | None:
     """Return the bundle at ``place``; None if there is none, or none that can be used."""
     try:
         bundle = Bundle.load(place)
-        whole = all((place / artifact.file).is_file() for artifact in bundle.manifest.artifacts)
-    except BundleError:
+        artifacts = bundle.manifest.artifacts
+        whole = all((place / one.file).stat().st_size == one.bytes for one in artifacts)
+    except (BundleError, OSError):
         return None
-    return bundle if whole else None
+    return _with_remedy(bundle) if whole else None
+
+
+def _with_remedy(bundle: Bundle) -> Bundle:
+    """Let a damaged file's error say what helps here, where nobody exported anything."""
+    bundle.remedy = f"remove {bundle.path}, and it is made anew"
+    return bundle
 
 
 def _made(
@@ -110,13 +120,11 @@ def _made(
     offline: bool,
 ) -> Bundle:
     check_installed(f"making a bundle of {subject.word}")
-    from filelock import FileLock
-
     from fleetnet.export.pipeline import export_bundle
 
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{place}.lock"):
+        with locked(Path(f"{place}.lock")):
             if bundle := _kept(place):
                 return bundle
             file = file_of(subject, say=say, fetched=fetched, offline=offline)
@@ -125,4 +133,4 @@ def _made(
     except OSError as error:
         raise write_error(place, error) from error
     say(f"kept in {place}: the next time starts at once")
-    return bundle
+    return _with_remedy(bundle)

@@ -14,7 +14,7 @@ from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
-from fleetnet.weights.published import preprocess_of, published_weights
+from fleetnet.weights.published import preprocess_of, published_file
 from fleetnet.weights.read import WeightsFile, read_content, weights_of
 from fleetnet.weights.state import check_finite
 
@@ -73,7 +73,7 @@ def as_checkpoint(
             f"{file.path} takes images of {identity.in_channels} channels: only networks of RGB "
             "images are run here"
         )
-    published = {entry.file: entry for entry in published_weights()}.get(file.path.name)
+    published = published_file(file.path.name)
     names = (identity.entry.name, *identity.also)
     if published and published.model not in names:
         published = None

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import json
 import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fleetnet.errors import FleetnetError, OvertakenError
-from fleetnet.files import atomic_file, write_error
+from fleetnet.files import atomic_file, locked, write_error
 
 LOCK, OWNER = ".lock", ".owner"
 WAIT_S = 0.5
 """Longer than :func:`check_unclaimed` holds a folder."""
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -36,31 +34,25 @@ def claim(folder: Path) -> Iterator[bool]:
         OvertakenError: another process has it; the message says which.
         FleetnetError: the folder cannot be written to.
     """
-    lock = FileLock(folder / LOCK, timeout=WAIT_S)
-    held = True
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise OvertakenError(
-            f"another run ({_owner(folder)}) is writing {folder}: wait until it ends, or choose "
-            "another --output"
-        ) from None
-    except NotImplementedError:
-        held = False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(locked(folder / LOCK, WAIT_S))
+        except Timeout:
+            raise OvertakenError(
+                f"another run ({_owner(folder)}) is writing {folder}: wait until it ends, or "
+                "choose another --output"
+            ) from None
+        except OSError as error:
             raise write_error(folder, error) from error
-        held = False
-    try:
-        if held:
-            _sign(folder)
-        yield held
-    finally:
-        if held:
-            with contextlib.suppress(OSError):
-                (folder / OWNER).unlink(missing_ok=True)
-            lock.release()
+        try:
+            if held:
+                _sign(folder)
+            yield held
+        finally:
+            if held:
+                with contextlib.suppress(OSError):
+                    (folder / OWNER).unlink(missing_ok=True)
 
 
 def check_unclaimed(folder: Path) -> None:

@@ -46,8 +46,7 @@ from fleetnet.training.progress import EpochRecord, Progress
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.runs import DESCRIPTION, METRICS, RECIPE
 from fleetnet.weights.create import create_model
-
-LAST, BEST = "last.ckpt", "best.ckpt"
+from fleetnet.weights.subject import BEST, LAST
 
 
 @dataclass(frozen=True)

@@ -241,4 +241,6 @@ def _title(place: _Place) -> str:
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", text.lower()))
+    """Return the words of a name, in small letters: ``ema`` and ``model`` of ``modelEMA``."""
+    apart = re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
+    return set(re.findall("[a-z]+", apart.lower()))

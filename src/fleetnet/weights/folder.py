@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleetnet.bundle import MANIFEST
 from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.preprocess import Preprocess
 
@@ -54,11 +53,6 @@ class Config:
             )
         except (FleetnetError, KeyError, TypeError, ValueError, IndexError, ArithmeticError):
             return None
-
-
-def holds_weights(path: Path) -> bool:
-    """Tell a folder of weights from a bundle, and from any other folder."""
-    return not (path / MANIFEST).exists() and any((path / name).is_file() for name in FILES)
 
 
 def weights_in(path: Path) -> tuple[Path, Config]:

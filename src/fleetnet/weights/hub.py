@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, sha256_of, write_error
+from fleetnet.files import atomic_file, locked, sha256_of, write_error
 from fleetnet.weights.published import PublishedWeights, cached_path
 
 ATTEMPTS = 5
@@ -40,7 +40,7 @@ def fetch(
     target = cached_path(entry)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock", timeout=3600):
+        with locked(Path(f"{target}.lock"), timeout=3600):
             if not target.exists():
                 if offline:
                     raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))

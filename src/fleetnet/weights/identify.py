@@ -151,19 +151,6 @@ def _template(name: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.endswith(COUNTER)}
 
 
-def identify(state: Mapping[str, Tensor], where: str) -> Identity:
-    """Tell which network and layout ``state`` fits, whatever its number of classes.
-
-    Raises:
-        CheckpointError: none; the message lists the first of its entries, and what the nearest
-            lacks, has too much, or has in another shape, at most ten of each.
-    """
-    found = match(state)
-    if found is None:
-        raise CheckpointError(f"{where} fits no network known here{unfit(state, nearest(state))}")
-    return found
-
-
 def match(
     state: Mapping[str, Tensor], stray: Callable[[str, Layout], bool] = lambda *_: False
 ) -> Identity | None:

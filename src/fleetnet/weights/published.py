@@ -110,6 +110,11 @@ def find_weights(set_name: str, model: str) -> PublishedWeights:
     raise FleetnetError(f"'{set_name}' has no weights for {name} (sets that have: {has})")
 
 
+def published_file(name: str) -> PublishedWeights | None:
+    """Return the published weights whose file is called ``name``."""
+    return {entry.file: entry for entry in published_weights()}.get(name)
+
+
 def cached_path(entry: PublishedWeights) -> Path:
     """Return where the file of ``entry`` is once it is fetched."""
     return cache_folder() / "weights" / entry.set / entry.file

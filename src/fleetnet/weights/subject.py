@@ -49,14 +49,19 @@ class Subject:
         word: what was given for it.
         kind: ``bundle`` for a bundle or a lone ``.onnx`` file, ``weights`` for a checkpoint or a
             file from elsewhere, ``published`` for a set that may have to be fetched.
-        path: of the bundle or the file; None for a published set.
+        path: of the bundle or the file; of a published set, where it is once it is fetched.
         published: the set, else None.
     """
 
     word: str
     kind: Kind
-    path: Path | None = None
+    path: Path
     published: PublishedWeights | None = None
+
+    @classmethod
+    def of(cls, entry: PublishedWeights, word: str) -> Subject:
+        """Return a published set that was named ``word``."""
+        return cls(word, "published", cached_path(entry), entry)
 
 
 def find_subject(word: str | os.PathLike[str]) -> Subject:
@@ -72,8 +77,7 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
         return _on_disk(text, path)
     set_name, colon, model = text.partition(":")
     if colon and set_name in set_names():
-        entry = find_weights(set_name, model)
-        return Subject(text, "published", published=entry)
+        return Subject.of(find_weights(set_name, model), text)
     try:
         entries = weights_of(text)
     except ModelError:
@@ -84,7 +88,7 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
             f"nobody publishes weights of {find_model(text).name} that are known here: give a file "
             f"of them, or a network that has some ({', '.join(have)})"
         )
-    return Subject(text, "published", published=entries[0])
+    return Subject.of(entries[0], text)
 
 
 def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
@@ -100,7 +104,7 @@ def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
     if _exists(path, text) or ":" in text or path.suffix or len(path.parts) != 1:
         return find_subject(word)
     if text in set_names() or text.casefold() not in map(str.casefold, MODELS):
-        return Subject(text, "published", published=find_weights(text, model))
+        return Subject.of(find_weights(text, model), text)
     return find_subject(word)
 
 
@@ -125,7 +129,6 @@ def file_of(
     """
     if subject.published is not None:
         return _fetch(subject.published, say, fetched, offline=offline)
-    assert subject.path is not None  # noqa: S101 - what is not published is on disk
     if subject.kind == "bundle":
         return Bundle.load(subject.path).artifact("weights")
     return subject.path
