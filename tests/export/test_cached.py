@@ -1,5 +1,6 @@
 """Any trained network as a bundle, made once and kept."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -137,11 +138,16 @@ from fleetnet.export.cached import bundle_of
 said = []
 print(bundle_of({NAME!r}, say=said.append).path, len(said))
 """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    answers = [process.communicate(timeout=280)[0].split() for process in processes]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for _ in range(2):
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(process)  # on leaving, waits
+            stack.callback(process.kill)
+            processes.append(process)
+        answers = [process.communicate()[0].split() for process in processes]
     assert answers[0][0] == answers[1][0]
     assert sorted(int(said) > 0 for _, said in answers) == [False, True]
 
