@@ -56,6 +56,7 @@ def make_folder(barrier: Barrier, answers: Any, number: int, path: Path, rounds:
     answers.put((number, won))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_folder_is_whoever_makes_it_first(tmp_path: Path, existing: bool) -> None:
     rounds = 15
@@ -148,6 +149,7 @@ def write_over_and_over(
     answers.put(number)
 
 
+@pytest.mark.slow
 def test_a_file_is_whole_whoever_wrote_it_last(tmp_path: Path) -> None:
     """As reports, and choices of tuning in the cache."""
     path = tmp_path / "deep" / "choice.json"
@@ -163,6 +165,7 @@ def look_over_and_over(barrier: Barrier, answers: Any, number: int, path: Path) 
     answers.put(number)
 
 
+@pytest.mark.slow
 def test_two_benchmarks_may_look_at_one_folder(tmp_path: Path) -> None:
     """Each writes a file to see that it can, and takes it away again."""
     assert len(together(look_over_and_over, tmp_path / "results")) == PROCESSES
@@ -174,6 +177,7 @@ def take_new_folders(barrier: Barrier, answers: Any, number: int, path: Path) ->
     answers.put([str(new_folder(path)) for _ in range(10)])
 
 
+@pytest.mark.slow
 def test_no_two_get_one_new_folder(tmp_path: Path) -> None:
     found = [
         name for names in together(take_new_folders, tmp_path / "runs" / "run") for name in names
@@ -195,6 +199,7 @@ def hang_in_the_middle(path: Path, inside: Event) -> None:
         wait_to_be_killed()
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()

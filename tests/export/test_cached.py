@@ -47,6 +47,7 @@ def test_a_bundle_is_taken_as_it_is(bundle: Bundle) -> None:
     assert bundle_of(bundle.path).path == bundle.path
 
 
+@pytest.mark.slow
 def test_the_first_answer_takes_one_command(
     fleetnet: Run, published: torch.nn.Module, shapes: Path, cache: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_first_answer_takes_one_command(
     assert "made-up pictures, 1 images" in record.source
 
 
+@pytest.mark.slow
 def test_the_second_time_needs_nothing_that_making_takes(
     published: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ def test_the_second_time_needs_nothing_that_making_takes(
         bundle_of("ReXNet_1_0")
 
 
+@pytest.mark.slow
 def test_python_takes_a_name(published: torch.nn.Module) -> None:
     with Classifier(NAME) as classifier:
         pixels = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
@@ -95,6 +98,7 @@ def test_python_takes_a_name(published: torch.nn.Module) -> None:
     np.testing.assert_allclose(prediction.logits, expected, atol=2e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_run_are_one_bundle(
     fleetnet: Run, run_folder: Path, shapes: Path, cache: Path
 ) -> None:
@@ -107,6 +111,7 @@ def test_a_checkpoint_and_its_run_are_one_bundle(
     assert len(list((cache / "bundles" / "files").glob("*.bundle"))) == 1
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_bundle(checkpoint: Path, tmp_path: Path) -> None:
     first = bundle_of(checkpoint)
     moved = tmp_path / "renamed.ckpt"
@@ -118,6 +123,7 @@ def test_other_weights_are_another_bundle(checkpoint: Path, tmp_path: Path) -> N
     assert bundle_of(moved).path != first.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["manifest", "missing", "half"])
 def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
@@ -132,6 +138,7 @@ def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damag
     assert again.manifest.classes == made.manifest.classes
 
 
+@pytest.mark.slow
 def test_processes_make_it_once(published: torch.nn.Module, cache: Path) -> None:
     code = f"""
 from fleetnet.export.cached import bundle_of
@@ -195,6 +202,7 @@ def test_every_verb_understands_the_same_words(
         fleetnet(name, subject, *rest).assert_one_line(wanted)
 
 
+@pytest.mark.slow
 def test_export_takes_a_name(fleetnet: Run, published: torch.nn.Module, tmp_path: Path) -> None:
     output = tmp_path / "mine.bundle"
     result = fleetnet("export", NAME, "-o", output)

@@ -112,6 +112,7 @@ def opening_and_closing(bundle: Bundle, images: Pixels) -> Iterator[None]:
     assert not failures
 
 
+@pytest.mark.slow
 @each_engine_and_mode
 def test_each_thread_gets_its_own_answers(
     name: str, mode: Mode, bundle: Bundle, images: Pixels
@@ -404,6 +405,7 @@ def test_a_network_in_training_is_judged_in_evaluation_mode_by_all() -> None:
     assert not network.frozen.training, "what is frozen stays so"
 
 
+@pytest.mark.slow
 def test_engines_are_opened_first_by_many_threads(bundle: Bundle) -> None:
     """The libraries themselves are loaded by whichever thread needs them first."""
     code = f"""

@@ -38,6 +38,7 @@ def hold(folder: Path, held: Event) -> None:
         wait_to_be_killed()
 
 
+@pytest.mark.slow
 def test_a_claim_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> None:
     folder, held = tmp_path / "run", CONTEXT.Event()
     process = CONTEXT.Process(target=hold, args=(folder, held))
@@ -120,6 +121,7 @@ def train_together(barrier: Barrier, answers: Any, data: Path, folder: Path, see
         answers.put((seed, None))
 
 
+@pytest.mark.slow
 def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     barrier, answers = CONTEXT.Barrier(2), CONTEXT.Queue()
@@ -141,6 +143,7 @@ def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
     shapes: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
     resume(source, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
     shapes: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +187,7 @@ def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
     assert not (tmp_path / "best.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_a_folder_that_is_being_written(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:
@@ -210,6 +215,7 @@ def test_the_command_line_refuses_a_folder_that_is_being_written(
     assert Checkpoint.load(run / "last.ckpt").recipe["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_runs_of_one_second_get_folders_of_their_own(
     fleetnet: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
