@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from fleetnet.inference.engines import available_threads
+
 ROOT = Path(__file__).resolve().parent.parent
 PRETEND = "FLEETNET_TESTS_PRETEND"
 """Set to ``avx2``, it has :func:`pretend` hide what a processor with AVX2 alone does not have."""
@@ -89,7 +91,7 @@ def older() -> dict[str, str]:
 def busy() -> Iterator[None]:
     """Keep every processor that this process may use busy inside the block."""
     with contextlib.ExitStack() as stack:
-        for _ in range(os.cpu_count() or 1):
+        for _ in range(available_threads()):
             spinning = subprocess.Popen([sys.executable, "-S", "-c", _SPINS], stdin=subprocess.PIPE)
             stack.enter_context(spinning)  # on leaving, closes the pipe and waits
         yield

@@ -226,6 +226,7 @@ def test_looking_at_data_scales(folder: Path) -> None:
     assert decode(told.thumbnail).mean() > 10 * decode(facts.thumbnail).mean()
 
 
+@pytest.mark.slow
 def test_it_travels_from_training_to_prediction(folder: Path, tmp_path: Path) -> None:
     recipe = Recipe.load(overrides=[*TINY, "epochs=1", f"input.sample_bits={BITS}"])
     assert Recipe.from_values(recipe.model_dump(), "itself") == recipe

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import stat
 import threading
 from collections.abc import Callable
@@ -19,11 +18,10 @@ from fleetnet.benchmark.report import check_output
 from fleetnet.bundle import MANIFEST, Bundle, check_replaceable, write_bundle
 from fleetnet.errors import FleetnetError, OvertakenError
 from fleetnet.files import NOTHING, atomic_file, atomic_folder, new_folder, standing
+from processes import started, wait_to_be_killed
 
 PROCESSES = 4
 CONTEXT = multiprocessing.get_context("spawn")
-WAIT_S = 120
-"""For what takes milliseconds, however busy the machine is."""
 
 
 def together(work: Callable[..., None], *arguments: Any, count: int = PROCESSES) -> list[Any]:
@@ -33,12 +31,11 @@ def together(work: Callable[..., None], *arguments: Any, count: int = PROCESSES)
         CONTEXT.Process(target=work, args=(barrier, answers, number, *arguments))
         for number in range(count)
     ]
-    for process in processes:
-        process.start()
-    found = [answers.get(timeout=WAIT_S) for _ in processes]
-    for process in processes:
-        process.join(WAIT_S)
-        assert process.exitcode == 0
+    with started(*processes):
+        found = [answers.get() for _ in processes]
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
     return found
 
 
@@ -47,18 +44,19 @@ def make_folder(barrier: Barrier, answers: Any, number: int, path: Path, rounds:
     for turn in range(rounds):
         place = path / str(turn)
         replacing = standing(place)
-        barrier.wait(WAIT_S)
+        barrier.wait()
         try:
             with atomic_folder(place, replacing) as folder:
                 for name in "abc":
                     (folder / name).write_text(str(number))
-                barrier.wait(WAIT_S)
+                barrier.wait()
             won.append(turn)
         except OvertakenError as error:
             assert "\n" not in str(error)  # noqa: PT017
     answers.put((number, won))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_folder_is_whoever_makes_it_first(tmp_path: Path, existing: bool) -> None:
     rounds = 15
@@ -143,7 +141,7 @@ def test_a_link_to_a_folder_is_replaced_and_what_it_leads_to_stays(tmp_path: Pat
 def write_over_and_over(
     barrier: Barrier, answers: Any, number: int, path: Path, rounds: int
 ) -> None:
-    barrier.wait(WAIT_S)
+    barrier.wait()
     for turn in range(rounds):
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps({"by": number, "turn": turn, "text": "x" * 9000}))
@@ -151,6 +149,7 @@ def write_over_and_over(
     answers.put(number)
 
 
+@pytest.mark.slow
 def test_a_file_is_whole_whoever_wrote_it_last(tmp_path: Path) -> None:
     """As reports, and choices of tuning in the cache."""
     path = tmp_path / "deep" / "choice.json"
@@ -160,12 +159,13 @@ def test_a_file_is_whole_whoever_wrote_it_last(tmp_path: Path) -> None:
 
 
 def look_over_and_over(barrier: Barrier, answers: Any, number: int, path: Path) -> None:
-    barrier.wait(WAIT_S)
+    barrier.wait()
     for _ in range(100):
         check_output(path)
     answers.put(number)
 
 
+@pytest.mark.slow
 def test_two_benchmarks_may_look_at_one_folder(tmp_path: Path) -> None:
     """Each writes a file to see that it can, and takes it away again."""
     assert len(together(look_over_and_over, tmp_path / "results")) == PROCESSES
@@ -173,10 +173,11 @@ def test_two_benchmarks_may_look_at_one_folder(tmp_path: Path) -> None:
 
 
 def take_new_folders(barrier: Barrier, answers: Any, number: int, path: Path) -> None:
-    barrier.wait(WAIT_S)
+    barrier.wait()
     answers.put([str(new_folder(path)) for _ in range(10)])
 
 
+@pytest.mark.slow
 def test_no_two_get_one_new_folder(tmp_path: Path) -> None:
     found = [
         name for names in together(take_new_folders, tmp_path / "runs" / "run") for name in names
@@ -195,20 +196,18 @@ def hang_in_the_middle(path: Path, inside: Event) -> None:
     with atomic_folder(path) as folder:
         (folder / "half").touch()
         inside.set()
-        threading.Event().wait(WAIT_S)
+        wait_to_be_killed()
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old").touch()
     inside = CONTEXT.Event()
     process = CONTEXT.Process(target=hang_in_the_middle, args=(path, inside))
-    process.start()
-    assert inside.wait(WAIT_S)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(WAIT_S)
+    with started(process):
+        inside.wait()
     assert [entry.name for entry in path.iterdir()] == ["old"]
     with atomic_folder(path) as folder:
         (folder / "new").touch()

@@ -106,6 +106,13 @@ def test_too_little_memory_makes_parts(
     assert isinstance(Product("fp32", 1, 64), tuple)
 
 
+def test_opening_an_engine_leaves_the_callers_pytorch_as_it_is(bundle: Bundle) -> None:
+    before = torch.get_num_threads()
+    with open_engine("torch", bundle, before + 1) as engine:
+        assert engine.threads == before + 1
+        assert torch.get_num_threads() == before
+
+
 def test_engines_of_pytorch_keep_their_threads_apart(bundle: Bundle) -> None:
     """The number is the whole process's, and whoever is opened last would set it for all."""
     before = torch.get_num_threads()

@@ -80,6 +80,7 @@ def test_a_check_counts_what_is_left_out(fleetnet: Run, tmp_path: Path) -> None:
     assert left_out["system"] == {".DS_Store": 1}
 
 
+@pytest.mark.slow
 def test_training_says_both_and_leaves_the_test_part_alone(
     fleetnet: Run, parts: Path, tmp_path: Path
 ) -> None:

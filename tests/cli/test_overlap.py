@@ -69,6 +69,7 @@ def test_a_checkpoint_remembers_what_it_was_trained_on_and_what_was_held_out(
     assert loaded.held_out_images.tolist() == contents(shapes, parts.val)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
 def test_of_changed_data_what_was_trained_on_is_left_out(
     fleetnet: Run, checkpoint: Path, bundle: Bundle, changed: Path, kind: str, tmp_path: Path
@@ -152,6 +153,7 @@ def test_nothing_left_to_judge_is_an_error_that_says_how_to_go_on(
     assert result.code == 0, result
 
 
+@pytest.mark.slow
 def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tell(
     fleetnet: Run, of_before: Path, bundle: Bundle, shapes: Path, changed: Path, tmp_path: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tel
         assert json.loads(result.out)["images"] == 9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_before_does_not_claim_to_know_what_it_was_trained_on(
     shapes: Path, of_before: Path, tmp_path: Path
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_damaged_memory_is_refused(checkpoint: Path, fleetnet: Run, tmp_path: 
         result.assert_one_line("damaged")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_verified_on_held_out_images_of_changed_data(
     shapes: Path, changed: Path, tmp_path: Path, checkpoint: Path
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_bundle_is_verified_on_held_out_images_of_changed_data(
     assert written.manifest.calibration.images == 9
 
 
+@pytest.mark.slow
 def test_training_from_weights_remembers_their_images_too(
     fleetnet: Run, checkpoint: Path, changed: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +233,7 @@ def test_training_from_weights_remembers_their_images_too(
     assert values["images"] == len(held_out) - len(seen)
 
 
+@pytest.mark.slow
 def test_a_judge_of_int8_that_was_trained_on_is_said(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Odd]:
         yield Odd(root / PLACE / "data", root / "images", folder, bundle, trained)
 
 
+@pytest.mark.slow
 def test_training_with_odd_names(odd: Odd) -> None:
     text = odd.trained.text("ascii")
     shown = r"d\udce4 [red] :smile: \x1b[32m\nx"
@@ -128,6 +129,7 @@ def test_training_with_odd_names(odd: Odd) -> None:
     assert "on folder data: 6 classes" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_what_people_read(odd: Odd, encoding: str) -> None:
     """The verbs that print names or signs of our own, in every encoding."""
@@ -149,6 +151,7 @@ def test_what_people_read(odd: Odd, encoding: str) -> None:
     assert ("max |Δp|" if encoding == "utf-8" else "max |dp|") in verified.text(encoding)
 
 
+@pytest.mark.slow
 def test_the_other_verbs(odd: Odd, tmp_path: Path) -> None:
     """In ASCII, with odd names of all that they write."""
     place = tmp_path / PLACE
@@ -177,6 +180,7 @@ def test_the_other_verbs(odd: Odd, tmp_path: Path) -> None:
     assert r"d\udce4 [red]" in page  # of the command
 
 
+@pytest.mark.slow
 def test_names_reach_the_bundle_and_come_back(odd: Odd) -> None:
     manifest = json.loads((odd.bundle / MANIFEST).read_bytes().decode("utf-8", "strict"))
     assert manifest["classes"] == sorted(CLASSES)
@@ -191,6 +195,7 @@ def test_names_reach_the_bundle_and_come_back(odd: Odd) -> None:
     assert not CONTROL.search(found.out.decode("utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_csv_is_utf8_and_names_can_be_found(odd: Odd, encoding: str) -> None:
     found = run(encoding, "predict", odd.bundle, odd.images, "--csv", "-k", "6")
@@ -319,6 +324,7 @@ def test_help_is_ascii(fleetnet: Run) -> None:
         assert page.isascii(), page
 
 
+@pytest.mark.slow
 def test_a_path_that_is_too_long_is_one_line(fleetnet: Run, odd: Odd) -> None:
     name = "x" * 300
     fleetnet("predict", name, odd.images).assert_one_line(f"{name}", "too long")
@@ -333,10 +339,10 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="takes a POSIX shell")
 def test_streams_that_are_closed_or_full() -> None:
     closed = shell('exec "$0" -m fleetnet weights list <&- >&- 2>&-')

@@ -114,6 +114,7 @@ def test_weights_from_elsewhere_predict_by_imagenets_names(
     ).items()
 
 
+@pytest.mark.slow
 def test_what_inspect_takes_the_other_verbs_take(
     fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_what_inspect_takes_the_other_verbs_take(
     assert "made-up pictures alone" in without.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_hub_is_taken_as_a_file(
     fleetnet: Run, timm_like: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_folder_of_the_hub_is_taken_as_a_file(
     assert explained.code == 0, explained
 
 
+@pytest.mark.slow
 def test_weights_from_elsewhere_are_evaluated(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     network = build_model("MobileNetV2_x0_25", 3)
     file = tmp_path / "theirs.pt"
@@ -202,6 +205,7 @@ def test_converting_a_checkpoint_of_ours_keeps_what_it_says(
     fleetnet("weights", "convert", copy, copy).assert_one_line("is the file to convert")
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_found_by_every_verb(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:

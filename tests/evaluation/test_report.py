@@ -171,6 +171,7 @@ def test_names_from_the_data_are_nothing_but_text() -> None:
     assert all(url.startswith("data:image/jpeg") for url in images)
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_are_told_by_the_largest_confusions() -> None:
     names = [f"class number {number}" for number in range(1000)]
     evaluation, source = single(1500, names)
@@ -233,6 +234,7 @@ def test_images_that_are_gone_by_then_are_left_out() -> None:
     assert "img" not in page.tags
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_named_and_the_rest_counted() -> None:
     evaluation, source = single(20, ("a", "b"))
     lines = tuple(f"{n}.jpg: damaged" for n in range(30))

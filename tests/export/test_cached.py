@@ -1,5 +1,6 @@
 """Any trained network as a bundle, made once and kept."""
 
+import contextlib
 import errno
 import shutil
 import subprocess
@@ -49,6 +50,7 @@ def test_a_bundle_is_taken_as_it_is(bundle: Bundle) -> None:
     assert bundle_of(bundle.path).path == bundle.path
 
 
+@pytest.mark.slow
 def test_the_first_answer_takes_one_command(
     fleetnet: Run, published: torch.nn.Module, shapes: Path, cache: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_the_first_answer_takes_one_command(
     assert "made-up pictures, 1 images" in record.source
 
 
+@pytest.mark.slow
 def test_the_second_time_needs_nothing_that_making_takes(
     published: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +87,7 @@ def test_the_second_time_needs_nothing_that_making_takes(
         bundle_of("ReXNet_1_0")
 
 
+@pytest.mark.slow
 def test_python_takes_a_name(published: torch.nn.Module) -> None:
     with Classifier(bundle=NAME) as classifier:
         pixels = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
@@ -97,6 +101,7 @@ def test_python_takes_a_name(published: torch.nn.Module) -> None:
     np.testing.assert_allclose(prediction.logits, expected, atol=2e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_run_are_one_bundle(
     fleetnet: Run, run_folder: Path, shapes: Path, cache: Path
 ) -> None:
@@ -109,6 +114,7 @@ def test_a_checkpoint_and_its_run_are_one_bundle(
     assert len(list((cache / "bundles" / "files").glob("*.bundle"))) == 1
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_bundle(checkpoint: Path, tmp_path: Path) -> None:
     first = bundle_of(checkpoint)
     moved = tmp_path / "renamed.ckpt"
@@ -133,6 +139,7 @@ def test_the_name_of_a_published_file_makes_another_bundle(
     assert cached._place(find_subject(again)) in places
 
 
+@pytest.mark.slow
 def test_a_file_of_the_cache_that_was_changed_is_named_with_what_to_remove(
     published: torch.nn.Module,
 ) -> None:
@@ -146,6 +153,7 @@ def test_a_file_of_the_cache_that_was_changed_is_named_with_what_to_remove(
         assert f"remove {made.path}, and it is made anew" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()]
 )
@@ -159,6 +167,7 @@ def test_a_cache_without_locks_is_used_without(
     assert bundle_of(NAME).artifact("onnx").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["manifest", "missing", "truncated", "half"])
 def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
@@ -176,17 +185,23 @@ def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damag
     assert again.manifest.classes == made.manifest.classes
 
 
+@pytest.mark.slow
 def test_processes_make_it_once(published: torch.nn.Module, cache: Path) -> None:
     code = f"""
 from fleetnet.export.cached import bundle_of
 said = []
 print(bundle_of({NAME!r}, say=said.append).path, len(said))
 """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    answers = [process.communicate(timeout=280)[0].split() for process in processes]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for _ in range(2):
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(process)  # on leaving, waits
+            stack.callback(process.kill)
+            processes.append(process)
+        answers = [process.communicate()[0].split() for process in processes]
     assert answers[0][0] == answers[1][0]
     assert sorted(int(said) > 0 for _, said in answers) == [False, True]
 
@@ -234,6 +249,7 @@ def test_every_verb_understands_the_same_words(
         fleetnet(name, subject, *rest).assert_one_line(wanted)
 
 
+@pytest.mark.slow
 def test_export_takes_a_name(fleetnet: Run, published: torch.nn.Module, tmp_path: Path) -> None:
     output = tmp_path / "mine.bundle"
     result = fleetnet("export", NAME, "-o", output)

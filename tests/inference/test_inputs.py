@@ -376,4 +376,4 @@ for image in ({str(path)!r}, b"a", bytearray(b"a"), open({str(path)!r}, "rb")):
 assert not is_one([b"a"])
 assert "torch" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True)

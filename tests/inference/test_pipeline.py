@@ -357,11 +357,13 @@ print("answered", flush=True)
     return [sys.executable, "-W", "error", "-c", code]
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_images_in_flight(bundle: Bundle, shapes: Path) -> None:
     ended = subprocess.run(_program(bundle, shapes, ""), capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_ends(bundle: Bundle, shapes: Path) -> None:
     program = _program(bundle, shapes, "for _ in answers: pass")
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

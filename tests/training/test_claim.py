@@ -7,10 +7,8 @@ import errno
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
@@ -27,32 +25,32 @@ from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.claim import OWNER, check_unclaimed, claim
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.trainer import Silent, Trainer, resume, train
+from processes import started, wait_to_be_killed
 from samples import TINY
 
 CONTEXT = multiprocessing.get_context("spawn")
-WAIT_S = 200
 SETTINGS = [*TINY, "epochs=1"]
 
 
 def hold(folder: Path, held: Event) -> None:
     with claim(folder):
         held.set()
-        threading.Event().wait(WAIT_S)
+        wait_to_be_killed()
 
 
+@pytest.mark.slow
 def test_a_claim_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> None:
     folder, held = tmp_path / "run", CONTEXT.Event()
     process = CONTEXT.Process(target=hold, args=(folder, held))
-    process.start()
-    assert process.pid is not None
-    assert held.wait(WAIT_S)
-    words = rf"another run \(process {process.pid} on .*, since .*\) is writing .*run: .*--output"
-    with pytest.raises(OvertakenError, match=words), claim(folder):
-        pass
-    with pytest.raises(OvertakenError, match=words):
-        check_unclaimed(folder)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(WAIT_S)
+    with started(process):
+        held.wait()
+        words = (
+            rf"another run \(process {process.pid} on .*, since .*\) is writing .*run: .*--output"
+        )
+        with pytest.raises(OvertakenError, match=words), claim(folder):
+            pass
+        with pytest.raises(OvertakenError, match=words):
+            check_unclaimed(folder)
     assert (folder / OWNER).exists()  # it could not take leave, which keeps nobody out
     check_unclaimed(folder)
     with claim(folder) as locked:
@@ -106,23 +104,24 @@ class Meeting(Silent):
 
     def step(self, images: int, loss: float, top1: float, lr: float) -> None:
         if self.barrier is not None:
-            self.barrier.wait(WAIT_S)
+            self.barrier.wait()
             self.barrier = None  # type: ignore[assignment]
 
 
 def train_together(barrier: Barrier, answers: Any, data: Path, folder: Path, seed: int) -> None:
     recipe = Recipe.load(overrides=[*SETTINGS, f"seed={seed}"])
     trainer = Trainer(open_source(str(data)), "MobileNetV2_x0_25", recipe, folder)
-    barrier.wait(WAIT_S)
+    barrier.wait()
     try:
         trainer.fit(Meeting(barrier))
     except OvertakenError as error:
-        barrier.wait(WAIT_S)
+        barrier.wait()
         answers.put((seed, str(error)))
     else:
         answers.put((seed, None))
 
 
+@pytest.mark.slow
 def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     barrier, answers = CONTEXT.Barrier(2), CONTEXT.Queue()
@@ -130,12 +129,11 @@ def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path
         CONTEXT.Process(target=train_together, args=(barrier, answers, shapes, folder, seed))
         for seed in (1, 2)
     ]
-    for process in processes:
-        process.start()
-    found = dict(answers.get(timeout=WAIT_S) for _ in processes)
-    for process in processes:
-        process.join(WAIT_S)
-        assert process.exitcode == 0
+    with started(*processes):
+        found = dict(answers.get() for _ in processes)
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
     (winner,) = (seed for seed, error in found.items() if error is None)
     (error,) = (error for error in found.values() if error is not None)
     assert "is writing" in error
@@ -145,6 +143,7 @@ def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
     shapes: Path, tmp_path: Path
 ) -> None:
@@ -164,6 +163,7 @@ def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
     resume(source, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
     shapes: Path, tmp_path: Path
 ) -> None:
@@ -187,6 +187,7 @@ def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
     assert not (tmp_path / "best.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_a_folder_that_is_being_written(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:
@@ -197,8 +198,7 @@ def test_the_command_line_refuses_a_folder_that_is_being_written(
     endless = [sys.executable, "-m", "fleetnet", *map(str, arguments), "--epochs", "5000"]
     process = subprocess.Popen(endless, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + WAIT_S
-        while not (run / "last.ckpt").exists() and time.monotonic() < deadline:
+        while not (run / "last.ckpt").exists():
             assert process.poll() is None
             time.sleep(0.1)
         words = (f"another run (process {process.pid} on ", f"is writing {run}")
@@ -207,7 +207,7 @@ def test_the_command_line_refuses_a_folder_that_is_being_written(
         fleetnet("train", "--resume", run, "--log", "none").assert_one_line(*words)
     finally:
         process.kill()
-        process.wait(WAIT_S)
+        process.wait()
     assert Checkpoint.load(run / "last.ckpt").recipe["epochs"] == 5000
     fleetnet(*arguments, "--epochs", "1").assert_one_line("holds a run already")
     result = fleetnet(*arguments, "--epochs", "1", "--overwrite")
@@ -215,6 +215,7 @@ def test_the_command_line_refuses_a_folder_that_is_being_written(
     assert Checkpoint.load(run / "last.ckpt").recipe["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_runs_of_one_second_get_folders_of_their_own(
     fleetnet: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_every_engine_evaluates_as_training_did(
     assert metrics.to_json() == Checkpoint.load(checkpoint).metrics
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_weights(checkpoint: Path, shapes: Path, tmp_path: Path) -> None:
     source = open_source(str(shapes))
     trainer = Trainer(source, "mobilenetv2_x0_25", recipe(), tmp_path, weights=checkpoint)

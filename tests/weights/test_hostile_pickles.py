@@ -76,6 +76,7 @@ def test_the_ways_of_calling_do_call_elsewhere(tmp_path: Path) -> None:
         marker.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", bombs())
 def test_no_bomb_takes_memory(kind: str, written: Any) -> None:
     file = written(bombs()[kind])

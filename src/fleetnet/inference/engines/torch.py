@@ -35,8 +35,8 @@ class TorchEngine(Closing[_Network]):
     """A network as a plain module, computed as it is, on the device its parameters are on.
 
     Callers take turns: a batch has all of the threads. ``threads`` is a setting of PyTorch's for
-    the calling thread and for those begun later, and is set again where it is another; None leaves
-    it as it is.
+    the calling thread and for those begun later, which is set in each turn where it is another, and
+    not before the first; None leaves it as it is.
 
     Args:
         network: in whatever mode; it is in evaluation mode while it computes here.
@@ -57,10 +57,8 @@ class TorchEngine(Closing[_Network]):
         precision: Precision = "fp32",
         forward: Forward | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._asked = threads
-        self.threads = torch.get_num_threads()
+        self.threads = torch.get_num_threads() if threads is None else threads
         self.precision = precision
         self._dtype = _DTYPES[precision]
         self._turn = threading.RLock()

@@ -62,7 +62,11 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
             # PyTorch's own code for frozen weights warns of itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             engine = CompiledTorchEngine(network, preprocess, setup.threads, setup.precision)
-            engine.run(np.zeros((1, side, side, 3), np.uint8))
+            callers = torch.get_num_threads()
+            try:
+                engine.run(np.zeros((1, side, side, 3), np.uint8))
+            finally:
+                torch.set_num_threads(callers)
     except Exception as error:
         # The compiler's exceptions share no public base class.
         reason = str(error).strip().partition("\n")[0]
