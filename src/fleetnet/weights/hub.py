@@ -49,7 +49,6 @@ def fetch(
                         raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))
                     _download(entry, target, advance)
         _check(entry, target)
-        return target
     except Timeout:
         raise FleetnetError(
             f"another process has been fetching {target} for an hour: end it, or remove "
@@ -57,6 +56,7 @@ def fetch(
         ) from None
     except OSError as error:
         raise write_error(target, error) from error
+    return target
 
 
 def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
