@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import Standing, atomic_folder, json_text, sha256_of, standing
+from fleetnet.files import Standing, atomic_folder, in_cache, json_text, sha256_of, standing
 from fleetnet.preprocess import Preprocess
 
 MANIFEST = "fleetnet.json"
@@ -359,9 +359,16 @@ class Bundle:
         if digest != artifact.sha256:
             raise BundleError(
                 f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
-                f"manifest says {artifact.sha256[:12]}…; copy or export the bundle anew"
+                f"manifest says {artifact.sha256[:12]}…; {self._way_out}"
             )
         return path
+
+    @property
+    def _way_out(self) -> str:
+        """What to do where a file is damaged."""
+        if in_cache(self.path):
+            return "remove its folder, and the bundle is made anew"
+        return "copy or export the bundle anew"
 
 
 def write_bundle(

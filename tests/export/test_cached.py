@@ -117,18 +117,40 @@ def test_other_weights_are_another_bundle(checkpoint: Path, tmp_path: Path) -> N
     assert bundle_of(moved).path != first.path
 
 
-@pytest.mark.parametrize("damage", ["manifest", "missing", "half"])
+@pytest.mark.parametrize("damage", ["manifest", "missing", "half", "cut", "file", "link"])
 def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
     if damage == "manifest":
         (made.path / "fleetnet.json").write_text("{")
     elif damage == "missing":
         (made.path / "model.onnx").unlink()
-    else:
+    elif damage == "half":
         (made.path / "fleetnet.json").unlink()
+    elif damage == "cut":
+        (made.path / "model.onnx").write_bytes(b"")  # as a machine that crashed may leave it
+    else:
+        shutil.rmtree(made.path)
+        made.path.touch() if damage == "file" else made.path.symlink_to("nowhere")
     again = bundle_of(NAME)
     assert again.artifact("onnx").is_file()
     assert again.manifest.classes == made.manifest.classes
+
+
+def test_what_to_do_about_a_changed_file_in_the_cache_is_said(
+    fleetnet: Run, published: torch.nn.Module, shapes: Path
+) -> None:
+    graph = bundle_of(NAME).path / "model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    fleetnet("predict", NAME, shapes).assert_one_line("remove its folder, and the bundle is made")
+
+
+def test_a_cache_that_cannot_be_written_to_says_how_to_choose_another(
+    fleetnet: Run, checkpoint: Path, shapes: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("a file where the folder should be")
+    fleetnet("predict", checkpoint, shapes).assert_one_line("let FLEETNET_CACHE name a folder")
 
 
 def test_processes_make_it_once(published: torch.nn.Module, cache: Path) -> None:
