@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import Standing, atomic_folder, json_text, sha256_of, standing
+from fleetnet.files import Standing, atomic_folder, in_cache, json_text, sha256_of, standing
 from fleetnet.preprocess import Preprocess
 
 MANIFEST = "fleetnet.json"
@@ -287,14 +287,12 @@ class Bundle:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
         found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
-        remedy: what helps where a file is missing or damaged, for errors.
     """
 
     def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
         self.path = path
         self.manifest = manifest
         self.found = found or standing(path)
-        self.remedy = "copy or export the bundle anew"
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -351,7 +349,7 @@ class Bundle:
     def _checked(self, artifact: Artifact) -> Path:
         path = self.path / artifact.file
         if path.is_symlink() or not path.is_file():
-            raise BundleError(f"{path} is missing: the bundle is incomplete; {self.remedy}")
+            raise BundleError(f"{path} is missing: the bundle is incomplete; {self._way_out}")
         try:
             digest = sha256_of(path)
         except OSError as error:
@@ -359,9 +357,16 @@ class Bundle:
         if digest != artifact.sha256:
             raise BundleError(
                 f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
-                f"manifest says {artifact.sha256[:12]}…; {self.remedy}"
+                f"manifest says {artifact.sha256[:12]}…; {self._way_out}"
             )
         return path
+
+    @property
+    def _way_out(self) -> str:
+        """What to do where a file is damaged."""
+        if in_cache(self.path):
+            return f"remove {self.path}, and it is made anew"
+        return "copy or export the bundle anew"
 
 
 def write_bundle(

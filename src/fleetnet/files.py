@@ -74,6 +74,11 @@ def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
             lock.release()
 
 
+def in_cache(path: Path) -> bool:
+    """Tell whether a path is in the cache, of which people need not know that it is there."""
+    return path.is_relative_to(cache_folder())
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; at the end it is flushed to disk and renamed there.
@@ -236,9 +241,14 @@ def write_error(path: Path, error: OSError) -> FleetnetError:
     """Return the one line that says why ``path`` could not be written and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FleetnetError(f"no space left on the disk while writing {path}: free some and retry")
+    reason = error.strerror or error
+    if in_cache(path):
+        return FleetnetError(
+            f"cannot write {path}: {reason}; let {CACHE_VARIABLE} name a folder that can be written"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return FleetnetError(f"cannot write {path}: {error.strerror}; choose another place")
-    return FleetnetError(f"cannot write {path}: {error.strerror or error}")
+        return FleetnetError(f"cannot write {path}: {reason}; choose another place")
+    return FleetnetError(f"cannot write {path}: {reason}")
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:

@@ -168,21 +168,31 @@ def test_a_cache_without_locks_is_used_without(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["manifest", "missing", "truncated", "half"])
+@pytest.mark.parametrize("damage", ["manifest", "missing", "half", "cut", "file", "link"])
 def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
     if damage == "manifest":
         (made.path / "fleetnet.json").write_text("{")
     elif damage == "missing":
         (made.path / "model.onnx").unlink()
-    elif damage == "truncated":
-        graph = made.path / "model.onnx"
-        graph.write_bytes(graph.read_bytes()[:-1])
-    else:
+    elif damage == "half":
         (made.path / "fleetnet.json").unlink()
+    elif damage == "cut":
+        (made.path / "model.onnx").write_bytes(b"")  # as a machine that crashed may leave it
+    else:
+        shutil.rmtree(made.path)
+        made.path.touch() if damage == "file" else made.path.symlink_to("nowhere")
     again = bundle_of(NAME)
     assert again.artifact("onnx").is_file()
     assert again.manifest.classes == made.manifest.classes
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_to_says_how_to_choose_another(
+    fleetnet: Run, checkpoint: Path, shapes: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("a file where the folder should be")
+    fleetnet("predict", checkpoint, shapes).assert_one_line("let FLEETNET_CACHE name a folder")
 
 
 @pytest.mark.slow

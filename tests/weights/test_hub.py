@@ -1,5 +1,6 @@
 """Fetching from a server on the loopback interface, and everything that can go wrong."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -160,6 +161,51 @@ def test_a_file_that_is_another_one_later_is_refused(server: Server, folder: Pat
     with pytest.raises(FleetnetError, match="discarded"):
         fetch(entry(server.url))
     assert not path.exists()
+
+
+def test_the_hash_of_a_file_put_there_by_hand_is_not_recorded(folder: Path) -> None:
+    """Or the right file would be refused for not being the wrong one that was there before."""
+    folder.mkdir(parents=True)
+    file = folder / "weights.bin"
+    file.write_bytes(CONTENT[:1000])  # a copy that was cut off
+    assert fetch(entry("http://127.0.0.1:9/weights.bin")) == file
+    file.write_bytes(CONTENT)
+    assert fetch(entry("http://127.0.0.1:9/weights.bin")) == file
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"", b"0" * 63])
+def test_a_record_that_does_not_read_is_none(server: Server, folder: Path, damage: bytes) -> None:
+    path = fetch(entry(server.url))
+    note = folder / "weights.bin.sha256"
+    note.write_bytes(damage)
+    assert fetch(entry(server.url)) == path
+    path.unlink()
+    fetch(entry(server.url))
+    assert note.read_text().strip() == DIGEST
+
+
+def test_a_record_that_is_outdated_is_named(server: Server, folder: Path) -> None:
+    path = fetch(entry(server.url))
+    path.unlink()
+    server.content = b"what the publisher has now"
+    note = folder / "weights.bin.sha256"
+    with pytest.raises(FleetnetError, match=f"discarded .{note} says so: remove that too"):
+        fetch(entry(server.url))
+    note.unlink()
+    assert fetch(entry(server.url)).read_bytes() == server.content
+
+
+def test_what_is_in_a_cache_that_cannot_be_written_to_is_taken(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch(entry(server.url))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(hub, "locked", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert fetch(entry(server.url)) == path
 
 
 def test_without_network_the_message_says_which_file_to_put_where(folder: Path) -> None:

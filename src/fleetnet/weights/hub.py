@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,14 +40,15 @@ def fetch(
     """
     target = cached_path(entry)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(Path(f"{target}.lock"), timeout=3600):
-            if not target.exists():
-                if offline:
-                    raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))
-                _download(entry, target, advance)
-            _check(entry, target)
-            return target
+        # What is there is whole, and may be in a cache that nobody can write to.
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with locked(Path(f"{target}.lock"), timeout=3600):
+                if not target.exists():
+                    if offline:
+                        raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))
+                    _download(entry, target, advance)
+        _check(entry, target)
     except Timeout:
         raise FleetnetError(
             f"another process has been fetching {target} for an hour: end it, or remove "
@@ -54,6 +56,7 @@ def fetch(
         ) from None
     except OSError as error:
         raise write_error(target, error) from error
+    return target
 
 
 def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
@@ -102,26 +105,37 @@ def _download_once(url: str, part: Path, advance: Advance) -> bool:
 
 
 def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> None:
-    """Compare with the known or recorded hash; record that of a file that has just come."""
+    """Compare with the known or recorded hash; record that of a file that has just come.
+
+    Of a file that somebody put there by hand none is recorded: were it the wrong one, the right one
+    would be refused ever after.
+    """
     digest = sha256_of(path)
     note = path.with_name(f"{entry.file}.sha256")
-    recorded = note.read_text("utf-8").strip() if note.exists() else ""
-    for expected in filter(None, (entry.sha256, recorded)):
+    recorded = _recorded(note)
+    changed = f" ({note} says so: remove that too if the publisher has changed the file)"
+    for expected, hint in ((entry.sha256, ""), (recorded, changed)):
         if digest.startswith(expected):
             continue
         if arrived:
             path.unlink()
             raise FleetnetError(
                 f"what came from {entry.url} has the SHA-256 {digest[:16]}…, not the expected "
-                f"{expected[:16]}…: discarded"
+                f"{expected[:16]}…: discarded{hint}"
             )
         raise FleetnetError(
             f"{path} has the SHA-256 {digest[:16]}…, not the expected {expected[:16]}…: remove it "
-            "and fetch again"
+            f"and fetch again{hint}"
         )
-    if not note.exists():
+    if arrived and not recorded:
         with atomic_file(note) as temporary:
             temporary.write_text(f"{digest}\n", "utf-8")
+
+
+def _recorded(note: Path) -> str:
+    """Return the hash that was recorded, empty where none was or where it does not read."""
+    text = note.read_bytes().decode("ascii", "replace").strip() if note.exists() else ""
+    return text if re.fullmatch("[0-9a-f]{64}", text) else ""
 
 
 def _by_hand(entry: PublishedWeights, target: Path, why: str) -> str:
