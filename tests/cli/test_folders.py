@@ -107,6 +107,7 @@ def test_training_on_one_class_is_refused(fleetnet: Run, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_one_class_alone_is_evaluated(fleetnet: Run, bundle: Bundle, tmp_path: Path) -> None:
     one = make_folder(tmp_path / "one", 5, ("square",))
     result = fleetnet("evaluate", bundle.path, one, "--json", "--bootstrap", "20")
@@ -212,6 +213,7 @@ def test_where_no_image_can_be_read_the_first_says_why(
 
 
 @pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
+@pytest.mark.slow
 def test_images_to_compare_on_are_told_of_once(
     fleetnet: Run, bundle: Bundle, checkpoint: Path, tmp_path: Path, verb: str
 ) -> None:

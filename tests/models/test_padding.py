@@ -61,6 +61,7 @@ def largest_difference(found: Tensor, expected: Tensor) -> float:
     network_settings(), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 4), st.integers(0, 2**31)
 )
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_padding_changes_no_answer(
     setting: NetworkSetting, multiple: int, in_channels: int, seed: int
 ) -> None:

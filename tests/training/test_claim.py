@@ -66,6 +66,7 @@ def test_looking_makes_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_owner_is_no_traceback(tmp_path: Path) -> None:
     with claim(tmp_path):
         for text in ("", "7", "{}", '{"process": [', "[" * 100_000):

@@ -82,6 +82,7 @@ def test_clipping_bounds_the_step() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.slow
 def test_other_precisions_train(precision: str) -> None:
     one = learner(f"precision={precision}", "optimizer.lr=0.003")
     one.begin_epoch(1)

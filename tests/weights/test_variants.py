@@ -337,6 +337,7 @@ def test_what_is_no_whole_network_is_refused(kind: str, timms: State, tmp_path: 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_another_network_is_refused_with_its_first_keys(tmp_path: Path) -> None:
     declare_torchvision_operators()
     import timm as peer

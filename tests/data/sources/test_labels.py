@@ -177,6 +177,7 @@ LABEL = st.one_of(
 @given(st.lists(LABEL, min_size=2, max_size=6, unique=True))
 @example(["01", "1", "007"])
 @example(["3", "cat"])
+@pytest.mark.slow
 def test_every_text_is_a_class_as_every_folder_is(labels: list[str]) -> None:
     for writer in TEXTS:
         classes, back = read_back(writer, labels)
