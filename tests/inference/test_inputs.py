@@ -377,3 +377,10 @@ assert not is_one([b"a"])
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", [np.str_, np.bytes_])
+def test_numpy_s_text_is_one_image(kind: Any, path: Path, expected: Pixels) -> None:
+    """It has dimensions and can be gone through, a letter at a time."""
+    (answer,) = classifier().predict(kind(path.read_bytes() if kind is np.bytes_ else str(path)))
+    assert np.array_equal(seen(answer), expected)

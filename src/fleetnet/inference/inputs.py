@@ -60,6 +60,8 @@ def is_one(images: object) -> bool:
     Raises:
         FleetnetError: it is neither.
     """
+    if isinstance(images, str | bytes):  # NumPy's have dimensions as well
+        return True
     if _is_number(images):
         raise _refusal(images)
     if isinstance(images, np.ndarray):
@@ -69,7 +71,7 @@ def is_one(images: object) -> bool:
         # A column of a table has one dimension as well.
         one = images.ndim in ((1, 2, 3) if _is_tensor(images) else (2, 3))  # type: ignore[attr-defined]
     else:
-        one = isinstance(images, str | os.PathLike | Image.Image)
+        one = isinstance(images, os.PathLike | Image.Image)
         one = one or _is_buffer(images) or _is_file(images)
     if not one and not _is_iterable(images):
         raise _refusal(images)
