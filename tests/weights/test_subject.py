@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Run
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.models import MODELS
@@ -57,6 +58,29 @@ def test_what_exists_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.Monk
     Path("ReXNet_1_0").write_bytes(b"mine")
     assert find_subject("ReXNet_1_0").kind == "weights"
     assert find_subject("paddle:ReXNet_1_0").kind == "published"
+
+
+def test_a_folder_of_a_name_s_name_without_weights_says_how_to_mean_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("rexnet_1_0", "paddle"):
+        Path(name).mkdir()
+    with pytest.raises(FleetnetError, match=r"holds no file of weights .* are paddle:ReXNet_1_0 "):
+        find_subject("rexnet_1_0")
+    with pytest.raises(FleetnetError, match=r"holds no .* are paddle:MobileNetV2$"):
+        find_weights_for("MobileNetV2", "paddle")
+    Path("paddle", "model.safetensors").write_bytes(b"mine")
+    assert find_weights_for("mobilenetv2_100", "paddle").kind == "weights"
+
+
+def test_a_pipe_is_not_waited_for(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.ckpt"
+    os.mkfifo(pipe)
+    for verb in (["predict"], ["export"], ["evaluate"], ["explain"], ["weights", "inspect"]):
+        rest = [] if verb[0] in ("export", "weights") else [shapes]
+        fleetnet(*verb, pipe, *rest).assert_one_line("is a pipe or a device")
+    fleetnet("predict", "/dev/zero", shapes).assert_one_line("is a pipe or a device")
 
 
 @pytest.mark.parametrize(

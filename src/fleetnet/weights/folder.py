@@ -59,9 +59,12 @@ def weights_in(path: Path) -> tuple[Path, Config]:
     """Return the file of weights that ``path`` is or holds, and what is said beside it.
 
     Raises:
-        CheckpointError: a folder without one, with several, or with one in pieces.
+        CheckpointError: a folder without one, with several, or with one in pieces; or a pipe or a
+            device, which may have no end, and cannot be read twice.
     """
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is a pipe or a device: save what it gives to a file")
         return path, Config()
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_file())

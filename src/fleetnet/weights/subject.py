@@ -9,7 +9,7 @@ one is meant. What exists on disk goes before a name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,8 @@ KINDS = (
 BEST, LAST = "best.ckpt", "last.ckpt"
 """What a run's folder holds; the first that is there is meant by the folder."""
 _LOOKS_LIKE_A_PATH = (".onnx", ".bundle", ".ckpt", ".pt", ".pth", ".pdparams", ".safetensors")
+
+_NAMES = frozenset(map(str.casefold, MODELS))
 
 Kind = Literal["bundle", "weights", "published"]
 Say = Callable[[str], None]
@@ -74,7 +76,7 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
     text = os.fspath(word)
     path = Path(text)
     if _exists(path, text):
-        return _on_disk(text, path)
+        return _on_disk(text, path, weights_of(text) if text.casefold() in _NAMES else ())
     set_name, colon, model = text.partition(":")
     if colon and set_name in set_names():
         return Subject.of(find_weights(set_name, model), text)
@@ -101,9 +103,11 @@ def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
     """
     text = os.fspath(word)
     path = Path(text)
+    if text in set_names() and _exists(path, text):
+        return _on_disk(text, path, [entry for entry in weights_of(model) if entry.set == text])
     if _exists(path, text) or ":" in text or path.suffix or len(path.parts) != 1:
         return find_subject(word)
-    if text in set_names() or text.casefold() not in map(str.casefold, MODELS):
+    if text in set_names() or text.casefold() not in _NAMES:
         return Subject.of(find_weights(text, model), text)
     return find_subject(word)
 
@@ -156,7 +160,8 @@ def _exists(path: Path, text: str) -> bool:
         raise FleetnetError(f"cannot read {text}: {error.strerror or error}") from None
 
 
-def _on_disk(text: str, path: Path) -> Subject:
+def _on_disk(text: str, path: Path, published: Sequence[PublishedWeights]) -> Subject:
+    """Return what a path is; where it is nothing, say how to mean ``published`` of its name."""
     if path.name == MANIFEST:
         return Subject(text, "bundle", path.parent)
     if not path.is_dir():
@@ -170,7 +175,9 @@ def _on_disk(text: str, path: Path) -> Subject:
         weights_in(path)
     except CheckpointError as error:
         what = str(error).removeprefix(f"{path} ")
-        raise FleetnetError(f"{path} is not a bundle or a run's folder, and {what}") from None
+        names = " or ".join(f"{entry.set}:{entry.model}" for entry in published)
+        also = f"; the published weights are {names}" if names else ""
+        raise FleetnetError(f"{path} is not a bundle or a run's folder, and {what}{also}") from None
     return Subject(text, "weights", path)
 
 
