@@ -136,6 +136,30 @@ def test_predict_prints_csv(fleetnet: Run, bundle: Bundle, shapes: Path) -> None
     assert float(rows[0]["probability_1"]) >= float(rows[0]["probability_2"])
 
 
+def test_a_table_has_what_fits_and_one_image_alone_all(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.chdir(shapes / "circle")
+    names = ["circle, ring, hoop", "square, box", "stripes, bars and lines"]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(names))
+
+    def table(*images: str) -> list[str]:
+        return fleetnet("predict", bundle.path, *images, "--labels", labels).out.splitlines()
+
+    alone = table("000.jpg")
+    assert alone[0].startswith("000.jpg  ")
+    assert sorted(line[9:].rsplit(" ", 1)[0] for line in alone) == names
+    several = table("000.jpg", "001.jpg")
+    assert len(several) == 2
+    for line in several:
+        assert len(line) <= 60
+        assert line.endswith("%  …")
+    (missing,) = table(f"{'no' * 40}.jpg")
+    assert missing.endswith("error: No such file or directory")
+
+
 def test_predict_with_other_labels(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import glob
 import itertools
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 
 from fleetnet.cli.automatic import computing
 from fleetnet.cli.bundles import open_bundle
@@ -21,6 +23,7 @@ from fleetnet.cli.console import (
     print_json,
     progress,
     say,
+    shorten,
     visible,
     warn_left_out,
 )
@@ -91,7 +94,7 @@ def predict(
     opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     left_out = LeftOut()
-    paths, mode = _peek(images, left_out)
+    paths, mode, alone = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
     chosen = computing(
         opened,
@@ -114,7 +117,8 @@ def predict(
         exact=exact,
     )
     top_k = min(top_k, len(classifier.classes))
-    write = _write_json if as_json else _write_csv if as_csv else _write_table
+    write_table = functools.partial(_write_table, alone=alone)
+    write = _write_json if as_json else _write_csv if as_csv else write_table
     with classifier:
         predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
         if mode == "throughput" and not is_terminal(sys.stdout):
@@ -126,13 +130,14 @@ def predict(
         raise typer.Exit(1)
 
 
-def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode]:
-    """Return the paths and whether to have one answer soon or many a second."""
+def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode, bool]:
+    """Return the paths, whether to have one answer soon or many a second, and if it is but one."""
     paths = find_images(images, left_out, lenient=True)
     first = list(itertools.islice(paths, 2))
     # Standard input is read by no other thread than this one, which an interrupt ends.
-    soon = len(first) < 2 or STDIN in images
-    return itertools.chain(first, paths), "latency" if soon else "throughput"
+    alone = len(first) < 2
+    soon = alone or STDIN in images
+    return itertools.chain(first, paths), "latency" if soon else "throughput", alone
 
 
 def _count(images: list[str]) -> int | None:
@@ -193,8 +198,11 @@ def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]
     return total, failed
 
 
-def _write_table(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
-    """Write rows as they come, so that memory does not grow with the number of images."""
+def _write_table(predictions: Iterable[Prediction], _: int, *, alone: bool) -> tuple[int, int]:
+    """Write rows as they come, so that memory does not grow with the number of images.
+
+    A row holds as many classes as there is room for; an image that is ``alone`` has all of them.
+    """
     terminal = is_terminal(sys.stdout) or "COLUMNS" in os.environ
     width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH
     name_width = max(16, width * 2 // 5)
@@ -204,15 +212,28 @@ def _write_table(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
         name = visible(name)
         if len(name) > name_width:
             name = "…" + name[1 - name_width :]
-        answer = (
-            f"error: {prediction.error}"
+        column = len(name) if alone else name_width
+        lines = (
+            [visible(f"error: {prediction.error}")]
             if prediction.error is not None
-            else "  ".join(f"{score.label} {score.probability:.1%}" for score in prediction.top)
+            else _answer(prediction, width - column - 2, whole=alone)
         )
-        answer = visible(answer)
-        room = width - name_width - 2
-        if len(answer) > room:
-            answer = answer[: room - 1] + "…"
-        sys.stdout.write(f"{name:<{name_width}}  {answer}\n")
+        for place, line in enumerate(lines):
+            sys.stdout.write(f"{'' if place else name:<{column}}  {line}\n")
         total, failed = total + 1, failed + (not prediction.ok)
     return total, failed
+
+
+def _answer(prediction: Prediction, room: int, *, whole: bool) -> list[str]:
+    """Return as many of the classes as fit in a line, or, if ``whole``, all of them in lines."""
+    words = [
+        f"{shorten(score.label, max(room - 7, 8))} {score.probability:.1%}"
+        for score in prediction.top
+    ]
+    if cell_len("  ".join(words)) <= room:
+        return ["  ".join(words)]
+    if whole:
+        return words
+    while len(words) > 1 and cell_len("  ".join([*words, "…"])) > room:
+        words.pop()
+    return ["  ".join([*words, "…"] if len(words) < len(prediction.top) else words)]
