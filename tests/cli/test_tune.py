@@ -27,6 +27,19 @@ def test_the_table_names_the_choice(fleetnet: Run, bundle: Bundle, shapes: Path)
     assert choice.engine == "openvino"
 
 
+def test_nothing_of_the_table_is_cut_off_in_80_columns(
+    fleetnet: Run, bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = fleetnet(
+        "tune", bundle.path, "--images", shapes, "--engine", "openvino", "--engine", "onnxruntime",
+        "--seconds", "0", "--limit", "8",
+    )  # fmt: skip
+    assert "…" not in result.out
+    assert "onnxruntime fp32" in result.out
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+
+
 def test_json_has_every_trial(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
     result = fleetnet(
         "tune", bundle.path, "--images", shapes, "--engine", "onnxruntime", "--threads", "1",

@@ -242,3 +242,13 @@ def test_bad_input(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
         "weights", "convert", timm_like, tmp_path / "x.safetensors", "--to", "tim"
     ).assert_one_line("did you mean 'timm'")
     assert [file.name for file in tmp_path.iterdir()] == ["junk.pth"]
+
+
+def test_the_list_shows_whole_figures_in_80_columns(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = fleetnet("weights", "list").out
+    assert "…" not in listed
+    assert "53.20" in listed
+    assert "top-5" in listed

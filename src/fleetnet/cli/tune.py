@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, say, status, warn, warn_left_out
+from fleetnet.cli.console import console, print_json, print_line, say, status, warn, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images
@@ -125,25 +125,29 @@ def _as_json(trial: Trial) -> dict[str, Any]:
 
 
 def _print(tuning: Tuning) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column(tuning.mode)
-    for heading in ("precision", "threads", "batch", "ms/image", "quartiles", "top-1", "mean |Δp|"):
-        table.add_column(heading, justify="right", no_wrap=heading != "precision")
-    table.add_column("", overflow="fold")
+    """Print a row for each that was timed, and below why others are out: 80 columns hold both."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(tuning.mode, no_wrap=True)
+    for heading in ("threads", "batch", "ms/image", "quartiles", "top-1", "mean |Δp|"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for rank, trial in enumerate(tuning.trials):
         candidate, found = trial.candidate, trial.agreement
+        if not trial.milliseconds:
+            continue
         low, high = trial.quartiles
-        timed = bool(trial.milliseconds)
         table.add_row(
-            candidate.engine,
-            candidate.precision,
+            f"{candidate.engine} {candidate.precision}",
             str(candidate.threads),
             str(candidate.batch),
-            f"{trial.median:.2f}" if timed else "–",
-            f"{low:.2f}–{high:.2f}" if timed else "–",
+            f"{trial.median:.2f}",
+            f"{low:.2f}–{high:.2f}",
             f"{found.top1:.1%}" if found else "–",
             f"{found.mean_difference:.4f}" if found else "–",
-            trial.reason or ("← chosen" if rank == 0 else ""),
+            "out" if trial.reason else "← chosen" if rank == 0 else "",
             style="dim" if trial.reason else "",
         )
     console().print(table)
+    for trial in tuning.trials:
+        if trial.reason:
+            print_line(f"out: {trial.candidate}: {trial.reason}")

@@ -43,11 +43,12 @@ def list_published(
     if as_json:
         print_json([{**vars(entry), "preprocess": entry.preprocess.to_json()} for entry in entries])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # A single space between columns: with two, figures would be cut off in 80 columns.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("set", "network"):
         table.add_column(heading, no_wrap=True)
     for heading in ("top-1", "top-5"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("resize", "licence", "cached"):
         table.add_column(heading, no_wrap=True)
     for entry in entries:
