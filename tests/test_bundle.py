@@ -62,7 +62,7 @@ def test_the_onnx_file_alone_is_enough(bundle: Bundle, tmp_path: Path) -> None:
     loaded = Bundle.load(alone)
     assert loaded.manifest == bundle.manifest.model_copy(update={"artifacts": ()})
     assert loaded.artifact("onnx") == alone
-    with pytest.raises(BundleError, match="takes the bundle's folder"):
+    with pytest.raises(BundleError, match="give the bundle's folder"):
         loaded.artifact("weights")
 
 

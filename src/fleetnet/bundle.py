@@ -338,7 +338,7 @@ class Bundle:
             if name == "onnx":
                 return self.path
             raise BundleError(
-                f"{self.path} is an ONNX file alone; '{name}' takes the bundle's folder"
+                f"{self.path} is an ONNX file alone, without '{name}': give the bundle's folder"
             )
         for artifact in self.manifest.artifacts:
             if artifact.name == name:

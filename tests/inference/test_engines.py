@@ -113,7 +113,7 @@ def test_an_onnx_file_alone_is_enough_for_its_engines(bundle: Bundle, images: Pi
     for name in ("openvino", "onnxruntime"):
         engine: Engine = open_engine(name, alone, 1)
         assert engine.run(images[:1]).shape == (1, len(bundle.manifest.classes))
-    with pytest.raises(BundleError, match="takes the bundle's folder"):
+    with pytest.raises(BundleError, match="give the bundle's folder"):
         open_engine("torch", alone)
 
 

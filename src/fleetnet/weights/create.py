@@ -65,7 +65,9 @@ def _load(
     file = read_weights(path)
     identity = file.identity
     if name not in (identity.entry.name, *identity.also):
-        raise CheckpointError(f"{path} does not fit {name}: it holds {identity.entry.name}")
+        raise CheckpointError(
+            f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network"
+        )
     state = to_ours(file.state, identity)
     say(f"{path}: {identity.entry.name} from {identity.adapter.name} ({file.origin})")
     if file.remarks:

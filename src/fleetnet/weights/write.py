@@ -40,7 +40,8 @@ def check_writable(path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise CheckpointError(
-            f"cannot write {path}: the extension says the format, one of {', '.join(FORMATS)}"
+            f"cannot write {path}: the extension says the format, one of {', '.join(FORMATS)}, or "
+            ".ckpt without --to"
         )
 
 
