@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Mapping
 
 
 class FleetnetError(Exception):
@@ -82,3 +83,19 @@ def require(module: str, extra: str, purpose: str) -> FleetnetError:
     return FleetnetError(
         f"{purpose} needs {module}, which is not installed: {INSTALL} 'fleetnet[{extra}]'"
     )
+
+
+def require_all(modules: Mapping[str, str], extra: str, purpose: str) -> None:
+    """Refuse at once what would fail later for want of a package; nothing is imported.
+
+    Args:
+        modules: that are needed, to what people call them.
+        extra: that brings them.
+        purpose: what needs them.
+
+    Raises:
+        FleetnetError: names the first that is absent, and the extra.
+    """
+    for module, title in modules.items():
+        if importlib.util.find_spec(module) is None:
+            raise require(title, extra, purpose)

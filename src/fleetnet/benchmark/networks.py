@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, ModelError, require
+from fleetnet.errors import FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.models.registry import MODELS, build_model, find_model, published
 from fleetnet.weights.subject import Say, find_subject
@@ -127,9 +127,8 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
     names = list(names)
     if not names:
         return ()
-    for module, title in (("torch", "PyTorch"), ("onnx", "onnx"), ("onnxscript", "onnxscript")):
-        if importlib.util.find_spec(module) is None:
-            raise require(title, "export", "measuring a network by its name")
+    needs = {"torch": "PyTorch", "onnx": "onnx", "onnxscript": "onnxscript"}
+    require_all(needs, "export", "measuring a network by its name")
     from fleetnet.benchmark.untrained import untrained_bundles
 
     return untrained_bundles(names, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -15,7 +14,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import require
+from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.image_files import find_images
 from fleetnet.inference.chance import at_least, enough_to_show
@@ -74,7 +73,7 @@ def quantize(
     Some of the images calibrate, others judge. Where too many answers differ, the layers that bear
     int8 least stay in fp32; where even that does not help, nothing is written.
     """
-    _check_installed()
+    require_all(NEEDS, "quantize", "quantize")
     opened = open_bundle(model, images)
     from fleetnet.export.quantization.samples import draw_samples
     from fleetnet.export.quantization.session import ENGINES
@@ -125,12 +124,6 @@ class _Steps:
     def __call__(self, what: str, steps: int) -> Advance:
         self._bar.reset(self._task, description=what, total=steps)
         return lambda done: self._bar.advance(self._task, done)
-
-
-def _check_installed() -> None:
-    for module, title in NEEDS.items():
-        if importlib.util.find_spec(module) is None:
-            raise require(title, "quantize", "quantize")
 
 
 def _tell(samples: Samples, agreement: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import platform
 import shlex
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import fleetnet
 from fleetnet.cli.subject import Subject
 from fleetnet.data.sources import Source
-from fleetnet.errors import FleetnetError, require
+from fleetnet.errors import FleetnetError, require_all
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.slices import Slice
@@ -28,9 +27,7 @@ def check_report(path: Path) -> None:
     Raises:
         FleetnetError: a package that reports need is absent, or ``path`` is a folder.
     """
-    for module, title in (("jinja2", "Jinja"), ("matplotlib", "matplotlib")):
-        if importlib.util.find_spec(module) is None:
-            raise require(title, "report", "writing a report")
+    require_all({"jinja2": "Jinja", "matplotlib": "matplotlib"}, "report", "writing a report")
     if path.is_dir():
         raise FleetnetError(f"{path} is a folder: name a file to write the report to")
 

@@ -66,7 +66,6 @@ def verify(
     left_out = LeftOut()
     pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
     warn_left_out(left_out)
-    installed = installed_engines()
     with contextlib.ExitStack() as stack:
 
         def open_one(name: str, precision: Precision = "fp32") -> Engine:

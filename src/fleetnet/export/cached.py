@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, require
+from fleetnet.errors import BundleError, require_all
 from fleetnet.files import cache_folder, locked, sha256_of, write_error
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import published_file
@@ -71,9 +70,7 @@ def check_installed(purpose: str) -> None:
     Raises:
         FleetnetError: names the first that is missing, and the extra that brings it.
     """
-    for module, title in NEEDS.items():
-        if importlib.util.find_spec(module) is None:
-            raise require(title, "export", purpose)
+    require_all(NEEDS, "export", purpose)
 
 
 def _place(subject: Subject) -> Path:
