@@ -93,7 +93,7 @@ def checkpoint(run_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
 
     return export_bundle(checkpoint, tmp_path_factory.mktemp("export") / "shapes.bundle")
 

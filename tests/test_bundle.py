@@ -200,7 +200,7 @@ def test_a_truncated_onnx_file_is_refused(bundle: Bundle, tmp_path: Path) -> Non
 
 
 def test_export_does_not_replace_what_is_not_a_bundle(checkpoint: Path, tmp_path: Path) -> None:
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
 
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(FleetnetError, match="exists and is not a bundle"):

@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(small_disk: Path, checkpoint: Pa
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_no_bundle(small_disk: Path, checkpoint: Path) -> None:
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
 
     with pytest.raises(FleetnetError, match="no space left"):
         export_bundle(checkpoint, small_disk / "new.bundle", limit=2)

@@ -23,12 +23,12 @@ from fleetnet.data.preview import preview
 from fleetnet.data.sources import open_source
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.thumbnails import data_uri, thumbnails
-from fleetnet.export.pipeline import export_bundle
-from fleetnet.export.quantization.samples import draw_samples
+from fleetnet.export.bundle import export_bundle
+from fleetnet.export.quantize.samples import draw_samples
 from fleetnet.images import OpenImage, decode, from_array, from_pil
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.inputs import ImageLike
-from fleetnet.inference.pipeline import Ready, make_ready
+from fleetnet.inference.prefetch import Ready, make_ready
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint

@@ -261,7 +261,7 @@ def test_int8_is_not_put_over_a_bundle_that_another_has_changed(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     """Or what the other added would be lost."""
-    from fleetnet.export.quantize import check_request
+    from fleetnet.export.quantize.bundle import check_request
 
     files = {a.file: bundle.artifact(a.name).read_bytes() for a in bundle.manifest.artifacts}
     mine = write_bundle(tmp_path / "b.bundle", bundle.manifest, files)

@@ -22,7 +22,7 @@ print("openvino_telemetry" in sys.modules, type(ovc.telemetry).__module__.rparti
     "modules",
     [
         ("fleetnet.inference.engines.onnxruntime", "fleetnet.inference.engines.openvino"),
-        ("fleetnet.export.quantization.nncf",),
+        ("fleetnet.export.quantize.nncf",),
         ("fleetnet.benchmark.macs",),
         ("fleetnet.benchmark.peak",),
         ("fleetnet.cli.bench",),

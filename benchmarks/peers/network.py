@@ -12,7 +12,7 @@ from benchmarks.peers.comparison import Cast, Outcome, Place, by_name, numbers_o
 from benchmarks.peers.contenders import EXACT, Contender
 from benchmarks.peers.process import OPEN_S, PeerError
 from benchmarks.peers.rounds import interleave
-from fleetnet.inference.chance import at_least
+from fleetnet.inference.binomial import at_least
 
 WARM = 3
 """Runs at the beginning of each turn that do not count: the caches are somebody else's by then."""

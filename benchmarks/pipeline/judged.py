@@ -10,7 +10,7 @@ from PIL import Image
 
 from fleetnet.data.sources import open_source_spec
 from fleetnet.data.splits import split
-from fleetnet.export.quantization.samples import Samples
+from fleetnet.export.quantize.samples import Samples
 from fleetnet.image_files import walk_images
 from fleetnet.images import OpenImage, Pixels
 from fleetnet.preprocess import Preprocess

@@ -20,10 +20,10 @@ from material import PHOTOS
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError
-from fleetnet.export.pipeline import export_bundle
-from fleetnet.export.quantization.samples import Samples
-from fleetnet.export.quantization.timing import median_ms
-from fleetnet.export.quantize import quantize_bundle
+from fleetnet.export.bundle import export_bundle
+from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.agreement import agreement
 from fleetnet.inference.engines import open_engine, precisions
 from fleetnet.inference.verify import machine, probabilities_of, run_in_batches

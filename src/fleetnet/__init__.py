@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fleetnet.bundle import Bundle
     from fleetnet.classifier import Classifier
     from fleetnet.errors import FleetnetError
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
     from fleetnet.inference.classifier import Prediction
     from fleetnet.preprocess import Preprocess
     from fleetnet.training.recipe import Recipe
@@ -41,7 +41,7 @@ _HOMES = {
     "Preprocess": "fleetnet.preprocess",
     "Recipe": "fleetnet.training.recipe",
     "create_model": "fleetnet.weights.create",
-    "export_bundle": "fleetnet.export.pipeline",
+    "export_bundle": "fleetnet.export.bundle",
     "train": "fleetnet.training.trainer",
 }
 

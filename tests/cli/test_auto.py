@@ -10,10 +10,10 @@ from fleetnet import Classifier
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
-from fleetnet.inference import choices
-from fleetnet.inference.autotune import tune
-from fleetnet.inference.choices import recall
+from fleetnet.inference import tuning_cache
 from fleetnet.inference.engines import Mode
+from fleetnet.inference.tuning import tune
+from fleetnet.inference.tuning_cache import load_tuned
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Measure as short as can be, and remember in a place of the test's own."""
     monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        choices, "tune", functools.partial(tune, budget=0, engines=["onnxruntime", "openvino"])
+        tuning_cache, "tune", functools.partial(tune, budget=0, engines=["onnxruntime", "openvino"])
     )
 
 
@@ -32,7 +32,7 @@ def never_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("this measures")
 
-    monkeypatch.setattr(choices, "tune", refuse)
+    monkeypatch.setattr(tuning_cache, "tune", refuse)
 
 
 def labels(lines: str) -> list[str]:
@@ -46,10 +46,10 @@ def test_predicting_many_measures_once_and_remembers(
     first = fleetnet("predict", bundle.path, shapes, "--json", "--engine", "auto")
     assert first.code == 0
     assert labels(first.out) == labels(plain.out)
-    choice = recall(bundle, "throughput")
+    choice = load_tuned(bundle, "throughput")
     assert choice is not None
     assert f"throughput: {choice}" in first.err
-    monkeypatch.setattr(choices, "tune", None)
+    monkeypatch.setattr(tuning_cache, "tune", None)
     second = fleetnet("predict", bundle.path, shapes, "--json", "--engine", "auto")
     assert (second.code, second.out) == (0, first.out)
     assert f"throughput: {choice}" in second.err
@@ -63,7 +63,7 @@ def test_one_image_is_not_kept_waiting(fleetnet: Run, bundle: Bundle, shapes: Pa
     assert len(labels(result.out)) == 1
     assert "was not tuned on this machine" in result.err
     assert "'fleetnet tune'" in result.err
-    assert recall(bundle, "latency") is None
+    assert load_tuned(bundle, "latency") is None
 
 
 def test_one_image_gets_what_tuning_chose(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
@@ -92,7 +92,7 @@ def test_evaluating_finds_the_same_figures(fleetnet: Run, bundle: Bundle, shapes
     plain = fleetnet(*arguments)
     result = fleetnet(*arguments, "--engine", "auto")
     assert result.code == 0
-    assert recall(bundle, "throughput") is not None
+    assert load_tuned(bundle, "throughput") is not None
     assert json.loads(result.out)["confusion"] == json.loads(plain.out)["confusion"]
 
 
@@ -114,7 +114,7 @@ def test_in_python_auto_is_what_was_chosen(bundle: Bundle, shapes: Path, mode: M
     images = [Path(path) for path in find_images([str(shapes)])]
     plain = Classifier(bundle, engine="auto", mode=mode)
     assert (plain.engine.name, plain.engine.precision) == ("openvino", "fp32")
-    chosen = choices.choose(bundle, mode, images)
+    chosen = tuning_cache.tuned_or_tune(bundle, mode, images)
     assert chosen is not None
     tuned = Classifier(bundle, engine="auto", mode=mode)
     assert (tuned.engine.name, tuned.engine.precision) == (chosen.engine, chosen.precision)
@@ -128,5 +128,5 @@ def test_in_python_auto_is_what_was_chosen(bundle: Bundle, shapes: Path, mode: M
 @pytest.mark.usefixtures("never_measured")
 def test_images_that_cannot_be_read_do_not_count(bundle: Bundle, shapes: Path) -> None:
     few = [Path(path) for path in find_images([str(shapes)])][:20]
-    assert choices.choose(bundle, "latency", [*few, *(b"garbage",) * 100]) is None
-    assert choices.choose(bundle, "latency", [b"garbage"]) is None
+    assert tuning_cache.tuned_or_tune(bundle, "latency", [*few, *(b"garbage",) * 100]) is None
+    assert tuning_cache.tuned_or_tune(bundle, "latency", [b"garbage"]) is None

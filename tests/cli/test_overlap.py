@@ -16,7 +16,7 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.data.contents import content_of
 from fleetnet.data.sources import open_source
 from fleetnet.data.splits import split
-from fleetnet.export.pipeline import export_bundle
+from fleetnet.export.bundle import export_bundle
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.trainer import Trainer, resume, train

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
-from fleetnet.inference.choices import recall
+from fleetnet.inference.tuning_cache import load_tuned
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def test_the_table_names_the_choice(fleetnet: Run, bundle: Bundle, shapes: Path)
     assert result.code == 0
     assert "← chosen" in result.out
     assert "latency: openvino" in result.err
-    choice = recall(bundle, "latency", threads=1)
+    choice = load_tuned(bundle, "latency", threads=1)
     assert choice is not None
     assert choice.engine == "openvino"
 
@@ -51,7 +51,7 @@ def test_json_has_every_trial(fleetnet: Run, bundle: Bundle, shapes: Path) -> No
     assert set(found["modes"]) == {"latency", "throughput"}
     assert len(found["modes"]["throughput"]["trials"]) == 3
     assert found["modes"]["latency"]["choice"]["precision"] == "fp32"
-    assert recall(bundle, "latency", threads=1) is None
+    assert load_tuned(bundle, "latency", threads=1) is None
 
 
 @pytest.mark.parametrize(

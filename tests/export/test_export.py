@@ -10,10 +10,10 @@ from torch import nn
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
 from fleetnet.errors import DataError, VerificationError
-from fleetnet.export import pipeline
+from fleetnet.export import bundle as exporting
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import LAYER_KEY, layer_names, to_onnx
-from fleetnet.export.quantization.layers import layers_of, read_graph
+from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.inference.engines import Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
@@ -229,11 +229,11 @@ def test_export_refuses_a_graph_that_answers_otherwise(
     def wrong(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> bytes:
         return tampered(to_onnx(network, preprocess, manifest), "blocks.4.project")
 
-    monkeypatch.setattr(pipeline, "to_onnx", wrong)
+    monkeypatch.setattr(exporting, "to_onnx", wrong)
     with pytest.raises(
         VerificationError, match=r"first layer that diverges is 'blocks\.4\.project'"
     ):
-        pipeline.export_bundle(checkpoint, tmp_path / "wrong.bundle")
+        exporting.export_bundle(checkpoint, tmp_path / "wrong.bundle")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,8 +258,8 @@ def test_export_wants_images_when_the_training_data_is_gone(
     moved.data["spec"] = {"data": str(tmp_path / "gone")}
     moved.save(tmp_path / "moved.ckpt")
     with pytest.raises(DataError, match="--images DIR"):
-        pipeline.export_bundle(tmp_path / "moved.ckpt", tmp_path / "moved.bundle")
-    bundle = pipeline.export_bundle(
+        exporting.export_bundle(tmp_path / "moved.ckpt", tmp_path / "moved.bundle")
+    bundle = exporting.export_bundle(
         tmp_path / "moved.ckpt", tmp_path / "moved.bundle", images=[str(shapes)], limit=4
     )
     assert bundle.manifest.artifacts[0].verification[0].images == 4
@@ -270,7 +270,7 @@ def test_export_wants_images_when_the_training_data_is_gone(
 def test_export_verifies_on_photographs(
     checkpoint: Path, tmp_path: Path, photos: list[Path]
 ) -> None:
-    bundle = pipeline.export_bundle(
+    bundle = exporting.export_bundle(
         checkpoint, tmp_path / "photos.bundle", images=[str(photos[0].parent)], limit=120
     )
     for record in bundle.manifest.artifacts[0].verification:
@@ -281,8 +281,8 @@ def test_export_verifies_on_photographs(
 
 @pytest.mark.slow
 def test_an_older_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
-    first = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=1)
-    second = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=2)
+    first = exporting.export_bundle(checkpoint, tmp_path / "b", limit=1)
+    second = exporting.export_bundle(checkpoint, tmp_path / "b", limit=2)
     assert first.path == second.path
     assert Bundle.load(tmp_path / "b").manifest.artifacts[0].verification[0].images == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]

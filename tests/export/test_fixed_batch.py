@@ -8,8 +8,8 @@ import pytest
 from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
+from fleetnet.export.bundle import export_bundle
 from fleetnet.export.fixed_batch import InWholeBatches, fix_batch
-from fleetnet.export.pipeline import export_bundle
 from fleetnet.inference.engines import Setup, open_engine
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine

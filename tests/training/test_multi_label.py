@@ -11,7 +11,7 @@ from fleetnet.data.splits import split
 from fleetnet.errors import DataError
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.evaluation.multilabel import MultiLabelMetrics
-from fleetnet.export.pipeline import export_bundle
+from fleetnet.export.bundle import export_bundle
 from fleetnet.inference.classifier import Classifier
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe

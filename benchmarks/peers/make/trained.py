@@ -24,9 +24,9 @@ from benchmarks.pipeline.judged import cells, photograph_views
 from benchmarks.pipeline.lite0 import PREPROCESS, lite0_bundle, pretrained
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
-from fleetnet.export.pipeline import export_bundle
-from fleetnet.export.quantization.samples import Samples
-from fleetnet.export.quantize import quantize_bundle
+from fleetnet.export.bundle import export_bundle
+from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.samples import Samples
 from fleetnet.models.registry import find_model
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint

@@ -10,10 +10,10 @@ from typing import cast
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import say, status, warn
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.autotune import MIN_IMAGES
-from fleetnet.inference.choices import choose
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import Mode, Precision
+from fleetnet.inference.tuning import MIN_IMAGES
+from fleetnet.inference.tuning_cache import tuned_or_tune
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def computing(
             f"--engine {AUTO} chooses the precision: leave --precision out, or name an engine"
         )
     with status(f"measuring for {mode}") as show:
-        choice = choose(bundle, mode, images(), threads=threads, advance=show)
+        choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=show)
     if choice is None:
         warn(
             f"{bundle.path} was not tuned on this machine, and tuning takes at least {MIN_IMAGES} "

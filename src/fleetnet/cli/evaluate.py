@@ -27,8 +27,8 @@ from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, Subject, open_subject
 from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint, notes_of
-from fleetnet.data.sources.parts import IS_LEFT_OUT
 from fleetnet.data.sources.samples import TEST
+from fleetnet.data.sources.split_names import IS_LEFT_OUT
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.evaluate import Evaluation, class_indices
@@ -37,7 +37,7 @@ from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
-from fleetnet.inference.choices import ENOUGH
+from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
 
 SHOWN_CLASSES = 12

@@ -114,7 +114,7 @@ def run_export(
     labels: Path | None = None,
 ) -> Bundle:
     """Export, saying what goes on."""
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
 
     left_out = LeftOut()
     bundle = export_bundle(

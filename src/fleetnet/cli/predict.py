@@ -32,7 +32,6 @@ from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN
-from fleetnet.inference.choices import ENOUGH
 from fleetnet.inference.classifier import (
     AUTO,
     LOW_PRECISION_BATCH,
@@ -40,6 +39,7 @@ from fleetnet.inference.classifier import (
     Classifier,
     Prediction,
 )
+from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut
 

@@ -17,15 +17,15 @@ from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.image_files import find_images
-from fleetnet.inference.chance import at_least, enough_to_show
+from fleetnet.inference.binomial import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
-    from fleetnet.export.quantization.quantizer import Advance
-    from fleetnet.export.quantization.samples import Samples
-    from fleetnet.export.quantization.session import Result, WeightBits
+    from fleetnet.export.quantize.quantizer import Advance
+    from fleetnet.export.quantize.samples import Samples
+    from fleetnet.export.quantize.session import Result, WeightBits
 
 NEEDS = {"onnx": "onnx", "onnxruntime": "ONNX Runtime", "nncf": "NNCF"}
 """Modules to what people call them."""
@@ -75,9 +75,9 @@ def quantize(
     """
     require_all(NEEDS, "quantize", "quantize")
     opened = open_bundle(model, images)
-    from fleetnet.export.quantization.samples import draw_samples
-    from fleetnet.export.quantization.session import ENGINES
-    from fleetnet.export.quantize import check_request, quantize_bundle
+    from fleetnet.export.quantize.bundle import check_request, quantize_bundle
+    from fleetnet.export.quantize.samples import draw_samples
+    from fleetnet.export.quantize.session import ENGINES
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
     check_request(opened, output, engines, agreement)

@@ -12,10 +12,10 @@ from fleetnet.cli.console import console, print_json, print_line, say, status, w
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images
-from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
-from fleetnet.inference.autotune import tune as run_tuning
-from fleetnet.inference.choices import ENOUGH, remember
 from fleetnet.inference.engines import Mode
+from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Trial, Tuning
+from fleetnet.inference.tuning import tune as run_tuning
+from fleetnet.inference.tuning_cache import ENOUGH, save_tuned
 from fleetnet.inference.verify import prepare
 from fleetnet.left_out import LeftOut
 
@@ -79,7 +79,7 @@ def tune(
                     advance=show,
                 )
             )
-    choices = [remember(opened, tuning, threads) for tuning in tunings]
+    choices = [save_tuned(opened, tuning, threads) for tuning in tunings]
     if as_json:
         print_json(
             {

@@ -114,7 +114,7 @@ def _made(
     offline: bool,
 ) -> Bundle:
     check_installed(f"making a bundle of {subject.word}")
-    from fleetnet.export.pipeline import export_bundle
+    from fleetnet.export.bundle import export_bundle
 
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
 from fleetnet.inference.inputs import ImageLike, is_one
-from fleetnet.inference.pipeline import Ready, look_ahead, make_ready
+from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
 from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.preprocess import Preprocess
 
@@ -323,9 +323,9 @@ def _chosen(
 ) -> tuple[str, Precision, int | None, int | None]:
     """Return the engine, precision, threads and size of a batch that tuning chose, if it did."""
     # Tuning opens engines and compares them: whoever names an engine need not load all that.
-    from fleetnet.inference.choices import recall
+    from fleetnet.inference.tuning_cache import load_tuned
 
-    choice = recall(bundle, mode, threads)
+    choice = load_tuned(bundle, mode, threads)
     if choice is None:
         return DEFAULT_ENGINE, "fp32", threads, None
     return choice.engine, choice.precision, choice.threads, choice.batch

@@ -17,7 +17,7 @@ from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.agreement import same_answers
-from fleetnet.inference.chance import explained_by_chance
+from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import Engine, Logits, Precision
 from fleetnet.inference.probabilities import softmax, to_probabilities
 from fleetnet.preprocess import Preprocess

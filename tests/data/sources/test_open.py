@@ -19,9 +19,9 @@ from fleetnet.data.sources import (
     open_source,
     open_source_spec,
 )
-from fleetnet.data.sources.parts import part_of_name
 from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
 from fleetnet.data.sources.shards import expand
+from fleetnet.data.sources.split_names import part_of_name
 from fleetnet.errors import DataError
 from samples import make_folder
 

@@ -13,9 +13,9 @@ from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.parts import WORDS, settle, with_test_if_it_fits
 from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_PART, TEST, SampleTable
+from fleetnet.data.sources.split_names import WORDS, settle, with_test_if_it_fits
 from fleetnet.data.sources.text import MAX_LINE, open_text
 from fleetnet.errors import DataError, nearest
 from fleetnet.labels import printable

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.layout import Layout, recognise
-from fleetnet.data.sources.parts import settle, without_test
 from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL, SampleTable
+from fleetnet.data.sources.split_names import settle, without_test
 from fleetnet.errors import DataError, nearest
 from fleetnet.image_files import visible_folders, walk_images
 from fleetnet.images import EXTENSIONS

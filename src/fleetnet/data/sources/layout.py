@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleetnet.data.sources.not_classes import refuse_parts_as_classes
-from fleetnet.data.sources.parts import IS_LEFT_OUT, WORDS, part_of_name
 from fleetnet.data.sources.samples import NO_PART, PARTS, TEST, TRAIN, VAL
+from fleetnet.data.sources.split_names import IS_LEFT_OUT, WORDS, part_of_name
 from fleetnet.errors import DataError
 from fleetnet.image_files import folder_content, has_images, visible_folders
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetnet.data.sources.parts import part_of_name
 from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
+from fleetnet.data.sources.split_names import part_of_name
 from fleetnet.errors import DataError
 from fleetnet.image_files import folder_content, has_images
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
+from fleetnet.data.sources.lru_cache import LruCache, unit_weight
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.parts import with_test_if_it_fits
-from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
+from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
 from fleetnet.images import MAX_BYTES
@@ -75,9 +75,9 @@ class ParquetSource:
         _, _, self.notes = with_test_if_it_fits(
             lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
         )
-        self._recent: Recent[int, pa.ChunkedArray] = Recent(KEPT_BYTES, _weight)
+        self._recent: LruCache[int, pa.ChunkedArray] = LruCache(KEPT_BYTES, _weight)
         # Of a file of thousands of row groups, it takes as long to read as a row group does.
-        self._metadata: Recent[Path, Any] = Recent(KEPT_METADATA, one_each)
+        self._metadata: LruCache[Path, Any] = LruCache(KEPT_METADATA, unit_weight)
 
     def _open(
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetnet.data.sources.parts import part_of_name, settle
 from fleetnet.data.sources.pointers import refuse_pointer
 from fleetnet.data.sources.samples import NO_PART, TEST, VAL
+from fleetnet.data.sources.split_names import part_of_name, settle
 from fleetnet.errors import DataError
 
 MAX_SHARDS = 100_000

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
+from fleetnet.data.sources.lru_cache import LruCache, unit_weight
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.parts import with_test_if_it_fits
-from fleetnet.data.sources.recent import Recent, one_each
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of
+from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
 from fleetnet.labels import printable
@@ -92,7 +92,7 @@ class WebDatasetSource:
         _, _, self.notes = with_test_if_it_fits(
             lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
         )
-        self._handles: Recent[Path, Handle] = Recent(OPEN_FILES, one_each)
+        self._handles: LruCache[Path, Handle] = LruCache(OPEN_FILES, unit_weight)
 
     def _open(
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]

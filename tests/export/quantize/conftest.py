@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fleetnet.bundle import Activation, Bundle
-from fleetnet.export.pipeline import export_bundle
-from fleetnet.export.quantization.samples import Samples, draw_samples
+from fleetnet.export.bundle import export_bundle
+from fleetnet.export.quantize.samples import Samples, draw_samples
 from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.training.checkpoint import Checkpoint

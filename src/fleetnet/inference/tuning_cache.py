@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file, cache_folder, sha256_of
-from fleetnet.inference.autotune import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
 from fleetnet.inference.engines import (
     ENGINES,
     MAX_THREADS,
@@ -22,6 +21,7 @@ from fleetnet.inference.engines import (
     available_threads,
     installed_engines,
 )
+from fleetnet.inference.tuning import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
 from fleetnet.inference.verify import machine, prepare
 
 MAX_BYTES = 65536
@@ -29,7 +29,7 @@ ENOUGH = 200
 """Images to judge by: on so many one other answer is half a percent."""
 
 
-class Choice(BaseModel):
+class TunedSettings(BaseModel):
     """How to compute a bundle's answers on this machine, and what that was measured to give."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +47,7 @@ class Choice(BaseModel):
     """The next best that answers as well, with its milliseconds an image."""
 
     @classmethod
-    def of(cls, tuning: Tuning) -> Choice:
+    def of(cls, tuning: Tuning) -> TunedSettings:
         """Return the best of what was tried."""
         best = tuning.best
         found = best.agreement
@@ -81,7 +81,7 @@ def _runner_up(others: tuple[Trial, ...]) -> str:
     return ""
 
 
-def recall(bundle: Bundle, mode: Mode, threads: int | None = None) -> Choice | None:
+def load_tuned(bundle: Bundle, mode: Mode, threads: int | None = None) -> TunedSettings | None:
     """Return what was chosen for this bundle, mode and number of threads on this machine, if so.
 
     A choice is of the very files, processor and versions that it was measured with. One whose file
@@ -90,19 +90,19 @@ def recall(bundle: Bundle, mode: Mode, threads: int | None = None) -> Choice | N
     file = cache_folder() / "tuning" / f"{_key(bundle, mode, threads)}.json"
     try:
         with file.open("rb") as stream:
-            choice = Choice.model_validate_json(stream.read(MAX_BYTES))
+            choice = TunedSettings.model_validate_json(stream.read(MAX_BYTES))
     except (OSError, ValidationError):
         return None
     usable = choice.engine in installed_engines() and choice.mode == mode
     return choice if usable else None
 
 
-def remember(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> Choice:
+def save_tuned(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> TunedSettings:
     """Keep what was chosen for the next time, if the images were enough to judge by.
 
     A cache that cannot be written to is no reason to fail: the choice is returned all the same.
     """
-    choice = Choice.of(tuning)
+    choice = TunedSettings.of(tuning)
     if tuning.images >= MIN_IMAGES:
         file = cache_folder() / "tuning" / f"{_key(bundle, tuning.mode, threads)}.json"
         try:
@@ -113,14 +113,14 @@ def remember(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> Choi
     return choice
 
 
-def choose(
+def tuned_or_tune(
     bundle: Bundle,
     mode: Mode,
     images: Iterable[Path | bytes],
     *,
     threads: int | None = None,
     advance: Advance = lambda _: None,
-) -> Choice | None:
+) -> TunedSettings | None:
     """Return what was chosen before, else what turns out best with ``images`` now.
 
     Args:
@@ -135,7 +135,7 @@ def choose(
         The choice; None where there was none and the images that can be read are fewer than it
         takes to judge precisions below fp32 by.
     """
-    if known := recall(bundle, mode, threads):
+    if known := load_tuned(bundle, mode, threads):
         return known
     try:
         pixels = prepare(images, bundle.manifest.preprocess, ENOUGH)
@@ -143,7 +143,7 @@ def choose(
         return None
     if len(pixels) < MIN_IMAGES:
         return None
-    return remember(bundle, tune(bundle, pixels, mode, threads=threads, advance=advance), threads)
+    return save_tuned(bundle, tune(bundle, pixels, mode, threads=threads, advance=advance), threads)
 
 
 def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:

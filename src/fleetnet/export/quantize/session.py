@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fleetnet.bundle import Bundle, Quantization
-from fleetnet.export.quantization import guard
-from fleetnet.export.quantization.layers import Layer, layers_of, macs_share, read_graph
-from fleetnet.export.quantization.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantization.quantizer import Begin, File, Quantized, Quantizer, step
-from fleetnet.export.quantization.samples import Samples
-from fleetnet.export.quantization.sensitivity import IMAGES, rank
-from fleetnet.export.quantization.timing import median_ms
+from fleetnet.export.quantize import guard
+from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
+from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
+from fleetnet.export.quantize.quantizer import Begin, File, Quantized, Quantizer, step
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.quantize.sensitivity import IMAGES, rank
+from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -146,7 +146,7 @@ class Session:
         if engine == "onnxruntime":
             return self._for_onnxruntime()
         # NNCF takes seconds to import.
-        from fleetnet.export.quantization.nncf import OpenVinoQuantizer
+        from fleetnet.export.quantize.nncf import OpenVinoQuantizer
 
         return OpenVinoQuantizer(
             self._content, self._where, self._samples.calibration, self._weight_bits, self._begin

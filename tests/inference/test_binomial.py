@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from fleetnet.inference.chance import (
+from fleetnet.inference.binomial import (
     at_least,
     binomial_tail,
     enough_to_show,

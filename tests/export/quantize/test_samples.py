@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fleetnet.errors import DataError
-from fleetnet.export.quantization.samples import draw_samples
+from fleetnet.export.quantize.samples import draw_samples
 from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess

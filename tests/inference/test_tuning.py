@@ -7,9 +7,9 @@ import pytest
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference import autotune, choices
-from fleetnet.inference.autotune import MIN_IMAGES, Candidate, Tuning, tune
+from fleetnet.inference import tuning, tuning_cache
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels, Precision
+from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Tuning, tune
 from fleetnet.inference.verify import prepare
 
 SPEEDS: dict[tuple[str, Precision], float] = {
@@ -59,10 +59,10 @@ class MadeUp(Engine):
 @pytest.fixture(autouse=True)
 def offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(autotune, "installed_engines", lambda: ["openvino", "onnxruntime"])
-    monkeypatch.setattr(autotune, "available_threads", lambda: 2)
+    monkeypatch.setattr(tuning, "installed_engines", lambda: ["openvino", "onnxruntime"])
+    monkeypatch.setattr(tuning, "available_threads", lambda: 2)
     monkeypatch.setattr(
-        autotune, "precisions", lambda name, _: [p for engine, p in SPEEDS if engine == name]
+        tuning, "precisions", lambda name, _: [p for engine, p in SPEEDS if engine == name]
     )
 
 
@@ -170,21 +170,21 @@ def test_what_is_far_too_slow_is_not_judged(bundle: Bundle) -> None:
 def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert choices.recall(bundle, "latency") is None
-    choice = choices.remember(bundle, run(bundle))
+    assert tuning_cache.load_tuned(bundle, "latency") is None
+    choice = tuning_cache.save_tuned(bundle, run(bundle))
     assert choice.precision == "bf16"
     assert "next best: openvino bf16, 2 threads" in str(choice)
-    assert choices.recall(bundle, "latency") == choice
-    assert choices.recall(bundle, "throughput") is None
-    assert choices.recall(bundle, "latency", threads=1) is None
+    assert tuning_cache.load_tuned(bundle, "latency") == choice
+    assert tuning_cache.load_tuned(bundle, "throughput") is None
+    assert tuning_cache.load_tuned(bundle, "latency", threads=1) is None
     lone = Bundle.load(bundle.artifact("onnx"))
-    assert choices.recall(lone, "latency") is None
+    assert tuning_cache.load_tuned(lone, "latency") is None
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(choices, "machine", lambda: "another processor")
-        assert choices.recall(bundle, "latency") is None
+        elsewhere.setattr(tuning_cache, "machine", lambda: "another processor")
+        assert tuning_cache.load_tuned(bundle, "latency") is None
     with monkeypatch.context() as gone:
-        gone.setattr(choices, "installed_engines", lambda: ["onnxruntime"])
-        assert choices.recall(bundle, "latency") is None
+        gone.setattr(tuning_cache, "installed_engines", lambda: ["onnxruntime"])
+        assert tuning_cache.load_tuned(bundle, "latency") is None
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
     ["", "[]", "{", '{"engine": "openvino"}', json.dumps({"engine": "rm -rf", "threads": -1})],
 )
 def test_a_damaged_memory_is_none(bundle: Bundle, tmp_path: Path, content: str) -> None:
-    choices.remember(bundle, run(bundle))
+    tuning_cache.save_tuned(bundle, run(bundle))
     (file,) = (tmp_path / "cache" / "tuning").iterdir()
     file.write_text(content)
-    assert choices.recall(bundle, "latency") is None
+    assert tuning_cache.load_tuned(bundle, "latency") is None
 
 
 def test_a_choice_by_few_images_is_not_remembered(bundle: Bundle, tmp_path: Path) -> None:
-    choices.remember(bundle, run(bundle, images=5))
+    tuning_cache.save_tuned(bundle, run(bundle, images=5))
     assert not (tmp_path / "cache").exists()
 
 
@@ -208,7 +208,7 @@ def test_a_cache_that_cannot_be_written_to_is_no_failure(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "file"))
-    assert choices.remember(bundle, run(bundle)).engine == "openvino"
+    assert tuning_cache.save_tuned(bundle, run(bundle)).engine == "openvino"
 
 
 @pytest.mark.slow

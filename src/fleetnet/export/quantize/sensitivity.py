@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fleetnet.bundle import Activation
-from fleetnet.export.quantization.layers import Layer
-from fleetnet.export.quantization.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantization.quantizer import Advance
+from fleetnet.export.quantize.layers import Layer
+from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
+from fleetnet.export.quantize.quantizer import Advance
 from fleetnet.inference.engines import Logits, Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.verify import run_in_batches

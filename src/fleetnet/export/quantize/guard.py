@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from fleetnet.errors import VerificationError
-from fleetnet.export.quantization.layers import Layer, macs_share
+from fleetnet.export.quantize.layers import Layer, macs_share
 
 MOST_KEPT = 0.5
 """Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""

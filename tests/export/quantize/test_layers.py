@@ -4,7 +4,7 @@ from onnx import helper
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
-from fleetnet.export.quantization.layers import layers_of, macs_share, read_graph
+from fleetnet.export.quantize.layers import layers_of, macs_share, read_graph
 from fleetnet.models import build_model
 from fleetnet.models.folding import fold_batch_norm
 from fleetnet.models.network import measure_structure

@@ -14,9 +14,9 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
-from fleetnet.export.quantization.quantizer import Begin
-from fleetnet.export.quantization.samples import Samples
-from fleetnet.export.quantization.session import ENGINES, Result, Session, WeightBits
+from fleetnet.export.quantize.quantizer import Begin
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.quantize.session import ENGINES, Result, Session, WeightBits
 from fleetnet.files import Standing
 from fleetnet.inference.verify import AGREEMENT
 

@@ -8,8 +8,8 @@ import pytest
 CODE = """
 import sys
 before = [*sys.path]
-import fleetnet.export.quantization.nncf
-import fleetnet.export.quantization.session
+import fleetnet.export.quantize.nncf
+import fleetnet.export.quantize.session
 print(*(folder for folder in sys.path if folder not in before))
 """
 

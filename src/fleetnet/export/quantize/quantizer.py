@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleetnet.export.quantization.layers import Layer
+from fleetnet.export.quantize.layers import Layer
 from fleetnet.inference.engines import Engine
 
 Advance = Callable[[int], None]

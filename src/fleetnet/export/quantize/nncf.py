@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fleetnet.errors import BundleError, one_line
-from fleetnet.export.quantization.layers import Layer
-from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized, step
-from fleetnet.export.quantization.quiet import quiet
+from fleetnet.export.quantize.layers import Layer
+from fleetnet.export.quantize.quantizer import Advance, Begin, File, Quantized, step
+from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, OpenVinoEngine, read_onnx
 from fleetnet.telemetry import without_telemetry

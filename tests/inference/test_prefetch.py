@@ -21,11 +21,11 @@ from PIL import Image
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.inference import pipeline
+from fleetnet.inference import prefetch
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Precision
 from fleetnet.inference.inputs import ImageLike
-from fleetnet.inference.pipeline import Ready, look_ahead, make_ready
+from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
 from fleetnet.preprocess import Preprocess
 from samples import draw, encode
 
@@ -268,7 +268,7 @@ def test_an_interrupt_ends_the_threads() -> None:
 def test_one_image_and_latency_start_no_thread(
     bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", lambda *_: pytest.fail("a thread"))
+    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", lambda *_: pytest.fail("a thread"))
     path = shapes / "circle" / "000.jpg"
     (alone,) = Classifier(bundle, mode="throughput").predict(path)
     assert alone.ok

@@ -2,7 +2,7 @@
 
 Whatever is installed is tried with the network itself: every engine in every precision it offers
 and with several numbers of threads. What does not answer as fp32 does on real images is out,
-however fast; of the rest the fastest wins. :mod:`fleetnet.inference.choices` remembers it.
+however fast; of the rest the fastest wins. :mod:`fleetnet.inference.tuning_cache` remembers it.
 """
 
 from __future__ import annotations

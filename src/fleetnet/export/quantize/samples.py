@@ -18,7 +18,7 @@ CALIBRATION, JUDGING = 300, 1000
 """How many images calibrate and judge, at most, unless told otherwise."""
 LEAST_CALIBRATION = 10
 LEAST_JUDGING = 30
-"""All of 30 agreeing shows 90 %, of fewer less: see :func:`fleetnet.inference.chance.at_least`."""
+"""All of 30 agreeing shows 90 %, of fewer less (:func:`fleetnet.inference.binomial.at_least`)."""
 ENOUGH = 3 * LEAST_JUDGING // 2
 SEED = 0
 

@@ -9,17 +9,17 @@ import numpy as np
 import onnx
 import pytest
 
-from export.quantization.damage import COMPENSATED, SCALED, bundle_with, with_outlier
+from export.quantize.damage import COMPENSATED, SCALED, bundle_with, with_outlier
 from fleetnet.benchmark.untrained import make_untrained
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import BundleError, FleetnetError, VerificationError
-from fleetnet.export.quantization import session
-from fleetnet.export.quantization.layers import layers_of, read_graph
-from fleetnet.export.quantization.nncf import OpenVinoQuantizer
-from fleetnet.export.quantization.quantizer import Advance
-from fleetnet.export.quantization.samples import Samples
-from fleetnet.export.quantization.session import Result
-from fleetnet.export.quantize import quantize_bundle
+from fleetnet.export.quantize import session
+from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.layers import layers_of, read_graph
+from fleetnet.export.quantize.nncf import OpenVinoQuantizer
+from fleetnet.export.quantize.quantizer import Advance
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import open_engine, precisions

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.errors import VerificationError
-from fleetnet.export.quantization.guard import search
-from fleetnet.export.quantization.layers import Layer
+from fleetnet.export.quantize.guard import search
+from fleetnet.export.quantize.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 
 from fleetnet.errors import BundleError, one_line
-from fleetnet.export.quantization.layers import Layer
-from fleetnet.export.quantization.quantizer import Advance, Begin, File, Quantized
-from fleetnet.export.quantization.quiet import quiet
+from fleetnet.export.quantize.layers import Layer
+from fleetnet.export.quantize.quantizer import Advance, Begin, File, Quantized
+from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import ARTIFACTS, OnnxRuntimeEngine
 from fleetnet.inference.verify import BATCH

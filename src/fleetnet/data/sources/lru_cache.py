@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """A cache that drops what was not wanted for longest; it is empty in another process.
 
     Args:
@@ -46,9 +46,9 @@ class Recent(Generic[K, V]):
         return self._limit, self._weigh
 
     def __setstate__(self, state: tuple[int, Callable[[V], int]]) -> None:
-        Recent.__init__(self, *state)
+        LruCache.__init__(self, *state)
 
 
-def one_each(_: object) -> int:
+def unit_weight(_: object) -> int:
     """Weigh everything the same."""
     return 1
