@@ -21,7 +21,7 @@ bench: $(VENV)/.bench
 	-$(BIN)/python benchmarks/gpu/run.py --output docs/benchmark
 
 check: lint imports
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 test: lint types imports unit
 
