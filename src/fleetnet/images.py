@@ -10,7 +10,6 @@ hostile until decoded: formats, bytes and pixels are limited, and every failure 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from PIL import Image, ImageFile, ImageOps
 from fleetnet.damage import with_jpeg_end
 from fleetnet.errors import ImageError, one_line
 from fleetnet.formats import FORMATS, format_of, open_image
+from fleetnet.geometry import MIRRORED, UPSIDE_DOWN, Extent, extent_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,12 +36,7 @@ MAX_SLOW_PIXELS = 16_000_000
 """Of formats whose decoder is written in Python, which takes two seconds for a million."""
 STDIN = "-"
 DEEP = "16-bit"
-SHRINKS = (8, 4, 2)
-"""Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
 _ORIENTATION = 0x0112
-_UPSIDE_DOWN = (3, 4, 7, 8)
-"""Orientations whose rows are to be put in reverse, after a transposition if there is one."""
-_MIRRORED = (2, 3, 6, 7)
 _SLOW_DECODERS = ("qoi", "ppm", "ppm_plain")
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
@@ -58,21 +53,6 @@ _OTHER_BYTE = {
     "LA;16B": "RGBA",  # both bytes of the grey at once, as red and green
 }
 """Pillow's names of how 16-bit colour is stored, and of the same in the other order of bytes."""
-
-
-class Extent(NamedTuple):
-    """A rectangle in pixels of an image, in fractions of them too."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @classmethod
-    def of(cls, pixels: Pixels) -> Extent:
-        """Return that of a whole image."""
-        height, width = pixels.shape[:2]
-        return cls(0, 0, width, height)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -214,17 +194,10 @@ class OpenImage:
             return _to_rgb(self._image)
 
     def extent(self, shrink: int) -> Extent:
-        """Return where in the pixels of ``decode(shrink)`` the picture is.
-
-        Sides that ``shrink`` does not divide are rounded up: libjpeg fills the last block of
-        pixels from beyond the edge. Taken for the picture, these would stretch it.
-        """
+        """Return where in the pixels of ``decode(shrink)`` the picture is."""
         if self._pixels is not None:
             return Extent.of(self._pixels)
-        width, height = self.width / shrink, self.height / shrink
-        left = math.ceil(width) - width if self.orientation in _MIRRORED else 0
-        top = math.ceil(height) - height if self.orientation in _UPSIDE_DOWN else 0
-        return Extent(left, top, left + width, top + height)
+        return extent_of(self.width, self.height, shrink, self.orientation)
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
         """Return the pixels as stored, or None if simplejpeg is not to be trusted with them."""
@@ -275,9 +248,9 @@ def _orientation(image: Image.Image) -> int:
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
-    if orientation in _UPSIDE_DOWN:
+    if orientation in UPSIDE_DOWN:
         pixels = pixels[::-1]
-    if orientation in _MIRRORED:
+    if orientation in MIRRORED:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageStat
 
 from fleetnet.data.near_duplicates import Hasher
-from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.geometry import SHRINKS
+from fleetnet.images import OpenImage, Pixels
 
 THUMBNAIL = 96
 """Longest side of a thumbnail, px."""
