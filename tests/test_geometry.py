@@ -199,10 +199,11 @@ def test_a_host_in_another_language_compiles_it_and_computes_the_same(
     for file in sorted(CORE.glob("*.c")):
         objects.append(tmp_path / f"{file.stem}.o")
         strict = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
-        fast = ("-O2", "-ffp-contract=off", "-c", file, "-o", objects[-1])
+        fast = ("-O2", "-ffp-contract=off", "-c", str(file), "-o", str(objects[-1]))
         subprocess.run(["gcc", *strict, *fast], check=True)
-    arguments = (f"-std={dialect}", f"-I{CORE}", source, *objects, "-lm", "-o", program)
-    subprocess.run([found, *arguments], check=True)
+    files = [str(file) for file in (source, *objects)]
+    link = [found, f"-std={dialect}", f"-I{CORE}", *files, "-lm", "-o", str(program)]
+    subprocess.run(link, check=True)
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     pixels = (np.arange(3 * 40 * 30) * 7 % 256).astype(np.uint8).reshape(30, 40, 3)
     expected = Preprocess(20, 16, "bicubic")(pixels)

@@ -23,12 +23,12 @@ from lite0 import pretrained
 from material import PHOTOS, enlarged, photographs
 from PIL import Image
 
-from fleetnet.cli.subject import open_subject
 from fleetnet.data.sources import open_source
 from fleetnet.data.splits import split
 from fleetnet.images import MAX_PIXELS, OpenImage
 from fleetnet.inference.probabilities import softmax
 from fleetnet.preprocess import Preprocess
+from fleetnet.trained import open_trained
 
 Run = Callable[[Any], Any]
 
@@ -67,7 +67,7 @@ def main() -> None:
         "| --- | --- | --- | ---: | ---: | ---: | ---: |"
     )
     for path in options.subjects:
-        subject = open_subject(path, threads=1)
+        subject = open_trained(path, threads=1)
         label = subject.trained_on.get("spec", {}).get("label", "type")
         classifier = subject.classifier
         tally = measure(cells(label, options.limit), classifier.preprocess, classifier.engine.run)

@@ -150,9 +150,12 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def status(title: str) -> Iterator[Callable[[str], None]]:
+def status(title: str, *, shown: bool = True) -> Iterator[Callable[[str], None]]:
     """Show on standard error what is being done now, in one line that goes away at the end."""
     out = console(stderr=True)
+    if not shown:
+        yield lambda _: None
+        return
     with out.status(Text(f"{title} …"), spinner=_spinner(out)) as line:
         yield lambda doing: line.update(Text(f"{title}: {printable(doing)}"))
 

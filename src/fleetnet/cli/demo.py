@@ -13,9 +13,9 @@ from rich.table import Table
 from fleetnet.cli.console import console, print_line
 from fleetnet.cli.evaluate import print_figures
 from fleetnet.cli.export import print_bundle, run_export
+from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import SettingsOption
 from fleetnet.cli.report import check_report, save_report
-from fleetnet.cli.subject import open_subject
 from fleetnet.cli.train import load_recipe, run_training, shorthands
 from fleetnet.data.sources import ELPV, Source, SourceOptions, open_source
 from fleetnet.data.splits import Indices, split
@@ -60,13 +60,13 @@ def demo(
     check_report(report)
     recipe = load_recipe(RECIPE, [*shorthands(epochs, None), *(settings or [])])
     result = run_training(ELPV, SourceOptions(label=label), model, recipe, folder)
-    trained = time.perf_counter()
+    seconds = time.perf_counter() - started
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
 
     held_out = split(source, recipe.data.val_fraction, recipe.seed).val
     examples = _write_examples(source, held_out, folder / "images")
-    subject = open_subject(bundle.path)
-    with subject.classifier as classifier:
+    trained = open_trained(bundle.path)
+    with trained.classifier as classifier:
         evaluation = run_evaluation(classifier, source, held_out)
         predictions = _predictions(classifier, source, examples)
     # Of hundreds of images one may be so near to both answers that rounding decides.
@@ -77,7 +77,7 @@ def demo(
         )
     figures = summarise(evaluation)
     part = f"the {len(held_out)} held-out images of {source.description}"
-    save_report(report, subject, source, evaluation, figures, part)
+    save_report(report, trained, source, evaluation, figures, part)
     out = console()
     out.print()
     print_bundle(bundle)
@@ -88,7 +88,7 @@ def demo(
     out.print()
     images = folder / "images"
     for line in (
-        f"trained in {trained - started:.0f} s, all in {time.perf_counter() - started:.0f} s",
+        f"trained in {seconds:.0f} s, all in {time.perf_counter() - started:.0f} s",
         "",
         "next:",
         f"  fleetnet predict {bundle.path} {images}",

@@ -22,10 +22,10 @@ from fleetnet.cli.console import (
     warn,
     warn_unreadable,
 )
+from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
-from fleetnet.cli.subject import BATCH, Subject, open_subject
 from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint, notes_of
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.sources.split_names import IS_LEFT_OUT
@@ -39,6 +39,7 @@ from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
+from fleetnet.trained import BATCH, TrainedNetwork
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
@@ -104,7 +105,7 @@ def evaluate(
     if report is not None:
         check_report(report)
     images = open_told(data, source)
-    subject = open_subject(
+    trained = open_trained(
         model,
         engine,
         threads,
@@ -112,15 +113,15 @@ def evaluate(
         precision=precision,
         images=lambda: _sample(images),
     )
-    class_indices(images.classes, subject.classifier.classes)  # refuses classes that do not fit
-    indices, description, seen = choose_part(images, part, subject.trained_on)
-    overlap = _overlap(images, indices, part, subject)
+    class_indices(images.classes, trained.classifier.classes)  # refuses classes that do not fit
+    indices, description, seen = choose_part(images, part, trained.trained_on)
+    overlap = _overlap(images, indices, part, trained)
     if overlap.trained_on is None and seen == UNKNOWN:
         say(UNKNOWN)
     indices, description = overlap.indices, overlap.describe(description)
     seen = seen if overlap.trained_on is None else overlap.sentence
     table = _slice_table(slices, images, slice_by or [])
-    with subject.classifier as classifier, progress() as bar:
+    with trained.classifier as classifier, progress() as bar:
         task = bar.add_task("evaluating", total=len(indices))
         evaluation = run_evaluation(
             classifier, images, indices, lambda count: bar.advance(task, count)
@@ -130,7 +131,7 @@ def evaluate(
     sliced = slice_accuracy(table, evaluation.indices, figures.right)
     if report is not None:
         save_report(
-            report, subject, images, evaluation, figures, description, seen, sliced, table.notes
+            report, trained, images, evaluation, figures, description, seen, sliced, table.notes
         )
     if as_json:
         print_json(
@@ -145,7 +146,7 @@ def evaluate(
         )
         return
     out = console()
-    engine_used = subject.classifier.engine
+    engine_used = trained.classifier.engine
     say(f"{model}: {description}, engine {engine_used.name} in {engine_used.precision}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
@@ -178,14 +179,14 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     return parts.val, description, "" if same else UNKNOWN
 
 
-def _overlap(source: Source, indices: Indices, part: str, subject: Subject) -> Overlap:
+def _overlap(source: Source, indices: Indices, part: str, trained: TrainedNetwork) -> Overlap:
     """Find what the network was trained on, and say so."""
     with progress() as bar:
         task = bar.add_task("comparing", total=len(indices))
         overlap = find_overlap(
             source,
             indices,
-            subject.trained_images,
+            trained.trained_images,
             leave_out=part not in ("all", "train"),
             advance=lambda count: bar.advance(task, count),
         )

@@ -12,14 +12,15 @@ import typer
 from PIL import Image
 
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
+from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN, Pixels, decode, read_bytes
 from fleetnet.left_out import LeftOut
+from fleetnet.trained import TrainedNetwork
 
 if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam
@@ -58,16 +59,16 @@ def explain(
     the exit code is then 1.
     """
     # Answers come from the very network that is looked into.
-    subject = open_subject(model, engine="torch")
-    chosen = _class_index(subject, name)
-    grad_cam = subject.grad_cam()
+    trained = open_trained(model, engine="torch")
+    chosen = _class_index(trained, name)
+    grad_cam = trained.grad_cam()
     left_out = LeftOut()
     sources = list(find_images(images, left_out, lenient=True))
     warn_left_out(left_out)
     failed = 0
-    with subject.classifier:
+    with trained.classifier:
         for source, picture in zip(sources, _outputs(sources, output), strict=True):
-            row = _explain_one(subject, grad_cam, source, chosen, picture)
+            row = _explain_one(trained, grad_cam, source, chosen, picture)
             failed += row["error"] is not None
             _show(row, as_json=as_json)
     if failed:
@@ -75,10 +76,10 @@ def explain(
         raise typer.Exit(1)
 
 
-def _class_index(subject: Subject, name: str | None) -> int | None:
+def _class_index(trained: TrainedNetwork, name: str | None) -> int | None:
     if name is None:
         return None
-    classes = subject.classifier.classes
+    classes = trained.classifier.classes
     if name not in classes:
         shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
         raise DataError(f"unknown class '{name}'{nearest(name, classes)} (known: {shown})")
@@ -116,9 +117,9 @@ def _in_folder(sources: list[str], folder: Path) -> Iterator[Path]:
 
 
 def _explain_one(
-    subject: Subject, grad_cam: GradCam, source: str, chosen: int | None, output: Path
+    trained: TrainedNetwork, grad_cam: GradCam, source: str, chosen: int | None, output: Path
 ) -> dict[str, Any]:
-    classifier = subject.classifier
+    classifier = trained.classifier
     try:
         image = decode(read_bytes(source), classifier.preprocess.sample_bits)
         pixels = classifier.preprocess(image)

@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import console, print_line, say, warn_left_out
+from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.cells import cell_len
 
-from fleetnet.cli.automatic import computing
-from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
     print_json,
@@ -27,6 +25,7 @@ from fleetnet.cli.console import (
     visible,
     warn_left_out,
 )
+from fleetnet.cli.opening import choose_what_computes, open_bundle
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
@@ -96,7 +95,7 @@ def predict(
     left_out = LeftOut()
     paths, mode, alone = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
-    chosen = computing(
+    chosen = choose_what_computes(
         opened,
         mode,
         lambda: [Path(path) for path in sample if path != STDIN],

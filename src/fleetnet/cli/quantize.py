@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
+from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of

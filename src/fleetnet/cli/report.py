@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 import fleetnet
-from fleetnet.cli.subject import Subject
 from fleetnet.data.sources import Source
 from fleetnet.errors import FleetnetError, require_all
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.slices import Slice
 from fleetnet.inference.verify import machine
+from fleetnet.trained import TrainedNetwork
 
 
 def check_report(path: Path) -> None:
@@ -34,7 +34,7 @@ def check_report(path: Path) -> None:
 
 def save_report(
     path: Path,
-    subject: Subject,
+    trained: TrainedNetwork,
     source: Source,
     evaluation: Evaluation,
     figures: Figures,
@@ -46,26 +46,26 @@ def save_report(
     """Write the report of an evaluation; see :func:`fleetnet.evaluation.report.write_report`."""
     from fleetnet.evaluation.report import About, write_report
 
-    engine = subject.classifier.engine
+    engine = trained.classifier.engine
     now = datetime.datetime.now().astimezone()
     about = About(
-        model=subject.model,
+        model=trained.model,
         part=part,
         engine=f"{engine.name} {engine.version}, {engine.precision}, {_threads(engine.threads)}",
         command=shlex.join(["fleetnet", *sys.argv[1:]]),
         made=f"{now:%Y-%m-%d %H:%M %Z}",
         version=fleetnet.__version__,
         seen=seen,
-        environment=_environment(subject),
-        documents={"Recipe": subject.recipe, "Provenance": subject.provenance},
-        history=subject.history,
-        epoch=subject.epoch,
+        environment=_environment(trained),
+        documents={"Recipe": trained.recipe, "Provenance": trained.provenance},
+        history=trained.history,
+        epoch=trained.epoch,
         slices=slices,
         notes=notes,
-        no_heat=subject.no_network,
+        no_heat=trained.no_network,
     )
-    explain = None if subject.no_network else subject.grad_cam()
-    preprocess = subject.classifier.preprocess
+    explain = None if trained.no_network else trained.grad_cam()
+    preprocess = trained.classifier.preprocess
     write_report(path, evaluation, figures, source, preprocess, about, explain)
 
 
@@ -73,11 +73,11 @@ def _threads(count: int) -> str:
     return f"{count} thread" if count == 1 else f"{count} threads"
 
 
-def _environment(subject: Subject) -> dict[str, str]:
-    classifier = subject.classifier
+def _environment(trained: TrainedNetwork) -> dict[str, str]:
+    classifier = trained.classifier
     preprocess = classifier.preprocess
     return {
-        "model": f"{subject.model}, {len(classifier.classes)} classes, {classifier.activation}",
+        "model": f"{trained.model}, {len(classifier.classes)} classes, {classifier.activation}",
         "input": f"short side to {preprocess.resize}, centre {preprocess.crop}×{preprocess.crop}, "
         f"{preprocess.interpolation}",
         "engine": f"{classifier.engine.name} {classifier.engine.version}",

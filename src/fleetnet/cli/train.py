@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import (
     console,
     print_line,
@@ -21,6 +20,7 @@ from fleetnet.cli.console import (
     warn,
     warn_unreadable,
 )
+from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import (
     OptionalDataArgument,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
-from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, say, status, warn, warn_left_out
+from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.image_files import find_images

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, say, warn_left_out
+from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images

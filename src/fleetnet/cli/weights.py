@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import console, percent, print_json, print_line, say
+from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 from fleetnet.weights.published import cached_path, find_weights, published_weights

@@ -1,4 +1,4 @@
-"""What computes a verb's answers: what was asked for, or with ``auto`` what is fastest here."""
+"""What computes answers: what was asked for, or with ``auto`` what is fastest here."""
 
 from __future__ import annotations
 
@@ -8,22 +8,32 @@ from pathlib import Path
 from typing import cast
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import say, status, warn
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import Mode, Precision
-from fleetnet.inference.tuning import MIN_IMAGES
+from fleetnet.inference.tuning import MIN_IMAGES, Advance
 from fleetnet.inference.tuning_cache import tuned_or_tune
 
 
 @dataclass(frozen=True)
 class Computing:
-    """What computes; None where the engine may decide."""
+    """What computes; None where the engine may decide.
+
+    Attributes:
+        engine: its name.
+        precision: of the arithmetic.
+        threads: how many.
+        batch_size: how many images at once.
+        choice: with ``auto``, what was chosen and why, in words; empty if nothing was.
+        untuned: why ``auto`` chose nothing, in words; empty if it did.
+    """
 
     engine: str
     precision: Precision
     threads: int | None
     batch_size: int | None
+    choice: str = ""
+    untuned: str = ""
 
 
 def computing(
@@ -35,8 +45,9 @@ def computing(
     precision: str | None,
     threads: int | None,
     batch_size: int | None,
+    advance: Advance = lambda _: None,
 ) -> Computing:
-    """Return what computes; for ``auto`` what was chosen before or wins now, and say which.
+    """Return what computes; for ``auto`` what was chosen before or wins now.
 
     Args:
         bundle: whose network.
@@ -46,6 +57,7 @@ def computing(
         precision: by name, or None for fp32.
         threads: how many, or None for all there are.
         batch_size: how many images at once, or None.
+        advance: called with what is being tried.
 
     Raises:
         FleetnetError: a precision is named beside ``auto``, or no engine works.
@@ -56,15 +68,19 @@ def computing(
         return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size)
     if precision is not None:
         raise FleetnetError(
-            f"--engine {AUTO} chooses the precision: leave --precision out, or name an engine"
+            f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine"
         )
-    with status(f"measuring for {mode}") as show:
-        choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=show)
+    choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=advance)
     if choice is None:
-        warn(
+        untuned = (
             f"{bundle.path} was not tuned on this machine, and tuning takes at least {MIN_IMAGES} "
             f"images: {DEFAULT_ENGINE} computes in fp32 ('fleetnet tune' finds what is faster)"
         )
-        return Computing(DEFAULT_ENGINE, "fp32", threads, batch_size)
-    say(f"{mode}: {choice}")
-    return Computing(choice.engine, choice.precision, choice.threads, batch_size or choice.batch)
+        return Computing(DEFAULT_ENGINE, "fp32", threads, batch_size, untuned=untuned)
+    return Computing(
+        choice.engine,
+        choice.precision,
+        choice.threads,
+        batch_size or choice.batch,
+        choice=f"{mode}: {choice}",
+    )

@@ -1,4 +1,8 @@
-"""The trained network that a person names, opened for a verb."""
+"""A trained network of any kind, opened to be evaluated, explained or reported on.
+
+What :class:`fleetnet.Classifier` is for answers, this is for whoever also wants to know where the
+network came from, or to look into it.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
-from fleetnet.cli.automatic import Computing, computing
-from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import say
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
+from fleetnet.export.cached import bundle_of
+from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
-from fleetnet.weights.subject import find_subject
+from fleetnet.inference.tuning import Advance
+from fleetnet.weights.subject import Fetched, Say, find_subject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +36,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainedNetwork:
     """A classifier and what is known of where it came from.
 
     Attributes:
@@ -73,7 +77,7 @@ class Subject:
         return GradCam(cast("Network", self.network()), self.classifier.preprocess)
 
 
-def open_subject(
+def open_trained(
     word: str | Path,
     engine: str | None = None,
     threads: int | None = None,
@@ -81,7 +85,11 @@ def open_subject(
     *,
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
-) -> Subject:
+    say: Say = lambda _: None,
+    fetched: Fetched = lambda _have, _total: None,
+    advance: Advance = lambda _: None,
+    chosen: Callable[[Computing], None] = lambda _: None,
+) -> TrainedNetwork:
     """Open a trained network to run in ``engine``.
 
     Weights run in PyTorch as they are, unless another engine or precision is asked for; anything
@@ -94,6 +102,10 @@ def open_subject(
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
         precision: by name, or None for fp32.
         images: gives real images, should it take some to find the fastest.
+        say: called with what is being done, a line each.
+        fetched: called with a download's progress.
+        advance: called with what ``auto`` is trying.
+        chosen: called with what computes a bundle.
 
     Raises:
         FleetnetError: it is nothing of the kind, or it cannot be used.
@@ -104,9 +116,9 @@ def open_subject(
         or engine not in (None, "torch")
         or precision not in (None, "fp32")
     ):
-        bundle = open_bundle(word)
+        bundle = bundle_of(subject, say=say, fetched=fetched)
         mode: Mode = "throughput" if engine == AUTO else "latency"
-        chosen = computing(
+        found = computing(
             bundle,
             mode,
             images,
@@ -114,12 +126,14 @@ def open_subject(
             precision=precision,
             threads=threads,
             batch_size=batch_size,
+            advance=advance,
         )
-        return _open_bundle(bundle, chosen, mode)
-    return _open_checkpoint(subject.path, threads, batch_size or BATCH)
+        chosen(found)
+        return _open_bundle(bundle, found, mode)
+    return _open_checkpoint(subject.path, threads, batch_size or BATCH, say)
 
 
-def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
+def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwork:
     manifest = bundle.manifest
     provenance = manifest.provenance
     # Exact, so that a bundle's figures are those of the training that it came from.
@@ -139,7 +153,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
         return load_network(bundle)
 
     epoch = provenance.get("epoch")
-    return Subject(
+    return TrainedNetwork(
         classifier=classifier,
         model=manifest.model.name,
         trained_on=_dict(provenance.get("data")),
@@ -164,8 +178,8 @@ def _no_network(bundle: Bundle) -> str:
     return ""
 
 
-def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subject:
-    checkpoint = load_checkpoint(path)
+def _open_checkpoint(path: Path, threads: int | None, batch_size: int, say: Say) -> TrainedNetwork:
+    checkpoint = _load_checkpoint(path, say)
     from fleetnet.inference.engines.torch import TorchEngine
 
     network = checkpoint.network()
@@ -177,7 +191,7 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
         activation=checkpoint.activation,
     )
     history = clean_history(checkpoint.history)
-    return Subject(
+    return TrainedNetwork(
         classifier=classifier,
         model=checkpoint.model,
         trained_on=checkpoint.data,
@@ -189,8 +203,7 @@ def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subjec
     )
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint or weights from elsewhere, or say which extra is missing."""
+def _load_checkpoint(path: Path, say: Say) -> Checkpoint:
     try:
         from fleetnet.training.adopt import read_checkpoint
     except ModuleNotFoundError as error:
