@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from samples import ROOT
+from fleetnet import Classifier
+from fleetnet.bundle import Bundle
+from samples import CLASSES, ROOT
 
 PAGES = sorted(
     {
@@ -86,6 +88,22 @@ def test_every_command_is_one_that_exists(fleetnet: Run, page: Path) -> None:
         for word in words:
             if re.match(r"--?[a-z]", word):
                 assert re.search(rf"{word}\b", help_text.out), f"{word} of {command!r}"
+
+
+@pytest.mark.parametrize("name", ["data", "data-check", "evaluation", "training", "tuning"])
+def test_the_python_runs(
+    name: str, bundle: Bundle, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    for folder in ("cells", "images", "photos"):
+        (tmp_path / folder).symlink_to(shapes)
+    (tmp_path / "model.bundle").symlink_to(bundle.path)
+    rows = [f"{kind}/{number:03d}.jpg,{kind}" for kind in CLASSES for number in range(3)]
+    (tmp_path / "table.csv").write_text("\n".join(["path,kind", *rows]))
+    monkeypatch.chdir(tmp_path)
+    # A script that trains does so only where it is called as one, which takes too long here.
+    exec(code, {"Classifier": Classifier})  # noqa: S102 - our own pages
 
 
 def test_the_commands_page_has_every_command(fleetnet: Run) -> None:
