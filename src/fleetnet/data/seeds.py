@@ -17,7 +17,7 @@ def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
     Args:
         seed: of the run, at least 0.
         purpose: ``order`` of images in an epoch, what happens to one ``image``, or how a batch is
-            ``mix``ed.
+            mixed.
         key: what tells one use from another: the epoch, then the image and its copy, or the batch.
     """
     # Not default_rng([seed, ...]): entropy is padded with zeros, so [1] and [1, 0] are the same.
