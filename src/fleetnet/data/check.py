@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from fleetnet.data.sources import Source, left_out_of, notes_of
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError, ImageError
+from fleetnet.threads import map_in_threads
 
 MAX_PAIRS = 100_000
 """Near duplicates that are listed; where there are more, ``distance`` is too large for the data."""
@@ -167,24 +167,7 @@ def _outcomes(
         except ImageError as error:
             return str(error)
 
-    return _in_order(outcome, range(len(source.samples)), workers or _processors())
-
-
-def _in_order(
-    function: Callable[[int], Outcome], items: Iterable[int], workers: int
-) -> Iterator[Outcome]:
-    """Map in threads, a few items ahead of what has been taken."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Outcome]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return map_in_threads(outcome, range(len(source.samples)), workers or _processors())
 
 
 def _processors() -> int:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.duplicates import THREADS, Advance, in_threads
+from fleetnet.data.reading import for_each
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import ImageError
 
 Contents = npt.NDArray[np.uint64]
-"""A number an image, which its encoded bytes alone decide."""
+"""A number for each image, which depends on nothing but its encoded bytes."""
+Advance = Callable[[int], None]
 NONE: Contents = np.empty(0, np.uint64)
 NONE.flags.writeable = False
 BYTES = 8
 """Of a number: among a million images remembered and a million looked for, the chance that any one
 is taken for another is 1 in 20 million; with four bytes 230 of them would be."""
+DIGEST_BYTES = 16
 FORMAT = "blake2b-64"
 """How the numbers are made, for a bundle's manifest."""
 
@@ -28,6 +30,11 @@ FORMAT = "blake2b-64"
 def content_of(data: bytes) -> int:
     """Return the number of an image: BLAKE2b of 64 bits of its encoded bytes, little-endian."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=BYTES).digest(), "little")
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return BLAKE2b of 128 bits of encoded bytes: no two images of any data have the same."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def are_among(
@@ -45,15 +52,10 @@ def are_among(
     """
     contents = np.zeros(len(indices), np.uint64)
     readable = np.zeros(len(indices), bool)
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        work = partial(_read, source)
-        for place, (_, content) in enumerate(in_threads(pool, source.shards, work, indices)):
-            if content is not None:
-                contents[place], readable[place] = content, True
-            advance(1)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for place, (_, content) in enumerate(for_each(source, partial(_read, source), indices)):
+        if content is not None:
+            contents[place], readable[place] = content, True
+        advance(1)
     return readable & np.isin(contents, known)
 
 

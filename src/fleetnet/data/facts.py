@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
+from fleetnet.data.contents import digest_of
 from fleetnet.data.near_duplicates import Hasher
 from fleetnet.images import SHRINKS, OpenImage, Pixels
 
@@ -17,7 +17,6 @@ BLANK_DEVIATION = 2.0
 """An image whose grey values deviate by less than this from their mean, of 255, shows nothing."""
 
 _DECODED = 128
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def examine(
     short = min(image.width, image.height)
     pixels = image.decode(next((shrink for shrink in SHRINKS if short >= shrink * _DECODED), 1))
     return Facts(
-        digest=hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest(),
+        digest=digest_of(data),
         file_size=len(data),
         width=image.width,
         height=image.height,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +19,7 @@ from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
 from fleetnet.labels import printable
+from fleetnet.threads import map_in_threads
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -161,11 +161,8 @@ class WebDatasetSource:
 
 def _index(files: list[Path], key: str | None) -> list[_Shard]:
     """Read the headers and labels of all shards, a few shards at once."""
-    pool = ThreadPoolExecutor(min(THREADS, len(files)))
-    try:
-        shards = list(pool.map(lambda file: _index_shard(file, key), files))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers = min(THREADS, len(files))
+    shards = list(map_in_threads(lambda file: _index_shard(file, key), files, workers))
     kinds = {shard.kind: file for file, shard in zip(files, shards, strict=True) if shard.kind}
     if len(kinds) > 1:
         (one, first), (other, second), *_ = kinds.items()
