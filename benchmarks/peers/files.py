@@ -94,7 +94,7 @@ def compare_starts(
         with start(named[name], place) as worker:
             first = {"do": "pass", "name": name, "paths": list(photos[:1])}
             *_, reply = worker.ask_all([_opening(named[name], place), first], OPEN_S)
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started  # closing the process is not part of it
         rows_of(reply, "top", 1, TOP_K)
         busy = positive(reply.get("processor_seconds_so_far"))
         outcome.processor.setdefault(name, []).append(busy)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender
-from benchmarks.peers.rounds import Spread, ratios, spread
+from benchmarks.peers.rounds import ratio_spread
 from benchmarks.peers.tables import Table
+from fleetnet.measuring import spread
 
 OURS_ENGINE = "OpenVINO"
 NOTE = (
@@ -64,16 +65,16 @@ def fastest(outcome: Outcome, contenders: Iterable[Contender]) -> str | None:
 
 
 def _row(outcome: Outcome, what: str, ours: Contender, other: Contender) -> tuple[str, ...]:
-    ratio = ratios(outcome.times, other.name, ours.name)
+    ratio = ratio_spread(outcome.times, other.name, ours.name)
     assert ratio is not None  # noqa: S101 - both were measured
     return (
         what,
-        _milliseconds(spread(outcome.times[ours.name])),
+        _milliseconds(outcome.times[ours.name]),
         other.name.partition(": ")[2],
-        _milliseconds(spread(outcome.times[other.name])),
-        f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})",
+        _milliseconds(outcome.times[other.name]),
+        ratio.with_quartiles(".2f"),
     )
 
 
-def _milliseconds(seconds: Spread) -> str:
-    return f"{1e3 * seconds.median:.2f} ({1e3 * seconds.low:.2f}–{1e3 * seconds.high:.2f})"
+def _milliseconds(seconds: Sequence[float]) -> str:
+    return spread([1e3 * value for value in seconds]).with_quartiles(".2f")

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from benchmarks.peers.process import PeerError
+from fleetnet.measuring import Spread, ratios, spread, turns
 
 Times = dict[str, list[float]]
 """Name to seconds, an entry a round; the entries of one round stand at the same place."""
 LeftOut = dict[str, str]
 """Name to the reason why it does not take part."""
-
-
-class Spread(NamedTuple):
-    """Of the values of all rounds."""
-
-    median: float
-    low: float
-    high: float
-    """The quartiles."""
-    least: float
-    most: float
 
 
 def interleave(
@@ -44,19 +31,17 @@ def interleave(
         seed: of the order.
         advance: called after each turn.
     """
-    rng = random.Random(seed)  # noqa: S311 - not a secret
     times: Times = {name: [] for name in names}
     left_out: LeftOut = {}
-    for _ in range(rounds):
-        order = list(times)
-        rng.shuffle(order)
-        for name in order:
-            try:
-                times[name].append(positive(turn(name)))
-            except PeerError as error:
-                left_out[name] = str(error)
-                del times[name]
-            advance()
+    for name in turns(times, rounds, seed):
+        if name in left_out:
+            continue
+        try:
+            times[name].append(positive(turn(name)))
+        except PeerError as error:
+            left_out[name] = str(error)
+            del times[name]
+        advance()
     return times, left_out
 
 
@@ -71,19 +56,11 @@ def positive(seconds: object) -> float:
     return float(seconds)
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Return median, quartiles and extremes of at least one value."""
-    low, median, high = (
-        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
-    )
-    return Spread(median, low, high, min(values), max(values))
-
-
-def ratios(times: Mapping[str, Sequence[float]], name: str, base: str) -> Spread | None:
+def ratio_spread(times: Mapping[str, Sequence[float]], name: str, base: str) -> Spread | None:
     """Return how many times as long as ``base`` takes ``name`` does, within each round.
 
     None if one of them has no times.
     """
     if name not in times or base not in times:
         return None
-    return spread([own / other for own, other in zip(times[name], times[base], strict=True)])
+    return spread(ratios(times[name], times[base]))

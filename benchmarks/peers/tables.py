@@ -12,7 +12,8 @@ from rich.table import Table as RichTable
 
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender
-from benchmarks.peers.rounds import Spread, ratios, spread
+from benchmarks.peers.rounds import ratio_spread
+from fleetnet.measuring import Spread, spread
 
 NONE = "–"
 NARROW = 120
@@ -97,7 +98,7 @@ def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[
         blanks = 3 + len(bases) + bool(outcome.processor)
         return (f"{name} ({why_not(one, outcome)})", *[NONE] * blanks)
     own = spread([1e3 * seconds for seconds in outcome.times[one.name]])
-    compared = (ratios(outcome.times, one.name, base) for base in bases)
+    compared = (ratio_spread(outcome.times, one.name, base) for base in bases)
     busy = (f"{1e3 * spread(outcome.processor[one.name]).median:.2f}",) if outcome.processor else ()
     return (
         name,
@@ -110,9 +111,7 @@ def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[
 
 
 def _ratio(ratio: Spread | None) -> str:
-    if ratio is None:
-        return NONE
-    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+    return NONE if ratio is None else ratio.with_quartiles(".2f")
 
 
 def _short(name: str) -> str:

@@ -1,21 +1,17 @@
-"""Timing many pieces of work in turns, so that the machine's noise hits all alike."""
+"""Timing many pieces of work in interleaved rounds, until their medians are known or time is up."""
 
 from __future__ import annotations
 
 import gc
 import math
-import random
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from fleetnet.benchmark.timing import Timing, summarise, uncertainty
+from fleetnet.measuring import Clock, Key, Work, order_of_round, seconds_of, time_runs
 
-Key = TypeVar("Key", bound=Hashable)
-Work = Callable[[], object]
-Clock = Callable[[], float]
 Watch = Callable[[float, float], None]
 """Told how much is done, and of how much."""
 
@@ -95,13 +91,6 @@ def warm_up(work: Work, limits: Limits, clock: Clock = time.perf_counter) -> Non
             break
 
 
-def order_of_round(keys: Sequence[Key], number: int, seed: int = 0) -> list[Key]:
-    """Return the keys in the order in which round ``number`` visits them."""
-    shuffled = list(keys)
-    random.Random(f"{seed}/{number}").shuffle(shuffled)  # noqa: S311 - not a secret
-    return shuffled
-
-
 def runs_of_spell(seconds: float, limits: Limits) -> int:
     """Return how many runs of so many seconds fill a spell, at least one."""
     if seconds * limits.most_runs <= limits.spell:
@@ -116,14 +105,9 @@ def _settled(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
 def _spell(work: Work, limits: Limits, clock: Clock) -> list[float]:
     work()
     with _no_garbage_collection():
-        first = _seconds(work, clock)
-        return [first, *(_seconds(work, clock) for _ in range(runs_of_spell(first, limits) - 1))]
-
-
-def _seconds(work: Work, clock: Clock) -> float:
-    started = clock()
-    work()
-    return clock() - started
+        first = seconds_of(work, clock)
+        more = runs_of_spell(first, limits) - 1
+        return [first, *time_runs(work, more, warm_up=0, clock=clock)]
 
 
 @contextmanager

@@ -23,16 +23,13 @@ SIDES = (512, 1024, 2048)
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 _CAPABILITIES = {"bf16": "BF16", "fp16": "FP16"}
 _NUMPY = """
-import json, time
+import json
 import numpy as np
+from fleetnet.measuring import time_runs
 best = 0.0
 for side in {sides}:
     a = np.random.default_rng(0).random((side, side), np.float32)
-    a @ a
-    for _ in range({runs}):
-        started = time.perf_counter()
-        a @ a
-        best = max(best, 2 * side**3 / (time.perf_counter() - started))
+    best = max(best, 2 * side**3 / min(time_runs(lambda: a @ a, {runs})))
 print(json.dumps(best))
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleetnet.benchmark.machine import Machine, available_memory, this_machine
-from fleetnet.benchmark.measure import Limits, Work, time_in_turns, warm_up
+from fleetnet.benchmark.measure import Limits, time_in_turns, warm_up
 from fleetnet.benchmark.networks import Subject
 from fleetnet.benchmark.peak import SIDES, has_peak, matrix_product, numpy_peak, operations
 from fleetnet.benchmark.plan import Cell, Plan, cells_of, groups
@@ -22,6 +22,7 @@ from fleetnet.benchmark.timing import Timing
 from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Precision, open_engine, precisions
+from fleetnet.measuring import Work
 from fleetnet.models.registry import find_model, published
 
 Stage = Callable[[str, float, float], None]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.duplicates import Advance, exact_groups
+from fleetnet.data.contents import Advance
+from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import TEST, TRAIN, VAL, Indices, SampleTable
 from fleetnet.data.stratify import iterative, take
