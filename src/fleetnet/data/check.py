@@ -25,7 +25,14 @@ from fleetnet.data.findings import (
 from fleetnet.data.names import odd_names
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
 from fleetnet.data.sources import Source, left_out_of, notes_of
-from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.sources.samples import (
+    NO_SPLIT,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VAL,
+    SampleTable,
+)
 from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError, ImageError
 from fleetnet.threads import map_in_threads
@@ -35,8 +42,6 @@ MAX_PAIRS = 100_000
 
 MOST_UNUSED = 14
 """Samples of 16 bits that use more than so many may come from pictures that are dark."""
-
-TRAIN, VAL, TEST, NO_SIDE = range(4)
 
 _COLUMNS = np.dtype(
     [
@@ -90,8 +95,8 @@ def check(
     if near is not None and not 0 <= near <= MAX_DISTANCE:
         raise DataError(f"near must be from 0 to {MAX_DISTANCE} of 64 bits, not {near}")
     hasher = None if near is None else open_hasher()
-    sides, split_error = _sides(source, val_fraction, seed)
-    drawn = ContactSheets(source, np.isin(sides, (VAL, TEST)), sheets) if sheets else None
+    splits, split_error = _splits(source, val_fraction, seed)
+    drawn = ContactSheets(source, np.isin(splits, (VAL, TEST)), sheets) if sheets else None
     columns = np.zeros(len(source.samples), _COLUMNS)
     unreadable: list[Unreadable] = []
     formats: Counter[str] = Counter()
@@ -111,14 +116,14 @@ def check(
             drawn.add(index, outcome.thumbnail if isinstance(outcome, Facts) else None)
         if advance:
             advance(1)
-    marks = _Marks(source, sides)
+    marks = _Marks(source, splits)
     groups = _same_bytes(columns)
     return Report(
         source=source.description,
         images=len(source.samples),
         multi_label=source.multi_label,
-        classes=_count_classes(source, sides),
-        own_split=any(sample.part for sample in source.samples),
+        classes=_count_classes(source, splits),
+        own_split=any(sample.split for sample in source.samples),
         split_error=split_error,
         unreadable=tuple(unreadable),
         sizes=_sizes(columns[columns["readable"]], size),
@@ -136,18 +141,18 @@ def check(
     )
 
 
-def _sides(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str | None]:
-    """Return the side of every sample, and why there is none where the data cannot be split."""
-    sides = np.full(len(source.samples), NO_SIDE)
+def _splits(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str | None]:
+    """Return the split of every sample as a code, or why the data cannot be split."""
+    splits = np.full(len(source.samples), NO_SPLIT)
     try:
         check_classes(source)
-        parts = split(source, val_fraction, seed)
+        found = split(source, val_fraction, seed)
     except DataError as error:
-        return sides, str(error)
-    sides[parts.train], sides[parts.val], sides[parts.test] = TRAIN, VAL, TEST
-    # Training leaves these out, but in the data as it is they are on both sides.
-    sides[parts.dropped] = TRAIN
-    return sides, None
+        return splits, str(error)
+    splits[found.train], splits[found.val], splits[found.test] = TRAIN, VAL, TEST
+    # Training leaves these out, but in the data they are both trained on and held out.
+    splits[found.dropped] = TRAIN
+    return splits, None
 
 
 def _outcomes(
@@ -196,12 +201,12 @@ def _unused_bits(used: list[int]) -> UnusedBits | None:
     return UnusedBits(images=len(used), used=max(used))
 
 
-def _count_classes(source: Source, sides: Indices) -> tuple[ClassCount, ...]:
+def _count_classes(source: Source, splits: Indices) -> tuple[ClassCount, ...]:
     table = SampleTable.of(source.samples)
     counts = np.stack(
         [
-            table.label_counts(np.flatnonzero(sides == side), len(source.classes))
-            for side in (TRAIN, VAL, TEST, NO_SIDE)
+            table.label_counts(np.flatnonzero(splits == code), len(source.classes))
+            for code in range(len(SPLITS))
         ],
         axis=1,
     )
@@ -247,16 +252,16 @@ def _same_bytes(columns: npt.NDArray[np.void]) -> list[Indices]:
 class _Marks:
     """Says of images that are alike whether they cross classes or the split."""
 
-    def __init__(self, source: Source, sides: Indices) -> None:
+    def __init__(self, source: Source, splits: Indices) -> None:
         self.samples = source.samples
-        self.sides = sides
+        self.splits = splits
 
     def alike(self, indices: Sequence[int] | Indices, distance: int | None = None) -> Alike:
         members = [self.samples[int(index)] for index in indices]
         return Alike(
             names=tuple(member.name for member in members),
             across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split={TRAIN} < {int(self.sides[index]) for index in indices},
+            across_split={TRAIN} < {int(self.splits[index]) for index in indices},
             distance=distance,
         )
 

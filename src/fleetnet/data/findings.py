@@ -52,7 +52,7 @@ class Alike:
     Attributes:
         names: two or more images.
         across_classes: whether their labels differ.
-        across_split: whether some train and some are held out or in the test part.
+        across_split: whether some train and some are held out or in the test split.
         distance: in how many of the 64 bits of the perceptual hash two look-alikes differ; None
             for files of identical bytes.
     """
@@ -199,7 +199,7 @@ FEW = 3
 
 
 def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
-    """Return figures of imbalance that one can act on, of all images but the test part's.
+    """Return figures of imbalance that one can act on, of all images but the test split's.
 
     ``ratio`` is the largest class over the smallest; ``majority_share`` the share of the largest,
     which is the top-1 of always answering it and so the figure to beat; ``effective_classes`` the

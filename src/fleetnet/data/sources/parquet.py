@@ -48,7 +48,7 @@ class ParquetSource:
 
     The image column is a struct with ``bytes``, as Hugging Face writes, or plain binary; labels are
     integers (named by the schema's ``ClassLabel``), text, or lists of either for images with
-    several. Files whose names say train or val are the parts of the data. Images are read a row
+    several. Files whose names say train or val are the splits of the data. Images are read a row
     group at a time; :attr:`shards` numbers the row groups.
 
     Args:
@@ -94,24 +94,24 @@ class ParquetSource:
         names: list[str] = []
         counts: list[int] = []
         codes: list[int] = []
-        for file, part in chosen:
+        for file, split in chosen:
             if _columns(file, root, options) != columns:
                 raise DataError(f"{file} has other columns or classes than {chosen[0][0]}")
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
             names += (f"{below}#{row}" for row in range(rows))
-            codes += [part] * rows
+            codes += [split] * rows
             counts += groups
             self._groups += ((file, number) for number in range(len(groups)))
         self.shards = np.repeat(np.arange(len(counts)), counts)
         self._starts = np.cumsum([0, *counts])
-        parts = np.array(codes, np.int8)
+        splits = np.array(codes, np.int8)
         try:
-            self.classes, values, ends = reader.finish(parts)
+            self.classes, values, ends = reader.finish(splits)
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
-        self.samples = SampleTable(names, values, ends, parts)
+        self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""

@@ -110,12 +110,12 @@ def left_out_of(source: Source) -> LeftOut:
 def fingerprint(source: Source) -> str:
     """Return a digest of the names and classes of all samples: is this the same data?
 
-    A test part does not count: training knows nothing of it.
+    A test split does not count: training knows nothing of it.
     """
     digest = hashlib.sha256()
     classes = source.classes
     for sample in source.samples:
-        if sample.part == "test":
+        if sample.split == "test":
             continue
         line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
         digest.update(line.encode("utf-8", "surrogatepass"))

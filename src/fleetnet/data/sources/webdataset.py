@@ -67,7 +67,7 @@ class WebDatasetSource:
     image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. Where
     every image of a key has a label that shares its name to the last dot (``img.v2.jpg`` and
     ``img.v2.cls``), it is a sample with that. Samples are numbered in the order of the files, so
-    reading in order is sequential. Shards whose names say train or val are the parts of the data.
+    reading in order is sequential. Shards whose names say train or val are the splits of the data.
 
     Args:
         data: a file, a pattern (``{000..003}`` is expanded) or a folder.
@@ -122,12 +122,12 @@ class WebDatasetSource:
         self.shards = np.repeat(np.arange(len(shards)), counts)
         self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
         self._sizes = np.array([n for shard in shards for n in shard.sizes], np.int64)
-        parts = np.repeat(np.array([part for _, part in chosen], np.int8), counts)
+        splits = np.repeat(np.array([split for _, split in chosen], np.int8), counts)
         try:
-            self.classes, values, ends = reader.finish(parts)
+            self.classes, values, ends = reader.finish(splits)
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
-        self.samples = SampleTable(names, values, ends, parts)
+        self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
