@@ -20,11 +20,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from fleetnet.damage import with_jpeg_end
 from fleetnet.errors import ImageError, one_line
 from fleetnet.formats import FORMATS, format_of, open_image
+from fleetnet.orientation import (
+    begins_reversed,
+    orientation_of,
+    turn_image_upright,
+    turn_upright,
+    upright_size,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -38,10 +45,6 @@ STDIN = "-"
 DEEP = "16-bit"
 SHRINKS = (8, 4, 2)
 """Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
-_ORIENTATION = 0x0112
-_UPSIDE_DOWN = (3, 4, 7, 8)
-"""Orientations whose rows are to be put in reverse, after a transposition if there is one."""
-_MIRRORED = (2, 3, 6, 7)
 _SLOW_DECODERS = ("qoi", "ppm", "ppm_plain")
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
@@ -180,11 +183,9 @@ class OpenImage:
             deep_colour = _is_deep_colour(self._image)
             if self._image.format == "PNG":
                 _load(self._image)  # reading its EXIF does, and would swallow what is wrong
-            self.orientation = _orientation(self._image)
+            self.orientation = orientation_of(self._image)
             if self._image.format in ("JPEG", "MPO"):
-                self.width, self.height = self._image.size
-                if self.orientation >= 5:
-                    self.width, self.height = self.height, self.width
+                self.width, self.height = upright_size(*self._image.size, self.orientation)
                 return
             if sample_bits is not None and deep_colour:
                 self._pixels = _deep_colour(self._image, _open(data).image, sample_bits)
@@ -205,7 +206,7 @@ class OpenImage:
             return self._pixels
         pixels = self._decode_fast(shrink)
         if pixels is not None:
-            return _turn_upright(pixels, self.orientation)
+            return turn_upright(pixels, self.orientation)
         with _as_image_errors():
             if shrink > 1:
                 # This takes the same factor, since it is one of libjpeg's.
@@ -222,8 +223,9 @@ class OpenImage:
         if self._pixels is not None:
             return Extent.of(self._pixels)
         width, height = self.width / shrink, self.height / shrink
-        left = math.ceil(width) - width if self.orientation in _MIRRORED else 0
-        top = math.ceil(height) - height if self.orientation in _UPSIDE_DOWN else 0
+        is_mirrored, is_upside_down = begins_reversed(self.orientation)
+        left = math.ceil(width) - width if is_mirrored else 0
+        top = math.ceil(height) - height if is_upside_down else 0
         return Extent(left, top, left + width, top + height)
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
@@ -261,25 +263,6 @@ def _stored(image: Image.Image) -> str:
     """Return the decoder's own names of the mode: Pillow opens 16-bit colour as 8 bits."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     return " ".join(str(tile.args) for tile in tiles)
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF (or XMP) orientation, 1 to 8; 1, as stored, if absent or damaged."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in _UPSIDE_DOWN:
-        pixels = pixels[::-1]
-    if orientation in _MIRRORED:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
 
 
 def from_pil(image: Image.Image, sample_bits: int | None = None) -> Pixels:
@@ -390,10 +373,7 @@ def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> P
 
 def _upright(image: Image.Image) -> Image.Image:
     _load(image)
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image  # a damaged EXIF block is no reason to refuse the picture
+    return turn_image_upright(image)
 
 
 def _load(image: Image.Image) -> None:

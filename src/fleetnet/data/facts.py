@@ -10,6 +10,7 @@ from PIL import Image, ImageStat
 from fleetnet.data.contents import digest_of
 from fleetnet.data.near_duplicates import Hasher
 from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.orientation import UPRIGHT
 
 THUMBNAIL = 96
 """Longest side of a thumbnail, px."""
@@ -85,7 +86,7 @@ def examine(
         format=image.format,
         mode=image.mode,
         used_bits=_used_bits(pixels) if image.unstated_depth and sample_bits is None else None,
-        turned=image.orientation != 1,
+        turned=image.orientation != UPRIGHT,
         blank=_is_blank(pixels),
         hash=hasher(pixels) if hasher else 0,
         thumbnail=_thumbnail(pixels) if thumbnail else None,

@@ -14,6 +14,7 @@ from fleetnet.data.sources.labels import as_number
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.labels import printable
+from fleetnet.text import first_few, some
 
 SHOWN = 3
 """Names, or images, that a finding shows."""
@@ -42,10 +43,10 @@ def odd_names(source: Source) -> tuple[OddNames, ...]:
         *(() if from_a_file else _missing(source)),
         *_alike(names, wrong=not from_a_file),
         *_same_numbers(names),
-        *_some(names, _is_quoted, "in quotes, which are part of the name"),
-        *_some(names, _has_blanks, "with white space at an end, which is part of the name"),
-        *_some(names, _has_unseen, "with characters in it that cannot be seen"),
-        *_some(
+        *_odd(names, _is_quoted, "in quotes, which are part of the name"),
+        *_odd(names, _has_blanks, "with white space at an end, which is part of the name"),
+        *_odd(names, _has_unseen, "with characters in it that cannot be seen"),
+        *_odd(
             names,
             lambda name: _FRACTION.fullmatch(name) is not None,
             "a whole number written as a fraction, as pandas does in a column that misses some: it "
@@ -64,12 +65,12 @@ def _missing(source: Source) -> Iterator[OddNames]:
         images = np.searchsorted(table.ends, np.flatnonzero(table.values == label), side="right")
         if not len(images):
             continue
-        some = ", ".join(printable(table.name(int(index))) for index in images[:SHOWN])
-        more = ", …" if len(images) > SHOWN else ""
+        shown = first_few(
+            [printable(table.name(int(index))) for index in images[: SHOWN + 1]], SHOWN
+        )
         yield OddNames(
             (name,),
-            f"'{name}' is how a missing label is written: {count(len(images), 'image')} ({some}"
-            f"{more})",
+            f"'{name}' is how a missing label is written: {count(len(images), 'image')} ({shown})",
             wrong=True,
         )
 
@@ -138,13 +139,12 @@ def _same_numbers(names: Sequence[str]) -> Iterator[OddNames]:
             )
 
 
-def _some(names: Sequence[str], is_odd: Callable[[str], bool], what: str) -> Iterator[OddNames]:
+def _odd(names: Sequence[str], is_odd: Callable[[str], bool], what: str) -> Iterator[OddNames]:
     """Report all names that are odd in one way as one finding."""
     found = tuple(name for name in names if is_odd(name))
     if found:
-        shown = ", ".join(f"'{printable(name)}'" for name in found[:SHOWN])
-        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        yield OddNames(found, f"{shown}{more}: {what}", wrong=False)
+        shown = some([f"'{printable(name)}'" for name in found], SHOWN)
+        yield OddNames(found, f"{shown}: {what}", wrong=False)
 
 
 def _mixed(names: Sequence[str]) -> Iterator[OddNames]:
@@ -153,11 +153,10 @@ def _mixed(names: Sequence[str]) -> Iterator[OddNames]:
     others = [name for name in names if as_number(name) is None]
     words = tuple(name for name in others if len(name) > 1)
     if numbers and words and not any(re.search(r"\d", name) for name in others):
-        shown = ", ".join(f"'{printable(name)}'" for name in words[:SHOWN])
+        shown = first_few([f"'{printable(name)}'" for name in words], SHOWN)
         yield OddNames(
             words,
-            f"{shown}{', …' if len(words) > SHOWN else ''} beside '{numbers[0]}': words among "
-            "numbers; all are taken for names",
+            f"{shown} beside '{numbers[0]}': words among numbers; all are taken for names",
             wrong=False,
         )
 

@@ -12,11 +12,10 @@ from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import ImageError
 from fleetnet.images import opened
+from fleetnet.orientation import orientation_of, upright_size
 
 SIZES_OF = 100
 """Images whose sizes are read: enough for a picture, quick on a network disk."""
-_TURNED = range(5, 9)
-"""Values of EXIF's orientation that exchange width and height."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def _header(source: Source, index: int) -> tuple[int, int, str] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nothing is decoded, so its size is no danger
             with opened(source.read(index)) as image:
-                width, height = image.size
-                if image.getexif().get(0x0112) in _TURNED:
-                    width, height = height, width
+                width, height = upright_size(*image.size, orientation_of(image))
                 return width, height, str(image.format)
     except ImageError:
         return None

@@ -20,6 +20,7 @@ from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_labe
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits
 from fleetnet.inference.probabilities import to_probabilities
+from fleetnet.text import first_few
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,8 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
                 f"'{name}' names several classes: give the data all of the model's, in its order"
             )
         if name not in index:
-            shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
             raise DataError(
                 f"the data's class '{name}' is not among the model's{nearest(name, known)} "
-                f"(the model knows: {shown})"
+                f"(the model knows: {first_few(known, 10)})"
             )
     return [index[name] for name in names]

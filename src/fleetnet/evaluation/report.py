@@ -24,6 +24,7 @@ from fleetnet.evaluation.slices import Slice
 from fleetnet.evaluation.thumbnails import Explain
 from fleetnet.files import atomic_file, json_text
 from fleetnet.preprocess import Preprocess
+from fleetnet.text import shorten
 
 CELLS = 30
 """A confusion matrix of more classes is told by its largest confusions."""
@@ -203,8 +204,7 @@ def _percent(value: float | None) -> str:
 
 def _clip(text: object, length: int = 100) -> str:
     """Shorten what comes from the data, which may be of any length."""
-    shown = str(text)
-    return shown if len(shown) <= length else shown[: length - 1] + "…"
+    return shorten(str(text), length)
 
 
 def _training(about: About) -> list[tuple[str, str]]:

@@ -154,7 +154,9 @@ def test_wrong_lines_are_named(images: Path) -> None:
     refuses(
         images, "a.jpg 0\nb.jpg\n", "line 2", "'b.jpg' is not a path and a label with white space"
     )
-    refuses(images, "a.jpg 0\n", "no path and label with '\\t'", "--separator", separator="tab")
+    refuses(
+        images, "a.jpg 0\n", "not a path and a label with '\\t'", "--separator", separator="tab"
+    )
     refuses(images, "a.jpg 0\n\n# x\nb.jpg -1\n", "line 4", "-1 is below 0")
     refuses(images, "a.jpg 0\nb.jpg 1\na.jpg 1\n", "line 3", "'a.jpg' is listed a second time")
     refuses(images, "a.jpg 1,3\nb.jpg 2\n", "line 1", "looks like several", "--multi-label names")

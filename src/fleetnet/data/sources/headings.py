@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetnet.errors import DataError, nearest
+from fleetnet.text import first_few
 
 IMAGE = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img",
@@ -55,5 +56,4 @@ def find_column(
 
 
 def _shown(headings: Sequence[str]) -> str:
-    names = ", ".join(f"'{heading[:40]}'" for heading in headings[:12])
-    return names + (", …" if len(headings) > 12 else "")
+    return first_few([f"'{heading[:40]}'" for heading in headings], 12)

@@ -14,6 +14,7 @@ from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL
 from fleetnet.data.sources.split_names import split_of_name
 from fleetnet.errors import DataError
 from fleetnet.image_files import folder_content, has_images
+from fleetnet.text import first_few
 
 SHOWN = 3
 """Names that an error gives."""
@@ -77,8 +78,8 @@ def _refuse_folds(base: Path, names: Sequence[str]) -> None:
     # Cameras, sessions and days have numbers; classes seldom do.
     if common and any(map(str.isalpha, "".join(common))):
         raise DataError(
-            f"{base} has {_shown(names)} with the same folders in each ({', '.join(common[:SHOWN])}"
-            f"{', …' if len(common) > SHOWN else ''}): they look like splits or folds of the data "
+            f"{base} has {_shown(names)} with the same folders in each "
+            f"({first_few(common, SHOWN)}): they look like splits or folds of the data "
             f"and not like classes; give one of them, or {_IN_A_TABLE}, or, if they are classes, "
             "put the images of each right into its folder"
         )
@@ -105,7 +106,7 @@ def _look_alike(names: Sequence[str]) -> bool:
 
 def _shown(names: Sequence[str]) -> str:
     """Return the first few of some folders' names."""
-    shown = [f"{name}/" for name in names[:SHOWN]]
+    shown = [f"{name}/" for name in names]
     if len(names) > SHOWN:
-        return f"{', '.join(shown)}, …"
+        return first_few(shown, SHOWN)
     return f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -23,6 +23,7 @@ from fleetnet.data.sources.shards import (
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
 from fleetnet.labels import printable
+from fleetnet.text import some
 
 SHOWN = 12
 """Configurations that an error names."""
@@ -185,11 +186,10 @@ def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
         DataError: there are several.
     """
     if len(found) > 1:
-        names = [place.relative_to(folder).as_posix() for place in found[:SHOWN]]
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        names = [place.relative_to(folder).as_posix() for place in found]
         raise DataError(
             f"{folder} has several configurations, each with {kind} in a folder of its own: "
-            f"{', '.join(names)}{more}; give the one you want, such as {found[0]}"
+            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}"
         )
     return found[0]
 
