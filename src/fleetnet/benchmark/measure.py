@@ -13,7 +13,7 @@ from fleetnet.benchmark.timing import Timing, summarise, uncertainty
 from fleetnet.measuring import Clock, Key, Work, order_of_round, seconds_of, time_runs
 
 Watch = Callable[[float, float], None]
-"""Told how much is done, and of how much."""
+"""Called with how much is done, and how much there is in all."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Limits:
 
     Attributes:
         budget: seconds for all rounds together; :attr:`rounds` are made even beyond it.
-        rounds: how many every piece of work gets, at least.
-        most_rounds: how many it gets at most.
-        spell: seconds of one piece of work in one round, to be filled with runs.
-        most_runs: of one spell.
-        uncertainty: of a median below which that work needs no further rounds; see
+        rounds: the least number for every piece of work.
+        most_rounds: the greatest number.
+        spell: seconds that the runs of one piece of work in one round should fill.
+        most_runs: in one spell.
+        uncertainty: of a median below which a piece of work gets no further rounds; see
             :class:`~fleetnet.benchmark.timing.Timing`.
         warm_up: seconds of running before anything is timed, after the first run.
         seed: of the order within each round.
@@ -51,16 +51,15 @@ def time_in_turns(
 ) -> dict[Key, Timing]:
     """Time each piece of work in rounds, each round in another order.
 
-    A round visits every piece of work for a spell: one run that is not timed, because whatever ran
-    before has the caches and other threads may still be busy, then as many timed ones as fit. Work
-    whose median is known well enough is left out of further rounds, which gives the rest of the
-    budget to what noise has hit.
+    In a round every piece of work gets a spell: one run that is not timed, because the caches hold
+    what ran before and its threads may still be busy, then as many timed runs as fit. Work whose
+    median is known well enough gets no further rounds, so that noisy work gets more of the budget.
 
     Args:
-        work: what to time; should have been through :func:`warm_up`, or its first spells will tell.
+        work: what to time, warmed up with :func:`warm_up`.
         limits: how long.
-        clock: seconds from any beginning.
-        watch: told the seconds that have passed, and the budget.
+        clock: seconds since any beginning.
+        watch: called with the seconds that have passed, and the budget.
 
     Returns:
         A timing for every key, in the order of ``work``.
@@ -71,10 +70,10 @@ def time_in_turns(
         passed = clock() - started
         if number >= limits.rounds and passed >= limits.budget:
             break
-        unsettled = [key for key in work if not _settled(times[key], limits)]
-        if not unsettled:
+        unknown = [key for key in work if not _is_known(times[key], limits)]
+        if not unknown:
             break
-        for key in order_of_round(unsettled, number, limits.seed):
+        for key in order_of_round(unknown, number, limits.seed):
             times[key].append(_spell(work[key], limits, clock))
             watch(min(clock() - started, limits.budget), limits.budget)
     watch(limits.budget, limits.budget)
@@ -82,7 +81,7 @@ def time_in_turns(
 
 
 def warm_up(work: Work, limits: Limits, clock: Clock = time.perf_counter) -> None:
-    """Run until what happens only at first, such as compiling, is over and caches are filled."""
+    """Run until one-time work, such as compiling, is done and caches are filled."""
     work()
     started = clock()
     for _ in range(limits.most_runs):
@@ -98,7 +97,7 @@ def runs_of_spell(seconds: float, limits: Limits) -> int:
     return max(1, math.ceil(limits.spell / seconds))
 
 
-def _settled(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
+def _is_known(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
     return len(rounds) >= limits.rounds and uncertainty(rounds) <= limits.uncertainty
 
 
