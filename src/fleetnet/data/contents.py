@@ -1,4 +1,4 @@
-"""Images known by their content, whatever they are called and wherever they are kept."""
+"""Images recognised by their content, whatever their name and place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYTES = 8
 is taken for another is 1 in 20 million; with four bytes 230 of them would be."""
 DIGEST_BYTES = 16
 FORMAT = "blake2b-64"
-"""How the numbers are made, for a bundle's manifest."""
+"""Name of the hash, for a bundle's manifest."""
 
 
 def content_of(data: bytes) -> int:
@@ -42,7 +42,7 @@ def are_among(
 ) -> npt.NDArray[np.bool_]:
     """Return for each sample whether its content is among the known ones, ``bool[N]``.
 
-    Each of the images is read once; one that cannot be read is not among them.
+    Each image is read once; one that cannot be read is not among them.
 
     Args:
         source: of the images.
@@ -65,19 +65,19 @@ def to_bytes(contents: Contents) -> bytes:
 
 
 def from_bytes(data: bytes) -> Contents:
-    """Return the numbers of a file; what is too short for one at its end is ignored."""
+    """Return the numbers of a file; an incomplete one at the end is ignored."""
     return np.frombuffer(data, "<u8", len(data) // BYTES).astype(np.uint64)
 
 
 class Remembered:
-    """The contents of a growing number of images, each of them once."""
+    """The contents of a growing number of images, each once."""
 
     def __init__(self, contents: Contents = NONE) -> None:
         self._known = np.unique(contents)
         self._new: list[Contents] = []
 
     def add(self, contents: Contents) -> None:
-        """Remember more of them, known or not."""
+        """Add more of them, whether known or new."""
         if len(contents):
             self._new.append(contents)
 

@@ -1,4 +1,4 @@
-"""What there is to know of one encoded image, from decoding it once."""
+"""Facts on one encoded image, from decoding it once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleetnet.orientation import UPRIGHT
 THUMBNAIL = 96
 """Longest side of a thumbnail, px."""
 BLANK_DEVIATION = 2.0
-"""An image whose grey values deviate by less than this from their mean, of 255, shows nothing."""
+"""Standard deviation of grey values, of 255, below which an image counts as blank."""
 
 _DECODED = 128
 
@@ -31,10 +31,10 @@ class Facts:
         height: of the upright image, px.
         format: as of :class:`fleetnet.images.OpenImage`.
         mode: the same.
-        used_bits: of samples of 16 bits how many their largest takes, 8 for fewer; None where the
-            samples have fewer bits, where the format says how many are used, or where the check was
-            told.
-        turned: whether EXIF says that it must be turned or mirrored to be upright.
+        used_bits: how many of 16 bits the largest sample uses, at least 8; None where samples have
+            fewer than 16 bits, where the format states how many are used, or where the check was
+            given ``sample_bits``.
+        turned: whether EXIF says that it is to be turned or mirrored.
         blank: whether it is one colour, or nearly.
         hash: the perceptual hash, 64 bits; 0 without a hasher.
         thumbnail: JPEG bytes, if asked for.
@@ -60,17 +60,17 @@ def examine(
     thumbnail: bool = False,
     sample_bits: int | None = None,
 ) -> Facts:
-    """Decode one image file's bytes and say what it is.
+    """Decode one image file's bytes and return the facts.
 
     A JPEG is decoded at the smallest of libjpeg's scales that is enough for the hash and the
-    thumbnail; all its data are read nevertheless, so damage is found as by
+    thumbnail; all of its data is still read, so damage is found as by
     :func:`fleetnet.images.decode`.
 
     Args:
         data: the file's content.
         hasher: computes the perceptual hash.
         thumbnail: whether to make one.
-        sample_bits: as training will be told.
+        sample_bits: as in training.
 
     Raises:
         ImageError: as :func:`fleetnet.images.decode`.
@@ -94,7 +94,7 @@ def examine(
 
 
 def _used_bits(pixels: Pixels) -> int:
-    """Return how many bits the largest sample takes of which these are the upper eight of 16."""
+    """Return how many of 16 bits the largest sample uses, given the upper eight bits of each."""
     return 8 + int(pixels.max()).bit_length()
 
 

@@ -114,7 +114,7 @@ def test_a_root(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("lists")
     path = written(elsewhere, "a.jpg 0\nb.jpg 1\n")
     assert open_source(path, options=SourceOptions(root=str(images))).read(0) == b"image 0"
-    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths count from .* --root"):
+    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths are relative to .* --root"):
         open_source(path)
     whole = written(elsewhere, f"{images}/a.jpg 0\n{images}/b.jpg 1\n")
     assert open_source(whole).read(1) == b"image 1"

@@ -236,7 +236,7 @@ def test_a_file_that_changed_is_an_unreadable_image(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet")
     source = open_source(str(path))
     written(path, group=3)
-    with pytest.raises(ImageError, match="is not what it was"):
+    with pytest.raises(ImageError, match="changed since it was opened"):
         source.read(0)
 
 
@@ -257,7 +257,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImageError, match="larger than"):
         open_source(str(path)).read(0)
     monkeypatch.setattr("fleetnet.data.sources.parquet.MAX_GROUP", 10)
-    refuses(path, "row group 0 has 0.0 GiB of images", "100 rows a group")
+    refuses(path, "row group 0 has 0.0 GiB of images", "100 rows per group")
 
 
 def test_without_pyarrow_the_extra_is_named(

@@ -1,4 +1,4 @@
-"""Where labelled images come from, each kind one class behind one small protocol."""
+"""Sources of labelled images: one class for each kind, all with the same small protocol."""
 
 from fleetnet.data.sources.csvfile import CsvSource
 from fleetnet.data.sources.elpv import ELPV, ElpvSource

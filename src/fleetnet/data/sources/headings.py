@@ -1,4 +1,4 @@
-"""Columns of a table found by their usual headings."""
+"""Finding the columns of a table by their usual headings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleetnet.text import first_few
 IMAGE = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img",
     "img_path", "image_name", "image_id",
-    "id",  # last: it is the image's only where nothing else is
+    "id",  # last: it is the image's only if no other column is
 )  # fmt: skip
 LABEL = (
     "label", "class", "target", "category", "labels", "class_name", "label_name", "class_id",

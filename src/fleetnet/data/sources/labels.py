@@ -1,4 +1,4 @@
-"""Labels as people write them, made into indices of classes."""
+"""Labels as people write them, converted to indices of classes."""
 
 from __future__ import annotations
 
