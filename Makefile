@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py $(wildcard src/fleetnet/native/*)
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
 
 .PHONY: demo bench check test test-portable lint types imports unit clean
 
@@ -21,7 +21,7 @@ bench: $(VENV)/.bench
 	-$(BIN)/python benchmarks/gpu/run.py --output docs/benchmark
 
 check: lint imports
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 test: lint types imports unit
 

@@ -1,4 +1,4 @@
-"""How EXIF says that a stored picture lies, and how it is turned upright."""
+"""EXIF orientation: reading it, and turning pictures upright."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ UPRIGHT = 1
 TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange rows and columns."""
-_UPSIDE_DOWN = (3, 4, 7, 8)
-"""Orientations whose rows are in reverse, after rows and columns are exchanged if they are."""
-_MIRRORED = (2, 3, 6, 7)
-"""Orientations whose columns are in reverse, after the same."""
+UPSIDE_DOWN = (3, 4, 7, 8)
+"""Orientations whose rows are reversed, after the exchange of rows and columns if there is one."""
+MIRRORED = (2, 3, 6, 7)
+"""Orientations whose columns are reversed, after the same exchange."""
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF (or XMP) orientation, 1 to 8; 1, as stored, if absent or damaged."""
+    """Return the EXIF (or XMP) orientation, 1 to 8; 1, upright, if absent or damaged."""
     try:
         value = image.getexif().get(TAG, UPRIGHT)
     except Exception:
@@ -26,22 +26,17 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return width and height of the upright picture."""
+    """Return width and height of the upright picture, given those of the stored one."""
     return (height, width) if orientation in _SIDEWAYS else (width, height)
-
-
-def begins_reversed(orientation: int) -> tuple[bool, bool]:
-    """Tell whether the upright picture's columns and rows are the stored ones in reverse."""
-    return orientation in _MIRRORED, orientation in _UPSIDE_DOWN
 
 
 def turn_upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
     """Return stored pixels ``uint8[H, W, 3]`` upright."""
     if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)
-    if orientation in _UPSIDE_DOWN:
+    if orientation in UPSIDE_DOWN:
         pixels = pixels[::-1]
-    if orientation in _MIRRORED:
+    if orientation in MIRRORED:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 

@@ -39,7 +39,12 @@ WEIGHTS = [30, 30, 20, 20, 1]
 TOLERANCE = 1e-4
 
 each_engine_and_mode = pytest.mark.parametrize(
-    ("name", "mode"), list(itertools.product(NATIVE, MODES))
+    ("name", "mode"),
+    [
+        # PyTorch's own threads make it the slowest here.
+        pytest.param(name, mode, marks=[pytest.mark.slow] if name == "torch" else [])
+        for name, mode in itertools.product(NATIVE, MODES)
+    ],
 )
 
 

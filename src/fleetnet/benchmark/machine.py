@@ -13,7 +13,7 @@ from pathlib import Path
 import fleetnet
 from fleetnet.inference.engines import ENGINES, available_threads
 from fleetnet.inference.verify import machine as processor_and_system
-from fleetnet.resampling import COMPILED
+from fleetnet.native import COMPILED
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")

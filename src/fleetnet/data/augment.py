@@ -14,7 +14,8 @@ from PIL import Image
 
 from fleetnet.data.policies import PolicyName, make_policy
 from fleetnet.data.resize import Box, Mode, crop_and_resize
-from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.geometry import SHRINKS
+from fleetnet.images import OpenImage, Pixels
 from fleetnet.preprocess import Preprocess
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -9,7 +9,8 @@ from PIL import Image, ImageStat
 
 from fleetnet.data.contents import digest_of
 from fleetnet.data.near_duplicates import Hasher
-from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.geometry import SHRINKS
+from fleetnet.images import OpenImage, Pixels
 from fleetnet.orientation import UPRIGHT
 
 THUMBNAIL = 96
