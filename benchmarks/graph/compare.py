@@ -1,10 +1,10 @@
-"""Time forms of the exported graph against the form before any of them, in turns.
+"""Time variants of the exported graph against the graph before them, in interleaved rounds.
 
     python benchmarks/graph/compare.py [NETWORK ...] [--variants NAME ...] [--engines NAME ...]
         [--rounds 60] [--json FILE]
 
 Batch 1, one thread on one processor. The figures are processor time, which other programs on the
-machine disturb less than the time on the clock, and with one thread is the same thing.
+machine affect less than wall-clock time, and with one thread it is the same.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def randomised(name: str) -> Network:
 
 
 def root_mean_square(values: Logits) -> float:
-    """Return the size of the values as one number, which no single one of them decides."""
+    """Return the root mean square, which no single value decides."""
     return float(np.sqrt(np.square(values).mean()))
 
 

@@ -1,4 +1,4 @@
-"""Time training loaders side by side, in rounds that take turns, in one run.
+"""Time training loaders in interleaved rounds, in one run.
 
 python benchmarks/loader/compare.py [FOLDER] [--rounds N] [--megapixels 12] [--json FILE]
 """
@@ -40,7 +40,7 @@ class Speed(NamedTuple):
 
     images_per_s: float
     processor_ms: float
-    """Of this process, per image; what workers do is not in it."""
+    """Of this process, per image; without worker processes."""
 
 
 Results = dict[int, dict[str, list[Speed]]]
@@ -84,7 +84,7 @@ def enlarge(files: tuple[Path, ...], megapixels: float, folder: Path) -> tuple[P
 
 
 def run_all(files: tuple[Path, ...], options: argparse.Namespace) -> None:
-    """Measure all pipelines and print what came of it."""
+    """Measure all pipelines and print the results."""
     photos = Photos(files, options.repeats)
     results: Results = {
         workers: measure(

@@ -1,4 +1,4 @@
-"""Rounds in which everybody takes a turn, and what their times say about one another."""
+"""Interleaved rounds of all contenders, and the ratios of their times."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from benchmarks.peers.process import PeerError
 from fleetnet.measuring import Spread, ratios, spread, turns
 
 Times = dict[str, list[float]]
-"""Name to seconds, an entry a round; the entries of one round stand at the same place."""
+"""Name to seconds, one for each round; those of a round have the same index."""
 LeftOut = dict[str, str]
-"""Name to the reason why it does not take part."""
+"""Name to the reason why it is left out."""
 
 
 def interleave(
@@ -21,12 +21,12 @@ def interleave(
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[Times, LeftOut]:
-    """Give everybody a turn in every round, in random order.
+    """Run every contender once in every round, each round in another order.
 
     Args:
-        names: who takes part.
-        turn: does one's turn and returns its seconds; whoever raises :class:`PeerError` is out,
-            with all its times, since a comparison needs those of every round.
+        names: of the contenders.
+        turn: runs one and returns its seconds; a contender that raises :class:`PeerError` is left
+            out with all its times, because a comparison needs those of every round.
         rounds: how many.
         seed: of the order.
         advance: called after each turn.
@@ -46,10 +46,10 @@ def interleave(
 
 
 def positive(seconds: object) -> float:
-    """Return a time that was measured.
+    """Return a measured time.
 
     Raises:
-        PeerError: it is none.
+        PeerError: it is not a positive number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise PeerError(f"it measured {seconds!r} seconds")
@@ -57,7 +57,7 @@ def positive(seconds: object) -> float:
 
 
 def ratio_spread(times: Mapping[str, Sequence[float]], name: str, base: str) -> Spread | None:
-    """Return how many times as long as ``base`` takes ``name`` does, within each round.
+    """Return the ratios of the times of ``name`` to those of ``base`` within each round.
 
     None if one of them has no times.
     """

@@ -17,21 +17,21 @@ from fleetnet.measuring import Spread, spread
 
 NONE = "–"
 NARROW = 120
-"""Columns of a terminal below which spreads and details are left to the files."""
+"""Columns of a terminal below which spreads and details are only in the files."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; the first column is to the left, the others to the right."""
+    """Rows of text; the first column is aligned left, the others right."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     ours: frozenset[int] = frozenset()
-    """Numbers of the rows to stand out."""
+    """Indices of the rows to highlight."""
     details: frozenset[int] = frozenset()
-    """Numbers of the columns that a narrow terminal has no room for."""
+    """Indices of the columns that a narrow terminal has no room for."""
 
     def markdown(self) -> str:
         """Return the table with its title as a heading."""
@@ -72,7 +72,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -> Iterator[Table]:
-    """Give a table a network: times, and how many times as long as ours everybody takes.
+    """Yield a table for each network: times, and their ratios to ours.
 
     Args:
         outcome: with times in seconds, shown in ms.
@@ -119,7 +119,7 @@ def _short(name: str) -> str:
 
 
 def why_not(contender: Contender, outcome: Outcome) -> str:
-    """Return the words for a contender without times."""
+    """Return the reason why a contender has no times."""
     return f"left out: {outcome.left_out.get(contender.name, 'no round was finished')}"
 
 

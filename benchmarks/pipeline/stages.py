@@ -92,7 +92,7 @@ def measure(
 
 
 def least(call: Callable[[Any], Any], items: Sequence[Any], rounds: int) -> list[float]:
-    """Return the shortest time of each item: what else the machine does only adds to it."""
+    """Return the shortest time of each item: other work on the machine only adds to it."""
     work = {index: partial(call, item) for index, item in enumerate(items)}
     return [min(times) for times in time_in_rounds(work, rounds, warm_up=0).values()]
 

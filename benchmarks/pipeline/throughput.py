@@ -1,4 +1,4 @@
-"""A folder of photographs by the pipeline and by plain loops, in rounds that take turns.
+"""A folder of photographs by the pipeline and by plain loops, in interleaved rounds.
 
 python benchmarks/pipeline/throughput.py [FOLDER] [--megapixels 12] [--model MobileNetV2]
     [--precision fp32] [--threads 2] [--rounds 7]
@@ -104,7 +104,7 @@ def by_pillow(file: Path) -> np.ndarray:
 def measure(
     contenders: dict[str, Contender], files: list[Path], rounds: int
 ) -> dict[str, list[Round]]:
-    """Return every round of every contender; each goes once unmeasured."""
+    """Return every round of every contender, after one that is not measured."""
     for contender in contenders.values():
         contender(files)
     found: dict[str, list[Round]] = {name: [] for name in contenders}

@@ -1,4 +1,4 @@
-"""Training on photographs, from files to weights: timm's parts and Fleetnet, images/s side by side.
+"""Training on photographs, from files to weights: images/s of timm's parts and of Fleetnet.
 
     python benchmarks/training/against_timm.py [FOLDER] [--steps 16] [--rounds 3] [--workers 2]
 
@@ -6,7 +6,7 @@ timm's train.py is not in its wheel, so its loop is put together from the parts 
 create_loader with its default augmentation, create_model, create_optimizer_v2, LabelSmoothing and
 ModelEmaV3. It runs as train.py does when nothing is said (fp32, PyTorch's memory format), and as
 its documentation recommends (--amp --amp-dtype bfloat16 --channels-last). Each configuration gets a
-process of its own for each round, in turns; a process warms up, then times its steps.
+process of its own in each interleaved round, which warms up and then times its steps.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def run_one(configuration: str, network: str, folder: Path, steps: int, workers:
     else:
         step = timm_steps(folder, network, workers, tuned=configuration != "timm")
     for _ in range(WARM_UP):
-        step()  # the workers, too, have to be up
+        step()  # the workers have to be up too
     images, time = elapsed(lambda: sum(step() for _ in range(steps)))
     return images / time.seconds
 

@@ -3,8 +3,8 @@
     python benchmarks/training/settings.py [NETWORK ...] [--batch-size 32] [--size 224]
         [--rounds 5] [--compile] [--json FILE]
 
-The settings take turns, each round in another order, on images that are in memory already: the
-loader has its own benchmark. The figures are medians over the rounds with the slowest and the
+The settings are timed in interleaved rounds on images that are in memory already: the loader has
+its own benchmark. The figures are medians over the rounds with the slowest and the
 fastest, and the ratio within a round to fp32 in PyTorch's own memory format.
 """
 
