@@ -1,4 +1,4 @@
-"""One look at every image before training: what is there, and what is wrong with it."""
+"""A check of every image before training: what the data is, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from fleetnet.errors import DataError, ImageError
 from fleetnet.threads import map_in_threads
 
 MAX_PAIRS = 100_000
-"""Near duplicates that are listed; where there are more, ``distance`` is too large for the data."""
+"""Near duplicates that are listed; if there are more, ``distance`` is too large for the data."""
 
 MOST_UNUSED = 14
-"""Samples of 16 bits that use more than so many may come from pictures that are dark."""
+"""Above so many used bits, pictures of 16 bits may simply be dark."""
 
 _COLUMNS = np.dtype(
     [
@@ -73,8 +73,8 @@ def check(
 ) -> Report:
     """Read every image of ``source`` once, in several threads, and report on all of them.
 
-    Memory is about 60 bytes an image, what the threads hold at a time, and the thumbnails of the
-    classes that are not complete yet.
+    Memory is about 60 bytes per image, the images that the threads decode, and the thumbnails of
+    the classes that are not complete yet.
 
     Args:
         source: labelled images; its ``read`` is called from several threads.
@@ -83,10 +83,10 @@ def check(
         size: side of the network's input, px.
         val_fraction: share held out, as in training.
         seed: of the split, as in training.
-        sheets: folder for a contact sheet a class.
-        workers: threads; as many as this process may use processors, at most 16, if None.
+        sheets: folder for a contact sheet of each class.
+        workers: threads; if None, as many as this process may use processors, at most 16.
         sample_bits: how many bits of 16-bit samples are used, as in training.
-        advance: is told how many images are done, as they are.
+        advance: called with a count as images are done.
 
     Raises:
         DataError: ``near`` is out of range.
@@ -176,7 +176,7 @@ def _outcomes(
 
 
 def _processors() -> int:
-    # sched_getaffinity counts what a container or taskset leaves, but not every system has it.
+    # sched_getaffinity respects containers and taskset, but not every system has it.
     allowed = getattr(os, "sched_getaffinity", None)
     return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 16)
 
@@ -195,7 +195,7 @@ def _store(columns: npt.NDArray[np.void], index: int, facts: Facts) -> None:
 
 
 def _unused_bits(used: list[int]) -> UnusedBits | None:
-    """Judge all images of 16 bits together: among others that are not, one may be a dark one."""
+    """Return the bits that all images of 16 bits use together: a single one may just be dark."""
     if not used or max(used) > MOST_UNUSED:
         return None
     return UnusedBits(images=len(used), used=max(used))
@@ -250,7 +250,7 @@ def _same_bytes(columns: npt.NDArray[np.void]) -> list[Indices]:
 
 
 class _Marks:
-    """Says of images that are alike whether they cross classes or the split."""
+    """Tells of images that are alike whether they are in different classes or splits."""
 
     def __init__(self, source: Source, splits: Indices) -> None:
         self.samples = source.samples
@@ -269,7 +269,7 @@ class _Marks:
 def _near(
     columns: npt.NDArray[np.void], groups: list[Indices], distance: int, marks: _Marks
 ) -> NearDuplicates:
-    """Compare what can be seen: of identical files the first, and no blank images."""
+    """Compare readable images that are not blank, only the first of identical files."""
     candidate = columns["readable"] & ~columns["blank"]
     for group in groups:
         candidate[group[1:]] = False
