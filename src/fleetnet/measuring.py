@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 Work = Callable[[], object]
 Clock = Callable[[], float]
 """Seconds since any beginning: ``time.perf_counter``, or ``time.process_time`` for the time that
-the processors spend on this process alone."""
+the processors spend only on this process."""
 
 
 class Spread(NamedTuple):
