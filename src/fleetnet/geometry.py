@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fleetnet import native
 from fleetnet.errors import ImageError
+from fleetnet.orientation import MIRRORED, UPSIDE_DOWN
 
 Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
 
@@ -31,11 +32,6 @@ Lite0 said something else of 5 photographs in 556, with 2.5 of 1 in 430. A pictu
 megapixels is decoded at a quarter of its sides with either.
 """
 
-UPSIDE_DOWN = (3, 4, 7, 8)
-"""EXIF's orientations whose rows are to be reversed, after a transposition if there is one."""
-MIRRORED = (2, 3, 6, 7)
-"""Those whose columns are."""
-
 
 class Geometry(NamedTuple):
     """What becomes of a picture."""
@@ -47,7 +43,7 @@ class Geometry(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """A rectangle in pixels of an image, in fractions of them too."""
+    """A rectangle in an image, in pixels and fractions of pixels."""
 
     left: float
     top: float
@@ -56,7 +52,7 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, pixels: npt.NDArray[np.uint8]) -> Extent:
-        """Return that of a whole image, ``uint8[H, W, 3]``."""
+        """Return the rectangle of a whole image, ``uint8[H, W, 3]``."""
         height, width = pixels.shape[:2]
         return cls(0, 0, width, height)
 

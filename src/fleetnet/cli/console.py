@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from fleetnet.cli.flags import with_flags
 from fleetnet.cli.streams import for_programs, is_terminal, shown_in
 from fleetnet.files import json_text
 from fleetnet.labels import printable
@@ -61,7 +62,7 @@ def print_line(line: str) -> None:
 
 def say(line: str) -> None:
     """Tell a person on standard error what is going on; standard output is for results."""
-    console(stderr=True).print(printable(line), soft_wrap=True)
+    console(stderr=True).print(printable(with_flags(line)), soft_wrap=True)
 
 
 def warn(line: str) -> None:
@@ -89,7 +90,7 @@ def fail(line: str) -> NoReturn:
 
 
 def _print_marked(mark: str, style: str, line: str) -> None:
-    text = Text.assemble((mark, style), " ", printable(line))
+    text = Text.assemble((mark, style), " ", printable(with_flags(line)))
     console(stderr=True).print(text, soft_wrap=True)
 
 

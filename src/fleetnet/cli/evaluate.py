@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -26,16 +23,14 @@ from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
-from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprint, notes_of
-from fleetnet.data.sources.samples import TEST
-from fleetnet.data.sources.split_names import IS_LEFT_OUT
-from fleetnet.data.splits import Indices, split
-from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.errors import FleetnetError
 from fleetnet.evaluation.evaluate import Evaluation, class_indices
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
-from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
+from fleetnet.evaluation.overlap import UNKNOWN
+from fleetnet.evaluation.selection import Selection, check_split, sample_of, select_images
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
@@ -43,7 +38,6 @@ from fleetnet.trained import BATCH, TrainedNetwork
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
-SEEN = "These are all images, those that the network was trained on among them."
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +49,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: ModelArgument,
     data: DataArgument,
-    part: Annotated[
+    split: Annotated[
         str,
         typer.Option(
             "--split",
@@ -102,6 +96,7 @@ def evaluate(
     """Measure accuracy, calibration and confusion, and write them down as a report."""
     if slice_by and slices is None:
         raise FleetnetError("--slice-by names a column of a file: give it with --slices FILE.csv")
+    check_split(split)
     if report is not None:
         check_report(report)
     images = open_told(data, source)
@@ -111,35 +106,38 @@ def evaluate(
         threads,
         batch_size,
         precision=precision,
-        images=lambda: _sample(images),
+        images=lambda: sample_of(images, ENOUGH),
     )
     class_indices(images.classes, trained.classifier.classes)  # refuses classes that do not fit
-    indices, description, seen = choose_part(images, part, trained.trained_on)
-    overlap = _overlap(images, indices, part, trained)
-    if overlap.trained_on is None and seen == UNKNOWN:
-        say(UNKNOWN)
-    indices, description = overlap.indices, overlap.describe(description)
-    seen = seen if overlap.trained_on is None else overlap.sentence
+    selection = _select(images, split, trained)
     table = _slice_table(slices, images, slice_by or [])
     with trained.classifier as classifier, progress() as bar:
-        task = bar.add_task("evaluating", total=len(indices))
+        task = bar.add_task("evaluating", total=len(selection.indices))
         evaluation = run_evaluation(
-            classifier, images, indices, lambda count: bar.advance(task, count)
+            classifier, images, selection.indices, lambda count: bar.advance(task, count)
         )
     warn_unreadable(evaluation.unreadable)
     figures = summarise(evaluation, resamples=bootstrap, seed=seed)
     sliced = slice_accuracy(table, evaluation.indices, figures.right)
     if report is not None:
         save_report(
-            report, trained, images, evaluation, figures, description, seen, sliced, table.notes
+            report,
+            trained,
+            images,
+            evaluation,
+            figures,
+            selection.description,
+            selection.seen,
+            sliced,
+            table.notes,
         )
     if as_json:
         print_json(
             {
                 **figures.to_json(),
                 "slices": [one.to_json() for one in sliced],
-                "part": description,
-                "trained_on": overlap.to_json(),
+                "part": selection.description,
+                "trained_on": selection.overlap.to_json(),
                 "unreadable": list(evaluation.unreadable),
                 "report": None if report is None else str(report),
             }
@@ -147,76 +145,31 @@ def evaluate(
         return
     out = console()
     engine_used = trained.classifier.engine
-    say(f"{model}: {description}, engine {engine_used.name} in {engine_used.precision}")
+    say(f"{model}: {selection.description}, engine {engine_used.name} in {engine_used.precision}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
 
 
-def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str, str]:
-    """Return which samples to evaluate, how to call them, and which of them were seen, in words.
-
-    Raises:
-        FleetnetError: there is no such part.
-    """
-    everything = np.arange(len(source.samples))
-    same = fingerprint(source) == trained_on.get("fingerprint")
-    if part == "all" or (part == "auto" and not same):
-        description = f"all {len(everything)} images of {source.description}"
-        return everything, description, SEEN if same else UNKNOWN
-    if part == "test":
-        return _test_part(source)
-    if part not in ("auto", "val", "train"):
-        raise FleetnetError(f"unknown part '{part}' (known: auto, all, train, val, test)")
-    settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
-    parts = split(source, *settings)
-    if part == "train":
-        description = f"the {len(parts.train)} training images of {source.description}"
-        seen = "These are images that the network was trained on." if same else UNKNOWN
-        return parts.train, description, seen
-    description = f"the {len(parts.val)} held-out images of {source.description}"
-    return parts.val, description, "" if same else UNKNOWN
-
-
-def _overlap(source: Source, indices: Indices, part: str, trained: TrainedNetwork) -> Overlap:
-    """Find what the network was trained on, and say so."""
+def _select(source: Source, split: str, trained: TrainedNetwork) -> Selection:
+    """Choose the images, and say what is known of those that the network was trained on."""
     with progress() as bar:
-        task = bar.add_task("comparing", total=len(indices))
-        overlap = find_overlap(
+        task = bar.add_task("comparing", total=len(source.samples))
+        selection = select_images(
             source,
-            indices,
+            split,
+            trained.trained_on,
             trained.trained_images,
-            leave_out=part not in ("all", "train"),
             advance=lambda count: bar.advance(task, count),
         )
-    if overlap.sentence and part != "train":
-        advice = " (--split all judges them too)" if overlap.left_out else ""
+    overlap = selection.overlap
+    if overlap.sentence and split != "train":
+        advice = " (--split all measures them too)" if overlap.left_out else ""
         warn(f"{overlap.sentence.removesuffix('.')}{advice}")
-    return overlap
-
-
-def _test_part(source: Source) -> tuple[Indices, str, str]:
-    indices = np.flatnonzero(SampleTable.of(source.samples).parts == TEST)
-    if not len(indices):
-        left_out = [note for note in notes_of(source) if IS_LEFT_OUT in note]
-        if left_out:
-            raise FleetnetError(
-                f"{source.description} has no test part that can be judged: {'; '.join(left_out)}"
-            )
-        raise FleetnetError(
-            f"{source.description} has no test part: judge all of it with --split all, or give the "
-            "images to test on alone"
-        )
-    return indices, f"the {len(indices)} test images of {source.description}", ""
-
-
-def _sample(source: Source) -> Iterator[bytes]:
-    """Yield images from all over the data, whose classes often follow one another."""
-    count = len(source.samples)
-    for index in np.unique(np.linspace(0, count - 1, min(count, ENOUGH), dtype=int)):
-        with contextlib.suppress(ImageError):
-            yield source.read(int(index))
+    elif selection.seen == UNKNOWN:
+        say(UNKNOWN)
+    return selection
 
 
 def _slice_table(path: Path | None, source: Source, wanted: list[str]) -> SliceTable:

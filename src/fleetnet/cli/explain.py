@@ -14,12 +14,13 @@ from PIL import Image
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
 from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
+from fleetnet.errors import DataError, FleetnetError, ImageError, unknown
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN, Pixels, decode, read_bytes
 from fleetnet.left_out import LeftOut
+from fleetnet.text import first_few
 from fleetnet.trained import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _class_index(trained: TrainedNetwork, name: str | None) -> int | None:
         return None
     classes = trained.classifier.classes
     if name not in classes:
-        shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-        raise DataError(f"unknown class '{name}'{nearest(name, classes)} (known: {shown})")
+        raise unknown("class", name, classes, DataError, shown=first_few(classes, 10))
     return classes.index(name)
 
 

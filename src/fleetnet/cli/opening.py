@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import download_bar, say, status, warn
@@ -11,9 +12,10 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO
 from fleetnet.inference.engines import Mode
-from fleetnet.trained import TrainedNetwork
-from fleetnet.trained import open_trained as open_quietly
 from fleetnet.weights.subject import Subject, file_of
+
+if TYPE_CHECKING:
+    from fleetnet.trained import TrainedNetwork
 
 
 def open_bundle(word: str | Path, images: Iterable[str] = ()) -> Bundle:
@@ -54,11 +56,14 @@ def open_trained(
     Raises:
         FleetnetError: as :func:`fleetnet.trained.open_trained`.
     """
+    # Here, because prediction opens bundles without all that evaluation takes.
+    from fleetnet import trained
+
     if engine == AUTO:
         # Before, because only one of the bars fits on a terminal at a time.
         word = open_bundle(word).path
         with status("measuring") as show:
-            trained = open_quietly(
+            return trained.open_trained(
                 word,
                 engine,
                 threads,
@@ -68,9 +73,8 @@ def open_trained(
                 advance=show,
                 chosen=say_what_computes,
             )
-        return trained
     with download_bar("weights") as fetched:
-        return open_quietly(
+        return trained.open_trained(
             word, engine, threads, batch_size, precision=precision, say=say, fetched=fetched
         )
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.cells import cell_len
@@ -156,22 +156,10 @@ def _shown(predictions: Iterable[Prediction], total: int | None) -> Iterator[Pre
             bar.advance(task)
 
 
-def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction as JSON values."""
-    return {
-        "image": prediction.source,
-        "top": [
-            {"class": score.label, "index": score.index, "probability": score.probability}
-            for score in prediction.top
-        ],
-        "error": prediction.error,
-    }
-
-
 def _write_json(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
     total = failed = 0
     for prediction in predictions:
-        print_json(prediction_row(prediction), lines=True)
+        print_json(prediction.to_json(), lines=True)
         total, failed = total + 1, failed + (not prediction.ok)
     return total, failed
 

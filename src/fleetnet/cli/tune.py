@@ -10,7 +10,7 @@ from rich.table import Table
 from fleetnet.cli.console import console, print_json, print_line, say, status, warn, warn_left_out
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import FleetnetError, nearest
+from fleetnet.errors import unknown
 from fleetnet.image_files import find_images
 from fleetnet.inference.engines import Mode
 from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Trial, Tuning
@@ -107,10 +107,7 @@ def _modes(wanted: str) -> tuple[Mode, ...]:
     for mode in known:
         if mode == wanted:
             return (mode,)
-    raise FleetnetError(
-        f"unknown mode '{wanted}'{nearest(wanted, (*known, 'both'))} (known: "
-        f"{', '.join(known)}, both)"
-    )
+    raise unknown("mode", wanted, (*known, "both"))
 
 
 def _as_json(trial: Trial) -> dict[str, Any]:

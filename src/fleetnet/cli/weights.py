@@ -13,7 +13,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, percent, print_json, print_line, say
 from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
+from fleetnet.errors import CheckpointError, require, unknown
 from fleetnet.weights.published import cached_path, find_weights, published_weights
 from fleetnet.weights.subject import Subject, find_subject
 
@@ -167,9 +167,7 @@ def convert(
     }
     target = to or ("paddle" if output.suffix == ".pdparams" else "fleetnet")
     if target not in adapters:
-        raise FleetnetError(
-            f"unknown layout '{target}'{nearest(target, adapters)} (known: {', '.join(adapters)})"
-        )
+        raise unknown("layout", target, adapters)
     state = from_ours(to_ours(read.state, identity), identity.entry, adapters[target])
     write_weights(output, state)
     say(

@@ -244,7 +244,7 @@ def _images(
     if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:
-        raise DataError(f"{_gone(trained)}: give some to verify with, --images DIR")
+        raise DataError(f"{_gone(trained)}: give some to verify with, images=")
     source, indices = held_out
     spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
@@ -291,7 +291,7 @@ def _held_out(trained: Checkpoint) -> HeldOut | None:
 
 def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:
     if held_out is None:
-        raise DataError(f"{_gone(trained)}: export where they are, or without --calibrate")
+        raise DataError(f"{_gone(trained)}: export where they are, or without calibrate=")
     source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
@@ -305,7 +305,7 @@ def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | Non
     if fit is None:
         raise DataError(
             f"{len(evaluation.indices)} held-out images are too few to fit a temperature to, or "
-            "their logits are not numbers: export without --calibrate"
+            "their logits are not numbers: export without calibrate="
         )
     return Calibration(
         temperature=fit.temperature,

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,17 @@ class Prediction:
             ImageError: the image could not be read.
         """
         return self._best().probability
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values, as ``fleetnet predict --json`` prints it."""
+        return {
+            "image": self.source,
+            "top": [
+                {"class": score.label, "index": score.index, "probability": score.probability}
+                for score in self.top
+            ],
+            "error": self.error,
+        }
 
     def _best(self) -> Score:
         if self.error is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require
+from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require, unknown
 from fleetnet.models.registry import MODELS, find_model
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import (
@@ -187,10 +187,7 @@ def _unknown(text: str) -> FleetnetError:
         return FleetnetError(f"no such file or folder: {text} (a model is {KINDS})")
     set_name, colon, _ = text.partition(":")
     if colon:
-        return FleetnetError(
-            f"unknown set of weights '{set_name}'{nearest(set_name, set_names())} (known: "
-            f"{', '.join(set_names())})"
-        )
+        return unknown("set of weights", set_name, set_names())
     return FleetnetError(
         f"'{text}' is neither a file nor a network{nearest(text, MODELS)} (a model is {KINDS}; "
         "'fleetnet weights list' has the names)"

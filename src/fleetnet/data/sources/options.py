@@ -1,4 +1,4 @@
-"""What a user may say of a source beside where it is."""
+"""The options of sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fleetnet.data.sources.labels import MultiLabel
-from fleetnet.errors import DataError, nearest
+from fleetnet.errors import DataError, unknown
 
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|", "\\t": "\t"}
 """Words for separators that are hard to type."""
@@ -18,22 +18,22 @@ _PATHS = ("root", "classes", "val_list")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Settings of sources; each kind takes some of them and refuses the others.
+    """Options of sources; each kind of source takes some and refuses the others.
 
     Attributes:
         label: which of the source's labels to learn, for ``elpv``.
-        root: folder that the paths of a list or CSV file count from.
-        separator: what stands between the columns of a list or CSV file.
-        classes: file with the names of the classes: a line a class, or ``id name``.
-        val_list: list file of the images to hold out.
+        root: folder that the paths in a list or CSV file are relative to.
+        separator: between the columns of a list or CSV file.
+        classes: file with the names of the classes: one in each line, or ``id name``.
+        val_list: list file of the validation images.
         image_column: column with the path or the image.
         label_columns: column with the label; a JSON file's key; several columns of 0 and 1.
         split_column: column that says train or val.
-        multi_label: that images have any number of labels, and how these are written.
-        label_separator: what stands between several labels of an image.
+        multi_label: how labels are written if images have any number of them.
+        label_separator: between several labels of an image.
 
     Raises:
-        DataError: a separator or the kind of ``multi_label`` is not known.
+        DataError: a separator or the value of ``multi_label`` is not known.
     """
 
     label: str | None = None
@@ -52,34 +52,31 @@ class SourceOptions:
             value = getattr(self, field)
             object.__setattr__(self, field, SEPARATORS.get(value, value))
             if value == "":
-                raise DataError(f"{flag(field)} is empty: give a character, such as 'comma'")
+                raise DataError(f"{argument(field)} is empty: give a character, such as 'comma'")
         kinds = get_args(MultiLabel)
         if self.multi_label is not None and self.multi_label not in kinds:
-            raise DataError(
-                f"unknown --multi-label '{self.multi_label}'{nearest(self.multi_label, kinds)} "
-                f"(known: {', '.join(kinds)})"
-            )
+            raise unknown("value of multi_label=", self.multi_label, kinds, DataError)
 
     def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
-        """Refuse options that a kind of source has no use for.
+        """Refuse options that do not apply to a kind of source.
 
         Args:
-            meant: names of the fields that it does use.
+            meant: names of the fields that it takes.
             kind: the kind of source, in the plural.
 
         Raises:
-            DataError: another one is set; the message says which.
+            DataError: another one is set; the message names it.
         """
         for field in fields(self):
             if field.name not in meant and getattr(self, field.name) != field.default:
-                known = ", ".join(flag(name) for name in meant)
+                known = ", ".join(argument(name) for name in meant)
                 raise DataError(
-                    f"{flag(field.name)} has no meaning for {kind}"
+                    f"{argument(field.name)} has no meaning for {kind}"
                     + (f" (they take {known})" if known else "")
                 )
 
     def spec(self, data: str | Path) -> dict[str, str]:
-        """Return a source's spec: what is set here, and where the data is, with full paths."""
+        """Return a source's spec: the options that are set and the data's place, as full paths."""
         found: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -111,6 +108,6 @@ class SourceOptions:
             raise DataError("the description of the data has damaged label_columns") from None
 
 
-def flag(field: str) -> str:
-    """Return a field as it is written on the command line."""
-    return "--label-column" if field == "label_columns" else f"--{field.replace('_', '-')}"
+def argument(field: str) -> str:
+    """Return a field as a message names it; the command line has its flag there."""
+    return f"{field}="

@@ -106,6 +106,6 @@ def _refusal(
     return (
         f"{what} in int8 gives the same answer on {agreement:.2%} of the images, {wanted:.2%} are "
         f"wanted, although the {len(kept)} most sensitive of {len(ranked)} layers ({share:.0%} of "
-        "the multiply-adds) stay in fp32: nothing is written; fp32 or bf16 it is, or a smaller "
-        "--agreement"
+        "the multiply-adds) stay in fp32: nothing is written; use fp32 or bf16, or a smaller "
+        "agreement="
     )

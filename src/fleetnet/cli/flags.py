@@ -1,0 +1,52 @@
+"""Flags in place of arguments: where other rooms say ``images=``, a person types ``--images``."""
+
+from __future__ import annotations
+
+import re
+
+FLAGS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        "agreement",
+        "batch_size",
+        "calibrate",
+        "classes",
+        "device",
+        "engine",
+        "image_column",
+        "images",
+        "label",
+        "label_separator",
+        "limit",
+        "multi_label",
+        "output",
+        "precision",
+        "resume",
+        "root",
+        "separator",
+        "split",
+        "split_column",
+        "threads",
+        "to",
+        "val_list",
+        "weights",
+    )
+} | {"label_columns": "--label-column"}
+"""What other rooms call an argument, to its flag."""
+
+# Not inside a path, such as data/split=train/0.parquet.
+_ARGUMENT = re.compile(rf"(?<![\w/\\=.'\"-])({'|'.join(FLAGS)})=(?:'([^']*)')?(?![\w'\"/\\]|\.\w)")
+_SETTING = re.compile(r"\bset (?=[a-z_]+(?:\.[a-z_]+)*=\S)")
+
+
+def with_flags(message: str) -> str:
+    """Return a message with flags: ``split='all'`` is ``--split all``.
+
+    Settings of a recipe, ``set data.workers=0``, are ``--set data.workers=0``.
+    """
+    return _SETTING.sub("--set ", _ARGUMENT.sub(_flag, message))
+
+
+def _flag(found: re.Match[str]) -> str:
+    flag = FLAGS[found[1]]
+    return flag if found[2] is None else f"{flag} {found[2]}"
