@@ -171,6 +171,19 @@ def test_a_bundle_whose_preprocessing_differs_here_does_not(
     assert "jpeg-baseline: bilinear 72/64, C core: the pixel in row 1, column 2" in result.err
 
 
+def test_a_picture_that_is_not_decoded_here_is_named(
+    fleetnet: Run, bundle: Bundle, few_engines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetnet.formats._has", lambda _: False)
+    result = fleetnet("conformance", bundle.path)
+    assert result.code == 2
+    assert "webp: refused: WEBP is not in this Pillow" in result.err.splitlines()[-1]
+    assert "differs: webp-animated: refused: WEBP is not in this Pillow" in result.err
+    report = json.loads(fleetnet("conformance", bundle.path, "--json").out)
+    refused = [one["picture"] for one in report["models"][0]["inputs"]["differences"]]
+    assert refused == ["webp", "webp-lossless", "webp-alpha", "webp-animated"]
+
+
 @pytest.mark.slow
 def test_a_wheel_carries_the_set(tmp_path: Path) -> None:
     subprocess.run(

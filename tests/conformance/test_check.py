@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,9 @@ def test_a_pixel_that_differs_is_named(copy: Copy, interpolation: str) -> None:
 
 
 def test_a_pixel_of_the_core_alone_is_found(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    core = native.core
-    if core is None:
+    if native.core is None:
         pytest.skip("there was no compiler")
+    core: ModuleType = native.core
 
     class Wrong:
         """The C core, a level off in one place."""

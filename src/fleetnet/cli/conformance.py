@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.options import MODEL_HELP
 from fleetnet.conformance.bundles import BundleCheck, check_bundle
-from fleetnet.conformance.check import Check, check_installation
+from fleetnet.conformance.check import Check, Difference, check_installation
 from fleetnet.conformance.description import ConformanceSet
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.inference.engines import installed_engines
@@ -84,10 +84,7 @@ def _check_installation(found: ConformanceSet, *, as_json: bool) -> None:
     else:
         console().print(_table(checks))
     if differences:
-        for difference in differences[:SHOWN]:
-            say(f"differs: {difference}")
-        if len(differences) > SHOWN:
-            say(f"… and {len(differences) - SHOWN} more")
+        _say_all(differences)
         answers = sum(check.answers for check in checks)
         raise VerificationError(
             f"{len(differences)} of {answers} answers are not the conformance set's, the first: "
@@ -128,9 +125,18 @@ def _check_bundles(found: ConformanceSet, models: Iterable[str], *, as_json: boo
             }
         )
     if failures:
+        for _, check in checked:
+            _say_all(check.inputs.differences)
         for failure in failures[1:]:
             say(f"differs: {failure}")
         raise failures[0]
+
+
+def _say_all(differences: Sequence[Difference]) -> None:
+    for difference in differences[:SHOWN]:
+        say(f"differs: {difference}")
+    if len(differences) > SHOWN:
+        say(f"… and {len(differences) - SHOWN} more")
 
 
 def _as_json(check: Check) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.conformance.check import CORE, Check, Difference, first_difference, readable
 from fleetnet.conformance.description import ConformanceSet
 from fleetnet.conformance.reference import reference_input
-from fleetnet.errors import DataError, VerificationError
+from fleetnet.errors import DataError, ImageError, VerificationError
 from fleetnet.inference.engines import Engine, Precision, open_engine, precisions
 from fleetnet.inference.verify import (
     TOLERANCE,
@@ -26,6 +26,7 @@ from fleetnet.inference.verify import (
 from fleetnet.preprocess import Preprocess
 
 _IN_PYTORCH = "torch"
+_EXACT = (True, False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def check_bundle(
         tolerance: largest difference of a probability to allow in fp32.
 
     Raises:
-        DataError: no engine that is installed can run it.
+        DataError: no engine that is installed can run it, or no picture can be decoded.
         FleetnetError: a file of the set or of the bundle is missing or damaged, or an engine
             cannot be opened.
     """
@@ -133,14 +134,20 @@ def _inputs(found: ConformanceSet, preprocess: Preprocess) -> tuple[Check, Pixel
     crops: list[Pixels] = []
     title = f"{preprocess.interpolation} {preprocess.resize}/{preprocess.crop}"
     for picture, data in readable(found):
-        crops.append(reference_input(data, preprocess))
-        if native.core is None:
-            continue
-        for exact in (True, False):
+        try:
+            both = [(exact, reference_input(data, preprocess, exact=exact)) for exact in _EXACT]
+        except ImageError as error:
             answers += 1
-            expected = crops[-1] if exact else reference_input(data, preprocess, exact=False)
+            differences.append(Difference(picture.name, f"refused: {error}"))
+            continue
+        crops.append(both[0][1])
+        for exact, expected in both if native.core else ():
+            answers += 1
             where = first_difference(preprocess.from_bytes(data, exact=exact), expected)
             if where:
                 smaller = "" if exact else ", decoded smaller"
-                differences.append(Difference(picture.name, f"{title}{smaller}, {CORE}: {where}"))
+                detail = f"{title}{smaller}, {CORE}: {where}"
+                differences.append(Difference(picture.name, detail))
+    if not crops:
+        raise DataError(f"no picture of the set can be decoded here: {differences[0]}")
     return Check(f"inputs, {CORE}", answers, tuple(differences)), np.stack(crops)
