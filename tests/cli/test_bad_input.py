@@ -184,8 +184,12 @@ def test_predict_with_wrong_options(
 def test_evaluate_with_wrong_options(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
-    fleetnet("evaluate", bundle.path, shapes, "--part", "tset").assert_one_line("unknown part")
-    fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line("has no test part")
+    fleetnet("evaluate", bundle.path, shapes, "--part", "tset").assert_one_line(
+        "unknown split 'tset', did you mean 'test'"
+    )
+    fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line(
+        "has no test split"
+    )
     other = make_folder(tmp_path / "other", 2, ("circle", "squares"))
     fleetnet("evaluate", bundle.path, other).assert_one_line("did you mean 'square'")
 

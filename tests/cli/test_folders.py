@@ -124,7 +124,9 @@ def test_one_class_alone_is_evaluated(fleetnet: Run, bundle: Bundle, tmp_path: P
 def test_without_a_test_part_there_is_none(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
-    fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line("has no test part")
+    fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line(
+        "has no test split"
+    )
     flat = make_folder(tmp_path / "flat", 1, ("train/circle", "train/square", "test"))
     result = fleetnet("evaluate", bundle.path, flat, "--split", "test")
     assert result.code == 2

@@ -77,7 +77,7 @@ def test_of_changed_data_what_was_trained_on_is_left_out(
     model = checkpoint if kind == "checkpoint" else bundle.path
     report = tmp_path / "report.html"
     result = fleetnet("evaluate", model, changed, "--json", "--report", report)
-    said = "27 of 37 images were trained on and left out (--split all judges them too)"
+    said = "27 of 37 images were trained on and left out (--split all measures them too)"
     assert said in result.err
     values = json.loads(result.out)
     assert values["images"] == 10

@@ -244,7 +244,7 @@ def test_sixteen_bits_that_use_fewer_are_told(used: int, setting: int) -> None:
     assert (report.unused_bits.images, report.unused_bits.used) == (3, used)
     assert report.wrong == [
         f"3 images of 16 bits use {used} bits only (no sample above {2**used - 1}) and look "
-        f"nearly black: train with --set input.sample_bits={setting}"
+        f"nearly black: set input.sample_bits={setting} in training"
     ]
     told = check(Made(images), near=None, sample_bits=setting)
     assert (told.unused_bits, told.wrong) == (None, [])

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetnet.cli.console import shorten
+from fleetnet.cli.flags import with_flags
 from fleetnet.data.findings import Alike, ClassCount, Report, Sizes, count
 from fleetnet.labels import printable
 
@@ -35,7 +36,7 @@ def print_report(out: Console, report: Report) -> None:
     out.print()
     if report.wrong:
         for line in report.wrong:
-            out.print(Text.assemble(("wrong: ", "bold red"), printable(line)))
+            out.print(Text.assemble(("wrong: ", "bold red"), printable(with_flags(line))))
     else:
         out.print("nothing found that makes training wrong")
 
@@ -51,7 +52,7 @@ def _print_classes(out: Console, report: Report) -> None:
         f"{len(report.classes):,} classes{split}{kind}"
     )
     for note in report.notes:
-        out.print(printable(note), markup=False)
+        out.print(printable(with_flags(note)), markup=False)
     out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", no_wrap=True)
@@ -175,7 +176,7 @@ def _some(number: int, examples: Sequence[str]) -> str:
 
 
 def _examples(lines: Sequence[str]) -> str:
-    shown = [printable(line) for line in lines[:EXAMPLES]]
+    shown = [printable(with_flags(line)) for line in lines[:EXAMPLES]]
     if len(lines) > EXAMPLES:
         shown.append("…")
     return "".join(f"\n{line}" for line in shown)

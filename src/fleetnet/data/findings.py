@@ -171,8 +171,8 @@ class Report:
         if dark:
             lines.append(
                 f"{count(dark.images, 'image')} of 16 bits use {dark.used} bits only (no sample "
-                f"above {2**dark.used - 1}) and look nearly black: train with "
-                f"set input.sample_bits={dark.setting}"
+                f"above {2**dark.used - 1}) and look nearly black: "
+                f"set input.sample_bits={dark.setting} in training"
             )
         across = sum(group.across_classes for group in self.duplicates)
         if across:

@@ -85,14 +85,14 @@ def test_columns_of_zeros_and_ones(images: Path) -> None:
 
 def test_wrong_columns_name_the_nearest(images: Path) -> None:
     text = "path,kind\na.jpg,x\n"
-    refuses(images, text, "no column for the label among 'path', 'kind'", "--label-column")
+    refuses(images, text, "no column for the label among 'path', 'kind'", "label_columns=")
     refuses(images, text, "no column 'knid' for the label, did you mean 'kind'?",
             label_columns=("knid",))  # fmt: skip
     refuses(images, text, "did you mean 'path'", image_column="pth")
     refuses(images, text, "no column 'part' for the split", split_column="part")
-    refuses(images, "a.jpg,x\n", "no column for the image's path", "--image-column")
+    refuses(images, "a.jpg,x\n", "no column for the image's path", "image_column=")
     refuses(images, "path,label,label\n", "two columns are called 'label'")
-    refuses(images, "path,a,b\na.jpg,1,0", "--multi-label one-hot", label_columns=("a", "b"))
+    refuses(images, "path,a,b\na.jpg,1,0", "multi_label='one-hot'", label_columns=("a", "b"))
 
 
 def test_wrong_rows_are_named(images: Path) -> None:
@@ -110,7 +110,7 @@ def test_wrong_rows_are_named(images: Path) -> None:
     refuses(images, 'path,label\n"a.jpg,x\n' + "y" * 200_000, "field larger than field limit")
     refuses(images, "path,label\na\0.jpg,x\n", "line 2")
     refuses(images, head + "a.jpg,x,train\nb.jpg,y,train\nc.jpg,z,val\n", "'z' has no counterpart")
-    refuses(images, "path,label\nno.jpg,x\nnor.jpg,y\n", "there is no", "--root")
+    refuses(images, "path,label\nno.jpg,x\nnor.jpg,y\n", "there is no", "root=")
 
 
 def test_wrong_files(images: Path) -> None:

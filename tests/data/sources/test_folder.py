@@ -81,7 +81,7 @@ def test_elpv_has_its_published_size() -> None:
 
 
 def test_a_label_is_for_elpv_alone(shapes: Path) -> None:
-    with pytest.raises(DataError, match="--label"):
+    with pytest.raises(DataError, match="label="):
         open_source(str(shapes), "type")
 
 

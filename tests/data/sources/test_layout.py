@@ -80,7 +80,7 @@ def test_validation_is_held_out_of_training_where_there_is_a_test_part_alone(
     assert names[2:] == [set(), set(filled(test))]
     (note,) = notes_of(source)
     assert f"{train}/ (16 images) is to train on and to hold out from" in note
-    assert f"{test}/ (4 images) is kept for evaluation with --split test" in note
+    assert f"{test}/ (4 images) is kept for evaluation with split='test'" in note
     # Training knows nothing of the test part: its data is the same without.
     (tmp_path / test).rename(tmp_path.parent / f"{tmp_path.name}-away")
     assert split(alone := open_source(str(tmp_path))).train.tolist() == parts.train.tolist()

@@ -114,7 +114,7 @@ def test_a_root(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("lists")
     path = written(elsewhere, "a.jpg 0\nb.jpg 1\n")
     assert open_source(path, options=SourceOptions(root=str(images))).read(0) == b"image 0"
-    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths are relative to .* --root"):
+    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths are relative to .* root="):
         open_source(path)
     whole = written(elsewhere, f"{images}/a.jpg 0\n{images}/b.jpg 1\n")
     assert open_source(whole).read(1) == b"image 1"
@@ -154,12 +154,10 @@ def test_wrong_lines_are_named(images: Path) -> None:
     refuses(
         images, "a.jpg 0\nb.jpg\n", "line 2", "'b.jpg' is not a path and a label with white space"
     )
-    refuses(
-        images, "a.jpg 0\n", "not a path and a label with '\\t'", "--separator", separator="tab"
-    )
+    refuses(images, "a.jpg 0\n", "not a path and a label with '\\t'", "separator=", separator="tab")
     refuses(images, "a.jpg 0\n\n# x\nb.jpg -1\n", "line 4", "-1 is below 0")
     refuses(images, "a.jpg 0\nb.jpg 1\na.jpg 1\n", "line 3", "'a.jpg' is listed a second time")
-    refuses(images, "a.jpg 1,3\nb.jpg 2\n", "line 1", "looks like several", "--multi-label names")
+    refuses(images, "a.jpg 1,3\nb.jpg 2\n", "line 1", "looks like several", "multi_label='names'")
     refuses(images, "# nothing\n\n", "lists no images")
     refuses(images, "a.jpg 0\nb\0.jpg 1\n", "line 2", "not text")
     refuses(images, "a.jpg 0 " + "x" * 2**20, "line 1", "not text")

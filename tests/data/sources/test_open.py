@@ -91,7 +91,7 @@ def test_older_specs_open(shapes: Path) -> None:
         ({"data": "elpv", "lable": "type"}, "unknown key 'lable'"),
         ({"data": "elpv", "label_columns": "["}, "damaged label_columns"),
         ({"data": "elpv", "label_columns": "3"}, "damaged label_columns"),
-        ({"data": "x", "multi_label": "hot"}, "unknown --multi-label 'hot'"),
+        ({"data": "x", "multi_label": "hot"}, "unknown value of multi_label= 'hot'"),
     ],
 )
 def test_wrong_specs(spec: dict[str, str], words: str) -> None:
@@ -104,14 +104,14 @@ def test_options_that_mean_nothing_are_refused(folder: Path) -> None:
         with pytest.raises(DataError, match=words):
             open_source(data, options=SourceOptions(**options))  # type: ignore[arg-type]
 
-    refuses(str(folder / "images"), "--root has no meaning for a folder", root="x")
-    refuses("elpv", "--classes has no meaning for 'elpv' .they take --label", classes="x")
-    refuses(str(folder / "lists"), "--split-column has no meaning for lists", split_column="x")
-    refuses(str(folder / "lists" / "all.csv"), "--val-list has no meaning for CSV", val_list="x")
-    refuses(str(folder / "lists" / "all.tar"), "--root has no meaning for tar files", root="x")
-    refuses("x.parquet", "--separator has no meaning for Parquet", separator=",")
-    refuses("x.txt", "--label chooses among the labels of 'elpv'", label="type")
-    refuses("x.txt", "--separator is empty", separator="")
+    refuses(str(folder / "images"), "root= has no meaning for a folder", root="x")
+    refuses("elpv", "classes= has no meaning for 'elpv' .they take label=", classes="x")
+    refuses(str(folder / "lists"), "split_column= has no meaning for lists", split_column="x")
+    refuses(str(folder / "lists" / "all.csv"), "val_list= has no meaning for CSV", val_list="x")
+    refuses(str(folder / "lists" / "all.tar"), "root= has no meaning for tar files", root="x")
+    refuses("x.parquet", "separator= has no meaning for Parquet", separator=",")
+    refuses("x.txt", "label= chooses among the labels of 'elpv'", label="type")
+    refuses("x.txt", "separator= is empty", separator="")
     refuses("x.txt", "did you mean 'one-hot'", multi_label="onehot")
 
 

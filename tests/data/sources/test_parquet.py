@@ -176,13 +176,13 @@ def test_other_columns(tmp_path: Path) -> None:
                    kind=pa.array(["x", "y"]))  # fmt: skip
     source = open_source(str(path), options=SourceOptions(label_columns=("kind",)))
     assert read_all(source) == [b"a", b"b"]
-    refuses(path, "no column for the label among 'photo_data', 'kind'", "--label-column")
+    refuses(path, "no column for the label among 'photo_data', 'kind'", "label_columns=")
     refuses(path, "did you mean 'kind'", label_columns=("knd",))
     refuses(path, "'kind' is string: images must be binary", image_column="kind",
             label_columns=("kind",))  # fmt: skip
     refuses(path, "no column 'image' for the image", image_column="image")
     two = written(tmp_path / "b.parquet", range(2), image=None, x=binary, y=binary)
-    refuses(two, "no column for the image among 'label', 'x', 'y'", "--image-column")
+    refuses(two, "no column for the image among 'label', 'x', 'y'", "image_column=")
 
 
 def test_wrong_labels_are_named(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_labels_in_json(tmp_path: Path) -> None:
     assert [sample.label for sample in open_source(str(path)).samples] == [1, 0]
     options = SourceOptions(label_columns=("kind",))
     assert open_source(str(path), options=options).classes == ("cat", "dog")
-    refuses(path, "a.json: has no 'knid'", "--label-column", label_columns=("knid",))
+    refuses(path, "a.json: has no 'knid'", "label_columns=", label_columns=("knid",))
 
 
 def test_several_labels_in_json(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_several_labels_in_json(tmp_path: Path) -> None:
     bits = shard(tmp_path / "b.tar", members([0, 1], [1, 1]))
     source = open_source(str(bits), options=SourceOptions(multi_label="one-hot"))
     assert [sample.labels for sample in source.samples] == [(1,), (0, 1)]
-    refuses(named, "0.jpg: has several labels", "--multi-label")
+    refuses(named, "0.jpg: has several labels", "multi_label=")
     for value in (True, 1.5, None, {"a": 1}, [[1]]):
         wrong = shard(tmp_path / "c.tar", members(0, value))
         refuses(wrong, "1.jpg: label", "neither a whole number nor a name")
