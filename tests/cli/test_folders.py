@@ -131,7 +131,7 @@ def test_without_a_test_part_there_is_none(
     result = fleetnet("evaluate", bundle.path, flat, "--split", "test")
     assert result.code == 2
     reason = "test/ has no class folders, and so no labels: it is left out"
-    assert result.err.splitlines()[-1].endswith(f"no test part that can be judged: {reason}")
+    assert result.err.splitlines()[-1].endswith(f"no test split that can be measured: {reason}")
     assert "--split all" not in result.err
 
 

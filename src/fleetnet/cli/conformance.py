@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fleetnet.cli.bundles import open_bundle
+from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.options import MODEL_HELP
 from fleetnet.conformance.bundles import BundleCheck, check_bundle
