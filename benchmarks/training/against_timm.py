@@ -97,7 +97,7 @@ def fleetnet_steps(folder: Path, name: str, workers: int) -> Callable[[], int]:
         ]
     )
     trainer = Trainer(open_source(str(folder)), name, recipe, folder / "unused")
-    trainer.learner.begin_epoch(1)
+    trainer.train_step.begin_epoch(1)
     number, epoch = 0, 1
     batches = trainer.train_loader.epoch(epoch)
 
@@ -109,7 +109,7 @@ def fleetnet_steps(folder: Path, name: str, workers: int) -> Callable[[], int]:
             batches = trainer.train_loader.epoch(epoch)
             batch = next(batches)
         number += 1
-        return trainer.learner.step([batch], number).images
+        return trainer.train_step.take([batch], number).result().images
 
     return step
 

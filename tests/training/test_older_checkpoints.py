@@ -6,19 +6,28 @@ why it takes so little room.
 """
 
 import lzma
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from fleetnet.data.sources import open_source
+from fleetnet.errors import Interrupted
 from fleetnet.export.bundle import export_bundle
 from fleetnet.inference.classifier import Classifier
+from fleetnet.training.callbacks import Callback
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.trainer import Trainer, resume
 
 PACKED = Path(__file__).with_name("checkpoints") / "format-1.ckpt.xz"
 POSITION = {"epoch": 2, "batch": 2, "step": 6, "images": 16}
+
+
+class StopAtOnce(Callback):
+    def on_train_start(self, run: Trainer) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture
@@ -42,10 +51,11 @@ def test_training_goes_on_from_the_first_format(run: Path, shapes: Path) -> None
 
 
 def test_all_of_the_first_format_is_taken_over_and_written_alike(run: Path, shapes: Path) -> None:
-    """Saved again at once, nothing has changed: not a key, not a number."""
+    """Stopped again at once, nothing has changed: not a key, not a number."""
     before = Checkpoint.load(run / "last.ckpt")
-    trainer = Trainer.resumed(open_source(str(shapes)), run)
-    again = trainer._checkpoint(None)
+    with pytest.raises(Interrupted):
+        resume(open_source(str(shapes)), run, callbacks=[StopAtOnce()])
+    again = Checkpoint.load(run / "last.ckpt")
     assert POSITION.items() <= again.training["progress"].items()
     torch.testing.assert_close(again.training, before.training, rtol=0, atol=0)
     torch.testing.assert_close(again.state, before.state, rtol=0, atol=0)
