@@ -4,14 +4,18 @@ import tempfile
 
 from setuptools import Extension, setup
 
+CORE = ["native/fleetnet_core.c", "native/geometry.c", "native/resample.c"]
+HEADERS = ["native/fleetnet_core.h", "native/geometry.h", "native/resample.h"]
+
 # Of its own each time: what an earlier build left behind would be packed as well.
 with tempfile.TemporaryDirectory() as folder:
     setup(
         ext_modules=[
             Extension(
                 "fleetnet._native",
-                ["src/fleetnet/native/module.c", "src/fleetnet/native/resample.c"],
-                depends=["src/fleetnet/native/resample.h"],
+                ["src/fleetnet/_native.c", *CORE],
+                include_dirs=["native"],
+                depends=HEADERS,
                 # Fused multiply-adds would give other weights on processors that have them.
                 extra_compile_args=["-O3", "-ffp-contract=off"],
                 define_macros=[("Py_LIMITED_API", "0x030B0000")],

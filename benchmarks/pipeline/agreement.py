@@ -35,7 +35,7 @@ Run = Callable[[Any], Any]
 
 @dataclass
 class Tally:
-    """What came of the images that were decoded smaller; the others are the same anyway."""
+    """Results of the images that were decoded smaller; the others are the same anyway."""
 
     shrinks: list[int] = field(default_factory=list)
     agreed: list[bool] = field(default_factory=list)

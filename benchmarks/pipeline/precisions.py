@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from judged import cells, divided, photograph_views
 from lite0 import lite0_bundle
 from material import PHOTOS
+from unseen_images import cells, divided, photograph_views
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError

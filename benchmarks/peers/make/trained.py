@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from benchmarks.peers.contenders import LITE0, Trained
-from benchmarks.pipeline.judged import cells, photograph_views
 from benchmarks.pipeline.lite0 import PREPROCESS, lite0_bundle, pretrained
+from benchmarks.pipeline.unseen_images import cells, photograph_views
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle

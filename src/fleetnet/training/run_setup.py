@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from fleetnet.data.augment import Augment
-from fleetnet.data.contents import Contents, are_among
-from fleetnet.data.duplicates import Advance
+from fleetnet.data.contents import Advance, Contents, are_among
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fleetnet.data.contents import NONE
-from fleetnet.data.duplicates import Advance
+from fleetnet.data.contents import NONE, Advance
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import find_model

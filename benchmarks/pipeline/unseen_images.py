@@ -1,4 +1,4 @@
-"""Images that trained networks have not seen, some to calibrate int8, others to judge."""
+"""Images that trained networks have not seen, some to calibrate int8 with, others to test it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZOOMS = (1.0, 0.8, 0.6)
 
 
 def divided(images: list[Pixels], calibration: int) -> Samples:
-    """Let some images calibrate and the others judge."""
+    """Return some images for calibration and the others for the test."""
     pixels = np.stack(images)
     return Samples(pixels[:calibration], pixels[calibration:], 0, 0)
 
@@ -50,7 +50,7 @@ def photograph_views(folder: Path, preprocess: Preprocess) -> Iterator[Pixels]:
 
 
 def shuffled(files: Iterable[Path]) -> list[Path]:
-    """Return files in an order of no meaning; names begin with their class."""
+    """Return files in random order: their names begin with their class."""
     found = sorted(files)
     np.random.default_rng(0).shuffle(found)  # type: ignore[arg-type]
     return found

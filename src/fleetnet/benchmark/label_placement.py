@@ -1,4 +1,4 @@
-"""Where names may stand in a picture so that each can be read."""
+"""Placing the labels of a chart's points so that each can be read."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Boxes = npt.NDArray[np.float64]
 """``float64[N, 4]``: left, bottom, right and top, in pixels."""
 
 _DISTANCES = (3, 8, 16, 28, 42)
-"""From a marker's edge to its name, in points."""
+"""From a marker's edge to its label, in points."""
 _DIRECTIONS = (
     (1.0, -0.6), (1.0, 0.0), (-1.0, 0.6), (0.0, -1.0), (0.0, 1.0), (1.0, 0.6), (-1.0, 0.0),
     (-1.0, -0.6),
 )  # fmt: skip
-"""From a marker to its name; on curves that rise, the first ones are mostly free."""
+"""From a marker to its label; on rising curves the first ones are mostly free."""
 _FAR = 10
-"""Points beyond which a thin line joins a name to its marker."""
+"""Points beyond which a thin line joins a label to its marker."""
 _TRIES = 80
 _MARGIN = 2.0
 
 
 @dataclass(frozen=True)
 class Label:
-    """A name to write beside a marker.
+    """A label to write beside a marker.
 
     Attributes:
-        text: the name.
+        text: what to write.
         x: of the marker, in data.
         y: of the marker, in data.
         radius: of the marker, in points.
@@ -48,7 +48,7 @@ class Label:
 
 @dataclass(frozen=True)
 class _Place:
-    """A place for one label: its box in pixels, and how to ask matplotlib for it."""
+    """A place for one label: its box in pixels, and matplotlib's arguments for it."""
 
     box: Boxes
     offset: tuple[float, float]
@@ -57,15 +57,15 @@ class _Place:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], fontsize: float = 8.5) -> None:
-    """Write names where they cover neither markers, nor lines, nor the legend, nor each other.
+    """Write labels where they cover neither markers, nor lines, nor the legend, nor each other.
 
-    Each takes the nearest free place in turn; of many orders of turns the best is kept. The layout
-    of the figure must be settled.
+    One after another takes the nearest free place; of many random orders the best is kept. The
+    figure's layout must be final.
     """
     places = [_places(axes, label, fontsize) for label in labels]
     fixed = _obstacles(axes)
     inside = np.array(axes.get_window_extent().extents)
-    # What a place covers of things that do not move is the same in every order.
+    # How much a place covers of things that do not move is the same in every order.
     costs = [
         np.array([_covered(place.box, fixed) + _outside(place.box, inside) for place in row])
         for row in places
@@ -84,14 +84,14 @@ def place_labels(axes: Axes, labels: Sequence[Label], fontsize: float = 8.5) -> 
 def _in_turn(
     order: Sequence[int], places: Sequence[Sequence[_Place]], costs: Sequence[Boxes]
 ) -> tuple[float, list[int]]:
-    """Let the labels choose in ``order``; return what it costs and each one's choice."""
+    """Place the labels in ``order``; return the cost of all and the index of each one's place."""
     chosen = [0] * len(order)
     taken = np.empty((0, 4))
     total = 0.0
     for index in order:
         row = places[index]
         cost = costs[index] + [_covered(place.box, taken) for place in row]
-        # Of equal places the earlier, which is the nearer.
+        # Of equally free places the earlier one, which is nearer.
         cost = cost + 0.5 * np.arange(len(row))
         chosen[index] = int(cost.argmin())
         total += float(cost.min())
@@ -109,7 +109,7 @@ def _places(axes: Axes, label: Label, fontsize: float) -> list[_Place]:
     found = []
     for distance, (right, up) in itertools.product(_DISTANCES, _DIRECTIONS):
         reach = label.radius + distance
-        # Above and below, the middle of the letters is half their height further.
+        # Above and below, the middle of the text is half its height further away.
         rise = up * (reach + (height / scale / 2 if not right else 0.0))
         offset = (right * reach, rise)
         left = x + offset[0] * scale - {1.0: 0.0, 0.0: width / 2, -1.0: width}[right]
@@ -156,7 +156,7 @@ def _obstacles(axes: Axes) -> Boxes:
 
 
 def _covered(box: Boxes, others: Boxes) -> float:
-    """Return the area that ``box`` has in common with each of the others, added up."""
+    """Return the sum of the areas that ``box`` shares with each of the others."""
     low = np.maximum(box[:2], others[:, :2])
     high = np.minimum(box[2:], others[:, 2:])
     return float(np.prod(np.clip(high - low, 0, None), axis=1).sum())

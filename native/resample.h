@@ -1,4 +1,4 @@
-/* Resizing of 8-bit RGB pixels, and of what a crop needs alone.
+/* Resizing of 8-bit RGB pixels, and only of what a crop needs.
 
 The integers of Pillow's antialiased filters (rows first, then columns, rounded to 8 bits between)
 and of OpenCV's bilinear interpolation, whatever the processor. No Python in here: the arithmetic is
@@ -8,6 +8,13 @@ for every host that is written in C or C++.
 #define FLEETNET_RESAMPLE_H
 
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Sides beyond this have no pixels that memory could hold, and fit every sum in the arithmetic. */
+#define FLEETNET_MAX_SIDE (1 << 27)
 
 typedef enum { FLEETNET_BILINEAR, FLEETNET_BICUBIC, FLEETNET_CV2_LINEAR } fleetnet_filter;
 
@@ -20,9 +27,17 @@ typedef struct {
     int left, top, crop;              /* the square wanted, in pixels of the resized picture */
 } fleetnet_task;
 
+/* Tell whether the numbers of a task fit one another, the box in the picture and the crop in the
+resized one. The caller sees to it that the buffers are as large as they say. */
+int fleetnet_is_sound(const fleetnet_task *task, fleetnet_filter filter);
+
 /* Write crop × crop RGB triples to out; return 0, or -1 where memory is short.
 
-The caller has checked that the box lies in the picture and the crop in the resized one. */
+The task is sound. */
 int fleetnet_resample(const fleetnet_task *task, fleetnet_filter filter, uint8_t *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -365,3 +365,15 @@ int fleetnet_resample(const fleetnet_task *task, fleetnet_filter filter, uint8_t
     if (filter == FLEETNET_CV2_LINEAR) return cv2_linear(task, out);
     return antialiased(task, filter, out);
 }
+
+int fleetnet_is_sound(const fleetnet_task *task, fleetnet_filter filter) {
+    const float *box = task->box;
+    int sizes[] = {task->width, task->height, task->resized_width, task->resized_height, task->crop};
+    for (int i = 0; i < 5; i++)
+        if (sizes[i] < 1 || sizes[i] > FLEETNET_MAX_SIDE) return 0;
+    int boxed = box[0] >= 0 && box[0] < box[2] && box[2] <= (float)task->width && box[1] >= 0 &&
+                box[1] < box[3] && box[3] <= (float)task->height;
+    int cropped = task->left >= 0 && task->left <= task->resized_width - task->crop &&
+                  task->top >= 0 && task->top <= task->resized_height - task->crop;
+    return boxed && cropped && filter >= FLEETNET_BILINEAR && filter <= FLEETNET_CV2_LINEAR;
+}
