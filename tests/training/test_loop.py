@@ -117,8 +117,8 @@ def test_on_a_processor_batches_are_passed_on_as_they_come() -> None:
 def test_on_a_gpu_batches_arrive_whole_and_in_order(source: Source, tmp_path: Path) -> None:
     recipe = Recipe.load(overrides=[*SETTINGS, "device=cuda"])
     trainer = Trainer(source, "MobileNetV2_x0_25", recipe, tmp_path)
-    expected = list(trainer.train_loader.epoch(1))
-    found = list(copied_ahead(trainer.train_loader.epoch(1), torch.device("cuda")))
+    expected = list(trainer.train_loader.batches(1))
+    found = list(copied_ahead(trainer.train_loader.batches(1), torch.device("cuda")))
     assert len(found) == len(expected) == 9
     for batch, copy in zip(expected, found, strict=True):
         assert copy.pixels.is_cuda

@@ -224,7 +224,7 @@ def test_frozen_layers_stay_as_they_were_for_their_epochs(shapes: Path, tmp_path
     trainer = Trainer(source, "MobileNetV2_x0_25", Recipe.load(overrides=settings), tmp_path)
     before = weights(trainer.train_step)
     trainer.train_step.begin_epoch(1)
-    for step, images in enumerate(trainer.train_loader.epoch(1)):
+    for step, images in enumerate(trainer.train_loader.batches(1)):
         trainer.train_step.take([images], step)
     after = weights(trainer.train_step)
     assert all(
@@ -232,7 +232,7 @@ def test_frozen_layers_stay_as_they_were_for_their_epochs(shapes: Path, tmp_path
         for key, value in before.items()
     )
     trainer.train_step.begin_epoch(2)
-    trainer.train_step.take([next(trainer.train_loader.epoch(2))], 4)
+    trainer.train_step.take([next(trainer.train_loader.batches(2))], 4)
     assert not torch.equal(
         weights(trainer.train_step)["stem.conv.weight"], before["stem.conv.weight"]
     )

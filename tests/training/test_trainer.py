@@ -113,7 +113,7 @@ def test_evaluation_in_training_and_classifier_give_the_same_answers(
     assert in_training.metrics.to_json() == as_used.to_json()
     assert in_training.top1 == as_used.top1 == trained.metrics["top1"]
 
-    batch = next(iter(trainer.val_loader.epoch(0)))
+    batch = next(iter(trainer.val_loader.batches()))
     from_training = TorchEngine(trainer.train_step.ema.module, trained.preprocess).run(
         batch.pixels.numpy()
     )

@@ -126,7 +126,7 @@ class TrainingLoop:
     def _train_epoch(self) -> None:
         progress, train_step = self.state.progress, self.state.train_step
         train_step.begin_epoch(progress.epoch)
-        loaded = self.train_loader.epoch(progress.epoch, progress.batch)
+        loaded = self.train_loader.batches(progress.epoch, progress.batch)
         batches = self._watched(copied_ahead(loaded, train_step.device))
         started = time.perf_counter()
         while group := list(itertools.islice(batches, self.recipe.optimizer.accumulate)):
@@ -192,7 +192,7 @@ class TrainingLoop:
         labels: list[Tensor] = []
         unreadable: list[str] = []
         with TorchEngine(self.state.train_step.evaluated, self.preprocess) as engine:
-            for batch in self._watched(self.val_loader.epoch(0)):
+            for batch in self._watched(self.val_loader.batches()):
                 self.state.held_out_images.add(batch.contents)
                 unreadable += batch.unreadable
                 if len(batch.labels):

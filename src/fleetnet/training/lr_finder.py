@@ -56,7 +56,7 @@ def find_lr(
     """
     train_step = trainer.train_step
     train_step.begin_epoch(trainer.recipe.epochs)
-    batches = itertools.chain.from_iterable(map(trainer.train_loader.epoch, itertools.count(1)))
+    batches = itertools.chain.from_iterable(map(trainer.train_loader.batches, itertools.count(1)))
     readable = (batch for batch in batches if len(batch.labels) > 1)
     search = _Search()
     unread: list[StepOutput] = []
