@@ -13,11 +13,11 @@ from fleetnet.data.loader import Batch
 from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
 from fleetnet.models.network import Network
+from fleetnet.models.number_formats import DTYPES
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.ema import MovingAverage
 from fleetnet.training.freezing import freeze
 from fleetnet.training.optimizers import build_optimizer
-from fleetnet.training.precision import DTYPES
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.schedules import Schedule
 from fleetnet.training.step_results import StepOutput
