@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import CheckpointError, FleetnetError, OvertakenError
+from fleetnet.evaluation.history import METRICS
 from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.progress import EpochRecord
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.run_lock import run_lock
-from fleetnet.training.runs import DESCRIPTION, METRICS, RECIPE
+from fleetnet.training.runs import DESCRIPTION, RECIPE
 from fleetnet.weights.subject import BEST, LAST
 
 
