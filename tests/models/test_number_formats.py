@@ -1,8 +1,6 @@
 import pytest
 import torch
 
-from fleetnet.bundle import Bundle
-from fleetnet.inference.engines.torch import precisions
 from fleetnet.models.number_formats import multiplies_bf16
 
 
@@ -15,12 +13,11 @@ from fleetnet.models.number_formats import multiplies_bf16
         ({}, False),
     ],
 )
-def test_a_processor_is_asked_once_for_all(
-    capabilities: dict[str, bool], expected: bool, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_a_processor_says_what_it_is_built_for(
+    capabilities: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert multiplies_bf16() is expected
-    assert ("bf16" in precisions(bundle)) is expected
 
 
 def test_a_gpu_that_emulates_bf16_is_not_built_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """When a run looks at its figures, and that it makes no difference to them."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fleetnet.data.sources import Source, open_source
 from fleetnet.errors import FleetnetError
 from fleetnet.training import step_results
 from fleetnet.training.callbacks import Callback, Figures
-from fleetnet.training.device_copies import copied_ahead
+from fleetnet.training.device_copies import _through_a_stream, copied_ahead
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.trainer import Trainer, TrainResult
 from samples import TINY
@@ -111,6 +112,43 @@ def test_what_is_saved_within_an_epoch_is_read_before(
 def test_on_a_processor_batches_are_passed_on_as_they_come() -> None:
     batches: Iterator[Batch] = iter(())
     assert copied_ahead(batches, torch.device("cpu")) is batches
+
+
+class Stream:
+    """In a CUDA stream's place: notes what is asked of it."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+
+    def record_event(self) -> str:
+        self.calls.append("copied")
+        return f"copy {self.calls.count('copied')}"
+
+    def wait_event(self, event: str) -> None:
+        self.calls.append(f"waits for {event}")
+
+
+def test_a_batch_is_copied_while_the_last_one_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without CUDA: the order of things, and that none is forgotten."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream(calls))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream(calls))
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: calls.append("pin") or tensor)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: calls.append("keep"))
+    batches = [
+        Batch(torch.zeros(size, 2, 2, 3), torch.zeros(size), (), torch.zeros(size))
+        for size in (3, 2, 1)
+    ]
+    copies = _through_a_stream(iter(batches), torch.device("meta"))
+    copy, arrive = ["pin", "pin", "copied"], ["keep", "keep"]
+    first = next(copies)
+    assert calls == [*copy, *copy, "waits for copy 1", *arrive]
+    assert first.pixels.is_meta
+    assert first.labels.is_meta
+    sizes = [len(first.labels), *(len(batch.labels) for batch in copies)]
+    assert sizes == [3, 2, 1]
+    assert calls[9:] == [*copy, "waits for copy 2", *arrive, "waits for copy 3", *arrive]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
