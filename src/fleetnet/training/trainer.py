@@ -146,15 +146,17 @@ class Trainer:
         self.train_loader, self.val_loader = build_loaders(source, self.split, recipe)
         known = NONE if weights is None else trained_images_of(weights)
         check_held_out(source, self.split, known, self.notes.append)
-        self.train_step = self._build_train_step(weights, task)
+        self.train_step = self._build_train_step(model, weights, task)
         self._state = RunState(self.train_step, known)
         self._interruption = Interruption()
         self._loop = self._build_loop()
 
-    def _build_train_step(self, weights: str | Path | None, make_task: MakeTask) -> TrainStep:
+    def _build_train_step(
+        self, model: str, weights: str | Path | None, make_task: MakeTask
+    ) -> TrainStep:
         recipe, classes = self.recipe, self.source.classes
         torch.manual_seed(recipe.seed)
-        network = build_network(self.model, len(classes), recipe, weights, self.notes.append)
+        network = build_network(model, len(classes), recipe, weights, self.notes.append)
         setup = TaskSetup(
             recipe=recipe,
             classes=classes,
