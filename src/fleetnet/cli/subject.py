@@ -14,7 +14,7 @@ from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import say
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import FleetnetError, require
-from fleetnet.evaluation.history import Epoch, clean_history, read_history
+from fleetnet.evaluation.history import EpochFigures, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import Mode
@@ -55,7 +55,7 @@ class Subject:
     network: Callable[[], nn.Module]
     trained_images: Contents = field(default_factory=lambda: NONE)
     provenance: dict[str, Any] = field(default_factory=dict)
-    history: list[Epoch] = field(default_factory=list)
+    history: list[EpochFigures] = field(default_factory=list)
     epoch: int | None = None
     no_network: str = ""
 
