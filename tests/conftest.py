@@ -74,16 +74,16 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
 
     from fleetnet.data.sources import open_source
     from fleetnet.training.recipe import Recipe
-    from fleetnet.training.trainer import Silent, Trainer
+    from fleetnet.training.trainer import Trainer
 
     output = tmp_path_factory.mktemp("run")
     recipe = Recipe.load(overrides=[*TINY, "epochs=2", f"optimizer.lr={SMALL_LR}"])
     trainer = Trainer(open_source(str(shapes)), "mobilenetv2_x0_25", recipe, output)
     with torch.no_grad():
-        for network in (trainer.learner.network, trainer.learner.evaluated):
+        for network in (trainer.train_step.network, trainer.train_step.evaluated):
             network.get_parameter("classifier.weight").mul_(5)
             network.get_parameter("classifier.bias").copy_(torch.tensor([0.0, 1.0, -1.0]))
-    trainer.fit(Silent())
+    trainer.fit()
     return output
 
 

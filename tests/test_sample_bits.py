@@ -187,7 +187,7 @@ def test_every_road_scales(folder: Path) -> None:
     assert wanted.mean() > 10 * dark.mean()
     for preprocess, expected in ((SCALED, wanted), (PLAIN, dark)):
         loader = Loader(source, np.arange(len(files)), preprocess, batch_size=60, workers=0)
-        assert np.array_equal(next(iter(loader.epoch(1))).pixels.numpy(), expected)
+        assert np.array_equal(next(iter(loader.batches(1))).pixels.numpy(), expected)
         assert np.array_equal(prepare(files, preprocess), expected)
         drawn = draw_samples(map(str, files), preprocess, 20, 40)
         seen = np.concatenate([drawn.calibration, drawn.judging])

@@ -133,7 +133,7 @@ def fleetnet_bytes(setup: Setup) -> Epochs:
             color_jitter=setup.color_jitter,
         ),
     )
-    return lambda: (batch.pixels for batch in loader.epoch(0))
+    return lambda: (batch.pixels for batch in loader.batches())
 
 
 def fleetnet_floats(setup: Setup) -> Epochs:

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.peers.comparison import (
     Outcome,
@@ -21,14 +20,13 @@ from benchmarks.peers.contenders import EXACT, Contender
 from benchmarks.peers.process import OPEN_S, PeerError
 from benchmarks.peers.rounds import interleave
 from fleetnet.inference.binomial import at_least
+from fleetnet.inference.probabilities import Probabilities
 
 WARM = 3
 """Runs at the beginning of each turn that do not count: the caches are somebody else's by then."""
 
 MANY = 50
 """Images of which a share is worth a percentage."""
-
-Probabilities = npt.NDArray[np.float32]
 
 
 def compare_networks(

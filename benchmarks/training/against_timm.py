@@ -97,19 +97,19 @@ def fleetnet_steps(folder: Path, name: str, workers: int) -> Callable[[], int]:
         ]
     )
     trainer = Trainer(open_source(str(folder)), name, recipe, folder / "unused")
-    trainer.learner.begin_epoch(1)
+    trainer.train_step.begin_epoch(1)
     number, epoch = 0, 1
-    batches = trainer.train_loader.epoch(epoch)
+    batches = trainer.train_loader.batches(epoch)
 
     def step() -> int:
         nonlocal number, epoch, batches
         batch = next(batches, None)
         if batch is None:
             epoch += 1
-            batches = trainer.train_loader.epoch(epoch)
+            batches = trainer.train_loader.batches(epoch)
             batch = next(batches)
         number += 1
-        return trainer.learner.step([batch], number).images
+        return trainer.train_step.take([batch], number).result().images
 
     return step
 

@@ -26,32 +26,38 @@ from fleetnet.data.loader import Batch
 from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
-from fleetnet.training.learner import Learner
+from fleetnet.training.classification import classification
 from fleetnet.training.recipe import Recipe
+from fleetnet.training.task import TaskSetup
+from fleetnet.training.train_step import TrainStep
 
 NETWORKS = ["MobileNetV2_x0_25", "MobileNetV2_x0_5", "MobileNetV2", "ReXNet_1_0"]
 CLASSES = 100
 
 
-def learner(
-    name: str, precision: str, size: int, *, channels_last: bool, compiled: bool
-) -> Learner:
+def made(name: str, precision: str, size: int, *, channels_last: bool, compiled: bool) -> TrainStep:
     """Make a network ready to train with one setting."""
     torch.manual_seed(0)
     recipe = Recipe.load(overrides=[f"precision={precision}", f"compile={str(compiled).lower()}"])
-    made = Learner(
+    setup = TaskSetup(
+        recipe=recipe,
+        classes=tuple(map(str, range(CLASSES))),
+        counts=[1] * CLASSES,
+        multi_label=False,
+        device=torch.device("cpu"),
+    )
+    train_step = TrainStep(
         build_model(name, CLASSES),
         recipe,
         Preprocess(resize=size, crop=size),
-        counts=[1] * CLASSES,
-        multi_label=False,
+        classification(setup),
         steps_per_epoch=1000,
     )
     if not channels_last:
-        for parameter in made.network.parameters():
+        for parameter in train_step.network.parameters():
             parameter.data = parameter.data.contiguous()
-    made.begin_epoch(1)
-    return made
+    train_step.begin_epoch(1)
+    return train_step
 
 
 def batch_of(images: int, size: int) -> Batch:
@@ -73,11 +79,11 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         settings["fp32, channels last, compiled"] = ("fp32", True, True)
         settings["bf16, channels last, compiled"] = ("bf16", True, True)
     batch = batch_of(arguments.batch_size, arguments.size)
-    learners = {
-        key: learner(name, precision, arguments.size, channels_last=last, compiled=compiled)
+    train_steps = {
+        key: made(name, precision, arguments.size, channels_last=last, compiled=compiled)
         for key, (precision, last, compiled) in settings.items()
     }
-    steps = {key: partial(one.step, [batch], 0) for key, one in learners.items()}
+    steps = {key: partial(_step, one, batch) for key, one in train_steps.items()}
     seconds = time_in_rounds(steps, arguments.rounds)
     first = seconds["fp32"]
     return [
@@ -93,15 +99,20 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
+def _step(one: TrainStep, batch: Batch) -> None:
+    """Take a step and wait for it."""
+    one.take([batch], 0).result()
+
+
 def where_the_time_goes(
     name: str, precision: str, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """Return the share of each kind of operation in one step, by PyTorch's profiler."""
-    one = learner(name, precision, arguments.size, channels_last=True, compiled=False)
+    one = made(name, precision, arguments.size, channels_last=True, compiled=False)
     batch = batch_of(arguments.batch_size, arguments.size)
-    one.step([batch], 0)
+    one.take([batch], 0).result()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        one.step([batch], 1)
+        one.take([batch], 1).result()
     kinds = {
         "convolution": ("mkldnn_convolution", "convolution_backward", "thnn_conv"),
         "batch norm": ("batch_norm",),

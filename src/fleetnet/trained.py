@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fleetnet.bundle import Bundle
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import FleetnetError, require
-from fleetnet.evaluation.history import Epoch, clean_history, read_history
+from fleetnet.evaluation.history import EpochFigures, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
@@ -59,7 +59,7 @@ class TrainedNetwork:
     network: Callable[[], nn.Module]
     trained_images: Contents = field(default_factory=lambda: NONE)
     provenance: dict[str, Any] = field(default_factory=dict)
-    history: list[Epoch] = field(default_factory=list)
+    history: list[EpochFigures] = field(default_factory=list)
     epoch: int | None = None
     no_network: str = ""
 

@@ -50,7 +50,7 @@ def loader(
 
 
 def epoch(loader: Loader, number: int, start: int = 0) -> tuple[torch.Tensor, ...]:
-    batches = list(loader.epoch(number, start))
+    batches = list(loader.batches(number, start))
     return tuple(
         torch.cat([getattr(batch, part) for batch in batches])
         for part in ("pixels", "labels", "indices")
@@ -79,7 +79,7 @@ def test_loading_draws_nothing_from_pytorchs_generator(shapes: Path, workers: in
     before = torch.get_rng_state()
     data = loader(shapes, workers)
     for number in (1, 2):
-        list(data.epoch(number))
+        list(data.batches(number))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -87,10 +87,10 @@ def test_loading_draws_nothing_from_pytorchs_generator(shapes: Path, workers: in
 def test_an_epoch_goes_on_where_it_was_left(shapes: Path, workers: int) -> None:
     data = loader(shapes, workers, sampling="balanced", repeats=2)
     whole = epoch(data, 4)
-    next(iter(data.epoch(4)))  # and abandoned
+    next(iter(data.batches(4)))  # and abandoned
     assert_equal(epoch(data, 4, start=3), tuple(part[15:] for part in whole))
     assert_equal(epoch(data, 4), whole)
-    assert list(data.epoch(4, start=len(data))) == []
+    assert list(data.batches(4, start=len(data))) == []
 
 
 def test_epochs_differ_from_each_other(shapes: Path) -> None:
@@ -100,7 +100,7 @@ def test_epochs_differ_from_each_other(shapes: Path) -> None:
 
 
 def test_repeats_of_an_image_are_varied_anew(shapes: Path) -> None:
-    first = next(iter(loader(shapes, repeats=2, batch_size=6).epoch(1)))
+    first = next(iter(loader(shapes, repeats=2, batch_size=6).batches(1)))
     assert first.indices[0] == first.indices[1]
     assert not torch.equal(first.pixels[0], first.pixels[1])
 
@@ -116,7 +116,7 @@ def test_evaluation_sees_images_in_order_as_inference_does(shapes: Path) -> None
 
 def test_labels_and_indices_belong_to_the_pixels(shapes: Path) -> None:
     source = open_source(str(shapes))
-    for batch in loader(shapes).epoch(1):
+    for batch in loader(shapes).batches(1):
         assert batch.labels.dtype == torch.int64
         assert batch.pixels.dtype == torch.uint8
         assert batch.pixels.shape[1:] == (64, 64, 3)
@@ -127,7 +127,7 @@ def test_a_remainder_of_one_is_left_out_of_training(shapes: Path) -> None:
     data = loader(shapes, batch_size=7)  # 36 = 5 * 7 + 1
     assert data.images == 35
     assert len(data) == 5
-    assert min(len(batch.labels) for batch in data.epoch(1)) == 7
+    assert min(len(batch.labels) for batch in data.batches(1)) == 7
     assert loader(shapes, augment=False, batch_size=7).images == 36
 
 
@@ -141,7 +141,7 @@ def damaged(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_unreadable_images_are_named_and_left_out(damaged: Path, augment: bool) -> None:
-    batches = list(loader(damaged, augment=augment, batch_size=3).epoch(0))
+    batches = list(loader(damaged, augment=augment, batch_size=3).batches())
     assert sum(len(batch.labels) for batch in batches) == 7
     assert all(len(batch.pixels) == len(batch.labels) == len(batch.indices) for batch in batches)
     named = sorted(line for batch in batches for line in batch.unreadable)
@@ -155,13 +155,13 @@ def test_unreadable_images_are_named_and_left_out(damaged: Path, augment: bool) 
 def test_strict_stops_at_the_first_unreadable_image(damaged: Path, workers: int) -> None:
     data = loader(damaged, workers, augment=False, batch_size=3, strict=True)
     with pytest.raises(DataError, match=r"^cannot read circle/001\.jpg: not an image[^\n]*$"):
-        list(data.epoch(0))
+        list(data.batches())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_multi_label_batches_say_which_labels(shapes: Path, workers: int) -> None:
     data = Loader(ManyLabels(shapes), np.arange(10), PREPROCESS, batch_size=10, workers=workers)
-    (batch,) = data.epoch(0)
+    (batch,) = data.batches()
     assert batch.labels.dtype == torch.float32
     assert batch.labels.tolist() == [[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(10)]
 
@@ -182,23 +182,23 @@ def test_a_killed_worker_is_one_clear_line(
     count = "the process" if workers == 1 else "one of the 2 processes"
     seen: list[Batch] = []
     with pytest.raises(DataError, match=f"^{count} that load images died.*data.workers=0"):
-        seen.extend(data.epoch(0))
+        seen.extend(data.batches())
     assert len(seen) <= 3
     with pytest.raises(DataError, match="died"):
-        list(data.epoch(0))
+        list(data.batches())
 
 
 def test_a_worker_without_memory_is_one_clear_line(shapes: Path) -> None:
     data = Loader(Exhausted(shapes), np.arange(36), PREPROCESS, batch_size=4, workers=1)
     with pytest.raises(DataError, match=r"died, most likely for want of memory"):
-        list(data.epoch(0))
+        list(data.batches())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_other_errors_are_not_hidden(shapes: Path, workers: int) -> None:
     data = Loader(Buggy(shapes), np.arange(36), PREPROCESS, batch_size=4, workers=workers)
     with pytest.raises(RuntimeError, match="a mistake"):
-        list(data.epoch(0))
+        list(data.batches())
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
                           workers=2, augment=Augment(shape))
             try:
                 for number in itertools.count():
-                    for _ in data.epoch(number):
+                    for _ in data.batches(number):
                         print("batch", flush=True)
             except KeyboardInterrupt:
                 sys.exit(130)
@@ -242,7 +242,7 @@ def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int)
     loaded = loader(shapes, workers, repeats=2)
     told: list[int] = []
     for number in range(1, 9):
-        new = [c for batch in loaded.epoch(number) for c in batch.contents.tolist()]
+        new = [c for batch in loaded.batches(number) for c in batch.contents.tolist()]
         assert not set(new) & set(told)
         told += new
     assert set(told) == known
@@ -251,6 +251,6 @@ def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int)
 def test_an_image_that_cannot_be_read_has_no_content(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "data", 2)
     (folder / "circle" / "000.jpg").write_bytes(b"no image")
-    (batch,) = loader(folder, batch_size=6).epoch(1)
+    (batch,) = loader(folder, batch_size=6).batches(1)
     assert len(batch.unreadable) == 1
     assert len(batch.contents) == 5

@@ -23,7 +23,7 @@ def test_the_picture_shows_what_training_shows(shapes: Path) -> None:
         source, np.array([4, 5]), shape, batch_size=2, workers=0, augment=augment, seed=3
     )
     for epoch in (1, 4):
-        (batch,) = loader.epoch(epoch)
+        (batch,) = loader.batches(epoch)
         variant = batch.pixels[batch.indices.tolist().index(4)].numpy()
         left = 8 + epoch * 238
         assert any(

@@ -25,13 +25,13 @@ def shuffled(source: Listed = UNEVEN, batch_size: int = 8, **options: object) ->
 
 
 def order(draws: Shuffled, epoch: int = 1) -> list[int]:
-    return np.concatenate([draw.indices for draw in draws.epoch(epoch)]).tolist()  # type: ignore[no-any-return]
+    return np.concatenate([draw.indices for draw in draws.draws(epoch)]).tolist()  # type: ignore[no-any-return]
 
 
 def test_an_epoch_shows_every_image_once() -> None:
     draws = shuffled()
     assert sorted(order(draws)) == list(range(50))
-    assert [len(draw.indices) for draw in draws.epoch(1)] == [8] * 6 + [2]
+    assert [len(draw.indices) for draw in draws.draws(1)] == [8] * 6 + [2]
     assert order(draws, 1) == order(draws, 1)
     assert order(draws, 1) != order(draws, 2)
 
@@ -58,7 +58,7 @@ def test_balanced_shows_every_class_equally_often() -> None:
 
 def test_copies_tell_the_showings_of_an_image_apart() -> None:
     seen: set[tuple[int, int]] = set()
-    for draw in shuffled(sampling="balanced", repeats=2).epoch(1):
+    for draw in shuffled(sampling="balanced", repeats=2).draws(1):
         seen |= set(zip(draw.indices.tolist(), draw.copies.tolist(), strict=True))
     assert len(seen) == 50
 
@@ -76,7 +76,7 @@ def test_multi_label_is_balanced_by_the_rarest_label() -> None:
 
 @pytest.mark.parametrize("repeats", [2, 3, 4])
 def test_repeats_stay_within_a_batch_and_keep_the_length(repeats: int) -> None:
-    draws = list(shuffled(repeats=repeats).epoch(1))
+    draws = list(shuffled(repeats=repeats).draws(1))
     assert sum(len(draw.indices) for draw in draws) == 50
     shown: set[int] = set()
     for draw in draws:
@@ -117,4 +117,4 @@ def test_streams_of_randomness_are_independent() -> None:
 
 
 def test_draws_name_their_epoch() -> None:
-    assert all(isinstance(draw, Draw) and draw.epoch == 4 for draw in shuffled().epoch(4))
+    assert all(isinstance(draw, Draw) and draw.epoch == 4 for draw in shuffled().draws(4))

@@ -30,7 +30,7 @@ def record(epoch: int) -> dict[str, float]:
 
 
 class Memory:
-    """A logger that remembers, and fails where told."""
+    """A logger that remembers, and fails where state."""
 
     name = "memory"
 
@@ -47,10 +47,10 @@ class Memory:
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
         self._call(f"start {run_name} {list(settings)} {folder.name}")
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         self._call(f"epoch {record['epoch']}")
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         self._call(f"step {number}" if values else "")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -60,8 +60,8 @@ class Memory:
 def run(logger: Logger, epochs: range, folder: Path) -> None:
     logger.start("a run", SETTINGS, folder)
     for number in epochs:
-        logger.step(10 * number, {"train_loss": 0.5})
-        logger.epoch(record(number))
+        logger.log_step(10 * number, {"train_loss": 0.5})
+        logger.log_epoch(record(number))
     logger.finish({"best": {"top1": 0.9}})
 
 
@@ -187,7 +187,7 @@ class TestTensorBoard:
     def test_epochs_are_on_the_disk_before_the_end(self, tmp_path: Path) -> None:
         logger = self.open(tmp_path)
         logger.start("a run", SETTINGS, tmp_path)
-        logger.epoch(record(1))
+        logger.log_epoch(record(1))
         assert shown_by_tensorboard(tmp_path / "tensorboard")["val/top1"]
         logger.finish({})
 
@@ -209,10 +209,10 @@ class TestTensorBoard:
         warnings: list[str] = []
         (logger,) = open_loggers(["tensorboard"], small_disk / "run", warn=warnings.append)
         logger.start("a run", SETTINGS, small_disk / "run")
-        logger.epoch(record(1))
+        logger.log_epoch(record(1))
         (small_disk / "filler").write_bytes(bytes(1_000_000))
         for number in range(2, 400):
-            logger.epoch(record(number))
+            logger.log_epoch(record(number))
         logger.finish({})
         assert len(warnings) == 1
         assert "tensorboard failed and is told nothing more" in warnings[0]
@@ -328,17 +328,17 @@ class TestMlflow:
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"run_id": 3}', '{"run_id": "x", "epoch": "y"}']
 )
-def test_a_damaged_note_of_what_was_told_is_as_good_as_none(tmp_path: Path, content: str) -> None:
-    from fleetnet.training.loggers.told import Told
+def test_a_damaged_state_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+    from fleetnet.training.loggers.state import LoggerState
 
     file = tmp_path / "wandb.json"
     file.write_text(content)
-    told = Told(file, resume=True)
-    assert told.is_new("epoch", 0)
-    told.run_id = "y"
-    told.note("epoch", 3)
-    again = Told(file, resume=True)
+    state = LoggerState(file, resume=True)
+    assert state.is_new("epoch", 0)
+    state.run_id = "y"
+    state.note("epoch", 3)
+    again = LoggerState(file, resume=True)
     assert again.run_id == "y"
     assert not again.is_new("epoch", 3)
     assert again.is_new("epoch", 4)
-    assert Told(file, resume=False).run_id is None
+    assert LoggerState(file, resume=False).run_id is None

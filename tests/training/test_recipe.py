@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.errors import RecipeError
-from fleetnet.training.recipe import Recipe, names
+from fleetnet.training.recipe import Recipe
+from fleetnet.training.recipe_files import names
 
 
 def test_the_recipes_of_the_package_load() -> None:

@@ -13,9 +13,10 @@ import torch
 
 from fleetnet.data.sources import open_source
 from fleetnet.errors import CheckpointError, FleetnetError, Interrupted
+from fleetnet.training.callbacks import Callback
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import Silent, Trainer, resume, train
+from fleetnet.training.trainer import Trainer, resume, train
 from samples import TINY, make_folder
 from sessions import session
 
@@ -80,13 +81,13 @@ def test_killed_two_dozen_times_a_run_ends_as_if_it_had_not_been(
     assert best.metrics == other.metrics
 
 
-class Stopper(Silent):
+class Stopper(Callback):
     """Sends this process a signal after some steps."""
 
     def __init__(self, steps: int, number: signal.Signals) -> None:
         self.steps, self.number = steps, number
 
-    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
+    def on_step(self, images: int, lr: float) -> None:
         self.steps -= 1
         if self.steps == 0:
             os.kill(os.getpid(), self.number)
@@ -100,7 +101,7 @@ def test_a_signal_saves_and_ends_the_run(
     settings = Recipe.load(overrides=[*SETTINGS, "checkpoint_minutes=60"])
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=rf"{number.name}.*epoch 1 of 5.*--resume") as caught:
-        train(source, "MobileNetV2_x0_25", settings, tmp_path, observer=Stopper(steps, number))
+        train(source, "MobileNetV2_x0_25", settings, tmp_path, callbacks=[Stopper(steps, number)])
     assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
     assert resume(source, tmp_path).history[-1].epoch == 5

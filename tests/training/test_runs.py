@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.errors import DataError
-from fleetnet.training.runs import _record, differing, find_runs, read_run
+from fleetnet.evaluation.history import parse_line, read_history
+from fleetnet.training.runs import differing, find_runs, read_run
 from samples import SMALL_LR
 
 
@@ -97,7 +98,9 @@ def test_a_damaged_line_in_the_middle_too(tmp_path: Path) -> None:
     lines = (path / "metrics.jsonl").read_text().splitlines()
     (path / "metrics.jsonl").write_text("\n".join([lines[0], "junk", lines[2]]))
     warnings: list[str] = []
-    assert [r["epoch"] for r in read_run(path, warnings.append).history] == [1, 3]
+    run = read_run(path, warnings.append)
+    assert [record["epoch"] for record in run.history] == [1, 3]
+    assert read_history(path) == list(run.history)  # as a report shows it
     assert warnings == [f"{path / 'metrics.jsonl'}: line 2 is damaged and left out"]
 
 
@@ -121,13 +124,13 @@ def test_of_an_epoch_written_twice_the_later_counts(tmp_path: Path) -> None:
     | st.dictionaries(st.sampled_from(["epoch", "top1", "x"]), inner, max_size=3),
 )))  # fmt: skip
 def test_no_line_breaks_the_reader(line: str) -> None:
-    record = _record(line)
+    record = parse_line(line)
     assert record is None or isinstance(record["epoch"], float)
 
 
 def test_numbers_beyond_a_floats_are_damage() -> None:
-    assert _record('{"epoch": 1, "top1": 1' + "0" * 400 + "}") is None
-    assert _record('{"epoch": 1' + "0" * 5000 + "}") is None
+    assert parse_line('{"epoch": 1, "top1": 1' + "0" * 400 + "}") is None
+    assert parse_line('{"epoch": 1' + "0" * 5000 + "}") is None
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -173,10 +176,11 @@ def test_a_recipe_that_unfolds_without_end_is_read_flat(tmp_path: Path) -> None:
 def test_files_beyond_all_measure_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleetnet.training.runs.MAX_BYTES", 100)
+    monkeypatch.setattr("fleetnet.evaluation.history.MAX_BYTES", 100)
     path = make_run(tmp_path / "a", [0.5] * 9)
     with pytest.raises(DataError, match=r"metrics\.jsonl is larger than"):
         read_run(path, pytest.fail)
+    assert read_history(path) == []
 
 
 def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:

@@ -12,26 +12,27 @@ from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.models.layers import InvertedResidual
+from fleetnet.training.callbacks import Callback, Figures
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.progress import EpochRecord
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import Silent, Trainer, train
+from fleetnet.training.trainer import Trainer, train
 from samples import TINY, make_folder
 
 
-class Recorder(Silent):
-    """Keeps what an observer is told."""
+class Recorder(Callback):
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.images = 0
         self.records: list[EpochRecord] = []
 
-    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
-        assert loss > 0
-        assert 0 <= top1 <= 1
-        self.images += images
+    def on_figures(self, figures: Figures) -> None:
+        assert figures.loss > 0
+        assert 0 <= figures.top1 <= 1
+        self.images += figures.images
 
-    def done(self, record: EpochRecord) -> None:
+    def on_epoch_end(self, record: EpochRecord) -> None:
         self.records.append(record)
 
 
@@ -71,7 +72,7 @@ def test_training_learns(shapes: Path, tmp_path: Path) -> None:
         "optimizer.lr=0.01",
     )
     result = train(
-        open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path, observer=recorder
+        open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path, callbacks=[recorder]
     )
     late = recorder.records[-5:]
     # Of six seeds in fp32 and bf16 the worst came to 0.38 of the loss and to 0.81.
@@ -101,9 +102,9 @@ def test_evaluation_in_training_and_classifier_give_the_same_answers(
     source = open_source(str(shapes))
     settings = Recipe.from_values(trained.recipe, "checkpoint")
     trainer = Trainer(source, trained.model, settings, checkpoint.parent)
-    assert trainer.learner.ema is not None
-    trainer.learner.ema.module.load_state_dict(trained.state)
-    in_training = trainer.evaluate()
+    assert trainer.train_step.ema is not None
+    trainer.train_step.ema.module.load_state_dict(trained.state)
+    in_training = trainer.validate()
 
     engine = TorchEngine(trained.network(), trained.preprocess)
     classifier = Classifier.from_engine(engine, trained.preprocess, trained.classes, batch_size=4)
@@ -112,8 +113,8 @@ def test_evaluation_in_training_and_classifier_give_the_same_answers(
     assert in_training.metrics.to_json() == as_used.to_json()
     assert in_training.top1 == as_used.top1 == trained.metrics["top1"]
 
-    batch = next(iter(trainer.val_loader.epoch(0)))
-    from_training = TorchEngine(trainer.learner.ema.module, trained.preprocess).run(
+    batch = next(iter(trainer.val_loader.batches()))
+    from_training = TorchEngine(trainer.train_step.ema.module, trained.preprocess).run(
         batch.pixels.numpy()
     )
     paths = [shapes / source.samples[index].name for index in held_out[: len(batch.labels)]]
@@ -137,7 +138,7 @@ def test_every_engine_evaluates_as_training_did(
 def test_training_goes_on_from_weights(checkpoint: Path, shapes: Path, tmp_path: Path) -> None:
     source = open_source(str(shapes))
     trainer = Trainer(source, "mobilenetv2_x0_25", recipe(), tmp_path, weights=checkpoint)
-    state = trainer.learner.network.state_dict()
+    state = trainer.train_step.network.state_dict()
     for key, value in Checkpoint.load(checkpoint).state.items():
         # Batch norm's counter matters to a cumulative average alone, which nothing here uses.
         assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
@@ -157,7 +158,7 @@ def test_residuals_start_at_zero_unless_weights_are_given(
             tmp_path,
             weights=weights,
         )
-        block = trainer.learner.network.blocks[2]
+        block = trainer.train_step.network.get_submodule("blocks.2")
         assert isinstance(block, InvertedResidual)
         assert block.shortcut
         assert bool(block.project.norm.weight.any()) == (weights is not None)
@@ -177,9 +178,9 @@ def test_a_loss_that_is_no_number_stops_the_run(shapes: Path, tmp_path: Path) ->
     settings = recipe("epochs=2", "optimizer.lr=100", "schedule.warmup_epochs=0", "ema.decay=0")
     trainer = Trainer(open_source(str(shapes)), "mobilenetv2_x0_25", settings, tmp_path)
     with torch.no_grad():
-        trainer.learner.network.get_parameter("classifier.weight").fill_(float("nan"))
+        trainer.train_step.network.get_parameter("classifier.weight").fill_(float("nan"))
     with pytest.raises(FleetnetError, match="the loss turned nan in epoch 1"):
-        trainer.fit(Silent())
+        trainer.fit()
 
 
 @pytest.mark.slow

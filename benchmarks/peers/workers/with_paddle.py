@@ -50,11 +50,11 @@ class Paddle:
 
         return compute
 
-    def network(self, model: str, inputs: str) -> Probabilities:
+    def network(self, model: str, inputs: str) -> PaddleNetwork:
         """Open a model for made inputs."""
         from floats import load_floats
 
-        return Probabilities(self.compute(model), load_floats(inputs))
+        return PaddleNetwork(self.compute(model), load_floats(inputs))
 
     def files(self, model: str) -> Answers:
         """Decode, resize the short side, crop, normalise, transpose and predict, by OpenCV.
@@ -87,7 +87,7 @@ class Paddle:
         return every(one, self.threads if self.pipelined else 1)
 
 
-class Probabilities:
+class PaddleNetwork:
     """A network whose graph ends in its softmax."""
 
     def __init__(self, compute: Any, inputs: list[Any]) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fleetnet.cli.console import (
-    console,
     print_line,
     progress,
-    say,
     warn,
     warn_unreadable,
 )
@@ -37,7 +33,6 @@ from fleetnet.training.loggers import Logger, open_loggers
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
-    from fleetnet.training.progress import EpochRecord
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import Trainer, TrainResult
 
@@ -163,10 +158,10 @@ def load_recipe(name: str, settings: list[str], model: str | None = None) -> Rec
 def _check_free(output: Path, *, overwrite: bool = False) -> None:
     """Refuse a folder that another run writes, or has written if that is to be kept."""
     try:
-        from fleetnet.training.claim import check_unclaimed
+        from fleetnet.training.run_lock import check_unlocked
     except ModuleNotFoundError as error:
         raise _missing(error) from None
-    check_unclaimed(output)
+    check_unlocked(output)
     if (output / "last.ckpt").exists() and not overwrite:
         raise FleetnetError(
             f"{output} holds a run already: --resume {output} to go on with it, or choose another "
@@ -218,7 +213,8 @@ def resume_training(
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
-        from fleetnet.training.trainer import Trainer, data_of, last_checkpoint
+        from fleetnet.training.run_folder import data_of, last_checkpoint
+        from fleetnet.training.trainer import Trainer
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
@@ -237,10 +233,11 @@ def resume_training(
 
 
 def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
-    from fleetnet.training.observers import Logging, Together
+    from fleetnet.cli.training_progress import TrainingProgress
+    from fleetnet.training.logging_callback import LoggingCallback
 
-    with TrainingProgress() as bar, Logging(loggers) as logging:
-        result = trainer.fit(Together([bar, logging]))
+    with TrainingProgress() as bar, LoggingCallback(loggers) as logging:
+        result = trainer.fit([bar, logging])
     warn_unreadable(result.unreadable)
     return result
 
@@ -287,79 +284,3 @@ def _missing(error: ModuleNotFoundError) -> FleetnetError:
     if error.name not in ("torch", "yaml", "filelock"):
         raise error
     return require("PyTorch", "train", "training")
-
-
-class TrainingProgress:
-    """A bar for the epoch at hand on a terminal, and a line for every epoch done."""
-
-    def __init__(self) -> None:
-        self._console = console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task: TaskID | None = None
-        self._epochs = 0
-        self._done = 0
-        self._images = 0
-        self._seen, self._started = 0, 0.0
-
-    def __enter__(self) -> TrainingProgress:
-        """Start drawing."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop drawing."""
-        self._progress.stop()
-
-    def start(self, run: Trainer) -> None:
-        """Print the recipe whole and what it is applied to."""
-        self._epochs = run.recipe.epochs
-        say(
-            f"{run.model} on {run.source.description}: {len(run.source.classes)} classes, "
-            f"{len(run.split.train)} images to train, {len(run.split.val)} held out, "
-            f"on {run.device}"
-        )
-        for note in run.notes:
-            say(note)
-        for line in run.recipe.to_yaml().splitlines():
-            say(line)
-        self._console.print(f"{'epoch':>9} {'loss':>8} {'train':>8} {'top-1':>8} {'images/s':>9}")
-
-    def epoch(self, number: int, images: int, done: int) -> None:
-        """Begin an epoch's bar."""
-        self._images = images
-        self._seen, self._started = 0, time.perf_counter()
-        self._done = images * (number - 1)
-        if self._task is None:
-            # One task over the whole run, so that the ETA is the run's.
-            self._task = self._progress.add_task("", total=images * self._epochs, figures="")
-        self._progress.update(
-            self._task, description=f"epoch {number}/{self._epochs}", completed=self._done + done
-        )
-
-    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
-        """Advance the bar."""
-        if self._task is None:
-            return
-        self._seen += images
-        speed = self._seen / (time.perf_counter() - self._started)
-        figures = f"loss {loss:.3f}  train {top1:.1%}  lr {lr:.2g}  {speed:.0f} images/s"
-        self._progress.update(self._task, advance=images, figures=figures)
-
-    def done(self, record: EpochRecord) -> None:
-        """Print the epoch's line."""
-        self._done += self._images
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done)
-        self._console.print(
-            f"{f'{record.epoch}/{self._epochs}':>9} {record.train_loss:>8.4f} "
-            f"{record.train_top1:>8.2%} {record.top1:>8.2%} {record.images_per_s:>9.0f}"
-        )

@@ -78,7 +78,7 @@ class _Requests(Sampler[_Request]):
 
     def __init__(self, order: InOrder | Shuffled, samples: int) -> None:
         self.order = order
-        self.number = 0
+        self.epoch = 0
         self.start = 0
         self.seen = np.zeros(samples, bool)
 
@@ -86,7 +86,7 @@ class _Requests(Sampler[_Request]):
         return -(-self.order.images // self.order.batch_size) - self.start
 
     def __iter__(self) -> Iterator[_Request]:
-        for position, draw in enumerate(self.order.epoch(self.number)):
+        for position, draw in enumerate(self.order.draws(self.epoch)):
             if position >= self.start:
                 yield _Request(draw, ~self.seen[draw.indices])
 
@@ -217,15 +217,16 @@ class Loader:
         """How many images an epoch has, unreadable ones included."""
         return self._order.images
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number`` from batch ``start`` on.
+    def batches(self, epoch: int = 1, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 1, from batch ``start`` on, counted from 0.
 
-        They are the same as in the whole epoch, so that an interrupted run continues exactly.
+        The epoch decides on order and variation, and so on nothing in evaluation. The batches are
+        the same as in the whole epoch, so that an interrupted run continues exactly.
 
         Raises:
             DataError: a worker process died; or, with ``strict``, an image cannot be read.
         """
-        self._requests.number, self._requests.start = number, start
+        self._requests.epoch, self._requests.start = epoch, start
         try:
             for made in self._loader:
                 if self._strict and made.unreadable:

@@ -40,9 +40,9 @@ class InOrder:
         """How many images an epoch has."""
         return len(self.indices)
 
-    def epoch(self, number: int) -> Iterator[Draw]:
-        """Yield the batches of epoch ``number``."""
-        yield from _batches(number, self.indices, self.batch_size)
+    def draws(self, epoch: int) -> Iterator[Draw]:
+        """Yield the batches of an epoch, counted from 1."""
+        yield from _batches(epoch, self.indices, self.batch_size)
 
 
 class Shuffled:
@@ -81,12 +81,12 @@ class Shuffled:
         if batch_size > 1 and self.images % batch_size == 1:
             self.images = max(self.images - 1, 1)
 
-    def epoch(self, number: int) -> Iterator[Draw]:
-        """Yield the batches of epoch ``number``."""
-        order = self._order(generator(self.seed, "order", number))
+    def draws(self, epoch: int) -> Iterator[Draw]:
+        """Yield the batches of an epoch, counted from 1."""
+        order = self._order(generator(self.seed, "order", epoch))
         if self.repeats > 1:
             order = repeat_in_batches(order, self.batch_size, self.repeats)
-        yield from _batches(number, order[: self.images], self.batch_size)
+        yield from _batches(epoch, order[: self.images], self.batch_size)
 
     def _order(self, rng: np.random.Generator) -> Indices:
         if self.sampling == "balanced":
@@ -159,7 +159,7 @@ def count_earlier(order: Indices) -> Indices:
     return earlier
 
 
-def _batches(number: int, order: Indices, size: int) -> Iterator[Draw]:
+def _batches(epoch: int, order: Indices, size: int) -> Iterator[Draw]:
     copies = count_earlier(order)
     for start in range(0, len(order), size):
-        yield Draw(number, order[start : start + size], copies[start : start + size])
+        yield Draw(epoch, order[start : start + size], copies[start : start + size])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fleetnet.evaluation.calibration import Reliability
-from fleetnet.evaluation.history import Epoch
+from fleetnet.evaluation.history import EpochFigures
 from fleetnet.evaluation.ranking import Curves
 
 INK, FAINT, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
@@ -57,7 +57,7 @@ MAX_POINTS = 400
 Draw = Callable[[Axes], None]
 
 
-def training_charts(history: Sequence[Epoch], epoch: int | None) -> list[tuple[str, str]]:
+def training_charts(history: Sequence[EpochFigures], epoch: int | None) -> list[tuple[str, str]]:
     """Return charts of accuracy, loss and learning rate, as far as the history has them.
 
     Args:
@@ -104,7 +104,7 @@ def training_charts(history: Sequence[Epoch], epoch: int | None) -> list[tuple[s
     return charts
 
 
-def _last(history: Sequence[Epoch], key: str) -> float:
+def _last(history: Sequence[EpochFigures], key: str) -> float:
     return [row[key] for row in history if key in row][-1]
 
 

@@ -18,7 +18,7 @@ from fleetnet.evaluation import charts
 from fleetnet.evaluation.data_summary import DataSummary, summarise_data
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
-from fleetnet.evaluation.history import Epoch
+from fleetnet.evaluation.history import EpochFigures
 from fleetnet.evaluation.pictures import Pictures
 from fleetnet.evaluation.slices import Slice
 from fleetnet.evaluation.thumbnails import Explain
@@ -84,7 +84,7 @@ class About:
     seen: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
-    history: Sequence[Epoch] = ()
+    history: Sequence[EpochFigures] = ()
     epoch: int | None = None
     slices: Sequence[Slice] = ()
     notes: Sequence[str] = ()

@@ -51,7 +51,7 @@ from fleetnet.inference.verify import (
     BATCH,
     TOLERANCE,
     Comparison,
-    Probabilities,
+    ToProbabilities,
     compare,
     prepare,
     probabilities_of,
@@ -170,7 +170,7 @@ def verify_graph(
     trained: Checkpoint,
     pixels: npt.NDArray[np.uint8],
     tolerance: float,
-    probabilities: Probabilities = softmax,
+    probabilities: ToProbabilities = softmax,
     batch: int | None = None,
 ) -> list[Comparison]:
     """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Activation
-
-Probabilities = npt.NDArray[np.float32]
+from fleetnet.inference.probabilities import Probabilities
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,20 @@ import numpy.typing as npt
 
 from fleetnet.bundle import Activation
 
+Probabilities = npt.NDArray[np.float32]
+"""``float32[..., K]``, of each class."""
+
 
 def to_probabilities(
     logits: npt.NDArray[np.floating], activation: Activation, temperature: float = 1.0
-) -> npt.NDArray[np.float32]:
+) -> Probabilities:
     """Return the probabilities of ``float[..., K]`` logits, as a bundle's manifest defines them."""
     # In double precision, as the softmax is: a temperature of 1 changes no bit.
     scaled = logits.astype(np.float64) / temperature
     return softmax(scaled) if activation == "softmax" else sigmoid(scaled)
 
 
-def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def softmax(logits: npt.NDArray[np.floating]) -> Probabilities:
     """Return the probabilities along the last axis, computed in double precision."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     powers = np.exp(shifted)
@@ -25,7 +28,7 @@ def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return probabilities.astype(np.float32)
 
 
-def sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def sigmoid(logits: npt.NDArray[np.floating]) -> Probabilities:
     """Return each logit's own probability, computed in double precision."""
     negated = -logits.astype(np.float64)
     return np.asarray(np.exp(-np.logaddexp(0, negated)), np.float32)

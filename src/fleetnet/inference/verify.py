@@ -18,7 +18,7 @@ from fleetnet.images import read_bytes
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import Engine, Logits, Precision
-from fleetnet.inference.probabilities import softmax, to_probabilities
+from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
 from fleetnet.measuring import time_runs
 from fleetnet.preprocess import Preprocess
 
@@ -30,7 +30,7 @@ BATCH = 16
 LATENCY_RUNS = 30
 
 Pixels = npt.NDArray[np.uint8]
-Probabilities = Callable[[Logits], npt.NDArray[np.float32]]
+ToProbabilities = Callable[[Logits], Probabilities]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare(
     engine: Engine,
     pixels: Pixels,
     expected: Logits,
-    probabilities_of: Probabilities = softmax,
+    probabilities_of: ToProbabilities = softmax,
     advance: Callable[[int], None] = lambda _: None,
     activation: Activation = "softmax",
 ) -> Comparison:
@@ -234,7 +234,7 @@ def _standard(manifest: Manifest, engine: str) -> float:
     return AGREEMENT
 
 
-def probabilities_of(manifest: Manifest) -> Probabilities:
+def probabilities_of(manifest: Manifest) -> ToProbabilities:
     """Return how logits become probabilities in a bundle with this manifest."""
     return functools.partial(
         to_probabilities,

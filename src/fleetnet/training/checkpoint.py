@@ -37,7 +37,7 @@ class Checkpoint:
         recipe: the values of the recipe it was trained with.
         data: where its images came from: ``spec`` to open them again on the same machine,
             ``fingerprint``, ``description``, and ``val_fraction`` and ``seed`` of the split.
-        epoch: how many epochs are done.
+        epoch: the last one that is done, counted from 1 as everywhere; 0 before the first.
         metrics: of the held-out images after that epoch; empty within an epoch.
         activation: how logits become probabilities, ``sigmoid`` for multi-label data.
         history: what each epoch measured, as in ``metrics.jsonl``.

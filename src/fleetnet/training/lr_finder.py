@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import atomic_file
+from fleetnet.training.step_results import READ_STEPS, StepOutput, StepResult, read_results
 from fleetnet.training.trainer import Trainer
 
 LOWEST, HIGHEST = 1e-5, 10.0
@@ -53,24 +54,44 @@ def find_lr(
     Raises:
         FleetnetError: the loss is no number from the start, or never changes.
     """
-    learner = trainer.learner
-    learner.begin_epoch(trainer.recipe.epochs)
-    batches = itertools.chain.from_iterable(map(trainer.train_loader.epoch, itertools.count(1)))
+    train_step = trainer.train_step
+    train_step.begin_epoch(trainer.recipe.epochs)
+    batches = itertools.chain.from_iterable(map(trainer.train_loader.batches, itertools.count(1)))
     readable = (batch for batch in batches if len(batch.labels) > 1)
-    rates: list[float] = []
-    losses: list[float] = []
-    average = 0.0
-    for step, batch in enumerate(itertools.islice(readable, steps)):
-        rate = LOWEST * (HIGHEST / LOWEST) ** (step / max(steps - 1, 1))
-        loss = learner.step([batch], step, lr=rate).loss
-        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
-        smooth = average / (1 - _SMOOTHING ** (step + 1))
+    search = _Search()
+    unread: list[StepOutput] = []
+    for step, batch in enumerate(itertools.islice(readable, steps), 1):
+        rate = LOWEST * (HIGHEST / LOWEST) ** ((step - 1) / max(steps - 1, 1))
+        unread.append(train_step.take([batch], step - 1, lr=rate))
         advance(1)
-        if not math.isfinite(loss) or (losses and smooth > DIVERGED * min(losses)):
-            break
-        rates.append(rate)
-        losses.append(smooth)
-    return LearningRates(tuple(rates), tuple(losses), suggest(rates, losses))
+        if step % READ_STEPS == 0 or step == steps:
+            if not all(map(search.add, read_results(unread))):
+                break
+            unread.clear()
+    return LearningRates(
+        tuple(search.rates), tuple(search.losses), suggest(search.rates, search.losses)
+    )
+
+
+class _Search:
+    """Losses at climbing learning rates, smoothed, up to where they diverge."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._average = 0.0
+
+    def add(self, result: StepResult) -> bool:
+        """Take a step's loss, and tell whether the search goes on."""
+        self._average = _SMOOTHING * self._average + (1 - _SMOOTHING) * result.loss
+        smooth = self._average / (1 - _SMOOTHING ** (len(self.losses) + 1))
+        if not math.isfinite(result.loss):
+            return False
+        if self.losses and smooth > DIVERGED * min(self.losses):
+            return False
+        self.rates.append(result.lr)
+        self.losses.append(smooth)
+        return True
 
 
 def suggest(rates: list[float], losses: list[float]) -> float:

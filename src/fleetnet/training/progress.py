@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleetnet.training.learner import StepResult
+from fleetnet.training.step_results import StepResult
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,6 @@ class Progress:
     def best(self) -> EpochRecord | None:
         """The first epoch of the best score."""
         return best_epoch(self.history)
-
-    def epochs_without_gain(self, min_delta: float) -> int:
-        """Return how many epochs ago the score last rose by more than ``min_delta``."""
-        best, since = -1.0, 0
-        for record in self.history:
-            since += 1
-            if record.score > best + min_delta:
-                best, since = record.score, 0
-        return since
 
     def position(self) -> dict[str, Any]:
         """Return all but the history, as plain values for a checkpoint."""

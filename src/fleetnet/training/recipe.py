@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fleetnet.errors import FleetnetError, ModelError, RecipeError, nearest
-from fleetnet.models.registry import find_model
+from fleetnet.errors import FleetnetError, RecipeError
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
+from fleetnet.training.recipe_files import read_values, set_value, with_model
+from fleetnet.training.recipe_keys import check_keys
 
 DEFAULT = "finetune"
 
@@ -216,10 +214,10 @@ class Recipe(_Section):
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
                 key's nearest relative is named.
         """
-        values, where = _read(name_or_path)
-        values = _of_model(values, model, where)
+        values, where = read_values(name_or_path)
+        values = with_model(values, model, where)
         for override in overrides:
-            _set(values, override)
+            set_value(values, override)
         return cls.from_values(values, where)
 
     @classmethod
@@ -229,7 +227,7 @@ class Recipe(_Section):
         Raises:
             RecipeError: unknown key or bad value.
         """
-        _check_keys(values, cls, "", where)
+        check_keys(values, cls, where)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -245,127 +243,3 @@ class Recipe(_Section):
             self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
         )
         return text
-
-
-def names() -> list[str]:
-    """Return the names of the recipes in this package."""
-    folder = resources.files("fleetnet.training.recipes")
-    return sorted(
-        file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")
-    )
-
-
-def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
-    if name_or_path.endswith((".yaml", ".yml")):
-        try:
-            text = Path(name_or_path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise RecipeError(f"cannot read recipe {name_or_path}: {reason}") from None
-    elif name_or_path in names():
-        folder = resources.files("fleetnet.training.recipes")
-        text = folder.joinpath(f"{name_or_path}.yaml").read_text("utf-8")
-    else:
-        raise RecipeError(
-            f"unknown recipe '{name_or_path}'{nearest(name_or_path, names())} (known: "
-            f"{', '.join(names())}, or the path of a .yaml file)"
-        )
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"recipe {name_or_path} is not valid YAML{line}") from None
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise RecipeError(f"recipe {name_or_path} must be a mapping of keys to values")
-    return values, name_or_path
-
-
-def _of_model(values: dict[str, Any], model: str | None, where: str) -> dict[str, Any]:
-    """Return a recipe's values with those of its ``models`` section for ``model`` put in place."""
-    values = dict(values)
-    variants = values.pop("models", {})
-    if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
-        raise RecipeError(f"recipe {where}: models must map names of networks to settings")
-    chosen: dict[str, Any] = {}
-    for name, changes in variants.items():
-        try:
-            variant = find_model(str(name)).name
-        except ModelError as error:
-            raise RecipeError(f"recipe {where}: models: {error}") from None
-        if model is not None and variant == find_model(model).name:
-            chosen = changes
-    return _merged(values, chosen)
-
-
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, change in changes.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(change, dict):
-            change = _merged(old, change)
-        merged[key] = change
-    return merged
-
-
-def _set(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set takes key=value, such as optimizer.lr=0.05, not '{override}'")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {key}: '{text}' is not a YAML value") from None
-    # YAML 1.1 takes 4e-5 for text, because it has no point.
-    if isinstance(value, str):
-        value = _number(value)
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise RecipeError(f"--set {key}: '{section}' is a value and has no keys of its own")
-        values = inner
-    values[last] = value
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _check_keys(values: dict[str, Any], section: type[BaseModel], prefix: str, where: str) -> None:
-    """Refuse unknown keys, naming the nearest known one anywhere in the schema."""
-    for key, value in values.items():
-        known = section.model_fields.get(str(key))
-        if known is None:
-            full = f"{prefix}{key}"
-            raise RecipeError(f"recipe {where}: unknown key '{full}'{_nearest_key(str(key), full)}")
-        inner = _section_type(known.annotation)
-        if inner is not None and isinstance(value, dict):
-            _check_keys(value, inner, f"{prefix}{key}.", where)
-
-
-def _nearest_key(key: str, full: str) -> str:
-    keys = _all_keys(Recipe, "")
-    same_end = [known for known in keys if known.rpartition(".")[2] == key]
-    return nearest(same_end[0] if same_end else full, keys)
-
-
-def _all_keys(section: type[BaseModel], prefix: str) -> list[str]:
-    keys: list[str] = []
-    for name, field in section.model_fields.items():
-        inner = _section_type(field.annotation)
-        keys += _all_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return keys
-
-
-def _section_type(annotation: Any) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else [annotation]
-    for option in options:
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option
-    return None

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import DataError, require
-from fleetnet.evaluation.history import FILE
+from fleetnet.evaluation.history import METRICS, EpochFigures, Warn, read_metrics, read_text
 
-METRICS, RECIPE, DESCRIPTION = FILE, "recipe.yaml", "run.json"
-MAX_BYTES = 64 * 2**20
-"""Of a file to read; a thousand epochs take a quarter of a mebibyte."""
-
-Warn = Callable[[str], object]
-Record = dict[str, float]
+RECIPE, DESCRIPTION = "recipe.yaml", "run.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class Run:
     path: Path
     description: dict[str, Any]
     settings: dict[str, Any]
-    history: tuple[Record, ...]
+    history: tuple[EpochFigures, ...]
 
     @property
     def model(self) -> str | None:
@@ -62,7 +57,7 @@ class Run:
         return value if isinstance(value, int) else None
 
     @property
-    def best(self) -> Record | None:
+    def best(self) -> EpochFigures | None:
         """The first epoch of the highest top-1; None if none has a top-1."""
         known = [record for record in self.history if _is_number(record.get("top1"))]
         return max(known, key=lambda record: record["top1"], default=None)
@@ -150,7 +145,7 @@ def read_run(path: Path, warn: Warn) -> Run:
     recipe = description.pop("recipe", None)
     if not isinstance(recipe, dict):
         recipe = _read_recipe(path / RECIPE)
-    return Run(path, description, _flat(recipe), _read_metrics(path / METRICS, warn))
+    return Run(path, description, _flat(recipe), tuple(read_metrics(path / METRICS, warn)))
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -184,20 +179,9 @@ def _run_folders(folder: Path, seen: set[tuple[int, int]], warn: Warn) -> Iterat
             yield path
 
 
-def _read_text(file: Path) -> str:
-    try:
-        if file.stat().st_size > MAX_BYTES:
-            raise DataError(f"{file} is larger than {MAX_BYTES // 2**20} MiB")
-        return file.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file} is not UTF-8 text") from None
-
-
 def _read_description(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_read_text(file))
+        values = json.loads(read_text(file))
     except (ValueError, RecursionError):
         raise DataError(f"{file} is not JSON") from None
     if not isinstance(values, dict):
@@ -210,7 +194,7 @@ def _read_recipe(file: Path) -> dict[str, Any]:
         import yaml
     except ModuleNotFoundError:
         raise require("PyYAML", "train", "reading recipes") from None
-    text = _read_text(file)
+    text = read_text(file)
     try:
         # Any recipe of any version: no key or value need be one that is known today.
         values = yaml.safe_load(text)
@@ -239,41 +223,11 @@ def _is_setting(value: Any) -> bool:
     return isinstance(value, int | float | str | None)
 
 
-def _read_metrics(file: Path, warn: Warn) -> tuple[Record, ...]:
-    """Read a record a line; of an epoch that is there twice, as after a crash, the later."""
-    records: dict[int, Record] = {}
-    lines = _read_text(file).split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        record = _record(line)
-        if record is None:
-            last = not any(map(str.strip, lines[number:]))
-            cut = " (the last one: was the run cut off?)" if last else ""
-            warn(f"{file}: line {number} is damaged{cut} and left out")
-        else:
-            records[int(record["epoch"])] = record
-    return tuple(records[epoch] for epoch in sorted(records))
-
-
-def _record(line: str) -> Record | None:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict) or type(values.get("epoch")) is not int:
-        return None
-    try:
-        return {key: float(value) for key, value in values.items() if type(value) in (int, float)}
-    except OverflowError:
-        return None
-
-
 def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _plain_record(record: Record) -> dict[str, Any]:
+def _plain_record(record: EpochFigures) -> dict[str, Any]:
     return {**{key: _plain(value) for key, value in record.items()}, "epoch": int(record["epoch"])}
 
 

@@ -47,11 +47,11 @@ class Schedule:
         return _cosine(self.lr, final, progress)
 
     def _stepped(self, step: int) -> float:
-        epoch = step / self.steps_per_epoch
-        drops = bisect_right(sorted(self.settings.milestones), epoch)
+        epochs_done = step / self.steps_per_epoch
+        drops = bisect_right(sorted(self.settings.milestones), epochs_done)
         if self.settings.every:
             # A hair's breadth, so that 2.4 epochs into a run counts as 2.4.
-            drops += math.floor(epoch / self.settings.every + 1e-9)
+            drops += math.floor(epochs_done / self.settings.every + 1e-9)
         return max(self.lr * self.settings.gamma**drops, self.settings.final_lr)
 
     def momentum_at(self, step: int) -> float | None:

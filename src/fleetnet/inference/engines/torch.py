@@ -16,12 +16,11 @@ from fleetnet.errors import BundleError, CheckpointError, require
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.number_formats import DTYPES, multiplies_bf16
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _Network(NamedTuple):
@@ -60,7 +59,7 @@ class TorchEngine(Closing[_Network]):
         self._asked = threads
         self.threads = torch.get_num_threads() if threads is None else threads
         self.precision = precision
-        self._dtype = _DTYPES[precision]
+        self._dtype = DTYPES[precision]
         self._turn = threading.RLock()
         self._device = next(network.parameters()).device
         scale, shift = preprocess.normalisation()
@@ -107,10 +106,7 @@ def _in_evaluation_mode(layers: Iterable[nn.Module]) -> Iterator[None]:
 
 def precisions(bundle: Bundle) -> tuple[Precision, ...]:  # noqa: ARG001 - those of any bundle
     """Return fp32, and bf16 where the processor multiplies such numbers itself."""
-    # Before PyTorch 2.10 there is no public way to ask, and fp32 is always right.
-    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    native = able.get("avx512_bf16") or able.get("amx_bf16")
-    return ("fp32", "bf16") if native else ("fp32",)
+    return ("fp32", "bf16") if multiplies_bf16() else ("fp32",)
 
 
 def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet...torch.open
@@ -127,7 +123,7 @@ def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet.
 
 def deployed(network: nn.Module, precision: Precision) -> nn.Module:
     """Return a copy made for speed: batch norm folded, channels last, in ``precision``."""
-    folded = fold_batch_norm(network).to(_DTYPES[precision])
+    folded = fold_batch_norm(network).to(DTYPES[precision])
     channels_last: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last
 

@@ -38,11 +38,11 @@ class Logger(Protocol):
         """
         ...
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         """Take an epoch's figures, named as in ``metrics.jsonl``, its number as ``epoch``."""
         ...
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         """Take figures of step ``number``, counted over the whole run."""
         ...
 
@@ -127,13 +127,13 @@ class Guarded:
         except Exception as error:
             raise FleetnetError(f"{self.name} cannot start: {_one_line(error)}") from error
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         """Pass an epoch's figures on."""
-        self._pass_on(lambda logger: logger.epoch(record))
+        self._pass_on(lambda logger: logger.log_epoch(record))
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         """Pass a step's figures on."""
-        self._pass_on(lambda logger: logger.step(number, values))
+        self._pass_on(lambda logger: logger.log_step(number, values))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Finish the logger."""

@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param
 
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.training.loggers import flat, tag, tagged
-from fleetnet.training.loggers.told import Told
+from fleetnet.training.loggers.state import LoggerState
 
 EXPERIMENT = "fleetnet"
 DATABASE = "mlflow.db"
@@ -29,7 +29,7 @@ class MlflowLogger:
     name = "mlflow"
 
     def __init__(self, folder: Path, *, resume: bool = False) -> None:
-        self._told = Told(folder / "mlflow.json", resume=resume)
+        self._state = LoggerState(folder / "mlflow.json", resume=resume)
         self._client: MlflowClient | None = None
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
@@ -46,15 +46,15 @@ class MlflowLogger:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         try:
             self._client = MlflowClient(tracking_uri=uri)
-            if self._told.run_id is None:
-                self._told.run_id = self._create(run_name, settings, folder)
+            if self._state.run_id is None:
+                self._state.run_id = self._create(run_name, settings, folder)
             else:
-                self._client.update_run(self._told.run_id, status="RUNNING")
+                self._client.update_run(self._state.run_id, status="RUNNING")
         except Exception as error:
             reason = one_line(error)[:200]
             advice = "; check MLFLOW_TRACKING_URI" if given else ""
             raise FleetnetError(f"mlflow cannot start: {uri}: {reason}{advice}") from error
-        self._told.save()
+        self._state.save()
 
     def _create(self, run_name: str, settings: dict[str, Any], folder: Path) -> str:
         client = self._open_client()
@@ -73,30 +73,30 @@ class MlflowLogger:
             client.log_batch(run_id, params=params[start : start + _PARAMS_AT_ONCE])
         return run_id
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         """Log an epoch's figures, the epoch being MLflow's step."""
         number = int(record["epoch"])
-        if self._told.is_new("epoch", number):
+        if self._state.is_new("epoch", number):
             self._log(tagged(record), number)
-            self._told.note("epoch", number)
+            self._state.note("epoch", number)
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         """Log a step's figures under ``step/``."""
-        if self._told.is_new("step", number):
+        if self._state.is_new("step", number):
             self._log({f"step/{tag(key)}": float(values[key]) for key in values}, number)
-            self._told.note("step", number)
+            self._state.note("step", number)
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value in values.items()]
-        self._open_client().log_batch(self._told.run_id, metrics=metrics)
+        self._open_client().log_batch(self._state.run_id, metrics=metrics)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Log the summary as tags, and mark the run as finished."""
         client = self._open_client()
         for key, value in flat(summary).items():
-            client.set_tag(self._told.run_id, key, str(value))
-        client.set_terminated(self._told.run_id)
+            client.set_tag(self._state.run_id, key, str(value))
+        client.set_terminated(self._state.run_id)
 
     def _open_client(self) -> MlflowClient:
         if self._client is None:

@@ -45,7 +45,7 @@ class TensorBoardLogger:
             for file in self._folder.rglob("events.out.tfevents.*"):
                 file.unlink()
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         """Write an epoch's scalars, and the settings before the first."""
         number = int(record["epoch"])
         if self._epochs is None:
@@ -55,7 +55,7 @@ class TensorBoardLogger:
             self._epochs.write(text("settings", shown.replace("\n", "\n    ")), number)
         self._epochs.write(_scalars(tagged(record)), number)
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         """Write a step's scalars."""
         if self._steps is None:
             self._steps = _Events(self._folder / "steps", number)

@@ -12,7 +12,7 @@ import wandb
 
 from fleetnet.errors import FleetnetError
 from fleetnet.training.loggers import tag, tagged
-from fleetnet.training.loggers.told import Told
+from fleetnet.training.loggers.state import LoggerState
 
 PROJECT = "fleetnet"
 
@@ -23,7 +23,7 @@ class WandbLogger:
     name = "wandb"
 
     def __init__(self, folder: Path, *, resume: bool = False) -> None:
-        self._told = Told(folder / "wandb.json", resume=resume)
+        self._state = LoggerState(folder / "wandb.json", resume=resume)
         self._run: Any = None
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
@@ -32,12 +32,12 @@ class WandbLogger:
         Raises:
             FleetnetError: nobody is logged in, or the service does not answer.
         """
-        self._told.run_id = self._told.run_id or secrets.token_hex(8)
+        self._state.run_id = self._state.run_id or secrets.token_hex(8)
         try:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=run_name,
-                id=self._told.run_id,
+                id=self._state.run_id,
                 resume="allow",
                 config=settings,
                 dir=str(folder),
@@ -54,21 +54,21 @@ class WandbLogger:
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="epoch")
         self._run.define_metric("step/*", step_metric="step")
-        self._told.save()
+        self._state.save()
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def log_epoch(self, record: Mapping[str, float]) -> None:
         """Log an epoch's figures."""
         number = int(record["epoch"])
-        if self._told.is_new("epoch", number):
+        if self._state.is_new("epoch", number):
             self._run.log({"epoch": number, **tagged(record)})
-            self._told.note("epoch", number)
+            self._state.note("epoch", number)
 
-    def step(self, number: int, values: Mapping[str, float]) -> None:
+    def log_step(self, number: int, values: Mapping[str, float]) -> None:
         """Log a step's figures under ``step/``."""
-        if self._told.is_new("step", number):
+        if self._state.is_new("step", number):
             named = {f"step/{tag(key)}": float(value) for key, value in values.items()}
             self._run.log({"step": number, **named})
-            self._told.note("step", number)
+            self._state.note("step", number)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Log the summary and wait for the service to have it all."""

@@ -1,4 +1,4 @@
-"""What a service was told of a run, kept in the run's folder for when the run is resumed."""
+"""How far a service has logged a run, kept in the run's folder for when the run is resumed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from fleetnet.files import atomic_file
 
 
-class Told:
-    """The service's id of the run, and the last epoch and step that it was told.
+class LoggerState:
+    """The service's id of the run, and the last epoch and step that it has.
 
     Args:
         file: where this is kept.
@@ -36,11 +36,11 @@ class Told:
                     self._last[axis] = values[axis]
 
     def is_new(self, axis: str, number: int) -> bool:
-        """Tell whether an epoch or step has not been told yet."""
+        """Tell whether an epoch or step has not been logged yet."""
         return number > self._last[axis]
 
     def note(self, axis: str, number: int) -> None:
-        """Remember that an epoch or step was told."""
+        """Remember that an epoch or step was logged."""
         self._last[axis] = number
         self.save()
 

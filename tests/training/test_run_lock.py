@@ -21,10 +21,11 @@ import pytest
 from conftest import Run
 from fleetnet.data.sources import open_source
 from fleetnet.errors import FleetnetError, OvertakenError
+from fleetnet.training.callbacks import Callback
 from fleetnet.training.checkpoint import Checkpoint
-from fleetnet.training.claim import OWNER, check_unclaimed, claim
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import Silent, Trainer, resume, train
+from fleetnet.training.run_lock import OWNER, check_unlocked, run_lock
+from fleetnet.training.trainer import Trainer, resume, train
 from processes import started, wait_to_be_killed
 from samples import TINY
 
@@ -33,13 +34,13 @@ SETTINGS = [*TINY, "epochs=1"]
 
 
 def hold(folder: Path, held: Event) -> None:
-    with claim(folder):
+    with run_lock(folder):
         held.set()
         wait_to_be_killed()
 
 
 @pytest.mark.slow
-def test_a_claim_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> None:
+def test_a_lock_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> None:
     folder, held = tmp_path / "run", CONTEXT.Event()
     process = CONTEXT.Process(target=hold, args=(folder, held))
     with started(process):
@@ -47,31 +48,31 @@ def test_a_claim_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> N
         words = (
             rf"another run \(process {process.pid} on .*, since .*\) is writing .*run: .*--output"
         )
-        with pytest.raises(OvertakenError, match=words), claim(folder):
+        with pytest.raises(OvertakenError, match=words), run_lock(folder):
             pass
         with pytest.raises(OvertakenError, match=words):
-            check_unclaimed(folder)
+            check_unlocked(folder)
     assert (folder / OWNER).exists()  # it could not take leave, which keeps nobody out
-    check_unclaimed(folder)
-    with claim(folder) as locked:
+    check_unlocked(folder)
+    with run_lock(folder) as locked:
         assert locked
         assert json.loads((folder / OWNER).read_text())["process"] == os.getpid()
-        with pytest.raises(OvertakenError), claim(folder):
+        with pytest.raises(OvertakenError), run_lock(folder):
             pass
     assert not (folder / OWNER).exists()
 
 
 def test_looking_makes_no_folder(tmp_path: Path) -> None:
-    check_unclaimed(tmp_path / "run")
+    check_unlocked(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_damaged_owner_is_no_traceback(tmp_path: Path) -> None:
-    with claim(tmp_path):
+    with run_lock(tmp_path):
         for text in ("", "7", "{}", '{"process": [', "[" * 100_000):
             (tmp_path / OWNER).write_text(text)
-            with pytest.raises(OvertakenError, match="of another process"), claim(tmp_path):
+            with pytest.raises(OvertakenError, match="of another process"), run_lock(tmp_path):
                 pass
 
 
@@ -87,23 +88,23 @@ def test_where_nothing_can_be_locked_a_run_goes_on_and_says_so(
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
     source = open_source(str(shapes))
     trainer = Trainer(source, "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), tmp_path)
-    assert len(trainer.fit(Silent()).history) == 1
+    assert len(trainer.fit().history) == 1
     assert any("cannot be locked" in note for note in trainer.notes)
 
 
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FleetnetError, match="cannot write"), claim(tmp_path / "file" / "run"):
+    with pytest.raises(FleetnetError, match="cannot write"), run_lock(tmp_path / "file" / "run"):
         pass
 
 
-class Meeting(Silent):
+class Meeting(Callback):
     """Keeps a run from ending before every other has tried to begin."""
 
     def __init__(self, barrier: Barrier) -> None:
         self.barrier = barrier
 
-    def step(self, images: int, loss: float, top1: float, lr: float) -> None:
+    def on_step(self, images: int, lr: float) -> None:
         if self.barrier is not None:
             self.barrier.wait()
             self.barrier = None  # type: ignore[assignment]
@@ -114,7 +115,7 @@ def train_together(barrier: Barrier, answers: Any, data: Path, folder: Path, see
     trainer = Trainer(open_source(str(data)), "MobileNetV2_x0_25", recipe, folder)
     barrier.wait()
     try:
-        trainer.fit(Meeting(barrier))
+        trainer.fit([Meeting(barrier)])
     except OvertakenError as error:
         barrier.wait()
         answers.put((seed, str(error)))
@@ -153,14 +154,14 @@ def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
     train(source, "MobileNetV2_x0_25", recipe, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(OvertakenError, match="in the meantime"):
-        late.fit(Silent())
+        late.fit()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
     checkpoint = Checkpoint.load(tmp_path / "last.ckpt")
     checkpoint.save(tmp_path / "last.ckpt")
     late = Trainer.resumed(source, tmp_path, checkpoint=checkpoint)
     with pytest.raises(OvertakenError, match="in the meantime"):
-        late.fit(Silent())
+        late.fit()
     resume(source, tmp_path)
 
 
@@ -172,8 +173,8 @@ def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
     source = open_source(str(shapes))
     train(source, "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), tmp_path)
 
-    class Killed(Silent):
-        def step(self, images: int, loss: float, top1: float, lr: float) -> None:
+    class Killed(Callback):
+        def on_step(self, images: int, lr: float) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -182,7 +183,7 @@ def test_an_overwritten_run_leaves_nothing_to_resume_by_mistake(
             "MobileNetV2_x0_25",
             Recipe.load(overrides=SETTINGS),
             tmp_path,
-            observer=Killed(),
+            callbacks=[Killed()],
         )
     assert not (tmp_path / "last.ckpt").exists()
     assert not (tmp_path / "best.ckpt").exists()

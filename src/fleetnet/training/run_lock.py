@@ -17,11 +17,11 @@ from fleetnet.files import atomic_file, locked, write_error
 
 LOCK, OWNER = ".lock", ".owner"
 WAIT_S = 0.5
-"""Longer than :func:`check_unclaimed` holds a folder."""
+"""Longer than :func:`check_unlocked` holds a folder."""
 
 
 @contextlib.contextmanager
-def claim(folder: Path) -> Iterator[bool]:
+def run_lock(folder: Path) -> Iterator[bool]:
     """Keep every other process from writing a run to ``folder``, as long as the block runs.
 
     The system's own lock on a file in the folder decides, which ends with the process, however
@@ -55,14 +55,14 @@ def claim(folder: Path) -> Iterator[bool]:
                     (folder / OWNER).unlink(missing_ok=True)
 
 
-def check_unclaimed(folder: Path) -> None:
-    """Refuse at once what :func:`claim` would refuse after all preparations.
+def check_unlocked(folder: Path) -> None:
+    """Refuse at once what :func:`run_lock` would refuse after all preparations.
 
     Raises:
         OvertakenError: another process is writing a run to ``folder``.
     """
     if (folder / LOCK).exists():
-        with claim(folder):
+        with run_lock(folder):
             pass
 
 

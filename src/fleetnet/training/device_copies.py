@@ -1,0 +1,58 @@
+"""Batches on their way to the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fleetnet.data.loader import Batch
+
+
+def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Yield the batches with their tensors on ``device``, each copied while the last one computes.
+
+    For a CUDA device the copies go through pinned memory and a stream of their own, so that neither
+    this process nor the network waits for them. On a processor there is nothing to copy, and
+    batches are passed on as they come.
+    """
+    return _through_a_stream(batches, device) if device.type == "cuda" else batches
+
+
+class _Copy(NamedTuple):
+    batch: Batch
+    done: torch.cuda.Event
+
+
+def _through_a_stream(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    ahead: _Copy | None = None
+    for batch in batches:
+        copy = _copied(batch, device, stream)
+        if ahead is not None:
+            yield _arrived(ahead, device)
+        ahead = copy
+    if ahead is not None:
+        yield _arrived(ahead, device)
+
+
+def _copied(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> _Copy:
+    with torch.cuda.stream(stream):
+        # PyTorch keeps pinned memory for the next batch, and from it until the copy is done.
+        pixels, labels = (
+            tensor.pin_memory().to(device, non_blocking=True)
+            for tensor in (batch.pixels, batch.labels)
+        )
+        return _Copy(batch._replace(pixels=pixels, labels=labels), stream.record_event())
+
+
+def _arrived(copy: _Copy, device: torch.device) -> Batch:
+    """Have the device, not this process, wait for the copy before it computes with it."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(copy.done)
+    tensors: tuple[Tensor, ...] = (copy.batch.pixels, copy.batch.labels)
+    for tensor in tensors:
+        tensor.record_stream(current)
+    return copy.batch

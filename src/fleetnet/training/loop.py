@@ -1,0 +1,220 @@
+"""Epochs and the steps of one: when figures are read, and when to validate, to save and to stop."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fleetnet.data.loader import Batch, Loader
+from fleetnet.errors import DataError, Interrupted, the_first
+from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.preprocess import Preprocess
+from fleetnet.training import step_results
+from fleetnet.training.callbacks import Callback, Figures
+from fleetnet.training.checkpointing import Checkpointing
+from fleetnet.training.device_copies import copied_ahead
+from fleetnet.training.early_stopping import stops_early
+from fleetnet.training.interruption import Interruption
+from fleetnet.training.progress import EpochRecord
+from fleetnet.training.recipe import Recipe
+from fleetnet.training.state import RunState
+from fleetnet.training.step_results import StepOutput, read_results
+from fleetnet.training.validation import Logits, Validation
+
+
+class _Unread(NamedTuple):
+    """A step that was taken, whose figures are still on the device."""
+
+    output: StepOutput
+    batches: int
+    seconds: float
+
+
+class TrainingLoop:
+    """Trains what is left of a run.
+
+    Args:
+        state: where the run stands; moved on by the loop.
+        recipe: of the run.
+        preprocess: of its images.
+        train_loader: batches to train on.
+        val_loader: batches to validate with.
+        data: describes the source, for messages.
+        checkpointing: saves the state.
+        interruption: says when to stop; entered around :meth:`run` by whoever calls it.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        recipe: Recipe,
+        preprocess: Preprocess,
+        *,
+        train_loader: Loader,
+        val_loader: Loader,
+        data: str,
+        checkpointing: Checkpointing,
+        interruption: Interruption,
+    ) -> None:
+        self.state = state
+        self.recipe = recipe
+        self.preprocess = preprocess
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+        self.data = data
+        self._checkpointing = checkpointing
+        self._interruption = interruption
+        self._callback = Callback()
+        self._unread: list[_Unread] = []
+        self._read_at = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        progress = self.state.progress
+        return progress.epoch > self.recipe.epochs or stops_early(
+            self.recipe.stop, progress.history
+        )
+
+    def run(self, callback: Callback) -> Validation | None:
+        """Train all epochs that are left and return what the last of them came to.
+
+        Raises:
+            FleetnetError: images cannot be read, the disk is full, or the loss is no number.
+            Interrupted: the run was asked to end, and is saved.
+        """
+        self._callback = callback
+        self._checkpointing.start()
+        validation = None
+        while not self.finished:
+            validation = self._epoch()
+        return validation
+
+    def _epoch(self) -> Validation:
+        """Train what is left of the epoch at hand, validate and save."""
+        progress = self.state.progress
+        self._callback.on_epoch_start(progress.epoch, self.train_loader.images, progress.images)
+        self._train_epoch()
+        if not progress.images:
+            raise DataError(
+                f"no image of {self.data} could be read{the_first(self.state.unreadable)}"
+            )
+        validation = self.validate()
+        record = EpochRecord(
+            epoch=progress.epoch,
+            lr=self.state.train_step.schedule.lr_at(progress.step - 1),
+            train_loss=progress.loss,
+            train_top1=progress.train_top1,
+            top1=validation.top1,
+            top5=validation.top5,
+            images_per_s=progress.images / max(progress.seconds, 1e-9),
+            seconds=progress.seconds,
+            mean_average_precision=validation.mean_average_precision,
+        )
+        progress.end_epoch(record)
+        self._checkpointing.save_epoch(validation.metrics)
+        self._callback.on_epoch_end(record)
+        return validation
+
+    def _train_epoch(self) -> None:
+        progress, train_step = self.state.progress, self.state.train_step
+        train_step.begin_epoch(progress.epoch)
+        loaded = self.train_loader.batches(progress.epoch, progress.batch)
+        batches = self._watched(copied_ahead(loaded, train_step.device))
+        started = time.perf_counter()
+        while group := list(itertools.islice(batches, self.recipe.optimizer.accumulate)):
+            readable = [batch for batch in group if len(batch.labels)]
+            if not readable:
+                progress.batch += len(group)
+                continue
+            for batch in readable:
+                self.state.trained_images.add(batch.contents)
+            output = train_step.take(readable, progress.step + len(self._unread))
+            self._unread.append(_Unread(output, len(group), time.perf_counter() - started))
+            self._callback.on_step(sum(output.images), output.lr)
+            self._read_or_save_where_due()
+            started = time.perf_counter()
+        self._read()
+
+    def _read_or_save_where_due(self) -> None:
+        if self._checkpointing.due:
+            self._read()
+            self._checkpointing.save()
+        steps = self.state.progress.step + len(self._unread)
+        waited = time.monotonic() - self._read_at
+        if steps % step_results.READ_STEPS == 0 or waited >= step_results.READ_SECONDS:
+            self._read()
+
+    def _read(self) -> None:
+        """Wait for the device, and count the steps that were taken since the last time.
+
+        Raises:
+            FleetnetError: a loss is no number.
+        """
+        if not self._unread:
+            return
+        started, progress = time.perf_counter(), self.state.progress
+        unread, self._unread = self._unread, []
+        results = read_results([step.output for step in unread])
+        for step, result in zip(unread, results, strict=True):
+            if not math.isfinite(result.loss):
+                raise self._checkpointing.diverged(f"the loss turned {result.loss}")
+            progress.add(result, step.batches, step.seconds)
+        progress.seconds += time.perf_counter() - started
+        self._read_at = time.monotonic()
+        images = sum(result.images for result in results)
+        self._callback.on_figures(
+            Figures(images, progress.loss, progress.train_top1, results[-1].lr)
+        )
+
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches, noting images that cannot be read; end where the run is asked to end."""
+        for batch in batches:
+            self._end_if_asked()
+            self.state.unreadable.update(dict.fromkeys(batch.unreadable))
+            yield batch
+        self._end_if_asked()
+
+    def validate(self) -> Validation:
+        """Measure the held-out images with the weights as they are.
+
+        Raises:
+            DataError: none of them can be read.
+        """
+        logits: list[Logits] = []
+        labels: list[Tensor] = []
+        unreadable: list[str] = []
+        with TorchEngine(self.state.train_step.evaluated, self.preprocess) as engine:
+            for batch in self._watched(self.val_loader.batches()):
+                self.state.held_out_images.add(batch.contents)
+                unreadable += batch.unreadable
+                if len(batch.labels):
+                    logits.append(engine.run(batch.pixels.numpy()))
+                    labels.append(batch.labels)
+        if not labels:
+            raise DataError(
+                f"no held-out image of {self.data} could be read{the_first(unreadable)}"
+            )
+        task = self.state.train_step.task
+        return task.validate(np.concatenate(logits), torch.cat(labels).numpy())
+
+    def _end_if_asked(self) -> None:
+        """Save and leave, if a signal asked for it."""
+        number = self._interruption.signal
+        if number is None:
+            return
+        self._read()
+        self._checkpointing.save()
+        epoch = min(self.state.progress.epoch, self.recipe.epochs)
+        raise Interrupted(
+            f"stopped by {number.name} in epoch {epoch} of {self.recipe.epochs}, all saved; go on "
+            f"with: fleetnet train --resume {self._checkpointing.folder.path}",
+            128 + number,
+        )

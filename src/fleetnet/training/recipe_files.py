@@ -1,0 +1,116 @@
+"""A recipe's values before they are checked: from a file, for a network, set by hand."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleetnet.errors import ModelError, RecipeError, nearest
+from fleetnet.models.registry import find_model
+
+
+def names() -> list[str]:
+    """Return the names of the recipes in this package."""
+    folder = resources.files("fleetnet.training.recipes")
+    return sorted(
+        file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")
+    )
+
+
+def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
+    """Return the values of a recipe of this package, or of a YAML file, and what it is called.
+
+    Raises:
+        RecipeError: no such recipe, or not YAML.
+    """
+    if name_or_path.endswith((".yaml", ".yml")):
+        try:
+            text = Path(name_or_path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise RecipeError(f"cannot read recipe {name_or_path}: {reason}") from None
+    elif name_or_path in names():
+        folder = resources.files("fleetnet.training.recipes")
+        text = folder.joinpath(f"{name_or_path}.yaml").read_text("utf-8")
+    else:
+        raise RecipeError(
+            f"unknown recipe '{name_or_path}'{nearest(name_or_path, names())} (known: "
+            f"{', '.join(names())}, or the path of a .yaml file)"
+        )
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"recipe {name_or_path} is not valid YAML{line}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name_or_path} must be a mapping of keys to values")
+    return values, name_or_path
+
+
+def with_model(values: dict[str, Any], model: str | None, where: str) -> dict[str, Any]:
+    """Return a recipe's values with those of its ``models`` section for ``model`` put in place.
+
+    Raises:
+        RecipeError: the section is not one, or names an unknown network.
+    """
+    values = dict(values)
+    variants = values.pop("models", {})
+    if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
+        raise RecipeError(f"recipe {where}: models must map names of networks to settings")
+    chosen: dict[str, Any] = {}
+    for name, changes in variants.items():
+        try:
+            variant = find_model(str(name)).name
+        except ModelError as error:
+            raise RecipeError(f"recipe {where}: models: {error}") from None
+        if model is not None and variant == find_model(model).name:
+            chosen = changes
+    return _merged(values, chosen)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(change, dict):
+            change = _merged(old, change)
+        merged[key] = change
+    return merged
+
+
+def set_value(values: dict[str, Any], override: str) -> None:
+    """Apply ``section.key=value``, the value being YAML.
+
+    Raises:
+        RecipeError: it is no such thing, or the section is a value.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set takes key=value, such as optimizer.lr=0.05, not '{override}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {key}: '{text}' is not a YAML value") from None
+    # YAML 1.1 takes 4e-5 for text, because it has no point.
+    if isinstance(value, str):
+        value = _number(value)
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"--set {key}: '{section}' is a value and has no keys of its own")
+        values = inner
+    values[last] = value
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

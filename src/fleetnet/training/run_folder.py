@@ -1,0 +1,123 @@
+"""The folder of a run: who may write it, and what is written there."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetnet.errors import CheckpointError, FleetnetError, OvertakenError
+from fleetnet.evaluation.history import METRICS
+from fleetnet.files import NOTHING, atomic_file, standing
+from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.progress import EpochRecord
+from fleetnet.training.recipe import Recipe
+from fleetnet.training.run_lock import run_lock
+from fleetnet.training.runs import DESCRIPTION, RECIPE
+from fleetnet.weights.subject import BEST, LAST
+
+
+class RunFolder:
+    """A folder as it is found now, which is written once it is :meth:`taken`.
+
+    Args:
+        path: need not exist.
+        continued: the checkpoint in it that is gone on from; None for a run that begins.
+    """
+
+    def __init__(self, path: Path, continued: Checkpoint | None = None) -> None:
+        self.path = path
+        self._fresh = continued is None
+        self._found = standing(path / LAST) if continued is None else continued.found
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Keep every other run out while the block runs; an older run there ends here.
+
+        Yields:
+            Whether the folder is locked: some network file systems cannot.
+
+        Raises:
+            OvertakenError: another run writes the folder, or has written it since it was found.
+        """
+        with run_lock(self.path) as locked:
+            self._take_over()
+            yield locked
+
+    def _take_over(self) -> None:
+        if standing(self.path / LAST) != self._found:
+            raise OvertakenError(
+                f"another run has written {self.path} in the meantime, and it is left as it is: "
+                "choose another --output, or go on with that run by --resume"
+            )
+        if self._fresh:
+            # Or what is saved there would be taken for this run's, should it end before it saves.
+            for name in (LAST, BEST):
+                (self.path / name).unlink(missing_ok=True)
+            self._found, self._fresh = NOTHING, False
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe, whole."""
+        with atomic_file(self.path / RECIPE) as file:
+            file.write_text(recipe.to_yaml(), "utf-8")
+
+    def write_description(self, values: dict[str, Any]) -> None:
+        """Write what ``fleetnet runs`` reads of a run, with the time and our version."""
+        description = {
+            **values,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "fleetnet": importlib.metadata.version("fleetnet"),
+        }
+        with atomic_file(self.path / DESCRIPTION) as file:
+            file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
+
+    def write_history(self, history: Sequence[EpochRecord]) -> None:
+        """Write a line an epoch."""
+        lines = "".join(json.dumps(vars(record)) + "\n" for record in history)
+        with atomic_file(self.path / METRICS) as file:
+            file.write_text(lines, "utf-8")
+
+    def write_checkpoint(self, checkpoint: Checkpoint, names: Sequence[str]) -> None:
+        """Write a checkpoint under some names, each whole or as it was.
+
+        Raises:
+            FleetnetError: the disk is full; the message says what is saved.
+        """
+        for name in names:
+            try:
+                checkpoint.save(self.path / name)
+            except FleetnetError as error:
+                raise FleetnetError(f"{error}; {self._last_good()}") from None
+        self._found = standing(self.path / LAST)
+
+    def _last_good(self) -> str:
+        if not (self.path / LAST).exists():
+            return "nothing is saved yet"
+        return f"what was saved last is whole: go on with fleetnet train --resume {self.path}"
+
+
+def last_checkpoint(output: Path) -> Checkpoint:
+    """Read the newest state of the run in ``output``.
+
+    Raises:
+        CheckpointError: there is no run.
+    """
+    if not (output / LAST).exists():
+        raise CheckpointError(f"there is no run to resume in {output}: it has no {LAST}")
+    return Checkpoint.load(output / LAST)
+
+
+def data_of(checkpoint: Checkpoint, output: Path) -> dict[str, str]:
+    """Return the spec of the data that the run in ``output`` trains on.
+
+    Raises:
+        CheckpointError: its checkpoint does not say.
+    """
+    spec = checkpoint.data.get("spec")
+    if not isinstance(spec, dict) or "data" not in spec:
+        raise CheckpointError(f"{output / LAST} does not say where its images are: give DATA")
+    return {str(key): str(value) for key, value in spec.items()}

@@ -1,0 +1,129 @@
+"""What a run needs before its first step: a device, batches, a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fleetnet.data.augment import Augment
+from fleetnet.data.contents import Advance, Contents, are_among
+from fleetnet.data.loader import Loader
+from fleetnet.data.sources import Source, fingerprint
+from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.splits import Split, check_classes, split
+from fleetnet.errors import DataError, FleetnetError
+from fleetnet.models.network import Network
+from fleetnet.training.recipe import Recipe
+from fleetnet.weights.create import create_model
+
+Say = Callable[[str], None]
+
+
+def find_device(wanted: str) -> torch.device:
+    """Return the device that a recipe wants; ``auto`` is CUDA where there is any.
+
+    Raises:
+        FleetnetError: there is no such device here.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise FleetnetError("device is 'cuda', but PyTorch finds no CUDA device here")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def split_data(source: Source, recipe: Recipe, advance: Advance, say: Say) -> Split:
+    """Return which images are trained on and which held out; ``say`` is told what is dropped.
+
+    Raises:
+        DataError: too few classes or images.
+    """
+    check_classes(source)
+    parts: Split = split(source, recipe.data.val_fraction, recipe.seed, advance=advance)
+    if len(parts.train) < 2 or not len(parts.val):
+        raise DataError(f"{source.description} has too few images to train and to hold out")
+    if len(parts.dropped):
+        say(
+            f"{len(parts.dropped)} training images are held out or tested too, under "
+            "other names, and were dropped"
+        )
+    return parts
+
+
+def describe_data(source: Source, parts: Split, recipe: Recipe) -> dict[str, Any]:
+    """Return what every checkpoint says of the data; the fingerprint reads all names."""
+    return {
+        "spec": source.spec,
+        "description": source.description,
+        "fingerprint": fingerprint(source),
+        "val_fraction": recipe.data.val_fraction,
+        "seed": recipe.seed,
+        "train_images": len(parts.train),
+        "val_images": len(parts.val),
+    }
+
+
+def check_held_out(source: Source, parts: Split, trained_images: Contents, say: Say) -> None:
+    """Tell how many held-out images the weights to start from were trained on."""
+    if not len(trained_images):
+        return
+    count = int(are_among(source, parts.val, trained_images).sum())
+    if count:
+        say(
+            f"the weights to start from were trained on {count} of the {len(parts.val)} "
+            "held-out images: figures of those flatter; fleetnet evaluate leaves them out"
+        )
+
+
+def class_counts(source: Source, parts: Split) -> list[int]:
+    """Return how many training images each class has."""
+    table = SampleTable.of(source.samples)
+    counts: list[int] = table.label_counts(parts.train, len(source.classes)).tolist()
+    return counts
+
+
+def build_loaders(source: Source, parts: Split, recipe: Recipe) -> tuple[Loader, Loader]:
+    """Return what loads the images to train on, and the held-out ones."""
+    preprocess = recipe.input.preprocess()
+    train_loader = Loader(
+        source,
+        parts.train,
+        preprocess,
+        batch_size=recipe.batch_size,
+        workers=recipe.data.workers,
+        augment=Augment(
+            preprocess,
+            **recipe.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"}),
+        ),
+        seed=recipe.seed,
+        **recipe.data.model_dump(include={"sampling", "repeats", "buffer", "strict"}),
+    )
+    val_loader = Loader(
+        source,
+        parts.val,
+        preprocess,
+        batch_size=recipe.batch_size,
+        workers=recipe.data.workers,
+        strict=recipe.data.strict,
+    )
+    return train_loader, val_loader
+
+
+def build_network(
+    model: str, classes: int, recipe: Recipe, weights: str | Path | None, say: Say
+) -> Network:
+    """Return the network to train, from ``weights`` or from scratch, on the processor.
+
+    Raises:
+        FleetnetError: the weights cannot be used.
+    """
+    arguments: dict[str, Any] = {"drop_path": recipe.model.drop_path}
+    if recipe.model.dropout is not None:
+        arguments["dropout"] = recipe.model.dropout
+    network = create_model(model, classes, weights, replace_head=True, say=say, **arguments)
+    if recipe.model.zero_init and weights is None:
+        network.zero_residuals()
+    return network

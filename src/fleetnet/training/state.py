@@ -1,0 +1,66 @@
+"""What a run has come to: all that is saved, and that training goes on from exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleetnet.data.contents import NONE, Contents, Remembered
+from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.progress import EpochRecord, Progress
+from fleetnet.training.train_step import TrainStep, plain
+from fleetnet.training.validation import AnyMetrics
+
+
+class RunState:
+    """Everything that changes while a run goes on.
+
+    Args:
+        train_step: holds the network, the optimiser and the random numbers.
+        trained_images: that the weights to start from were trained on.
+    """
+
+    def __init__(self, train_step: TrainStep, trained_images: Contents = NONE) -> None:
+        self.train_step = train_step
+        self.progress = Progress()
+        self.unreadable: dict[str, None] = {}
+        """A line for each image that could not be read, in the order that they came up."""
+        self.trained_images = Remembered(trained_images)
+        self.held_out_images = Remembered()
+        self._remembers = True
+
+    def checkpoint(self, run: Checkpoint, metrics: AnyMetrics | None) -> Checkpoint:
+        """Return all of it as a checkpoint.
+
+        Args:
+            run: gives what does not change: the network's name, the recipe, the data and so on.
+            metrics: of the held-out images; None within an epoch.
+        """
+        training = self.train_step.state()
+        training["progress"] = self.progress.position()
+        training["unreadable"] = list(self.unreadable)
+        return replace(
+            run,
+            state=plain(self.train_step.evaluated.state_dict()),
+            epoch=self.progress.epoch - 1,
+            metrics=metrics.to_json() if metrics else {},
+            history=[vars(record) for record in self.progress.history],
+            training=training,
+            trained_images=self.trained_images.contents() if self._remembers else NONE,
+            held_out_images=self.held_out_images.contents(),
+        )
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from what :meth:`checkpoint` returned, in this version or an older one.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError, AttributeError: it is not of this network
+                and recipe, or damaged.
+        """
+        self.train_step.load_state(checkpoint.training, checkpoint.state)
+        history = [EpochRecord(**record) for record in checkpoint.history]
+        self.progress = Progress(**checkpoint.training["progress"], history=history)
+        self.unreadable = dict.fromkeys(map(str, checkpoint.training["unreadable"]))
+        # Of a run that an older version began, what it was trained on until now is not known.
+        self._remembers = self.progress.step == 0 or len(checkpoint.trained_images) > 0
+        self.trained_images.add(checkpoint.trained_images)
+        self.held_out_images.add(checkpoint.held_out_images)

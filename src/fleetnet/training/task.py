@@ -1,0 +1,84 @@
+"""What a network is trained to do: a task owns the forward pass, the loss and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fleetnet.bundle import Activation
+from fleetnet.training.recipe import Recipe
+from fleetnet.training.validation import Logits, Validation
+
+Forward = Callable[[Tensor], Tensor]
+"""The network in training, in the recipe's precision: normalised pixels, ``float32[N, H, W, 3]``,
+to logits, ``float32[N, K]``."""
+
+
+class BatchLoss(NamedTuple):
+    """What a batch came to, on the device: nobody has waited for it."""
+
+    loss: Tensor
+    """``float32[]`` that gradients are taken of, a mean over the images."""
+    hits: Tensor
+    """``int64[]``, of how many images the most probable class is (one of) theirs."""
+
+
+class Task(Protocol):
+    """From batches to a loss, and from logits to figures.
+
+    A task keeps nothing that changes from step to step, and draws random numbers from what it is
+    given or from PyTorch's global generator, so that a run that was interrupted goes on exactly.
+    """
+
+    activation: Activation
+    """How logits become probabilities, as the checkpoint and the bundle have it."""
+
+    def loss(
+        self, forward: Forward, pixels: Tensor, labels: Tensor, rng: np.random.Generator
+    ) -> BatchLoss:
+        """Compute the loss of one batch, without waiting for the device.
+
+        Args:
+            forward: the network.
+            pixels: ``float32[N, H, W, 3]``, normalised, on the device; may be changed in place.
+            labels: ``int64[N]``, or ``float32[N, K]`` of multi-label data, on the device.
+            rng: of this batch; on the processor.
+        """
+        ...
+
+    def validate(self, logits: Logits, labels: npt.NDArray[np.generic]) -> Validation:
+        """Measure the held-out images.
+
+        Args:
+            logits: ``float32[N, K]``, of the weights that would be exported.
+            labels: as of :meth:`loss`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TaskSetup:
+    """What a task is made from.
+
+    Attributes:
+        recipe: of the run.
+        classes: names of the classes.
+        counts: training images of each class.
+        multi_label: whether images have any number of classes.
+        device: that the network is on.
+    """
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    counts: Sequence[int]
+    multi_label: bool
+    device: torch.device
+
+
+MakeTask = Callable[[TaskSetup], Task]
