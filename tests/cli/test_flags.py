@@ -20,6 +20,7 @@ PACKAGE = Path(fleetnet.__file__).parent
         ("(split='all' too)", "(--split all too)"),
         ("set data.workers=0 loads without", "--set data.workers=0 loads without"),
         ("or set compile=false", "or --set compile=false"),
+        ("go on with resume='runs/a b'", "go on with fleetnet train --resume runs/a b"),
     ],
 )
 def test_arguments_become_flags(message: str, shown: str) -> None:

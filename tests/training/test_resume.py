@@ -100,7 +100,7 @@ def test_a_signal_saves_and_ends_the_run(
     source = open_source(str(shapes))
     settings = Recipe.load(overrides=[*SETTINGS, "checkpoint_minutes=60"])
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=rf"{number.name}.*epoch 1 of 5.*--resume") as caught:
+    with pytest.raises(Interrupted, match=rf"{number.name}.*epoch 1 of 5.*resume=") as caught:
         train(source, "MobileNetV2_x0_25", settings, tmp_path, callbacks=[Stopper(steps, number)])
     assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
@@ -136,7 +136,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     subprocess.run(["mount", "-o", "remount,size=5m", small_disk], check=True)
     source = open_source(str(shapes))
     with pytest.raises(
-        FleetnetError, match=r"no space left.*saved last is whole.*--resume"
+        FleetnetError, match=r"no space left.*saved last is whole.*resume="
     ) as caught:
         train(source, "MobileNetV2_x0_25", Recipe.load(overrides=SETTINGS), small_disk / "run")
     assert "\n" not in str(caught.value)

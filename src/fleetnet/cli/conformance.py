@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, say
+from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import MODEL_HELP
 from fleetnet.conformance.bundles import BundleCheck, check_bundle
 from fleetnet.conformance.check import Check, Difference, check_installation

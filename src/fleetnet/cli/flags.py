@@ -21,7 +21,6 @@ FLAGS = {
         "multi_label",
         "output",
         "precision",
-        "resume",
         "root",
         "separator",
         "split",
@@ -31,7 +30,7 @@ FLAGS = {
         "val_list",
         "weights",
     )
-} | {"label_columns": "--label-column"}
+} | {"label_columns": "--label-column", "resume": "fleetnet train --resume"}
 """What other rooms call an argument, to its flag."""
 
 # Not inside a path, such as data/split=train/0.parquet.

@@ -70,8 +70,8 @@ class Checkpointing:
         lr = self.state.train_step.recipe.optimizer.lr / 3
         back = (
             f"go back to {path}, of epoch {best.epoch}, with a lower learning rate: "
-            f"--weights {path} --set optimizer.lr={lr:.2g}"
+            f"weights='{path}' and set optimizer.lr={lr:.2g}"
             if best
-            else f"start again with a lower learning rate (--set optimizer.lr={lr:.2g})"
+            else f"start again with a lower learning rate (set optimizer.lr={lr:.2g})"
         )
         return FleetnetError(f"{what} in epoch {self.state.progress.epoch}: {back}")

@@ -215,6 +215,6 @@ class TrainingLoop:
         epoch = min(self.state.progress.epoch, self.recipe.epochs)
         raise Interrupted(
             f"stopped by {number.name} in epoch {epoch} of {self.recipe.epochs}, all saved; go on "
-            f"with: fleetnet train --resume {self._checkpointing.folder.path}",
+            f"with resume='{self._checkpointing.folder.path}'",
             128 + number,
         )

@@ -92,11 +92,11 @@ def set_value(values: dict[str, Any], override: str) -> None:
     """
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"--set takes key=value, such as optimizer.lr=0.05, not '{override}'")
+        raise RecipeError(f"a setting is key=value, such as optimizer.lr=0.05, not '{override}'")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise RecipeError(f"--set {key}: '{text}' is not a YAML value") from None
+        raise RecipeError(f"setting {key}: '{text}' is not a YAML value") from None
     # YAML 1.1 takes 4e-5 for text, because it has no point.
     if isinstance(value, str):
         value = _number(value)
@@ -104,7 +104,7 @@ def set_value(values: dict[str, Any], override: str) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"--set {key}: '{section}' is a value and has no keys of its own")
+            raise RecipeError(f"setting {key}: '{section}' is a value and has no keys of its own")
         values = inner
     values[last] = value
 

@@ -52,7 +52,7 @@ class RunFolder:
         if standing(self.path / LAST) != self._found:
             raise OvertakenError(
                 f"another run has written {self.path} in the meantime, and it is left as it is: "
-                "choose another --output, or go on with that run by --resume"
+                "choose another output=, or go on with that run by resume="
             )
         if self._fresh:
             # Or what is saved there would be taken for this run's, should it end before it saves.
@@ -97,7 +97,7 @@ class RunFolder:
     def _last_good(self) -> str:
         if not (self.path / LAST).exists():
             return "nothing is saved yet"
-        return f"what was saved last is whole: go on with fleetnet train --resume {self.path}"
+        return f"what was saved last is whole: go on with resume='{self.path}'"
 
 
 def last_checkpoint(output: Path) -> Checkpoint:

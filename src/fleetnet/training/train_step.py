@@ -158,6 +158,6 @@ def plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _check_compiler(device: torch.device) -> None:
     if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         raise FleetnetError(
-            "compile: torch.compile needs a C++ compiler here, and there is none: install one, or "
-            "--set compile=false"
+            "compile: torch.compile needs a C++ compiler here, and there is none: install one, "
+            "or set compile=false"
         )
