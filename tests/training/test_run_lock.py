@@ -46,7 +46,7 @@ def test_a_lock_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> No
     with started(process):
         held.wait()
         words = (
-            rf"another run \(process {process.pid} on .*, since .*\) is writing .*run: .*--output"
+            rf"another run \(process {process.pid} on .*, since .*\) is writing .*run: .*output="
         )
         with pytest.raises(OvertakenError, match=words), run_lock(folder):
             pass

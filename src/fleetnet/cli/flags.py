@@ -30,7 +30,7 @@ FLAGS = {
         "val_list",
         "weights",
     )
-} | {"label_columns": "--label-column", "resume": "fleetnet train --resume"}
+} | {"label_columns": "--label-column", "resume": "fleetnet train --resume", "set_folder": "--set"}
 """What other rooms call an argument, to its flag."""
 
 # Not inside a path, such as data/split=train/0.parquet.

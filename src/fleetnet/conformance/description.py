@@ -308,7 +308,7 @@ def find_set() -> Path:
         if (folder / DESCRIPTION).is_file():
             return folder
     raise FleetnetError(
-        "the conformance set does not come with this installation: give its folder, --set FOLDER"
+        "the conformance set does not come with this installation: give its folder, set_folder="
     )
 
 
