@@ -160,7 +160,7 @@ def test_it_replaces_a_set_and_nothing_else(tmp_path: Path) -> None:
 def test_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "a" / "b" / "c" / "description.py"
     monkeypatch.setattr("fleetnet.conformance.description.__file__", str(module))
-    with pytest.raises(FleetnetError, match="give its folder, --set FOLDER"):
+    with pytest.raises(FleetnetError, match="give its folder, set_folder="):
         find_set()
     installed = module.parent / "set"
     shutil.copytree(OURS.path, installed)
