@@ -15,13 +15,13 @@ def test_known_figures() -> None:
     assert metrics.top1 == 0.5
     assert metrics.top5 == 1.0
     assert metrics.confusion.tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
-    assert metrics.recalls().tolist() == [1.0, 0.5, 0.0]
+    assert metrics.per_class().recall.tolist() == [1.0, 0.5, 0.0]
 
 
 def test_a_class_without_images_has_no_recall() -> None:
     metrics = measure(np.eye(2, dtype=np.float32), np.array([0, 0]), ("a", "b"))
-    assert metrics.recalls()[0] == 0.5
-    assert np.isnan(metrics.recalls()[1])
+    assert metrics.per_class().recall[0] == 0.5
+    assert np.isnan(metrics.per_class().recall[1])
 
 
 def test_of_equal_logits_the_first_class_wins() -> None:

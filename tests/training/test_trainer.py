@@ -157,7 +157,7 @@ def test_residuals_start_at_zero_unless_weights_are_given(
             tmp_path,
             weights=weights,
         )
-        block = trainer.learner.network.blocks[2]
+        block = trainer.learner.network.get_submodule("blocks.2")
         assert isinstance(block, InvertedResidual)
         assert block.shortcut
         assert bool(block.project.norm.weight.any()) == (weights is not None)

@@ -27,10 +27,11 @@ from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.samples import Samples
+from fleetnet.models.names import TIMM
 from fleetnet.models.registry import find_model
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
-from fleetnet.weights import timm
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.identify import from_ours
 
 NAMES = "trained.json"
@@ -78,7 +79,7 @@ def _elpv(folder: Path, path: Path) -> Trained | None:
     bundle = export_bundle(path, folder / f"{name}.trained.bundle")
     samples, _ = cells(checkpoint)
     pixels = np.concatenate([samples.calibration, samples.judging])
-    state = from_ours(checkpoint.state, find_model(checkpoint.model), timm.ADAPTER)
+    state = from_ours(checkpoint.state, find_model(checkpoint.model), Adapter(TIMM))
     torch.save(state, folder / f"{name}.pth")
     what = checkpoint.data.get("spec", {}).get("label", "")
     title = f"{checkpoint.model}, ELPV {what}".rstrip()

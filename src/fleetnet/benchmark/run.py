@@ -22,7 +22,7 @@ from fleetnet.benchmark.timing import Timing
 from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Precision, open_engine, precisions
-from fleetnet.models.registry import find_model, published
+from fleetnet.models.registry import find_name, published
 
 Stage = Callable[[str, float, float], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -215,4 +215,4 @@ def _published(subject: Subject) -> dict[str, object]:
     """Return the documents' figures of a network as it was published; of any other none."""
     if subject.trained or subject.size != _PUBLISHED_SIZE:
         return {}
-    return dict(published()["models"].get(find_model(subject.model).published_as, {}))
+    return dict(published()["models"].get(find_name(subject.model).name, {}))

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.cli.console import console, percent, print_json
-from fleetnet.models.registry import MODELS, published, structure
+from fleetnet.models.registry import NAMES, find_model, published, structure
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def models(
 
     Multiply-adds count as one operation each: a published figure that counts two is halved.
     """
-    rows = [model_row(name) for name in MODELS]
+    rows = [model_row(name) for name in NAMES]
     if as_json:
         print_json(rows)
         return
@@ -33,10 +33,10 @@ def models(
 
 def model_row(name: str) -> dict[str, Any]:
     """Return what is known of a network, as JSON values."""
-    entry = MODELS[name]
     computed = structure(name)
     row: dict[str, Any] = {
         "name": name,
+        "size": find_model(name).size,
         "computed": {
             "params": computed.trainable,
             "params_with_statistics": computed.total,
@@ -44,8 +44,8 @@ def model_row(name: str) -> dict[str, Any]:
         },
         "published": None,
     }
-    if entry.published_as:
-        figures = dict(published()["models"][entry.published_as])
+    if name in published()["models"]:
+        figures = dict(published()["models"][name])
         document = published()["documents"][figures.pop("document")]
         operations = figures.pop("gflops")
         figures["gmacs"] = round(operations / document["operations_per_multiply_add"], 4)

@@ -67,7 +67,7 @@ def list_published(
 
 def fetch(
     set_name: Annotated[
-        str, typer.Argument(metavar="SET", help="paddle, timm, torchvision-v1 or torchvision-v2.")
+        str, typer.Argument(metavar="SET", help="A set from 'fleetnet weights list'.")
     ],
     model: Annotated[str, typer.Argument(metavar="NETWORK", help="A name from 'fleetnet models'.")],
     offline: Annotated[
@@ -92,12 +92,11 @@ def inspect(
     if as_json:
         print_json(_as_json(read))
         return
-    also = f" (also {', '.join(identity.also)})" if identity.also else ""
     rows = {
         "file": str(read.path),
         "format": read.format,
         "wrapped in": " ".join(read.unwrapped) or "–",
-        "network": f"{identity.entry.name}{also}",
+        "network": identity.entry.name,
         "layout": identity.adapter.name,
         "classes": str(identity.num_classes),
         "image channels": str(identity.in_channels),
@@ -153,28 +152,22 @@ def convert(
         return
     if read.remarks:
         say(f"left out: {read.remarks}")
-    from fleetnet.weights import clovaai, paddle, timm, torchvision
-    from fleetnet.weights.identify import OWN, from_ours, to_ours
+    from fleetnet.weights.adapter import adapters
+    from fleetnet.weights.identify import from_ours, to_ours
     from fleetnet.weights.write import check_writable, write_weights
 
     check_writable(output)
-    adapters = {
-        "fleetnet": OWN,
-        "paddle": paddle.ADAPTER,
-        "timm": timm.ADAPTER,
-        "torchvision": torchvision.ADAPTER,
-        "clovaai": clovaai.ADAPTER,
-    }
+    known = adapters()
     target = to or ("paddle" if output.suffix == ".pdparams" else "fleetnet")
-    if target not in adapters:
+    if target not in known:
         raise FleetnetError(
-            f"unknown layout '{target}'{nearest(target, adapters)} (known: {', '.join(adapters)})"
+            f"unknown layout '{target}'{nearest(target, known)} (known: {', '.join(known)})"
         )
-    state = from_ours(to_ours(read.state, identity), identity.entry, adapters[target])
+    state = from_ours(to_ours(read.state, identity), identity.entry, known[target])
     write_weights(output, state)
     say(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
-        f"{adapters[target].name} in {output}"
+        f"{known[target].name} in {output}"
     )
 
 
@@ -214,7 +207,6 @@ def _as_json(read: WeightsFile) -> dict[str, Any]:
         "left_out": list(read.left_out),
         "objects": list(read.objects),
         "network": identity.entry.name,
-        "also": list(identity.also),
         "layout": identity.adapter.name,
         "num_classes": identity.num_classes,
         "in_channels": identity.in_channels,

@@ -34,10 +34,6 @@ class Metrics:
     confusion: npt.NDArray[np.int64]
     classes: tuple[str, ...]
 
-    def recalls(self) -> Floats:
-        """Return each class's share that was recognised; NaN for a class without images."""
-        return self.per_class().recall
-
     def per_class(self) -> ClassFigures:
         """Return precision, recall and F1 of every class."""
         hits = np.diag(self.confusion)

@@ -14,7 +14,7 @@ from fleetnet.data.loader import Batch
 from fleetnet.data.mix import Mix
 from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.average import averaged
 from fleetnet.training.freezing import freeze

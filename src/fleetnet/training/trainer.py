@@ -34,7 +34,7 @@ from fleetnet.errors import (
 )
 from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.models.registry import find_model
 from fleetnet.training.checkpoint import Checkpoint, trained_images_of
 from fleetnet.training.claim import claim
