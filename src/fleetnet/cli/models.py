@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -86,11 +87,18 @@ def _print_accuracy(rows: list[dict[str, Any]]) -> None:
     out = console()
     out.print(table)
     out.print(
-        "params and GMACs (multiply-adds, one operation each; 224×224, 1000 classes) are computed "
-        "here; top-1, top-5, ref. and publ. are the documents' figures. The MobileNetV2 document "
-        "counts two operations a multiply-add: its figures are halved here. The ReXNet document's "
-        "params include batch-norm statistics, its GMACs element-wise work.\n"
+        f"params and GMACs (multiply-adds, one operation each; {_sizes(rows)}, 1000 classes) are "
+        "computed here; top-1, top-5, ref. and publ. are the documents' figures. The MobileNetV2 "
+        "document counts two operations a multiply-add: its figures are halved here. The ReXNet "
+        "document's params include batch-norm statistics, its GMACs element-wise work.\n"
     )
+
+
+def _sizes(rows: list[dict[str, Any]]) -> str:
+    """Return the usual size of the images, and which networks have another."""
+    usual = Counter(row["size"] for row in rows).most_common(1)[0][0]
+    others = [f"{row['name']} {row['size']}" for row in rows if row["size"] != usual]
+    return f"{usual}×{usual}" + (f", but {', '.join(others)}" if others else "")
 
 
 def _print_speed(rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -185,6 +185,9 @@ class Family:
             names, to tell the networks of the family apart without building them.
         input_layer: as in :class:`Network`: its weight's second axis is the images' channels.
         classifier_layer: as in :class:`Network`: its weight's first axis is the classes.
+        lookalikes: networks of others whose weights have the names and shapes of one here, but
+            which compute something else; by the name of the architecture or of a published file,
+            how they differ.
     """
 
     build: Callable[..., Network]
@@ -192,3 +195,4 @@ class Family:
     widths: Callable[..., Mapping[str, int]]
     input_layer: str
     classifier_layer: str
+    lookalikes: Mapping[str, str] = field(default_factory=dict)

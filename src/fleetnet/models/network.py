@@ -128,6 +128,7 @@ def family(
     build: Callable[..., Network],
     setting: Callable[..., NetworkSetting],
     names: Mapping[Source, Parts],
+    lookalikes: Mapping[str, str] | None = None,
 ) -> Family:
     """Return what a family of such chains declares.
 
@@ -135,6 +136,7 @@ def family(
         build: makes a network, see :class:`fleetnet.models.base.Family`.
         setting: takes a network's arguments.
         names: what its layers are called by others.
+        lookalikes: see :class:`fleetnet.models.base.Family`.
     """
     return Family(
         build=build,
@@ -142,6 +144,7 @@ def family(
         widths=lambda **arguments: _widths(setting(**arguments)),
         input_layer=MobileNetwork.input_layer,
         classifier_layer=MobileNetwork.classifier_layer,
+        lookalikes=lookalikes or {},
     )
 
 

