@@ -34,10 +34,19 @@ def network_settings(draw: st.DrawFn) -> NetworkSetting:
                 expand=expand,
                 squeezed=draw(st.integers(0, 9)),
                 shortcut=stride == 1 and channels <= out and draw(st.booleans()),
+                kernel_size=draw(st.sampled_from([3, 5])),
             )
         )
         channels = out
-    return NetworkSetting(stem, tuple(blocks), draw(widths), draw(st.integers(0, 9)), act)
+    return NetworkSetting(
+        stem,
+        tuple(blocks),
+        draw(widths),
+        draw(st.integers(0, 9)),
+        act,
+        padding=draw(st.sampled_from(["symmetric", "same"])),
+        norm_eps=draw(st.sampled_from([1e-5, 1e-3])),
+    )
 
 
 def randomise(network: nn.Module, seed: int) -> None:
@@ -70,7 +79,7 @@ def test_padding_changes_no_answer(
     folded = fold_batch_norm(network.eval())
     scale = torch.rand(in_channels) + 0.01
     padded = pad_channels(fold_input_scale(folded, scale), multiple)
-    images = torch.randn(2, in_channels, 32, 32) * 100
+    images = torch.randn(2, in_channels, 33, 32) * 100
     with torch.inference_mode():
         expected = network(images * scale[:, None, None])
         assert largest_difference(folded(images * scale[:, None, None]), expected) < 1e-4

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     weights = typer.Typer(
-        help="Weights from PaddleClas, timm, torchvision and ReXNet's authors, and back.",
+        help="Weights from PaddleClas, timm, torchvision and others, and back.",
         rich_markup_mode=None,
     )
     weights.command("list")(list_published)
@@ -124,8 +124,8 @@ def convert(
         str | None,
         typer.Option(
             "--to",
-            help="Whose layout: fleetnet, paddle, timm, torchvision or clovaai.  [fleetnet for "
-            ".safetensors, paddle for .pdparams]",
+            help="Whose layout: fleetnet, paddle, timm, torchvision, clovaai or "
+            "efficientnet-pytorch.  [fleetnet for .safetensors, paddle for .pdparams]",
         ),
     ] = None,
     labels: Annotated[
