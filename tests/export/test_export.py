@@ -26,7 +26,13 @@ from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 
-NETWORKS = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+NETWORKS = (
+    "MobileNetV2_x0_25",
+    "mobilenetv2_035",
+    "ReXNet_1_0",
+    "ReXNet_lite_1_0",
+    "EfficientNet_Lite0",
+)
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 

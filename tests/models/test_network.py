@@ -10,7 +10,13 @@ from fleetnet.models import build_model
 from fleetnet.models.layers import ConvNormAct, DropPath, InvertedResidual
 from fleetnet.models.network import MobileNetwork
 
-SMALL = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+SMALL = (
+    "MobileNetV2_x0_25",
+    "mobilenetv2_035",
+    "ReXNet_1_0",
+    "ReXNet_lite_1_0",
+    "EfficientNet_Lite0",
+)
 
 
 @pytest.fixture(scope="module", params=SMALL)

@@ -1,5 +1,7 @@
 """Weights of networks that are none of ours: refused, with what they are nearest to."""
 
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from torch import Tensor
 from conftest import Run
 from fleetnet.errors import CheckpointError
 from fleetnet.models import MODELS, build_model
+from fleetnet.models.mobilenetv2 import mobilenetv2_setting
 from fleetnet.models.names import CLOVAAI, PADDLE, TIMM, TORCHVISION, Part, conv_norm
 from fleetnet.models.network import MobileNetwork, NetworkSetting, family
 from fleetnet.models.registry import NAMES, ModelEntry, register
@@ -90,9 +93,6 @@ def test_they_are_refused_in_one_line(
 
 def test_a_source_has_the_networks_of_the_families_that_name_it() -> None:
     """No source takes what it does not know for something that it knows."""
-    stranger = ModelEntry("ResNet18", f"{__name__}.stranger")
-    with pytest.raises(ModuleNotFoundError):
-        Adapter(PADDLE).parts(stranger)
     for source, families in (
         (PADDLE, {"mobilenetv2", "rexnet"}),
         (TORCHVISION, {"mobilenetv2"}),
@@ -111,16 +111,12 @@ def tiny(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> MobileNetwork:
-    network = MobileNetwork(
+    return MobileNetwork(
         tiny_setting(), num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path
     )
-    assert isinstance(network, MobileNetwork)
-    return network
 
 
 def tiny_setting() -> NetworkSetting:
-    from fleetnet.models.mobilenetv2 import mobilenetv2_setting
-
     small = mobilenetv2_setting(0.25)
     return small._replace(blocks=small.blocks[:1], head=16)
 
@@ -142,9 +138,6 @@ FAMILY = family(tiny, tiny_setting, {TIMM: tiny_names})
 def test_a_family_of_ones_own_needs_nothing_but_its_file(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-    import types
-
     module = types.ModuleType("my_package.tiny")
     module.FAMILY = FAMILY  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "my_package.tiny", module)
@@ -154,6 +147,11 @@ def test_a_family_of_ones_own_needs_nothing_but_its_file(
         network = build_model("tiny", 5, in_channels=1)
         theirs = from_ours(network.state_dict(), entry, Adapter(TIMM))
         assert "k.bias" in theirs
+        # Nobody else has it: what is none of a source's families is not one of its others.
+        for source in (PADDLE, TORCHVISION, CLOVAAI):
+            assert Adapter(source).parts(entry) is None
+            with pytest.raises(CheckpointError, match=f"{source.name} has no Tiny"):
+                from_ours(network.state_dict(), entry, Adapter(source))
         save_file(theirs, tmp_path / "theirs.safetensors")
         file = read_weights(tmp_path / "theirs.safetensors")
         identity = file.identity
