@@ -2,6 +2,7 @@
 # make check          sets up .venv and runs the linter and the quick tests, in under a minute
 # make test           sets up .venv and runs all tests, linter and type check
 # make test-portable  runs all tests as on an older processor, and with every processor busy
+# make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
 PYTHON ?= python3
@@ -9,9 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py $(wildcard src/fleetnet/native/*)
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
 
-.PHONY: demo bench check test test-portable lint types imports unit clean
+.PHONY: demo bench docs check test test-portable lint types imports unit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fleetnet demo --label $(LABEL)
@@ -20,8 +21,15 @@ bench: $(VENV)/.bench
 	$(BIN)/fleetnet bench --output docs/benchmark
 	-$(BIN)/python benchmarks/gpu/run.py --output docs/benchmark
 
+# Warnings are errors: a link or a reference that leads nowhere, a docstring that cannot be read.
+docs: $(VENV)/.docs
+	rm -rf docs/api build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/docs
+	cp build/docs/README.html build/docs/index.html
+	@echo built: build/docs/index.html
+
 check: lint imports
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 test: lint types imports unit
 
@@ -29,8 +37,8 @@ test-portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests benchmarks setup.py
-	$(BIN)/ruff check src tests benchmarks setup.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py setup.py
+	$(BIN)/ruff check src tests benchmarks examples docs/conf.py setup.py
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -53,13 +61,17 @@ $(VENV)/.bench: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[export,report]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say which with PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 

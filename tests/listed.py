@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.sources import Part, Sample, Source
+from fleetnet.data.sources import Sample, Source, SplitName
 from fleetnet.errors import ImageError
 
 
@@ -18,7 +18,7 @@ class Listed:
         labels: of each sample.
         contents: the bytes of each sample, None being one that cannot be read; without, no two
             samples are alike, and none may be read.
-        parts: of each sample.
+        splits: of each sample.
         sized: whether sizes are known without reading.
         shards: the shard of each sample.
     """
@@ -30,7 +30,7 @@ class Listed:
         labels: Sequence[tuple[int, ...]],
         contents: Sequence[bytes | None] | None = None,
         *,
-        parts: Sequence[Part | None] | None = None,
+        splits: Sequence[SplitName | None] | None = None,
         classes: int | None = None,
         sized: bool = True,
         multi_label: bool = False,
@@ -44,7 +44,7 @@ class Listed:
             for label in range(classes or 1 + max(max(row, default=0) for row in labels))
         )
         self.samples = [
-            Sample(f"sample {number}", row, parts[number] if parts else None)
+            Sample(f"sample {number}", row, splits[number] if splits else None)
             for number, row in enumerate(labels)
         ]
         self._contents = contents

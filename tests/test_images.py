@@ -13,6 +13,7 @@ from PIL import Image
 
 from fleetnet import images
 from fleetnet.errors import ImageError
+from fleetnet.geometry import SHRINKS
 from fleetnet.images import (
     OpenImage,
     Pixels,
@@ -213,7 +214,7 @@ class TestOpenImage:
     ) -> None:
         smooth = PICTURE.resize((12, 10)).resize(size, Image.Resampling.BICUBIC)
         image = OpenImage(stored_as(orientation, "JPEG", smooth))
-        for shrink in (1, *images.SHRINKS):
+        for shrink in (1, *SHRINKS):
             pixels, extent = image.decode(shrink), image.extent(shrink)
             assert extent.right - extent.left == size[0] / shrink
             assert extent.bottom - extent.top == size[1] / shrink

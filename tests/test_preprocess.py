@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.images import SHRINKS, Extent, Pixels, decode
-from fleetnet.preprocess import SPARE, Interpolation, Preprocess
+from fleetnet.geometry import SHRINKS, SPARE, Extent, Interpolation
+from fleetnet.images import Pixels, decode
+from fleetnet.preprocess import Preprocess
 from samples import encode
 
 SIDES = st.integers(1, 300)

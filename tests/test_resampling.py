@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetnet import resampling
-from fleetnet.images import Extent, Pixels
-from fleetnet.resampling import Interpolation, resample
+from fleetnet import native
+from fleetnet.geometry import Extent, Interpolation
+from fleetnet.images import Pixels
+from fleetnet.resampling import resample
 
 KINDS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "cv2-linear")
 
-compiled = pytest.mark.skipif(not resampling.COMPILED, reason="there was no compiler")
+compiled = pytest.mark.skipif(not native.COMPILED, reason="there was no compiler")
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:
@@ -30,7 +31,7 @@ def _compiled() -> Callable[..., None]:
 def test_a_compiler_is_used_where_there_is_one() -> None:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     compiler = shutil.which("gcc") or shutil.which("cc")
-    assert resampling.COMPILED or not (compiler and header.exists())
+    assert native.COMPILED or not (compiler and header.exists())
 
 
 @compiled
@@ -55,7 +56,7 @@ def test_without_a_compiler_every_pixel_is_the_same(
         extent = Extent(left / 8, top / 8, right / 8, bottom / 8)
     arguments = (image, extent, size, (offset[0], offset[1]), crop, kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resampling, "_native", None)
+        patch.setattr(native, "core", None)
         expected = resample(*arguments)
     assert np.array_equal(resample(*arguments), expected)
 

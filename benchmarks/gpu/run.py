@@ -5,8 +5,8 @@
 Runs wherever PyTorch with CUDA is installed; timm is measured beside ours where it is installed.
 Both are made ready alike: fp16, channels last, batch norm folded by the compiler, compiled by
 torch.compile, and each batch size captured in a CUDA graph, normalisation of uint8 pixels included.
-Two times are given: "device", of the graph alone, as TensorRT's figures usually are; and "host",
-from pixels in memory to logits in memory, as a caller has them. Networks take turns.
+Two times are given: "device", only of the graph, as TensorRT's figures usually are; and "host",
+from pixels in memory to logits in memory. Networks are timed in interleaved rounds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PEERS = {
 }
 """Our name to timm's of the same network, or of the same width with channels rounded to 8."""
 REPLAYS = 20
-"""Of a graph in one timed run of the device alone, whose start would be most of a single one."""
+"""Replays of a graph in one timed run of the device: starting a single one would dominate."""
 
 
 class Row(NamedTuple):
@@ -136,7 +136,7 @@ def peer(name: str) -> nn.Module:
 def measure(
     name: str, device: torch.device, rounds: int, *, compiled: bool, with_timm: bool
 ) -> list[Row]:
-    """Time one network and its peer, at every batch size, in turns."""
+    """Time one network and its peer at every batch size, in interleaved rounds."""
     torch.compiler.reset()  # or the compiler would give up after so many networks
     networks = {"Fleetnet": ours(name)}
     if with_timm and name in PEERS:

@@ -1,10 +1,10 @@
-"""Time forms of the exported graph against the form before any of them, in turns.
+"""Time variants of the exported graph against the graph before them, in interleaved rounds.
 
     python benchmarks/graph/compare.py [NETWORK ...] [--variants NAME ...] [--engines NAME ...]
         [--rounds 60] [--json FILE]
 
 Batch 1, one thread on one processor. The figures are processor time, which other programs on the
-machine disturb less than the time on the clock, and with one thread is the same thing.
+machine affect less than wall-clock time, and with one thread it is the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ from torch import nn
 from variants import CEILINGS, VARIANTS, build
 
 from fleetnet.export.onnx import trace
-from fleetnet.inference.engines import Engine, Logits, Pixels, Setup
+from fleetnet.inference.engines import Engine, Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import machine
+from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models import build_model
 from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
@@ -93,7 +94,11 @@ def compare(name: str, variants: list[str], options: argparse.Namespace) -> list
         for key, difference in differences.items():
             if key not in CEILINGS and "fp32" in engine_name and not difference <= TOLERANCE:
                 sys.exit(f"error: {key} of {name} answers otherwise in {engine_name}: {difference}")
-        seconds = take_turns(engines, pixels, options.rounds)
+        work = {key: partial(engine.run, pixels) for key, engine in engines.items()}
+        # A run before each brings the weights back into the cache, as when no other network runs.
+        seconds = time_in_rounds(
+            work, options.rounds, warm_up=0, before_each=1, clock=time.process_time
+        )
         for engine in engines.values():
             engine.close()
         for key, values in seconds.items():
@@ -104,7 +109,7 @@ def compare(name: str, variants: list[str], options: argparse.Namespace) -> list
                 "bytes": len(graphs[key]),
                 "difference": differences[key],
                 "seconds": values,
-                "ratios": [a / b for a, b in zip(values, seconds["before"], strict=True)],
+                "ratios": ratios(values, seconds["before"]),
             }
             rows.append(row)
             print(line(row), flush=True)
@@ -125,7 +130,7 @@ def randomised(name: str) -> Network:
 
 
 def root_mean_square(values: Logits) -> float:
-    """Return the size of the values as one number, which no single one of them decides."""
+    """Return the root mean square, which no single value decides."""
     return float(np.sqrt(np.square(values).mean()))
 
 
@@ -133,21 +138,6 @@ def onnx_of(graph: nn.Module) -> bytes:
     """Export a variant."""
     content: bytes = ir.to_proto(trace(graph, Preprocess().crop)).SerializeToString()
     return content
-
-
-def take_turns(engines: dict[str, Engine], pixels: Pixels, rounds: int) -> dict[str, list[float]]:
-    """Return the processor time of each engine in each round, in which they take turns."""
-    seconds: dict[str, list[float]] = {key: [] for key in engines}
-    order = list(engines)
-    for turn in range(rounds):
-        random.Random(turn).shuffle(order)  # noqa: S311 - not a secret
-        for key in order:
-            # The first run brings the weights back into the cache, as when a network runs alone.
-            engines[key].run(pixels)
-            started = time.process_time()
-            engines[key].run(pixels)
-            seconds[key].append(time.process_time() - started)
-    return seconds
 
 
 def line(row: dict[str, Any]) -> str:

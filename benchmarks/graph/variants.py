@@ -1,8 +1,8 @@
 """Forms of the exported graph: before, as export writes it, and what else was tried.
 
 A variant is a list of steps. Each step changes a network whose batch norms are folded, or how the
-deployed network takes its pixels; the answers stay the same but for the steps in ``CEILINGS``,
-which only show what a part of the network costs.
+deployed network takes its pixels; the answers stay the same, except with the steps in
+``CEILINGS``, which only show what a part of the network costs.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ VARIANTS: dict[str, tuple[Step, ...]] = {
     "relu-for-silu": (*KEPT, relu_for_silu),
     "no-first-expand": (*KEPT, no_first_expand),
 }
-"""Name to steps. ``before`` is the graph with batch norm folded alone."""
+"""Name to steps. ``before`` is the graph with only batch norm folded."""
 CEILINGS = ("relu-for-silu", "no-first-expand")
 """Variants with other answers."""
 

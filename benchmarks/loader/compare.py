@@ -1,4 +1,4 @@
-"""Time training loaders side by side, in rounds that take turns, in one run.
+"""Time training loaders in interleaved rounds, in one run.
 
 python benchmarks/loader/compare.py [FOLDER] [--rounds N] [--megapixels 12] [--json FILE]
 """
@@ -10,10 +10,8 @@ import json
 import math
 import os
 import platform
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +29,8 @@ from pipelines import (
     torchvision_images,
 )
 
+from fleetnet.measuring import elapsed, ratios, spread, turns
+
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 Pipeline = Callable[[Setup], Epochs]
 
@@ -40,7 +40,7 @@ class Speed(NamedTuple):
 
     images_per_s: float
     processor_ms: float
-    """Of this process, per image; what workers do is not in it."""
+    """Of this process, per image; without worker processes."""
 
 
 Results = dict[int, dict[str, list[Speed]]]
@@ -84,7 +84,7 @@ def enlarge(files: tuple[Path, ...], megapixels: float, folder: Path) -> tuple[P
 
 
 def run_all(files: tuple[Path, ...], options: argparse.Namespace) -> None:
-    """Measure all pipelines and print what came of it."""
+    """Measure all pipelines and print the results."""
     photos = Photos(files, options.repeats)
     results: Results = {
         workers: measure(
@@ -122,20 +122,15 @@ def measure(pipelines: dict[str, Pipeline], setup: Setup, rounds: int) -> dict[s
     for epoch in epochs.values():
         run(epoch)  # starts the workers and fills the cache of files
     speeds: dict[str, list[Speed]] = {name: [] for name in epochs}
-    for number in range(rounds):
-        names = list(epochs)
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            speeds[name].append(run(epochs[name]))
+    for name in turns(epochs, rounds):
+        speeds[name].append(run(epochs[name]))
     return speeds
 
 
 def run(epoch: Epochs) -> Speed:
     """Return how fast one epoch is."""
-    started, computed = time.perf_counter(), time.process_time()
-    images = sum(len(pixels) for pixels in epoch())
-    seconds, busy = time.perf_counter() - started, time.process_time() - computed
-    return Speed(images / seconds, 1e3 * busy / images)
+    images, time = elapsed(lambda: sum(len(pixels) for pixels in epoch()))
+    return Speed(images / time.seconds, 1e3 * time.processor_seconds / images)
 
 
 def describe(photos: Photos, rounds: int) -> str:
@@ -160,24 +155,20 @@ def table(results: Results) -> str:
     for workers, speeds in results.items():
         base = next(iter(speeds.values()))
         for name, values in speeds.items():
-            pairs = list(zip(values, base, strict=True))
+            rates, base_rates = ([one.images_per_s for one in row] for row in (values, base))
+            busy, base_busy = ([one.processor_ms for one in row] for row in (values, base))
             columns = [
-                spread([speed.images_per_s for speed in values], ".0f"),
-                spread([own.images_per_s / other.images_per_s for own, other in pairs], ".2f"),
+                spread(rates).with_range(".0f"),
+                spread(ratios(rates, base_rates)).with_range(".2f"),
             ]
             if not workers:
                 columns += [
-                    spread([speed.processor_ms for speed in values], ".2f"),
-                    spread([other.processor_ms / own.processor_ms for own, other in pairs], ".2f"),
+                    spread(busy).with_range(".2f"),
+                    spread(ratios(base_busy, busy)).with_range(".2f"),
                 ]
             columns += ["–"] * (4 - len(columns))
             lines.append(f"| {workers} | {name} | {' | '.join(columns)} |")
     return "\n".join(lines)
-
-
-def spread(values: list[float], form: str) -> str:
-    """Return median, lowest and highest."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
 def _imports(name: str) -> bool:

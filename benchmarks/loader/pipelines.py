@@ -57,7 +57,7 @@ class Photos:
         return once * self.repeats
 
     def size(self, _index: int) -> int | None:
-        """Nobody asks."""
+        """Not needed."""
         return None
 
     def read(self, index: int) -> bytes:
@@ -185,7 +185,7 @@ def _pillow_epochs(setup: Setup, transform: Callable[[Image.Image], Any]) -> Epo
 
 
 def timm_images(setup: Setup) -> Epochs:
-    """Return epochs of timm's ``create_loader``, with crop, flip and jitter alone."""
+    """Return epochs of timm's ``create_loader``, with only crop, flip and jitter."""
     declare_torchvision_operators()
     from timm.data import create_loader
 

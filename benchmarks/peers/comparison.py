@@ -1,4 +1,4 @@
-"""What a comparison starts with and what comes of it."""
+"""The setup and the outcome of a comparison."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WORKERS = Path(__file__).with_name("workers")
 
 @dataclass
 class Place:
-    """Where everything is.
+    """Where interpreters and models are, and where to compute.
 
     Attributes:
         pythons: name of an environment to its interpreter.
-        models: folder of what everybody opens, and of logs.
-        cores: the processors to compute on; the first of them for who gets fewer.
-        say: told what is being done, a line each.
+        models: folder of the models that contenders open, and of logs.
+        cores: the processors to compute on; contenders on fewer use the first ones.
+        say: called with a line on each step.
         unmade: models that could not be made, with the reasons.
     """
 
@@ -37,17 +37,17 @@ class Place:
 
 @dataclass
 class Outcome:
-    """What came of a comparison.
+    """The results of a comparison.
 
     Attributes:
-        contenders: all that were meant to take part, in the order of the table.
-        times: seconds, a round after the other, of those that took part to the end.
-        left_out: the reasons of the others.
+        contenders: all that were to be compared, in the order of the table.
+        times: seconds in each round, of the contenders that finished all rounds.
+        left_out: why the others did not.
         about: versions and settings.
-        agreement: how close the answers are to those expected, in words.
-        peak_bytes: the most memory that a process of it had, where it was asked.
-        processor: seconds of all threads together, where they were asked; other work on the
-            machine disturbs them less than it does ``times``.
+        agreement: how close the answers are to those expected, as text.
+        peak_bytes: peak memory of the contender's process, where it was measured.
+        processor: seconds of all threads together, where they were measured; other work on the
+            machine affects them less than ``times``.
     """
 
     contenders: list[Contender]
@@ -59,7 +59,7 @@ class Outcome:
     processor: Times = field(default_factory=dict)
 
     def leave_out(self, reasons: LeftOut) -> None:
-        """Note reasons, and drop what was noted of these contenders besides."""
+        """Add reasons, and remove all other results of these contenders."""
         self.left_out.update(reasons)
         for name in reasons:
             self.times.pop(name, None)
@@ -98,8 +98,8 @@ def _check(contender: Contender, place: Place) -> None:
         raise PeerError(f"its model could not be made: {reason}")
 
 
-class Cast:
-    """The processes of a comparison, one for all contenders that it can serve."""
+class Workers:
+    """The worker processes of a comparison; one serves all contenders that can share it."""
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -1,7 +1,7 @@
-"""Who takes part: environments, networks, and each side's way of running them.
+"""The contenders: environments, networks, and how each project runs them.
 
-Like is compared with like: with random weights, which everybody can have, in fp32 alone. What fewer
-bits do to answers shows on trained weights alone, and is compared on those.
+Like is compared with like: random weights, which every project can load, are compared only in fp32.
+Lower precision changes answers in ways that only trained weights show, and is compared on those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
 
 
 class Subject(NamedTuple):
-    """One network, which everybody has with the same weights under a name of his own."""
+    """A network that every project has under its own name, with the same weights."""
 
     ours: str
     timm: str | None
@@ -40,13 +40,13 @@ ENVIRONMENTS = {
 """Name to the folder that a Make target of the name ``FOLDER/.bench`` makes."""
 
 SIDES: tuple[tuple[str, Interpolation], ...] = (("paddle", "cv2-linear"), ("timm", "bicubic"))
-"""Whose way of resizing is which."""
+"""The project whose way of resizing each is."""
 FEWER_BITS = ("bf16", "int8")
 """Those of our precisions that are compared on trained weights."""
 LITE0 = "tf_efficientnet_lite0"
 """The network that a package carries with weights trained on ImageNet."""
 PIPELINED = "pipelined"
-"""Of a peer: reads and decodes images while it computes others, as ours does."""
+"""A peer that reads and decodes images while it computes others, as ours does."""
 EXACT = 1e-3
 """How far probabilities of fp32 may be from PyTorch's; engines without fast paths are at 1e-6."""
 
@@ -55,10 +55,10 @@ class Trained(NamedTuple):
     """A network with trained weights.
 
     Attributes:
-        title: what the tables call it.
+        title: its name in the tables.
         file: beginning of its files' names.
-        int8: whether the guard lets it pass in int8.
-        note: what the guard kept in fp32, or why it did not let it pass.
+        int8: whether it passes the guard in int8.
+        note: which layers the guard kept in fp32, or why it failed.
     """
 
     title: str
@@ -75,16 +75,16 @@ class Contender:
         name: unique within a comparison.
         environment: a key of :data:`ENVIRONMENTS`.
         worker: name of the file in ``workers/``.
-        setting: what the worker takes for precision.
-        threads: how many the engine gets.
-        subject: our name of the network; rows of one subject stand together.
+        setting: the worker's argument for the precision.
+        threads: of the engine.
+        subject: our name of the network; rows of one subject are together.
         model: the file to open, below the folder of models.
         fp32: whether it computes in plain fp32.
         cores: how many processors it may use.
-        against: names of our contenders that it is compared with; of files, the first says what
-            top-1 should be.
-        data: beginning of the names of the files with its inputs and the answers that are
-            expected; empty for those of random weights.
+        against: names of our contenders that it is compared with; for files, the first one's
+            top-1 is the one expected.
+        data: beginning of the names of the files with its inputs and expected answers; empty for
+            random weights.
     """
 
     name: str
@@ -106,12 +106,12 @@ class Contender:
 
     @property
     def process(self) -> tuple[str, str, str, int, int]:
-        """What contenders have in common that one process serves."""
+        """What contenders must have in common to share a process."""
         return self.environment, self.worker, self.setting, self.threads, self.cores
 
 
 def networks(threads: int) -> list[Contender]:
-    """Return everybody's networks in fp32 on a number of threads, with random weights."""
+    """Return every project's networks in fp32 on a number of threads, with random weights."""
     return [one for subject in SUBJECTS for one in _networks_of(subject, threads)]
 
 
@@ -201,7 +201,7 @@ def _network(
 
 
 def file_roads(cores: int) -> list[Contender]:
-    """Return everybody's ways in fp32 from files to the five best classes, on some cores."""
+    """Return every project's ways from files to the five best classes, in fp32 on some cores."""
     found: list[Contender] = []
     for side, interpolation in SIDES:
         for subject in SUBJECTS:

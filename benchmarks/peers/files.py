@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.peers.comparison import Cast, Outcome, Place, by_name, rows_of, start, text_of
+from benchmarks.peers.comparison import Outcome, Place, Workers, by_name, rows_of, start, text_of
 from benchmarks.peers.contenders import Contender
 from benchmarks.peers.process import OPEN_S, TURN_S, PeerError
 from benchmarks.peers.rounds import interleave, positive
@@ -21,16 +21,16 @@ def compare_files(
     rounds: int,
     advance: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Time passes over photographs, which everybody reads anew; times are per photograph.
+    """Time passes over photographs, which are read again in each; times are per photograph.
 
-    The first name in a contender's ``against`` says whose top-1 should be its own.
+    A contender's top-1 should be that of the first name in its ``against``.
     """
     outcome = Outcome(contenders)
     named = by_name(contenders)
     first: dict[str, list[float]] = {}
 
-    def one_pass(contender: Contender, cast: Cast) -> float:
-        reply = cast.worker(contender).ask(do="pass", name=contender.name, paths=list(photos))
+    def one_pass(contender: Contender, workers: Workers) -> float:
+        reply = workers.worker(contender).ask(do="pass", name=contender.name, paths=list(photos))
         best = [row[0] for row in rows_of(reply, "top", len(photos), TOP_K)]
         first.setdefault(contender.name, best)
         expected = first.get(contender.against[0] if contender.against else contender.name)
@@ -41,20 +41,20 @@ def compare_files(
         outcome.processor.setdefault(contender.name, []).append(busy)
         return positive(reply.get("seconds")) / len(photos)
 
-    with Cast(place) as cast:
+    with Workers(place) as workers:
         for contender in contenders:
             place.say(f"opening {contender.name}")
             try:
-                worker = cast.worker(contender)
+                worker = workers.worker(contender)
                 outcome.about[contender.name] = text_of(worker.ask(OPEN_S, do="about"), "about")
                 worker.ask(OPEN_S, **_opening(contender, place))
-                one_pass(contender, cast)
+                one_pass(contender, workers)
             except PeerError as error:
                 outcome.leave_out({contender.name: str(error)})
         ready = [name for name in named if name not in outcome.left_out]
         outcome.processor.clear()
         outcome.times, dropped = interleave(
-            ready, lambda name: one_pass(named[name], cast), rounds, advance=advance
+            ready, lambda name: one_pass(named[name], workers), rounds, advance=advance
         )
     outcome.leave_out(dropped)
     return outcome
@@ -74,8 +74,8 @@ def compare_starts(
 ) -> Outcome:
     """Time fresh processes from their start to the answer for one photograph.
 
-    A round that does not count goes before, to fill the cache of files; in it each answers for all
-    photographs, after which its peak of resident memory is noted.
+    Before that, in a round that does not count, each answers for all photographs, to fill the file
+    cache and to measure its peak of resident memory.
     """
     outcome = Outcome(contenders)
     named = by_name(contenders)
@@ -94,7 +94,7 @@ def compare_starts(
         with start(named[name], place) as worker:
             first = {"do": "pass", "name": name, "paths": list(photos[:1])}
             *_, reply = worker.ask_all([_opening(named[name], place), first], OPEN_S)
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started  # closing the process is not part of it
         rows_of(reply, "top", 1, TOP_K)
         busy = positive(reply.get("processor_seconds_so_far"))
         outcome.processor.setdefault(name, []).append(busy)

@@ -1,13 +1,14 @@
-"""Like beside like, in a few rows: what the report begins with."""
+"""The table that the report begins with: like compared with like, in a few rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender
-from benchmarks.peers.rounds import Spread, ratios, spread
+from benchmarks.peers.rounds import ratio_spread
 from benchmarks.peers.tables import Table
+from fleetnet.measuring import spread
 
 OURS_ENGINE = "OpenVINO"
 NOTE = (
@@ -18,7 +19,7 @@ NOTE = (
 
 
 def headline_table(files: Outcome | None, network: Outcome | None) -> Table | None:
-    """Return files to answers and networks alone, in fp32; None if neither was measured."""
+    """Return files to answers, and only networks, in fp32; None if neither was measured."""
     rows = [*_of_files(files)] if files else []
     rows += [*_of_networks(network)] if network else []
     columns = ("what", "ours, ms", "other", "other, ms", "other ÷ ours")
@@ -26,7 +27,7 @@ def headline_table(files: Outcome | None, network: Outcome | None) -> Table | No
 
 
 def _of_files(outcome: Outcome) -> Iterator[tuple[str, ...]]:
-    """Give the fastest of the other project's ways, which for most is the pipelined one."""
+    """Yield rows of the fastest of the other project's ways, mostly the pipelined one."""
     for subject, ours, others in _groups(outcome):
         best = fastest(outcome, others)
         for other in others:
@@ -35,7 +36,7 @@ def _of_files(outcome: Outcome) -> Iterator[tuple[str, ...]]:
 
 
 def _of_networks(outcome: Outcome) -> Iterator[tuple[str, ...]]:
-    """Give the fastest engine of each project's road, and of those that are not ours's own."""
+    """Yield rows of the fastest engine, and of the fastest that is not the one we use."""
     for subject, ours, others in _groups(outcome):
         foreign = [one for one in others if OURS_ENGINE not in one.name]
         chosen = {fastest(outcome, others), fastest(outcome, foreign)} - {None}
@@ -45,7 +46,7 @@ def _of_networks(outcome: Outcome) -> Iterator[tuple[str, ...]]:
 
 
 def _groups(outcome: Outcome) -> Iterator[tuple[str, Contender, list[Contender]]]:
-    """Give each network with ours and the others that were measured."""
+    """Yield each network with our contender and the others that were measured."""
     for subject in dict.fromkeys(one.subject for one in outcome.contenders):
         members = [
             one
@@ -64,16 +65,16 @@ def fastest(outcome: Outcome, contenders: Iterable[Contender]) -> str | None:
 
 
 def _row(outcome: Outcome, what: str, ours: Contender, other: Contender) -> tuple[str, ...]:
-    ratio = ratios(outcome.times, other.name, ours.name)
+    ratio = ratio_spread(outcome.times, other.name, ours.name)
     assert ratio is not None  # noqa: S101 - both were measured
     return (
         what,
-        _milliseconds(spread(outcome.times[ours.name])),
+        _milliseconds(outcome.times[ours.name]),
         other.name.partition(": ")[2],
-        _milliseconds(spread(outcome.times[other.name])),
-        f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})",
+        _milliseconds(outcome.times[other.name]),
+        ratio.with_quartiles(".2f"),
     )
 
 
-def _milliseconds(seconds: Spread) -> str:
-    return f"{1e3 * seconds.median:.2f} ({1e3 * seconds.low:.2f}–{1e3 * seconds.high:.2f})"
+def _milliseconds(seconds: Sequence[float]) -> str:
+    return spread([1e3 * value for value in seconds]).with_quartiles(".2f")

@@ -1,4 +1,4 @@
-"""The network alone: one made input after another, everybody in turns."""
+"""Only the network: random inputs one after another, contenders in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.peers.comparison import Cast, Outcome, Place, by_name, numbers_of, rows_of, text_of
+from benchmarks.peers.comparison import (
+    Outcome,
+    Place,
+    Workers,
+    by_name,
+    numbers_of,
+    rows_of,
+    text_of,
+)
 from benchmarks.peers.contenders import EXACT, Contender
 from benchmarks.peers.process import OPEN_S, PeerError
 from benchmarks.peers.rounds import interleave
@@ -41,16 +49,16 @@ def compare_networks(
     """
     outcome = Outcome(contenders)
     named = by_name(contenders)
-    with Cast(place) as cast:
+    with Workers(place) as workers:
         for contender in contenders:
             place.say(f"opening {contender.name}")
             try:
-                _open(contender, cast, place, outcome)
+                _open(contender, workers, place, outcome)
             except PeerError as error:
                 outcome.leave_out({contender.name: str(error)})
 
         def turn(name: str) -> float:
-            reply = cast.worker(named[name]).ask(
+            reply = workers.worker(named[name]).ask(
                 do="time",
                 name=name,
                 warm=WARM,
@@ -65,8 +73,8 @@ def compare_networks(
     return outcome
 
 
-def _open(contender: Contender, cast: Cast, place: Place, outcome: Outcome) -> None:
-    name, worker = contender.name, cast.worker(contender)
+def _open(contender: Contender, workers: Workers, place: Place, outcome: Outcome) -> None:
+    name, worker = contender.name, workers.worker(contender)
     outcome.about[name] = text_of(worker.ask(OPEN_S, do="about"), "about")
     worker.ask(
         OPEN_S,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender
-from benchmarks.peers.rounds import spread
+from fleetnet.measuring import spread
 
 OURS, THEIRS = "#d9480f", "#8d99ae"
 

@@ -12,9 +12,10 @@ from typing import Any
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender, Trained
 from benchmarks.peers.headlines import headline_table
-from benchmarks.peers.rounds import ratios, spread
+from benchmarks.peers.rounds import ratio_spread
 from benchmarks.peers.tables import Table, speed_tables, start_table
 from fleetnet.files import atomic_file
+from fleetnet.measuring import spread
 
 FILES, FEWER_BITS = "File to top-5", "Fewer bits"
 NETWORK_NOTE = (
@@ -193,7 +194,7 @@ def _described(one: Contender, outcome: Outcome) -> dict[str, Any]:
 def _measured(one: Contender, outcome: Outcome) -> dict[str, Any]:
     if one.name not in outcome.times:
         return {}
-    compared = {base: ratios(outcome.times, one.name, base) for base in one.against}
+    compared = {base: ratio_spread(outcome.times, one.name, base) for base in one.against}
     return {
         "seconds": spread(outcome.times[one.name])._asdict(),
         "times_as_long_as": {

@@ -1,4 +1,4 @@
-"""How much disk each way from files to answers needs, with all that its packages require."""
+"""Disk space of each way from files to answers, with all that its packages require."""
 
 from __future__ import annotations
 

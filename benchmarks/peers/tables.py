@@ -12,25 +12,26 @@ from rich.table import Table as RichTable
 
 from benchmarks.peers.comparison import Outcome
 from benchmarks.peers.contenders import Contender
-from benchmarks.peers.rounds import Spread, ratios, spread
+from benchmarks.peers.rounds import ratio_spread
+from fleetnet.measuring import Spread, spread
 
 NONE = "–"
 NARROW = 120
-"""Columns of a terminal below which spreads and details are left to the files."""
+"""Columns of a terminal below which spreads and details are only in the files."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; the first column is to the left, the others to the right."""
+    """Rows of text; the first column is aligned left, the others right."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     ours: frozenset[int] = frozenset()
-    """Numbers of the rows to stand out."""
+    """Indices of the rows to highlight."""
     details: frozenset[int] = frozenset()
-    """Numbers of the columns that a narrow terminal has no room for."""
+    """Indices of the columns that a narrow terminal has no room for."""
 
     def markdown(self) -> str:
         """Return the table with its title as a heading."""
@@ -71,7 +72,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def speed_tables(outcome: Outcome, title: str, agreement: str, note: str = "") -> Iterator[Table]:
-    """Give a table a network: times, and how many times as long as ours everybody takes.
+    """Yield a table for each network: times, and their ratios to ours.
 
     Args:
         outcome: with times in seconds, shown in ms.
@@ -97,7 +98,7 @@ def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[
         blanks = 3 + len(bases) + bool(outcome.processor)
         return (f"{name} ({why_not(one, outcome)})", *[NONE] * blanks)
     own = spread([1e3 * seconds for seconds in outcome.times[one.name]])
-    compared = (ratios(outcome.times, one.name, base) for base in bases)
+    compared = (ratio_spread(outcome.times, one.name, base) for base in bases)
     busy = (f"{1e3 * spread(outcome.processor[one.name]).median:.2f}",) if outcome.processor else ()
     return (
         name,
@@ -110,9 +111,7 @@ def _speed_row(one: Contender, bases: Sequence[str], outcome: Outcome) -> tuple[
 
 
 def _ratio(ratio: Spread | None) -> str:
-    if ratio is None:
-        return NONE
-    return f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
+    return NONE if ratio is None else ratio.with_quartiles(".2f")
 
 
 def _short(name: str) -> str:
@@ -120,7 +119,7 @@ def _short(name: str) -> str:
 
 
 def why_not(contender: Contender, outcome: Outcome) -> str:
-    """Return the words for a contender without times."""
+    """Return the reason why a contender has no times."""
     return f"left out: {outcome.left_out.get(contender.name, 'no round was finished')}"
 
 

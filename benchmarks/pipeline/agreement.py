@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judged import lite0
 from material import PHOTOS, enlarged, photographs
 from PIL import Image
+from unseen_images import lite0
 
 from fleetnet.cli.subject import open_subject
 from fleetnet.data.sources import open_source
@@ -35,7 +35,7 @@ Run = Callable[[Any], Any]
 
 @dataclass
 class Tally:
-    """What came of the images that were decoded smaller; the others are the same anyway."""
+    """Results of the images that were decoded smaller; the others are the same anyway."""
 
     shrinks: list[int] = field(default_factory=list)
     agreed: list[bool] = field(default_factory=list)

@@ -9,7 +9,6 @@ import os
 import platform
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from fleetnet.benchmark.untrained import make_untrained
@@ -70,9 +69,3 @@ def machine() -> str:
     """Return what was measured on, and how busy it was."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return f"{os.cpu_count()} cores ({platform.machine()}), load {load:.1f}"
-
-
-def spread(values: list[float], form: str) -> str:
-    """Return median, lowest and highest."""
-    middle = float(np.median(values))
-    return f"{middle:{form}} ({min(values):{form}}–{max(values):{form}})"

@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from judged import cells, divided, lite0, photograph_views
 from material import PHOTOS
+from unseen_images import cells, divided, lite0, photograph_views
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError

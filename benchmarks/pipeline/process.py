@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from material import machine, parser, photographs, spread, untrained, write_enlarged
+from material import machine, parser, photographs, untrained, write_enlarged
+
+from fleetnet.measuring import spread
 
 
 class Process(NamedTuple):
@@ -45,9 +47,9 @@ def main() -> None:
         for title, arguments in runs.items():
             measured = [run(onnx, arguments) for _ in range(options.rounds)]
             columns = [
-                spread([one.first_s for one in measured], ".2f"),
-                spread([one.processor_s for one in measured], ".2f"),
-                spread([one.peak_mb for one in measured], ".0f"),
+                spread([one.first_s for one in measured]).with_range(".2f"),
+                spread([one.processor_s for one in measured]).with_range(".2f"),
+                spread([one.peak_mb for one in measured]).with_range(".0f"),
             ]
             print(f"| {title} | {' | '.join(columns)} |", flush=True)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from PIL import Image
 from fleetnet.bundle import Bundle
 from fleetnet.images import OpenImage, opened, read_bytes
 from fleetnet.inference.classifier import Classifier
+from fleetnet.measuring import time_in_rounds
 from fleetnet.preprocess import Preprocess
 
 
@@ -91,14 +92,9 @@ def measure(
 
 
 def least(call: Callable[[Any], Any], items: Sequence[Any], rounds: int) -> list[float]:
-    """Return the shortest time of each item: what else the machine does only adds to it."""
-    times = [float("inf")] * len(items)
-    for _ in range(rounds):
-        for index, item in enumerate(items):
-            started = time.perf_counter()
-            call(item)
-            times[index] = min(times[index], time.perf_counter() - started)
-    return times
+    """Return the shortest time of each item: other work on the machine only adds to it."""
+    work = {index: partial(call, item) for index, item in enumerate(items)}
+    return [min(times) for times in time_in_rounds(work, rounds, warm_up=0).values()]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A folder of photographs by the pipeline and by plain loops, in rounds that take turns.
+"""A folder of photographs by the pipeline and by plain loops, in interleaved rounds.
 
 python benchmarks/pipeline/throughput.py [FOLDER] [--megapixels 12] [--model MobileNetV2]
     [--precision fp32] [--threads 2] [--rounds 7]
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
-from material import machine, parser, photographs, spread, untrained, write_enlarged
+from material import machine, parser, photographs, untrained, write_enlarged
 from PIL import Image
 
 from fleetnet.inference.classifier import Classifier
+from fleetnet.measuring import elapsed, ratios, spread, turns
 from fleetnet.preprocess import Preprocess
 
 Contender = Callable[[list[Path]], int]
@@ -103,18 +104,13 @@ def by_pillow(file: Path) -> np.ndarray:
 def measure(
     contenders: dict[str, Contender], files: list[Path], rounds: int
 ) -> dict[str, list[Round]]:
-    """Return every round of every contender; each goes once unmeasured."""
+    """Return every round of every contender, after one that is not measured."""
     for contender in contenders.values():
         contender(files)
     found: dict[str, list[Round]] = {name: [] for name in contenders}
-    names = list(contenders)
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            started, computed = time.perf_counter(), time.process_time()
-            images = contenders[name](files)
-            seconds, busy = time.perf_counter() - started, time.process_time() - computed
-            found[name].append(Round(images / seconds, 1e3 * busy / images))
+    for name in turns(contenders, rounds):
+        images, time = elapsed(partial(contenders[name], files))
+        found[name].append(Round(images / time.seconds, 1e3 * time.processor_seconds / images))
     return found
 
 
@@ -126,12 +122,13 @@ def table(rounds: dict[str, list[Round]]) -> str:
     ]
     base = next(iter(rounds.values()))
     for name, own in rounds.items():
-        pairs = list(zip(own, base, strict=True))
+        rates, base_rates = ([one.images_per_s for one in row] for row in (own, base))
+        busy, base_busy = ([one.processor_ms for one in row] for row in (own, base))
         columns = [
-            spread([one.images_per_s for one in own], ".0f"),
-            spread([one.images_per_s / other.images_per_s for one, other in pairs], ".2f"),
-            spread([one.processor_ms for one in own], ".2f"),
-            spread([other.processor_ms / one.processor_ms for one, other in pairs], ".2f"),
+            spread(rates).with_range(".0f"),
+            spread(ratios(rates, base_rates)).with_range(".2f"),
+            spread(busy).with_range(".2f"),
+            spread(ratios(base_busy, busy)).with_range(".2f"),
         ]
         lines.append(f"| {name} | {' | '.join(columns)} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Training on photographs, from files to weights: timm's parts and Fleetnet, images/s side by side.
+"""Training on photographs, from files to weights: images/s of timm's parts and of Fleetnet.
 
     python benchmarks/training/against_timm.py [FOLDER] [--steps 16] [--rounds 3] [--workers 2]
 
@@ -6,19 +6,19 @@ timm's train.py is not in its wheel, so its loop is put together from the parts 
 create_loader with its default augmentation, create_model, create_optimizer_v2, LabelSmoothing and
 ModelEmaV3. It runs as train.py does when nothing is said (fp32, PyTorch's memory format), and as
 its documentation recommends (--amp --amp-dtype bfloat16 --channels-last). Each configuration gets a
-process of its own for each round, in turns; a process warms up, then times its steps.
+process of its own in each interleaved round, which warms up and then times its steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from fleetnet.measuring import elapsed, ratios, spread, turns
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 BATCH, SIZE, CLASSES = 32, 224, 120
@@ -121,10 +121,9 @@ def run_one(configuration: str, network: str, folder: Path, steps: int, workers:
     else:
         step = timm_steps(folder, network, workers, tuned=configuration != "timm")
     for _ in range(WARM_UP):
-        step()  # the workers, too, have to be up
-    started = time.perf_counter()
-    images = sum(step() for _ in range(steps))
-    return images / (time.perf_counter() - started)
+        step()  # the workers have to be up too
+    images, time = elapsed(lambda: sum(step() for _ in range(steps)))
+    return images / time.seconds
 
 
 def arrange(photos: Path, folder: Path, copies: int = 8) -> None:
@@ -160,33 +159,22 @@ def main() -> None:
         print("| network | configuration | images/s | times |\n| --- | --- | ---: | ---: |")
         for network in arguments.network or NETWORKS:
             speeds: dict[str, list[float]] = {key: [] for key in CONFIGURATIONS}
-            for _ in range(arguments.rounds):
-                for key in CONFIGURATIONS:
-                    command = [
-                        sys.executable,
-                        "-W",
-                        "ignore",
-                        __file__,
-                        place,
-                        "--one",
-                        key,
-                        network,
-                    ]
-                    command += ["--steps", str(arguments.steps)]
-                    command += ["--workers", str(arguments.workers)]
-                    done = subprocess.run(command, capture_output=True, text=True, check=False)
-                    if done.returncode:
-                        sys.exit(f"{key}: {done.stderr.strip().splitlines()[-1]}")
-                    speeds[key].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            for key in turns(CONFIGURATIONS, arguments.rounds):
+                speeds[key].append(in_a_process(key, network, place, arguments))
             for key, values in speeds.items():
-                times = statistics.median(
-                    b / a for a, b in zip(speeds["timm"], values, strict=True)
-                )
-                print(
-                    f"| {network} | {key} | {statistics.median(values):.1f} "
-                    f"({min(values):.1f}-{max(values):.1f}) | {times:.2f} |",
-                    flush=True,
-                )
+                times = spread(ratios(values, speeds["timm"])).median
+                speed = spread(values).with_range(".1f")
+                print(f"| {network} | {key} | {speed} | {times:.2f} |", flush=True)
+
+
+def in_a_process(key: str, network: str, place: str, arguments: argparse.Namespace) -> float:
+    """Return images/s of one configuration in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, place, "--one", key, network]
+    command += ["--steps", str(arguments.steps), "--workers", str(arguments.workers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{key}: {done.stderr.strip().splitlines()[-1]}")
+    return float(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 if __name__ == "__main__":

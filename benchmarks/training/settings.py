@@ -3,8 +3,8 @@
     python benchmarks/training/settings.py [NETWORK ...] [--batch-size 32] [--size 224]
         [--rounds 5] [--compile] [--json FILE]
 
-The settings take turns, each round in another order, on images that are in memory already: the
-loader has its own benchmark. The figures are medians over the rounds with the slowest and the
+The settings are timed in interleaved rounds on images that are in memory already: the loader has
+its own benchmark. The figures are medians over the rounds with the slowest and the
 fastest, and the ratio within a round to fp32 in PyTorch's own memory format.
 """
 
@@ -14,9 +14,8 @@ import argparse
 import json
 import os
 import platform
-import random
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 
 from fleetnet.data.loader import Batch
+from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.learner import Learner
@@ -77,16 +77,8 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         key: learner(name, precision, arguments.size, channels_last=last, compiled=compiled)
         for key, (precision, last, compiled) in settings.items()
     }
-    for one in learners.values():
-        one.step([batch], 0)
-    seconds: dict[str, list[float]] = {key: [] for key in settings}
-    order = list(settings)
-    for step in range(1, arguments.rounds + 1):
-        random.Random(step).shuffle(order)  # noqa: S311 - not a secret
-        for key in order:
-            started = time.perf_counter()
-            learners[key].step([batch], step)
-            seconds[key].append(time.perf_counter() - started)
+    steps = {key: partial(one.step, [batch], 0) for key, one in learners.items()}
+    seconds = time_in_rounds(steps, arguments.rounds)
     first = seconds["fp32"]
     return [
         {
@@ -95,7 +87,7 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "images_per_s": statistics.median(arguments.batch_size / value for value in values),
             "lowest": arguments.batch_size / max(values),
             "highest": arguments.batch_size / min(values),
-            "times": statistics.median(a / b for a, b in zip(first, values, strict=True)),
+            "times": statistics.median(ratios(first, values)),
         }
         for key, values in seconds.items()
     ]

@@ -1,4 +1,4 @@
-"""What a file's own bytes say of its damage, where its decoder does not look or looks too hard."""
+"""Finding damage in image files where their decoders check too little or too much."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from PIL import ImageFile
 from fleetnet.errors import ImageError
 
 _END = b"\xff\xd9"
-"""Of a JPEG, and of a JPEG 2000 codestream."""
+"""End marker of a JPEG, and of a JPEG 2000 codestream."""
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _TILE_PART = b"\xff\x90"
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
-"""Any but the restart markers, which are part of the pixels' data."""
+"""Any marker except restart markers, which are part of the pixels' data."""
 _SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -27,11 +27,11 @@ _COEFFICIENTS = 64
 
 
 def check_png(data: bytes) -> None:
-    """Hold every chunk of a PNG file to its checksum.
+    """Check the checksum of every chunk of a PNG file.
 
-    Pillow does so up to the pixels' data, whose own checksum it holds; of that data's chunks and
-    of those behind it, it skips the checksums. Only the chunk that ends a file may be missing:
-    nothing of the picture is in it.
+    Pillow checks the chunks before the pixels' data, and the checksum inside that data, but not the
+    chunks that hold it nor those after it. Only the chunk that ends a file may be missing, because
+    it holds nothing of the picture.
 
     Raises:
         ImageError: a checksum is wrong, or a chunk is cut off.
@@ -53,9 +53,9 @@ def check_png(data: bytes) -> None:
 
 
 def check_tiff(image: ImageFile.ImageFile) -> None:
-    """Hold an opened TIFF file to having a strip or tile for every part of its picture.
+    """Check that an opened TIFF file has a strip or tile for every part of its picture.
 
-    Pillow leaves a part black for which there is none.
+    Pillow leaves parts without one black.
 
     Raises:
         ImageError: some are missing.
@@ -69,12 +69,12 @@ def check_tiff(image: ImageFile.ImageFile) -> None:
 
 
 def check_jpeg2000(data: bytes) -> None:
-    """Hold a JPEG 2000 file to having every tile, each as long as its header says.
+    """Check that a JPEG 2000 file has every tile, each as long as its header says.
 
-    OpenJPEG leaves a tile black that is cut off or not there, and the last without an end marker.
+    OpenJPEG leaves a tile black that is cut off or missing, or the last one without an end marker.
 
     Raises:
-        ImageError: one is.
+        ImageError: a tile is cut off or missing.
         struct.error: the header is cut off.
     """
     start = data.find(_CODESTREAM)
@@ -85,16 +85,16 @@ def check_jpeg2000(data: bytes) -> None:
     while data[place : place + 1] == b"\xff" and data[place : place + 2] != _TILE_PART:
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     seen: Counter[int] = Counter()
-    told: dict[int, int] = {}
+    expected: dict[int, int] = {}
     while data[place : place + 2] == _TILE_PART:
         tile, length, _, parts = struct.unpack_from(">HIBB", data, place + 4)
         seen[tile] += 1
-        told[tile] = parts or told.get(tile, 1)
-        place += length or len(data) - place  # the last may leave it open
+        expected[tile] = parts or expected.get(tile, 1)
+        place += length or len(data) - place  # the last one may have no length
         if data[place : place + 2] not in (_TILE_PART, _END) and length:
             raise ImageError("damaged image: cut off in a tile of the picture")
     tiles = -(-(right - left) // wide) * -(-(bottom - top) // high)
-    if len(seen) < tiles or any(seen[tile] < told[tile] for tile in seen):
+    if len(seen) < tiles or any(seen[tile] < expected[tile] for tile in seen):
         raise ImageError("damaged image: tiles of the picture are missing")
 
 
@@ -103,10 +103,10 @@ def _named(chunk: bytes) -> str:
 
 
 def with_jpeg_end(data: bytes, max_pixels: int) -> bytes:
-    """Return a JPEG file, its end marker put back if that is all that it lacks.
+    """Return a JPEG file, with its end marker added if it lacks nothing else.
 
-    Scanners and cameras that lose power leave it out, and browsers show such files; libjpeg
-    cannot tell them from those that lack a part of the picture.
+    Scanners, and cameras that lose power, leave it out, and browsers show such files; libjpeg does
+    not distinguish them from files that lack a part of the picture.
     """
     if data.endswith(_END):
         return data
@@ -123,7 +123,7 @@ def _is_whole(data: bytes, max_pixels: int) -> bool:
         height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
         if height * width > max_pixels or not _has_all_scans(data):
             return False
-        # It refuses what libjpeg warns of, such as data that end early; the smallest is quickest.
+        # simplejpeg raises on libjpeg's warnings, such as missing data; the smallest is fastest.
         space = "CMYK" if stored in ("CMYK", "YCCK") else "RGB"
         simplejpeg.decode_jpeg(data, space, min_height=1, min_width=1, min_factor=8)
     except (ValueError, LookupError):
@@ -132,10 +132,10 @@ def _is_whole(data: bytes, max_pixels: int) -> bool:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Tell whether every coefficient of every component is there to its last bit.
+    """Tell whether a file has every bit of every coefficient of every component.
 
-    A progressive file that was cut off between two of its scans decodes without complaint, to
-    half the picture.
+    A progressive file that was cut off between two scans decodes without an error, but to a
+    blurred picture.
 
     Raises:
         LookupError: it is cut off in a header.
@@ -159,7 +159,7 @@ def _has_all_scans(data: bytes) -> bool:
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the markers of a JPEG file and where each is, as far as they make sense."""
+    """Yield the markers of a JPEG file with their places, as far as they make sense."""
     place = 2
     while match := _MARKER.search(data, place):
         marker, place = match[1][0], match.end() - 2

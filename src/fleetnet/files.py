@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent, and saying plainly why they could not be."""
+"""Writing files so that they are either whole or absent, with clear errors."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from fleetnet.errors import FleetnetError, OvertakenError
 CACHE_VARIABLE = "FLEETNET_CACHE"
 
 _ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON lets pass though a terminal acts on it, and what has no place in UTF-8."""
+"""Characters that JSON allows but terminals act on, and those that UTF-8 cannot encode."""
 _KEPT = 32
-"""Characters of a file's name in that of its temporary: a name may have 255 bytes, the longest
-character four."""
+"""Characters of a file's name that its temporary's name has: a name may have 255 bytes, and a
+character up to four."""
 
 
 def cache_folder() -> Path:
-    """Return where what can be had again is kept: ``FLEETNET_CACHE``, else the XDG folder."""
+    """Return the folder of the cache: ``FLEETNET_CACHE``, else the XDG folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
 
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What file systems say that have no locks, as some over a network."""
+"""Errors of file systems without locks, such as some over a network."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
-    """Keep other processes from locking the file ``path``, as long as the block runs.
+    """Lock the file ``path`` against other processes while the block runs.
 
-    It is the system's own lock, which ends with the process, however that dies.
+    It is a lock of the operating system, which ends with the process in any case.
 
     Args:
-        path: made where it is missing.
+        path: created if it is missing.
         timeout: seconds to wait for it; for ever if negative.
 
     Yields:
-        Whether it is locked: some network file systems cannot.
+        Whether it is locked: some network file systems have no locks.
 
     Raises:
-        filelock.Timeout: another process has kept it for so long.
-        OSError: the file cannot be made.
+        filelock.Timeout: another process has held it for so long.
+        OSError: the file cannot be created.
     """
     from filelock import FileLock
 
@@ -75,16 +75,16 @@ def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
 
 
 def in_cache(path: Path) -> bool:
-    """Tell whether a path is in the cache, of which people need not know that it is there."""
+    """Tell whether a path is in the cache, which people may not know about."""
     return path.is_relative_to(cache_folder())
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; at the end it is flushed to disk and renamed there.
+    """Yield a temporary path beside ``path``; at the end it is flushed to disk and renamed to it.
 
-    When the block raises, ``path`` is left as it was and nothing else remains. Of several that
-    write one file at once, each writes a whole one, and the last stands.
+    If the block raises, ``path`` is unchanged and nothing else remains. If several write one file
+    at once, each writes a whole one, and the last one remains.
 
     Raises:
         FleetnetError: the disk is full, or the place cannot be written to.
@@ -105,7 +105,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 class Standing(NamedTuple):
-    """What distinguishes a folder from any that takes its place, or that was added to."""
+    """What identifies a folder: another one in its place, or a changed one, has other values."""
 
     device: int
     inode: int
@@ -113,11 +113,11 @@ class Standing(NamedTuple):
 
 
 NOTHING = Standing(0, 0, 0)
-"""Where there is none."""
+"""Of a path where there is nothing."""
 
 
 def standing(path: Path) -> Standing:
-    """Return what stands at ``path`` now, for :func:`atomic_folder` to replace that alone."""
+    """Return what is at ``path`` now, so that :func:`atomic_folder` replaces only that."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -127,19 +127,19 @@ def standing(path: Path) -> Standing:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, replacing: Standing | None = None) -> Iterator[Path]:
-    """Give a temporary folder beside ``path``; at the end it takes the place of ``path``.
+    """Yield a temporary folder beside ``path``; at the end it replaces ``path``.
 
-    It takes the place only of what stood there when the work began: of several that make one
-    folder at once, the first to end keeps it. When the block raises, ``path`` is left as it was and
-    nothing else remains. For a moment between two renames there is nothing at ``path``; a process
-    killed right then leaves the older folder beside it, under a name that ends in ``.old``.
+    It replaces only what was there when the work began: if several make one folder at once, the
+    first to finish keeps it. If the block raises, ``path`` is unchanged and nothing else remains.
+    For a moment between two renames there is nothing at ``path``; a process killed right then
+    leaves the older folder beside it, under a name that ends in ``.old``.
 
     Args:
         path: the folder to make.
         replacing: what :func:`standing` returned when the work began; None if it begins now.
 
     Raises:
-        OvertakenError: something else stands there by now.
+        OvertakenError: something else is there by now.
         FleetnetError: the disk is full, or the place cannot be written to.
     """
     temporary = None
@@ -149,8 +149,9 @@ def atomic_folder(path: Path, replacing: Standing | None = None) -> Iterator[Pat
         temporary = _beside(path, "part")
         temporary.mkdir()
         yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
         _take_place(temporary, path, replacing)
     except OSError as error:
         raise write_error(path, error) from error
@@ -160,7 +161,7 @@ def atomic_folder(path: Path, replacing: Standing | None = None) -> Iterator[Pat
 
 
 def _take_place(folder: Path, path: Path, replacing: Standing) -> None:
-    """Rename a folder to ``path``, by steps of which each succeeds for one process alone."""
+    """Rename a folder to ``path``, by steps that each succeed for only one process."""
     if standing(path) != replacing:
         raise _overtaken(path)
     if replacing == NOTHING:
@@ -170,12 +171,12 @@ def _take_place(folder: Path, path: Path, replacing: Standing) -> None:
     try:
         path.rename(old)
     except FileNotFoundError:
-        raise _overtaken(path) from None  # another process has just taken it away
+        raise _overtaken(path) from None  # another process has just moved it away
     try:
         _check_inode(old, replacing, path)
         _rename_to_nothing(folder, path)
     except BaseException:
-        # Where that fails too, it stays beside, because it may be somebody's only one.
+        # If that fails too, it stays beside, because it may be the user's only copy.
         with contextlib.suppress(OSError, OvertakenError):
             _rename_to_nothing(old, path)
         raise
@@ -186,13 +187,13 @@ def _take_place(folder: Path, path: Path, replacing: Standing) -> None:
 
 
 def _check_inode(old: Path, replacing: Standing, path: Path) -> None:
-    """Refuse what came to stand at ``path`` between the look at it and taking it away."""
+    """Refuse a folder that was put at ``path`` between the check and the rename."""
     if standing(old).inode != replacing.inode:
         raise _overtaken(path)
 
 
 def _rename_to_nothing(folder: Path, path: Path) -> None:
-    """Rename a folder to where there is none: one with something in it is never replaced so."""
+    """Rename a folder to a free path; never replaces one with something in it."""
     if standing(path) != NOTHING:
         raise _overtaken(path)
     try:
@@ -213,8 +214,8 @@ def _overtaken(path: Path) -> OvertakenError:
 def _beside(path: Path, kind: str) -> Path:
     """Return a name beside ``path`` that nobody else has.
 
-    What is made there gets its permissions from the system: ``tempfile`` makes everything private,
-    and to learn what is usual one has to change it for all threads of the process.
+    Files made there get the usual permissions: ``tempfile`` makes everything private, and finding
+    out what is usual would change it for all threads of the process.
     """
     return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}.{kind}")
 
@@ -238,7 +239,7 @@ def new_folder(path: Path) -> Path:
 
 
 def write_error(path: Path, error: OSError) -> FleetnetError:
-    """Return the one line that says why ``path`` could not be written and what to do."""
+    """Return the error of one line that says why ``path`` could not be written and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FleetnetError(f"no space left on the disk while writing {path}: free some and retry")
     reason = error.strerror or error
@@ -254,8 +255,8 @@ def write_error(path: Path, error: OSError) -> FleetnetError:
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     r"""Return a value as JSON that is valid UTF-8 and safe to show, whatever names are in it.
 
-    A file name that is not UTF-8 holds halves of characters: they become JSON's escapes for them,
-    ``\udcXX`` for the byte XX, which read back as the same name. So does what a terminal acts on.
+    A file name that is not UTF-8 has surrogates, which become JSON's escapes: ``\udcXX`` for the
+    byte XX, which is read back as the same name. Characters that a terminal acts on do so too.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,10 +1,9 @@
-"""Which formats of images are read, how one is told by its first bytes, and who decodes it.
+"""The image formats that are read, how each is recognised by its first bytes, and its decoder.
 
-A format is here if its decoder is kept well and keeps to the size that the file's header says,
-runs no other program, and has a beginning by which to know it (docs/images.md has the reasons of
-each, and of those that are not here). Only the decoder of the format that a file begins like is
-given its bytes: what is damaged as a JPEG is then said to be one, and hostile bytes reach one
-parser.
+A format is here if its decoder is well maintained, keeps to the size in the file's header and runs
+no other program, and if its first bytes identify it (docs/images.md has the reasons for each, and
+for those that are not here). Only the decoder of the recognised format gets a file's bytes: so the
+error on a damaged JPEG says that it is one, and hostile bytes reach only one parser.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class Format(NamedTuple):
 
     Attributes:
         name: Pillow's name of it.
-        endings: of its files' names, in small letters.
+        endings: of its files' names, in lower case.
         begins: tells whether a file's bytes are of this format.
-        codec: what Pillow must have been built with, if anything that may be left out.
+        codec: the optional feature that Pillow must be built with, if any.
     """
 
     name: str
@@ -40,10 +39,10 @@ class Format(NamedTuple):
 
 
 def format_of(data: bytes) -> Format:
-    """Return the format that a file's bytes begin like.
+    """Return the format of a file's bytes.
 
     Raises:
-        ImageError: none that is read.
+        ImageError: it is none of those that are read.
     """
     found = next((known for known in FORMATS if known.begins(data)), None)
     if found is None:
@@ -52,11 +51,11 @@ def format_of(data: bytes) -> Format:
 
 
 def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
-    """Open an image whose pixels are decoded on demand; of several the main one.
+    """Open an image whose pixels are decoded on demand; of several images the main one.
 
     Raises:
-        ImageError: what decodes this format is not installed.
-        Exception: whatever the decoder makes of a damaged header.
+        ImageError: the decoder of this format is not installed.
+        Exception: any error of the decoder on a damaged header.
     """
     if kind.name == "HEIF":
         return _open_heif(data)
@@ -86,8 +85,8 @@ def _has(codec: str) -> bool:
 
 
 def _open_heif(data: bytes) -> ImageFile.ImageFile:
-    # Imported when there is such a file, and asked directly: nothing is registered with Pillow,
-    # whose formats belong to the whole process.
+    # Imported only for such a file, and called directly: Pillow's register of formats belongs to
+    # the whole process and stays unchanged.
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
@@ -99,11 +98,11 @@ def _open_heif(data: bytes) -> ImageFile.ImageFile:
 def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
     """Return the largest picture of an icon, of several the deepest, as a PNG or DIB file.
 
-    Pillow's own reader of icons decodes them before anybody can look at their size.
+    Pillow's own reader of icons decodes them before their size can be checked.
 
     Raises:
-        ImageError: it has none.
-        struct.error: it is cut off.
+        ImageError: there is no picture.
+        struct.error: the file is cut off.
     """
     count = int.from_bytes(data[4:6], "little")
     pictures = [struct.unpack_from("<BBxxxxHII", data, 6 + 16 * n) for n in range(count)]
@@ -114,7 +113,7 @@ def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
     picture = data[start : start + size]
     if _PNG(picture):
         return "PNG", picture
-    # Its mask lies beyond the picture and counts to the height; alpha is dropped here as elsewhere.
+    # Its mask follows the picture and is part of the height; alpha is dropped, as everywhere.
     (height,) = struct.unpack_from("<i", picture, 8)
     return "DIB", picture[:8] + struct.pack("<i", height // 2) + picture[12:]
 
@@ -128,7 +127,7 @@ _MAX_BRANDS = 64
 
 
 def _brand(names: bytes) -> Callable[[bytes], bool]:
-    """Look for a brand among those that an ISO base media file says it is compatible with."""
+    """Return a function that looks for a brand among those of an ISO base media file."""
     wanted = frozenset(names.split())
 
     def begins(data: bytes) -> bool:
@@ -143,15 +142,15 @@ def _brand(names: bytes) -> Callable[[bytes], bool]:
 
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _TGA_DEPTHS = {1: (8,), 2: (16, 24, 32), 3: (1, 8, 16), 9: (8,), 10: (16, 24, 32), 11: (8, 16)}
-"""Bits a pixel of each type: with a palette, in colour, grey; from 9 on in runs."""
+"""Bits per pixel of each type: with a palette, in colour, grey; from 9 on run-length encoded."""
 _LONGEST_RUN = 128
 
 
 def _tga(data: bytes) -> bool:
     """Tell whether bytes can be a Targa file.
 
-    Nothing at its beginning says so, and older ones have no footer: so its header must make
-    sense, and there must be as many bytes as the pixels take, of runs the fewest that they can.
+    It has no magic number, and older files have no footer: so its header must make sense, and there
+    must be at least as many bytes as the pixels need, run-length encoded the fewest possible.
     """
     if len(data) < 18:
         return False
@@ -199,6 +198,6 @@ FORMATS = (
     ),
     Format("ICO", (".ico",), _begins(rb"\0\0\x01\0")),
     Format("QOI", (".qoi",), _begins(rb"qoif")),
-    Format("TGA", (".tga",), _tga),  # last: it has no beginning of its own
+    Format("TGA", (".tga",), _tga),  # last: it has no magic number
 )
-"""Those that are read, in the order in which they are looked for."""
+"""All formats that are read, in the order in which they are tried."""

@@ -1,4 +1,4 @@
-"""Finding image files: what a user names, and what is below a folder."""
+"""Finding image files: those that a user names, and those below a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleetnet.images import EXTENSIONS, STDIN, is_image_name
 from fleetnet.left_out import LeftOut
 
 Identity = tuple[int, int] | str
-"""What is the same for one folder by all its paths."""
+"""Identifies a folder, whatever path leads to it."""
 _ANY_DEPTH = "**"
 
 
@@ -24,20 +24,20 @@ def find_images(
 ) -> Iterator[str]:
     """Expand files, folders (recursively, sorted), globs and ``-`` to paths, one after another.
 
-    A folder or glob contributes files with an image's extension; a file named outright is passed
-    on whatever it is called, so that a missing one is reported and not overlooked.
+    Folders and globs give only files with an image's extension. A file that is named itself is
+    always given, so that a missing one is reported.
 
     Args:
         patterns: what a user typed.
-        left_out: is told what is passed over.
+        left_out: counts what is skipped.
         lenient: as in :func:`walk_images`.
 
     Raises:
-        DataError: a folder or glob with no image in it; a folder that cannot be read.
+        DataError: a folder or glob without images, or a folder that cannot be read.
     """
     left_out = LeftOut() if left_out is None else left_out
     for pattern in patterns:
-        # os.path says no where a Path would raise: in a folder that may not be looked into.
+        # os.path returns False where a Path raises: in a folder without permission.
         if pattern == STDIN or os.path.isfile(pattern):  # noqa: PTH113
             yield pattern
         elif os.path.isdir(pattern):  # noqa: PTH112
@@ -55,15 +55,15 @@ def walk_images(
 ) -> Iterator[Path]:
     """Yield the image files below ``folder``, sorted, however deep.
 
-    Links to folders are followed, but not back to one that the link is in, nor twice to the same.
-    Hidden files and folders are passed over, and so are the system's own. Nothing but plain files
-    is yielded, and links to nothing, which whoever reads them names as unreadable.
+    Links to folders are followed, but not to a folder that the link is in, nor twice to the same
+    folder. Hidden files and folders are skipped, and so are those of the operating system. Only
+    plain files are yielded, and broken links, which then are reported as unreadable.
 
     Args:
         folder: where to begin.
-        left_out: is told what is passed over.
-        lenient: a folder that cannot be read is yielded itself, so that reading it as an image
-            says what is wrong with it.
+        left_out: counts what is skipped.
+        lenient: yield a folder that cannot be read itself, so that reading it as an image gives the
+            reason.
 
     Raises:
         DataError: a folder cannot be read.
@@ -73,11 +73,11 @@ def walk_images(
 
 
 def visible_folders(folder: Path, left_out: LeftOut | None = None) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden and the system's own.
+    """Return the sorted names of the folders in a folder, without hidden and system folders.
 
     Args:
         folder: where to look.
-        left_out: is told what is passed over, images that lie beside the folders among it.
+        left_out: counts what is skipped, including images beside the folders.
 
     Raises:
         DataError: it cannot be read.
@@ -100,7 +100,7 @@ def visible_folders(folder: Path, left_out: LeftOut | None = None) -> list[str]:
 
 
 def folder_content(folder: Path) -> tuple[list[str], bool]:
-    """Return the names of the folders in a folder, and whether images lie beside them.
+    """Return the names of the folders in a folder, and whether there are images beside them.
 
     Raises:
         DataError: it cannot be read.
@@ -111,10 +111,10 @@ def folder_content(folder: Path) -> tuple[list[str], bool]:
 
 
 def has_images(folder: Path) -> bool:
-    """Tell whether an image is somewhere below a folder.
+    """Tell whether there is an image anywhere below a folder.
 
     Raises:
-        DataError: a folder that is looked into on the way cannot be read.
+        DataError: a folder on the way to the first image cannot be read.
     """
     return next(walk_images(folder), None) is not None
 
@@ -128,8 +128,8 @@ class _Found(NamedTuple):
 
 def _walk(folder: Path, left_out: LeftOut, *, lenient: bool) -> Iterator[_Found]:
     """Yield the files below a folder, and, if lenient, the folders that cannot be read."""
-    above = _above(folder)  # and then the folders that are being walked through, with …
-    levels: list[Iterator[os.DirEntry[str]]] = []  # … what is left to look at in each
+    above = _above(folder)  # later with the folders that are being walked through, and …
+    levels: list[Iterator[os.DirEntry[str]]] = []  # … the entries that are left in each
     linked: set[Identity] = set()
 
     def enter(folder: Path | os.DirEntry[str]) -> None:
@@ -172,12 +172,12 @@ def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 def _identity(folder: Path | os.DirEntry[str]) -> Identity:
     status = os.stat(folder)  # noqa: PTH116 - a DirEntry's own has no inode on Windows
-    # Some network disks number nothing.
+    # Some network disks have no inode numbers.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
 
 
 def _above(folder: Path) -> list[Identity]:
-    """Return the folders that a folder is in: a link back to one of them leads out of it."""
+    """Return the folders that a folder is in: a link to one of them leads out of it."""
     found: list[Identity] = []
     for path in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
         for parent in Path(path).parents:
@@ -187,7 +187,7 @@ def _above(folder: Path) -> list[Identity]:
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
-    # What cannot be told – a link to nothing or to itself – is left to whoever reads it.
+    # A broken link, or one to itself, counts as a file: reading it gives the reason.
     with contextlib.suppress(OSError):
         if entry.is_dir():
             return "folder"
@@ -198,8 +198,8 @@ def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
 
 def _unreadable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"cannot read the folder {folder}: {error.strerror or error}: make it readable, or take "
-        "it away"
+        f"cannot read the folder {folder}: {error.strerror or error}: make it readable, or "
+        "remove it"
     )
 
 
@@ -220,7 +220,7 @@ def _matching(pattern: str, left_out: LeftOut, *, lenient: bool) -> Iterator[_Fo
             if os.path.isfile(match):  # noqa: PTH113
                 yield _Found(Path(match), is_file=True)
         return
-    # glob.glob goes round in circles with links, and is silent of what it cannot read.
+    # glob.glob follows links in circles, and does not report what it cannot read.
     plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     base = Path(*parts[:plain])
     if os.path.isdir(base):  # noqa: PTH112
@@ -235,7 +235,7 @@ def _matching(pattern: str, left_out: LeftOut, *, lenient: bool) -> Iterator[_Fo
 
 
 def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Tell whether a path's parts match a glob's, of which ``**`` is any number."""
+    """Tell whether a path's parts match a glob's, where ``**`` is any number of parts."""
 
     def skipping(places: set[int]) -> set[int]:
         places = set(places)

@@ -1,16 +1,15 @@
-"""Encoded bytes to RGB pixels, the same way in training, evaluation and prediction.
+"""Decoding image files to RGB pixels, the same way in training, evaluation and prediction.
 
-What an image file holds is what a person would see: EXIF orientation is applied, grey and palette
-images become RGB, 16-bit samples keep their upper eight bits (or, if told, those of the bits that
-are used), alpha is dropped, and of an animation the first frame is taken. Files from outside are
-hostile until decoded: formats, bytes and pixels are limited, and every failure is an
+The pixels are what a person would see: EXIF orientation is applied, grey and palette images become
+RGB, 16-bit samples keep their upper eight bits (or those of the bits that are used, with
+``sample_bits``), alpha is dropped, and only the first frame of an animation is used. Files from
+outside may be hostile: formats, bytes and pixels are limited, and every failure is an
 :class:`fleetnet.errors.ImageError` of one line.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -20,11 +19,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from fleetnet.damage import with_jpeg_end
 from fleetnet.errors import ImageError, one_line
 from fleetnet.formats import FORMATS, format_of, open_image
+from fleetnet.geometry import Extent, extent_of
+from fleetnet.orientation import (
+    orientation_of,
+    turn_image_upright,
+    turn_upright,
+    upright_size,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -33,19 +39,13 @@ MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""
 MAX_SLOW_PIXELS = 16_000_000
-"""Of formats whose decoder is written in Python, which takes two seconds for a million."""
+"""For formats whose decoder is written in Python and takes two seconds for a million pixels."""
 STDIN = "-"
 DEEP = "16-bit"
-SHRINKS = (8, 4, 2)
-"""Factors by which a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
-_ORIENTATION = 0x0112
-_UPSIDE_DOWN = (3, 4, 7, 8)
-"""Orientations whose rows are to be put in reverse, after a transposition if there is one."""
-_MIRRORED = (2, 3, 6, 7)
 _SLOW_DECODERS = ("qoi", "ppm", "ppm_plain")
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
-"""Formats that say how many bits their samples use, which their decoders scale to all 16."""
+"""Formats that state how many bits their samples use; their decoders scale them to 16."""
 _OTHER_BYTE = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -57,22 +57,7 @@ _OTHER_BYTE = {
     "RGBX;16L": "RGBX;16B",
     "LA;16B": "RGBA",  # both bytes of the grey at once, as red and green
 }
-"""Pillow's names of how 16-bit colour is stored, and of the same in the other order of bytes."""
-
-
-class Extent(NamedTuple):
-    """A rectangle in pixels of an image, in fractions of them too."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @classmethod
-    def of(cls, pixels: Pixels) -> Extent:
-        """Return that of a whole image."""
-        height, width = pixels.shape[:2]
-        return cls(0, 0, width, height)
+"""Pillow's names of layouts of 16-bit colour, and of the same in the other byte order."""
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -89,8 +74,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             data: bytes = stream.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
-                # Python sets aside as much as it is asked for, so ask for no more than is there;
-                # what has no size, such as a pipe, has to be asked for all that is allowed.
+                # Python allocates as much as it is asked for, so ask for no more than the file has;
+                # a pipe has no size and is asked for all that is allowed.
                 size = os.fstat(file.fileno()).st_size
                 data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
     except OSError as error:
@@ -109,7 +94,7 @@ def decode(data: bytes, sample_bits: int | None = None) -> Pixels:
 
     Args:
         data: the file's content.
-        sample_bits: as of :class:`OpenImage`.
+        sample_bits: as for :class:`OpenImage`.
 
     Raises:
         ImageError: unknown format, damaged or truncated, or over :data:`MAX_PIXELS`.
@@ -119,10 +104,10 @@ def decode(data: bytes, sample_bits: int | None = None) -> Pixels:
 
 @contextlib.contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Give one image file's bytes as a Pillow image whose pixels are not decoded yet.
+    """Open one image file's bytes as a Pillow image whose pixels are not decoded yet.
 
     Raises:
-        ImageError: as :func:`decode`; what goes wrong with the image inside the block, too.
+        ImageError: as :func:`decode`, and for errors of the image inside the block.
     """
     with _as_image_errors(), _open(data)[1] as image:
         yield image
@@ -132,7 +117,7 @@ class _Opened(NamedTuple):
     format: str
     image: ImageFile.ImageFile
     data: bytes
-    """The file's content, a JPEG's end put back."""
+    """The file's content; a JPEG's missing end marker is added."""
 
 
 def _open(data: bytes) -> _Opened:
@@ -147,23 +132,23 @@ def _open(data: bytes) -> _Opened:
 class OpenImage:
     """An image whose header is read and whose pixels are decoded on demand, smaller if wanted.
 
-    A JPEG goes to libjpeg-turbo by way of simplejpeg, which takes about half of Pillow's time for
-    the same pixels. Whatever simplejpeg refuses or warns of goes to Pillow: that either decodes it
-    or says what is wrong, so that both roads accept the same files, and a truncated file is an
-    error on both. Other formats are decoded at once by Pillow.
+    A JPEG is decoded by libjpeg-turbo through simplejpeg, which takes about half of Pillow's time
+    for the same pixels. If simplejpeg refuses or warns, Pillow either decodes the file or says what
+    is wrong: so both accept the same files, and a truncated file is an error with both. Pillow
+    decodes other formats, right away.
 
     Args:
         data: the file's bytes.
         sample_bits: how many bits of 16-bit samples are used, where the format does not say:
-            microscopes and other cameras store 10, 12 or 14 in PNG and TIFF files, of which the
-            upper eight of all 16 would be nearly black. None for all 16.
+            microscopes and other cameras store 10, 12 or 14 bits in PNG and TIFF files, whose
+            upper eight of 16 bits would be nearly black. None for all 16.
 
     Attributes:
-        format: by which the file is known, such as ``JPEG``.
+        format: of the file, such as ``JPEG``.
         mode: ``RGB``, ``grey``, ``palette``, ``alpha``, ``CMYK``, ``16-bit``, or Pillow's name.
         width: of the upright picture at full size.
         height: of the upright picture at full size.
-        orientation: how EXIF says that the stored picture lies, 1 to 8.
+        orientation: of the stored picture, as EXIF numbers it from 1 to 8.
         unstated_depth: whether its samples have 16 bits and the file does not say how many of them
             are used.
 
@@ -179,12 +164,10 @@ class OpenImage:
             self.unstated_depth = self.mode == DEEP and _stated_bits(self._image) is None
             deep_colour = _is_deep_colour(self._image)
             if self._image.format == "PNG":
-                _load(self._image)  # reading its EXIF does, and would swallow what is wrong
-            self.orientation = _orientation(self._image)
+                _load(self._image)  # reading its EXIF does too, but hides errors
+            self.orientation = orientation_of(self._image)
             if self._image.format in ("JPEG", "MPO"):
-                self.width, self.height = self._image.size
-                if self.orientation >= 5:
-                    self.width, self.height = self.height, self.width
+                self.width, self.height = upright_size(*self._image.size, self.orientation)
                 return
             if sample_bits is not None and deep_colour:
                 self._pixels = _deep_colour(self._image, _open(data).image, sample_bits)
@@ -205,34 +188,27 @@ class OpenImage:
             return self._pixels
         pixels = self._decode_fast(shrink)
         if pixels is not None:
-            return _turn_upright(pixels, self.orientation)
+            return turn_upright(pixels, self.orientation)
         with _as_image_errors():
             if shrink > 1:
-                # This takes the same factor, since it is one of libjpeg's.
+                # Pillow uses the same factor, because it is one of libjpeg's.
                 width, height = self._image.size
                 self._image.draft(None, (max(width // shrink, 1), max(height // shrink, 1)))
             return _to_rgb(self._image)
 
     def extent(self, shrink: int) -> Extent:
-        """Return where in the pixels of ``decode(shrink)`` the picture is.
-
-        Sides that ``shrink`` does not divide are rounded up: libjpeg fills the last block of
-        pixels from beyond the edge. Taken for the picture, these would stretch it.
-        """
+        """Return where in the pixels of ``decode(shrink)`` the picture is."""
         if self._pixels is not None:
             return Extent.of(self._pixels)
-        width, height = self.width / shrink, self.height / shrink
-        left = math.ceil(width) - width if self.orientation in _MIRRORED else 0
-        top = math.ceil(height) - height if self.orientation in _UPSIDE_DOWN else 0
-        return Extent(left, top, left + width, top + height)
+        return extent_of(self.width, self.height, shrink, self.orientation)
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
-        """Return the pixels as stored, or None if simplejpeg is not to be trusted with them."""
+        """Return the pixels as stored, or None if Pillow has to decode them."""
         if self._image.mode not in ("RGB", "L"):
             return None
         width, height = self._image.size
         try:
-            # The limits were checked on the size that Pillow read; hostile files may have two.
+            # The limits were checked for the size that Pillow read; hostile files may have two.
             if simplejpeg.decode_jpeg_header(self._data)[:2] != (height, width):
                 return None
             pixels: Pixels = simplejpeg.decode_jpeg(
@@ -258,28 +234,9 @@ def _mode(image: Image.Image) -> str:
 
 
 def _stored(image: Image.Image) -> str:
-    """Return the decoder's own names of the mode: Pillow opens 16-bit colour as 8 bits."""
+    """Return the decoder's names of the stored mode: Pillow opens 16-bit colour as 8 bits."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     return " ".join(str(tile.args) for tile in tiles)
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF (or XMP) orientation, 1 to 8; 1, as stored, if absent or damaged."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in _UPSIDE_DOWN:
-        pixels = pixels[::-1]
-    if orientation in _MIRRORED:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
 
 
 def from_pil(image: Image.Image, sample_bits: int | None = None) -> Pixels:
@@ -287,11 +244,11 @@ def from_pil(image: Image.Image, sample_bits: int | None = None) -> Pixels:
 
     Args:
         image: of any mode that has a defined range.
-        sample_bits: as of :class:`OpenImage`.
+        sample_bits: as for :class:`OpenImage`.
 
     Raises:
-        ImageError: damaged, over :data:`MAX_PIXELS`, or samples that have no defined range; or
-            colour of 16 bits, of which Pillow keeps eight, where ``sample_bits`` wants others.
+        ImageError: damaged, over :data:`MAX_PIXELS`, or samples without a defined range; or 16-bit
+            colour with ``sample_bits``, because Pillow keeps only eight bits of it.
     """
     with _as_image_errors():
         if sample_bits is not None and _is_deep_colour(image):
@@ -311,7 +268,7 @@ def _as_image_errors() -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except Exception as error:
-        # Pillow's parsers raise nearly anything on hostile bytes: SyntaxError, struct.error, …
+        # Pillow's parsers may raise anything on hostile bytes: SyntaxError, struct.error, …
         reason = one_line(error) or type(error).__name__
         raise ImageError(f"damaged image: {reason}") from None
 
@@ -337,20 +294,20 @@ def _to_rgb(image: Image.Image, sample_bits: int | None = None) -> Pixels:
     elif image.mode in ("I", "F"):
         raise ImageError("samples of 32 bits have no defined range; save the image as 8 or 16 bits")
     elif image.mode == "P":
-        image = image.convert("RGBA")  # Pillow's own way to palettes with transparent entries
+        image = image.convert("RGBA")  # Pillow's advice for palettes with transparency
     elif image.mode == "La":
         image = image.convert("LA")
     return np.asarray(image.convert("RGB"))
 
 
 def _upper_eight(samples: npt.NDArray[np.uint16], bits: int) -> Pixels:
-    """Return the upper eight of the ``bits`` that are used; samples beyond are the brightest."""
+    """Return the upper eight of the ``bits`` that are used; larger samples become the brightest."""
     pixels: Pixels = (np.minimum(samples, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
     return pixels
 
 
 def _stated_bits(image: Image.Image) -> int | None:
-    """Return how many bits the samples of a 16-bit image use, None where its file does not say."""
+    """Return how many bits the samples of a 16-bit image use; None if its file does not say."""
     if image.format in _SCALED:
         return 16
     stored = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
@@ -364,18 +321,18 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> Pixels:
     """Return the ``bits`` that are used of an image of 16-bit colour, opened twice.
 
-    Pillow keeps the upper byte of each sample. Told that the other byte comes first, it keeps the
-    lower one.
+    Pillow keeps only the upper byte of each sample. With the other byte order set for the second,
+    it keeps the lower one.
 
     Raises:
-        ImageError: another layout than PNG's and the usual ones of TIFF.
+        ImageError: a layout other than PNG's and the usual ones of TIFF.
     """
     for place, tile in enumerate(lower.tile):
         raw, *more = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
         other = _OTHER_BYTE.get(raw)
         if other is None:
             raise ImageError(
-                f"of samples stored as {raw} sample_bits cannot be told; save the image as PNG"
+                f"sample_bits does not work for samples stored as {raw}; save the image as PNG"
             )
         args = other if isinstance(tile.args, str) else (other, *more)
         lower.tile[place] = tile._replace(args=args)
@@ -390,14 +347,11 @@ def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> P
 
 def _upright(image: Image.Image) -> Image.Image:
     _load(image)
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image  # a damaged EXIF block is no reason to refuse the picture
+    return turn_image_upright(image)
 
 
 def _load(image: Image.Image) -> None:
-    """Decode the pixels. Asked again after it has failed, Pillow may give what it had got of them.
+    """Decode the pixels; after an error, a second call to Pillow may return what it has of them.
 
     Raises:
         Exception: they are damaged.
@@ -407,15 +361,15 @@ def _load(image: Image.Image) -> None:
     except OSError:
         raise
     except Exception:
-        image.load()  # TIFF files turn themselves upright here, and may fail in that alone
+        image.load()  # Pillow turns TIFF files upright here, and may fail only in that
 
 
 def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -> Pixels:
-    """Return an array as ``uint8[H, W, 3]``; one of two dimensions is taken as grey.
+    """Return an array as ``uint8[H, W, 3]``; an array of two dimensions is grey.
 
     Args:
         array: ``uint8`` or ``uint16``, ``[H, W, 3]`` or ``[H, W]``.
-        sample_bits: as of :class:`OpenImage`, for ``uint16``.
+        sample_bits: as for :class:`OpenImage`, with ``uint16``.
 
     Raises:
         ImageError: another dtype or shape.

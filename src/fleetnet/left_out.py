@@ -1,4 +1,4 @@
-"""What a walk through folders passes over, counted, so that it can be said in one line."""
+"""Counts of what a walk through folders skips, to be reported in one line."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ SYSTEM_FOLDERS = frozenset(
         "#recycle", "#snapshot", ".ipynb_checkpoints", "__pycache__",
     )
 )  # fmt: skip
-"""What operating systems, archives, network disks and notebooks leave, in small letters."""
+"""Folders of operating systems, archives, network disks and notebooks, in lower case."""
 SYSTEM_FILES = frozenset((".ds_store", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini"))
 _SYSTEM_PREFIX = "._"
-"""Of the files in which macOS keeps what other file systems have no place for."""
+"""Of the files in which macOS keeps attributes that other file systems do not have."""
 _LONGEST = 10
-"""Letters of an ending; what follows a dot and is longer is a part of the name."""
+"""Characters of an ending with its dot; longer ones are part of the name."""
 _SHOWN = 6
 
 
 @dataclass
 class LeftOut:
-    """Counts of what was passed over.
+    """Counts of what was skipped.
 
     Attributes:
-        endings: files that are no images by their names, by ending in small letters, ``""`` for
+        endings: files whose names are not those of images, by ending in lower case, ``""`` for
             those without one.
-        loose: images that lie beside folders of classes, and so have no class.
+        loose: images beside class folders, which so have no class.
         hidden: files and folders whose names begin with a dot.
         special: pipes, sockets and devices.
-        links: links back to a folder that they are in, or to one that another link led to.
-        system: folders and files of the system's own, by name.
+        links: links to a folder that they are in, or that another link led to before.
+        system: folders and files of the operating system, by name.
     """
 
     endings: Counter[str] = field(default_factory=Counter)
@@ -45,7 +45,7 @@ class LeftOut:
     system: Counter[str] = field(default_factory=Counter)
 
     def passes_over(self, name: str) -> bool:
-        """Tell whether a file or folder is passed over for its name alone, and count it if so."""
+        """Tell whether a file or folder is skipped because of its name, and count it if so."""
         folded = name.casefold()
         if folded in SYSTEM_FOLDERS or folded in SYSTEM_FILES:
             self.system[name] += 1
@@ -58,7 +58,7 @@ class LeftOut:
         return True
 
     def add_file(self, name: str) -> None:
-        """Count a file that is no image by its name."""
+        """Count a file whose name is not that of an image."""
         ending = Path(name).suffix.lower()
         self.endings[ending if ending[1:].isalnum() and len(ending) <= _LONGEST else ""] += 1
 
@@ -66,9 +66,9 @@ class LeftOut:
     def line(self) -> str:
         """Return all of it on one line; empty if there is nothing that a person would miss.
 
-        Files of the system's own are never photographs: alone, they are not worth a line.
+        Files of the operating system are never photographs: they are not reported.
         """
-        said = [
+        found = [
             self._endings(),
             _count(self.loose, "image", "outside the class folders"),
             _count(self.special, "pipe", "or the like"),
@@ -77,8 +77,8 @@ class LeftOut:
         ]
         folders = [name for name in self.system if name.casefold() in SYSTEM_FOLDERS]
         if folders:
-            said.append(f"the system's own {', '.join(sorted(folders))}")
-        return "; ".join(filter(None, said))
+            found.append(f"the system's own {', '.join(sorted(folders))}")
+        return "; ".join(filter(None, found))
 
     def _endings(self) -> str:
         if not self.endings:

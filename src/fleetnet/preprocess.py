@@ -15,9 +15,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.errors import FleetnetError, ImageError, nearest
-from fleetnet.images import SHRINKS, Extent, OpenImage, Pixels
-from fleetnet.resampling import Interpolation, resample
+from fleetnet.errors import FleetnetError, nearest
+from fleetnet.geometry import Extent, Interpolation, geometry, shrink_for
+from fleetnet.images import OpenImage, Pixels
+from fleetnet.resampling import resample
 
 __all__ = ["Interpolation", "Preprocess"]
 
@@ -26,16 +27,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_SIDE = 4096
 _OPTIONAL = ("sample_bits",)
 """Fields that bundles of older versions lack, and that are written only where they are set."""
-MAX_ASPECT = 100
-"""Beyond this ratio of the sides, resizing the short one would make a gigantic picture."""
-
-SPARE = 2.5
-"""How many times ``resize`` the short side of a picture decoded smaller has at least.
-
-With less to spare, libjpeg's way of making it smaller shows in the answers: with 2, EfficientNet-
-Lite0 said something else of 5 photographs in 556, with 2.5 of 1 in 430. A picture of twelve
-megapixels is decoded at a quarter of its sides with either.
-"""
 
 
 @dataclass(frozen=True)
@@ -107,18 +98,14 @@ class Preprocess:
             ValueError: a part with ``cv2-linear``.
         """
         extent = extent or Extent.of(image)
-        width, height = extent.right - extent.left, extent.bottom - extent.top
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise ImageError(f"{width:g}×{height:g} is longer than 1:{MAX_ASPECT}")
-        sides = width, height
-        if self.interpolation == "cv2-linear":
-            scale = self.resize / min(sides)
-            wide, high = (round(side * scale) for side in sides)
-            left, top = ((side - self.crop) // 2 for side in (wide, high))
-        else:
-            wide, high = (int(self.resize * side / min(sides)) for side in sides)
-            left, top = (round((side - self.crop) / 2) for side in (wide, high))
-        return resample(image, extent, (wide, high), (left, top), self.crop, self.interpolation)
+        size, offset = geometry(
+            extent.right - extent.left,
+            extent.bottom - extent.top,
+            self.resize,
+            self.crop,
+            self.interpolation,
+        )
+        return resample(image, extent, size, offset, self.crop, self.interpolation)
 
     def from_bytes(self, data: bytes, *, exact: bool = True) -> Pixels:
         """Decode an image file's bytes to ``uint8[crop, crop, 3]``.
@@ -136,15 +123,8 @@ class Preprocess:
         return self(image.decode(shrink), image.extent(shrink))
 
     def shrink_for(self, width: int, height: int) -> int:
-        """Return by how much a JPEG may be decoded smaller with hardly a change of the answer.
-
-        With ``cv2-linear`` not at all: it takes single pixels out of a large picture, and those of
-        a smaller one are others.
-        """
-        if self.interpolation == "cv2-linear":
-            return 1
-        short = min(width, height)
-        return next((shrink for shrink in SHRINKS if short >= SPARE * shrink * self.resize), 1)
+        """Return by how much a JPEG may be decoded smaller with hardly a change of the answer."""
+        return shrink_for(width, height, self.resize, self.interpolation)
 
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return ``scale`` and ``shift``, ``float32[3]``: input = pixels * scale + shift."""

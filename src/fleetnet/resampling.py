@@ -1,4 +1,4 @@
-"""Resizing, of what a crop needs alone: the same pixels on every machine and with every Pillow.
+"""Resizing, only of what a crop needs: the same pixels on every machine and with every Pillow.
 
 The arithmetic is :mod:`fleetnet.preprocess`'s; this is where it is computed. In C where that was
 compiled, several times as fast as Pillow; else by Pillow and NumPy, which give the same bits.
@@ -6,31 +6,16 @@ compiled, several times as fast as Pillow; else by Pillow and NumPy, which give 
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fleetnet.images import Extent, Pixels
-
-Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
+from fleetnet import native
+from fleetnet.geometry import Extent, Interpolation, number_of
 
 _PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-def _load() -> ModuleType | None:
-    try:
-        return importlib.import_module("fleetnet._native")
-    except ImportError:  # there was no compiler where this was installed
-        return None
-
-
-_native = _load()
-COMPILED = _native is not None
-"""Whether the code in C is there."""
 
 
 def resample(
@@ -60,18 +45,18 @@ def resample(
             ``cv2-linear`` not all of it.
     """
     if interpolation == "cv2-linear" and extent != Extent.of(image):
-        raise ValueError("cv2-linear resizes whole images alone")
-    if _native is None:
-        return _without_compiler(image, extent, size, offset, crop, interpolation)
+        raise ValueError("cv2-linear resizes only whole images")
+    if native.core is None:
+        return reference(image, extent, size, offset, crop, interpolation)
     height, width = image.shape[:2]
     out = np.empty((crop, crop, 3), np.uint8)
-    number = get_args(Interpolation).index(interpolation)
     pixels = np.ascontiguousarray(image)
-    _native.resample(pixels, out, (width, height), tuple(extent), size, offset, crop, number)
+    number = number_of(interpolation)
+    native.core.resample(pixels, out, (width, height), tuple(extent), size, offset, crop, number)
     return out
 
 
-def _without_compiler(
+def reference(
     image: Pixels,
     extent: Extent,
     size: tuple[int, int],
@@ -79,6 +64,7 @@ def _without_compiler(
     crop: int,
     interpolation: Interpolation,
 ) -> Pixels:
+    """Return what :func:`resample` does, computed by Pillow and NumPy."""
     left, top = offset
     if interpolation == "cv2-linear":
         return _cv2_linear(image, size, offset, crop)
@@ -93,6 +79,7 @@ def _without_compiler(
     return np.asarray(resized.crop((0, top, crop, top + crop)))
 
 
+Pixels = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int32]
 
 _CV2_ONE = 1 << 11

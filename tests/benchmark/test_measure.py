@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from fleetnet.benchmark.measure import (
     Limits,
-    order_of_round,
     runs_of_spell,
     time_in_turns,
     warm_up,
@@ -63,18 +62,6 @@ def test_rounds_are_interleaved() -> None:
         assert Counter(row) == dict.fromkeys(names, 2)
         assert row[::2] == row[1::2]  # a spell is not broken
     assert len({tuple(row) for row in rounds}) == 5
-
-
-@given(st.lists(st.integers(), unique=True, max_size=30), st.integers(0, 1000))
-def test_an_order_is_a_permutation_and_repeatable(keys: list[int], number: int) -> None:
-    assert sorted(order_of_round(keys, number)) == sorted(keys)
-    assert order_of_round(keys, number) == order_of_round(keys, number)
-
-
-def test_no_place_in_the_order_is_anybodys() -> None:
-    keys = list(range(6))
-    firsts = Counter(order_of_round(keys, number)[0] for number in range(600))
-    assert min(firsts.values()) > 60
 
 
 def test_the_budget_ends_it_after_the_least_rounds() -> None:

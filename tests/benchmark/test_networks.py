@@ -64,6 +64,7 @@ def test_a_network_is_the_same_every_time_and_leaves_the_dice_alone() -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_network_by_name(cache: Path) -> None:
     (subject,) = find_subjects(["mobilenetv2_X0_25"], SIZE)
     assert (subject.name, subject.model, subject.trained) == (NAME, NAME, False)
@@ -82,6 +83,7 @@ def test_a_network_by_name(cache: Path) -> None:
     assert np.allclose(answers[0], answers[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_cache_is_used_mended_and_renewed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.peers import comparison, files, loader, network, prepare, sizes
 from benchmarks.peers.comparison import Outcome, Place
@@ -30,7 +28,7 @@ from benchmarks.peers.contenders import (
 from benchmarks.peers.headlines import headline_table
 from benchmarks.peers.process import PeerError, Worker, environment
 from benchmarks.peers.report import Report
-from benchmarks.peers.rounds import interleave, ratios, spread
+from benchmarks.peers.rounds import interleave, ratio_spread
 from benchmarks.peers.run import FULL, QUICK, _pythons, chosen
 from benchmarks.peers.tables import Table, speed_tables
 
@@ -183,15 +181,8 @@ class TestRounds:
     def test_ratios_are_of_one_round(self) -> None:
         # Both are disturbed in the second round; their ratio is not.
         times = {"peer": [2.0, 20.0, 2.0], "ours": [1.0, 10.0, 1.0]}
-        assert ratios(times, "peer", "ours") == (2, 2, 2, 2, 2)
-        assert ratios(times, "peer", "absent") is None
-
-    @given(st.lists(st.floats(1e-6, 1e6), min_size=1))
-    def test_spread_is_in_order(self, values: list[float]) -> None:
-        one = spread(values)
-        assert one.least <= one.low <= one.median <= one.high <= one.most
-        assert one.median == pytest.approx(float(np.median(values)))
-        assert one.low == pytest.approx(float(np.quantile(values, 0.25)))
+        assert ratio_spread(times, "peer", "ours") == (2, 2, 2, 2, 2)
+        assert ratio_spread(times, "peer", "absent") is None
 
 
 class TestContenders:

@@ -68,7 +68,7 @@ def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     train(empty, "no images in", "one sub-folder of images per class")
-    train(make_folder(tmp_path / "one", 3, ("circle",)), "one class only")
+    train(make_folder(tmp_path / "one", 3, ("circle",)), "only one class")
     hollow = make_folder(tmp_path / "hollow", 3)
     (hollow / "zebra").mkdir()
     train(hollow, "class 'zebra' has no images")

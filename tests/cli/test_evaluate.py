@@ -181,7 +181,7 @@ def test_multi_label_data_takes_a_model_of_sigmoids(
     fleetnet: Run, copy: Path, three_labels: MadeUpSource, tmp_path: Path
 ) -> None:
     result = fleetnet("evaluate", copy, "anything")
-    result.assert_one_line("any number of classes an image")
+    result.assert_one_line("any number of classes per image")
     edit(copy, model={"name": "MobileNetV2_x0_25", "num_classes": 3, "activation": "sigmoid"})
     report = tmp_path / "report.html"
     values = json.loads(fleetnet("evaluate", copy, "anything", "--json", "--report", report).out)

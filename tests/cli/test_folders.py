@@ -103,7 +103,7 @@ def test_training_says_both_and_leaves_the_test_part_alone(
 def test_training_on_one_class_is_refused(fleetnet: Run, tmp_path: Path) -> None:
     one = make_folder(tmp_path / "one", 3, ("circle",))
     result = fleetnet("train", one, *TRAIN, "-o", tmp_path / "run")
-    result.assert_one_line("folder one has one class only ('circle')", "at least two")
+    result.assert_one_line("folder one has only one class ('circle')", "at least two")
     assert not (tmp_path / "run").exists()
 
 

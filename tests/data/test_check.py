@@ -12,7 +12,7 @@ from PIL import Image
 from fleetnet.data import check as checking
 from fleetnet.data.check import check
 from fleetnet.data.findings import ClassCount, Report, imbalance
-from fleetnet.data.sources import Part, Sample, open_source
+from fleetnet.data.sources import Sample, SplitName, open_source
 from fleetnet.errors import DataError, ImageError
 from pictures import EVERY
 from samples import draw, encode, make_folder
@@ -26,14 +26,16 @@ class Made:
     def __init__(
         self,
         images: Sequence[tuple[str, tuple[int, ...], bytes]],
-        parts: dict[str, Part] | None = None,
+        splits: dict[str, SplitName] | None = None,
         multi_label: bool = False,
     ) -> None:
         self.spec: dict[str, str] = {}
         self.shards = None
         self.classes: tuple[str, ...] = ("a", "b", "c")
         self.multi_label = multi_label
-        self.samples = [Sample(name, labels, (parts or {}).get(name)) for name, labels, _ in images]
+        self.samples = [
+            Sample(name, labels, (splits or {}).get(name)) for name, labels, _ in images
+        ]
         self.content = [data for _, _, data in images]
         self.threads: set[int] = set()
 
@@ -95,8 +97,10 @@ def test_identical_files_within_and_across_classes_and_the_split() -> None:
         ("v/b/5", (1,), three),
         ("v/c/6", (2,), four),
     ]
-    parts: dict[str, Part] = {name: "train" if name[0] == "t" else "val" for name, *_ in images}
-    report = check(Made(images, parts))
+    splits: dict[str, SplitName] = {
+        name: "train" if name[0] == "t" else "val" for name, *_ in images
+    }
+    report = check(Made(images, splits))
     within, across = report.duplicates
     assert within.names == ("t/a/1", "t/a/2")
     assert (within.across_classes, within.across_split) == (False, False)
@@ -126,7 +130,7 @@ def test_copies_of_test_images_are_wrong_where_they_train() -> None:
         ("x/a/1", (0,), one),
         ("x/a/2", (0,), four),
     ]
-    sides: dict[str, Part] = {"t": "train", "v": "val", "x": "test"}
+    sides: dict[str, SplitName] = {"t": "train", "v": "val", "x": "test"}
     report = check(Made(images, {name: sides[name[0]] for name, *_ in images}), near=None)
     assert report.classes[:2] == (ClassCount("a", 6, 3, 1, 2), ClassCount("b", 2, 2, 0, 0))
     assert [(group.names, group.across_split) for group in report.duplicates] == [
@@ -142,7 +146,7 @@ def test_one_class_is_wrong_for_training() -> None:
     source = Made(images)
     source.classes = ("a",)
     (line,) = check(source, near=None).wrong
-    assert "has one class only ('a'): a classifier needs at least two" in line
+    assert "has only one class ('a'): a classifier needs at least two" in line
 
 
 def test_duplicates_that_our_split_keeps_on_one_side_are_told_but_not_wrong() -> None:
@@ -167,8 +171,10 @@ def test_near_duplicates_are_marked_and_the_worst_come_first() -> None:
         ("v/b/small.jpg", (1,), encode(small, "JPEG")),
         ("t/c/other", (2,), pictures(1, "stripes")[0]),
     ]
-    parts: dict[str, Part] = {name: "train" if name[0] == "t" else "val" for name, *_ in images}
-    near = check(Made(images, parts)).near_duplicates
+    splits: dict[str, SplitName] = {
+        name: "train" if name[0] == "t" else "val" for name, *_ in images
+    }
+    near = check(Made(images, splits)).near_duplicates
     assert near is not None
     # Of the two identical files only the first is compared.
     assert [set(pair.names) for pair in near.pairs] == [
@@ -181,7 +187,7 @@ def test_near_duplicates_are_marked_and_the_worst_come_first() -> None:
     ]
     assert all(pair.distance is not None and pair.distance <= 4 for pair in near.pairs)
     assert near.complete
-    report = check(Made(images, parts), near=None)
+    report = check(Made(images, splits), near=None)
     assert report.near_duplicates is None
     assert names_of(report) == [("t/a/sheep.png", "t/a/again.png")]
 
@@ -289,8 +295,8 @@ def test_multi_label_data_count_every_label() -> None:
         ("4", (2,), two),
         ("5", (0, 1, 2), three),
     ]
-    parts: dict[str, Part] = {name: "train" if name < "4" else "val" for name, *_ in images}
-    report = check(Made(images, parts, multi_label=True))
+    splits: dict[str, SplitName] = {name: "train" if name < "4" else "val" for name, *_ in images}
+    report = check(Made(images, splits, multi_label=True))
     assert [entry.images for entry in report.classes] == [3, 3, 2]
     assert [group.across_classes for group in report.duplicates] == [False, True]
 

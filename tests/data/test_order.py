@@ -53,5 +53,5 @@ def test_a_buffer_for_all_is_a_plain_shuffle() -> None:
 
 
 def test_no_buffer_is_refused() -> None:
-    with pytest.raises(ValueError, match="buffer of 0"):
+    with pytest.raises(ValueError, match="at least one sample, not 0"):
         shard_shuffle(np.arange(3), np.zeros(3, np.intp), np.random.default_rng(0), 0)

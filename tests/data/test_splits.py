@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetnet.data.sources import Part
+from fleetnet.data.sources import SplitName
 from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError
 from listed import Listed, counted
@@ -29,16 +29,16 @@ def test_split_is_stratified_complete_and_seeded(
     counts: list[int], fraction: float, seed: int
 ) -> None:
     source = counted(counts)
-    parts = split(source, fraction, seed)
-    assert sorted([*parts.train, *parts.val]) == list(range(sum(counts)))
+    found = split(source, fraction, seed)
+    assert sorted([*found.train, *found.val]) == list(range(sum(counts)))
     labels = np.array([sample.label for sample in source.samples])
     for label, count in enumerate(counts):
-        held_out = int((labels[parts.val] == label).sum())
+        held_out = int((labels[found.val] == label).sum())
         assert 1 <= held_out < count
         assert abs(held_out - count * fraction) <= 1
-    assert np.array_equal(parts.val, split(source, fraction, seed).val)
-    assert parts.val.tolist() == split_without_groups(counts, fraction, seed)
-    assert not len(parts.dropped)
+    assert np.array_equal(found.val, split(source, fraction, seed).val)
+    assert found.val.tolist() == split_without_groups(counts, fraction, seed)
+    assert not len(found.dropped)
 
 
 def test_the_split_of_older_checkpoints_stays() -> None:
@@ -56,8 +56,8 @@ def test_a_class_of_one_image_cannot_be_split() -> None:
 
 
 def test_a_class_without_images_is_passed_over() -> None:
-    parts = split(Listed([(0,)] * 4 + [(2,)] * 4, classes=5))
-    assert len(parts.val) == 2
+    found = split(Listed([(0,)] * 4 + [(2,)] * 4, classes=5))
+    assert len(found.val) == 2
 
 
 def separable(drawn: list[tuple[int, int]]) -> bool:
@@ -85,30 +85,30 @@ def test_no_image_is_on_both_sides(
         with pytest.raises(DataError, match=r"single image|identical|in another class too"):
             split(source, fraction, seed)
         return
-    parts = split(source, fraction, seed)
-    assert sorted([*parts.train, *parts.val]) == list(range(len(drawn)))
-    train = {contents[index] for index in parts.train}
-    val = {contents[index] for index in parts.val}
+    found = split(source, fraction, seed)
+    assert sorted([*found.train, *found.val]) == list(range(len(drawn)))
+    train = {contents[index] for index in found.train}
+    val = {contents[index] for index in found.val}
     assert not train & val
     for label in {label for label, _ in drawn}:
-        assert any(labels[index] == (label,) for index in parts.train)
-        assert any(labels[index] == (label,) for index in parts.val)
+        assert any(labels[index] == (label,) for index in found.train)
+        assert any(labels[index] == (label,) for index in found.val)
 
 
 def test_the_fraction_counts_images_and_not_groups() -> None:
     # Twenty images ten times each, and two hundred once.
     contents = [bytes([number]) for number in range(20) for _ in range(10)]
     contents += [number.to_bytes(2, "big") + b"x" for number in range(200)]
-    parts = split(Listed([(0,)] * 400, contents), 0.25)
-    assert len(parts.val) == 100
+    found = split(Listed([(0,)] * 400, contents), 0.25)
+    assert len(found.val) == 100
 
 
 def test_an_image_of_two_classes_trains() -> None:
     contents = [b"same", b"a", b"b", b"same", b"c", b"d"]
     for seed in range(20):
-        parts = split(Listed([(0,)] * 3 + [(1,)] * 3, contents), 0.5, seed)
-        assert {0, 3} <= set(parts.train.tolist())
-        assert {contents[index] for index in parts.val} <= {b"a", b"b", b"c", b"d"}
+        found = split(Listed([(0,)] * 3 + [(1,)] * 3, contents), 0.5, seed)
+        assert {0, 3} <= set(found.train.tolist())
+        assert {contents[index] for index in found.val} <= {b"a", b"b", b"c", b"d"}
 
 
 def test_classes_that_cannot_be_on_both_sides_say_why() -> None:
@@ -118,25 +118,25 @@ def test_classes_that_cannot_be_on_both_sides_say_why() -> None:
         split(Listed([(0,), (0,), (1,), (1,), (1,)], [b"x", b"y", b"x", b"y", b"z"]))
 
 
-SIDES: dict[str, Part | None] = {"t": "train", "v": "val", "x": "test", "-": None}
+SIDES: dict[str, SplitName | None] = {"t": "train", "v": "val", "x": "test", "-": None}
 
 
-def with_parts(contents: list[bytes], parts: str, labels: list[int] | None = None) -> Listed:
-    sides = [SIDES[letter] for letter in parts]
+def with_splits(contents: list[bytes], splits: str, labels: list[int] | None = None) -> Listed:
+    sides = [SIDES[letter] for letter in splits]
     rows = [(label,) for label in labels or [0] * len(contents)]
-    return Listed(rows, contents, parts=sides, classes=2)
+    return Listed(rows, contents, splits=sides, classes=2)
 
 
 def test_training_copies_of_images_that_are_held_out_are_dropped() -> None:
-    parts = split(with_parts([b"a", b"b", b"c", b"b", b"d", b"b", b"a2"], "ttttvvv"))
-    assert parts.train.tolist() == [0, 2]
-    assert parts.val.tolist() == [4, 5, 6]
-    assert parts.dropped.tolist() == [1, 3]
+    found = split(with_splits([b"a", b"b", b"c", b"b", b"d", b"b", b"a2"], "ttttvvv"))
+    assert found.train.tolist() == [0, 2]
+    assert found.val.tolist() == [4, 5, 6]
+    assert found.dropped.tolist() == [1, 3]
 
 
 def test_training_copies_of_test_images_are_dropped() -> None:
-    parts = split(with_parts([b"a", b"b", b"c", b"d", b"b", b"c", b"d"], "tttvxxx"))
-    assert [side.tolist() for side in parts] == [[0], [3], [1, 2], [4, 5, 6]]
+    found = split(with_splits([b"a", b"b", b"c", b"d", b"b", b"c", b"d"], "tttvxxx"))
+    assert [side.tolist() for side in found] == [[0], [3], [1, 2], [4, 5, 6]]
 
 
 def test_what_is_not_of_the_test_part_is_split_as_if_there_were_none() -> None:
@@ -146,13 +146,13 @@ def test_what_is_not_of_the_test_part_is_split_as_if_there_were_none() -> None:
     for letter in "t-":
         # Test images in between, one of them an image that is there to train on as well.
         contents = [b"x", *whole[:10], b"y", *whole[10:], b"y"]
-        source = with_parts(
+        source = with_splits(
             contents, f"x{letter * 10}x{letter * 11}", [0, *labels[:10], 0, *labels[10:], 1]
         )
-        parts = split(source, 0.25, 3)
-        assert [contents[n] for n in parts.train] == [whole[n] for n in alone.train]
-        assert [contents[n] for n in parts.val] == [whole[n] for n in alone.val]
-        assert (parts.dropped.tolist(), parts.test.tolist()) == ([22], [0, 11])
+        found = split(source, 0.25, 3)
+        assert [contents[n] for n in found.train] == [whole[n] for n in alone.train]
+        assert [contents[n] for n in found.val] == [whole[n] for n in alone.val]
+        assert (found.dropped.tolist(), found.test.tolist()) == ([22], [0, 11])
 
 
 @given(
@@ -170,29 +170,29 @@ def test_no_image_is_in_two_parts_of_which_one_trains(
     letters, labels, numbers = zip(*drawn, strict=True)
     contents = [bytes([number]) for number in numbers]
     try:
-        parts = split(with_parts(contents, "".join(letters), list(labels)))
+        found = split(with_splits(contents, "".join(letters), list(labels)))
     except DataError:
         return
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(drawn)))
-    trained = {contents[n] for n in parts.train}
-    assert not trained & {contents[n] for n in [*parts.val, *parts.test]}
-    assert parts.test.tolist() == [n for n, letter in enumerate(letters) if letter == "x"]
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(drawn)))
+    trained = {contents[n] for n in found.train}
+    assert not trained & {contents[n] for n in [*found.val, *found.test]}
+    assert found.test.tolist() == [n for n, letter in enumerate(letters) if letter == "x"]
 
 
 def test_one_class_alone_cannot_be_trained_on() -> None:
-    with pytest.raises(DataError, match=r"a list has one class only .'class 0'.: .* at least two"):
+    with pytest.raises(DataError, match=r"a list has only one class .'class 0'.: .* at least two"):
         check_classes(Listed([(0,)] * 4))
     check_classes(Listed([(0,)] * 4, multi_label=True))
     check_classes(Listed([(0,)] * 4, classes=2))
 
 
 def test_copies_within_a_part_stay() -> None:
-    parts = split(with_parts([b"a", b"a", b"b", b"b"], "ttvv"))
-    assert (parts.train.tolist(), parts.val.tolist(), len(parts.dropped)) == ([0, 1], [2, 3], 0)
+    found = split(with_splits([b"a", b"a", b"b", b"b"], "ttvv"))
+    assert (found.train.tolist(), found.val.tolist(), len(found.dropped)) == ([0, 1], [2, 3], 0)
 
 
 def test_validation_that_is_the_training_images_again_is_refused() -> None:
-    source = with_parts([b"a", b"b", b"a", b"b"], "ttvv", [0, 1, 0, 1])
+    source = with_splits([b"a", b"b", b"a", b"b"], "ttvv", [0, 1, 0, 1])
     with pytest.raises(DataError, match="every training image of class 'class 0'"):
         split(source)
 
@@ -223,10 +223,10 @@ def test_every_label_keeps_its_share(seed: int, fraction: float) -> None:
     frequency = rng.uniform(0.02, 0.5, 8)
     drawn = rng.random((400, 8)) < frequency
     source = Listed([tuple(np.flatnonzero(row).tolist()) for row in drawn], multi_label=True)
-    parts = split(source, fraction, seed)
-    assert sorted([*parts.train, *parts.val]) == list(range(400))
-    assert abs(len(parts.val) - 400 * fraction) <= 20
-    held_out = label_matrix(source)[parts.val].sum(axis=0)
+    found = split(source, fraction, seed)
+    assert sorted([*found.train, *found.val]) == list(range(400))
+    assert abs(len(found.val) - 400 * fraction) <= 20
+    held_out = label_matrix(source)[found.val].sum(axis=0)
     off = np.abs(held_out - label_matrix(source).sum(axis=0) * fraction)
     # Labels that come together pull at each other; a few images off is as near as they get.
     assert off.mean() <= 3
@@ -237,11 +237,11 @@ def test_a_rare_label_is_on_both_sides() -> None:
     rows = [(0,)] * 100 + [(0, 1), (0, 1)] + [(2,)] + [()] * 20
     for seed in range(20):
         source = Listed(rows, multi_label=True)
-        parts = split(source, 0.25, seed)
-        of_val = label_matrix(source)[parts.val].sum(axis=0)
+        found = split(source, 0.25, seed)
+        of_val = label_matrix(source)[found.val].sum(axis=0)
         assert of_val[1] == 1
         assert of_val[2] == 0
-        assert np.array_equal(parts.val, split(source, 0.25, seed).val)
+        assert np.array_equal(found.val, split(source, 0.25, seed).val)
 
 
 def test_no_image_of_several_labels_is_on_both_sides() -> None:
@@ -249,10 +249,10 @@ def test_no_image_of_several_labels_is_on_both_sides() -> None:
     contents = [bytes([int(rng.integers(0, 40))]) for _ in range(100)]
     rows: list[tuple[int, ...]] = [(content[0] % 4, 4 + content[0] % 3) for content in contents]
     rows[0] = (9,)  # and another image of those bytes says something else
-    parts = split(Listed(rows, contents, multi_label=True), 0.25)
-    assert not {contents[n] for n in parts.train} & {contents[n] for n in parts.val}
-    assert contents[0] in {contents[n] for n in parts.train}
-    assert abs(len(parts.val) - 25) <= 3
+    found = split(Listed(rows, contents, multi_label=True), 0.25)
+    assert not {contents[n] for n in found.train} & {contents[n] for n in found.val}
+    assert contents[0] in {contents[n] for n in found.train}
+    assert abs(len(found.val) - 25) <= 3
 
 
 def test_one_image_of_several_labels_is_too_few() -> None:

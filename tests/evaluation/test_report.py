@@ -112,7 +112,7 @@ def test_everything_is_in_it() -> None:
     assert page.tags.count("svg") == 3 + 2 + 2
     assert "--share:" in text
     wrong = int((~figures.right).sum())
-    assert f"{min(wrong, 24)} of {wrong} images answered wrong" in page.text
+    assert f"{min(wrong, 24)} of {wrong} wrongly answered images" in page.text
 
 
 def test_it_asks_for_nothing() -> None:
@@ -217,7 +217,7 @@ def test_where_nothing_is_wrong() -> None:
     source = MadeUpSource("abc", [(int(label),) for label in labels])
     page = page_of(Evaluation(("a", "b", "c"), logits, labels, np.arange(12)), source)
     assert "There are none." in page.text
-    assert "doubts none of the labels" in page.text
+    assert "finds no label that is probably wrong" in page.text
     assert "img" not in page.tags
 
 
@@ -225,7 +225,7 @@ def test_a_single_image_is_enough() -> None:
     source = MadeUpSource("ab", [(0,)])
     logits = np.array([[1.0, 2.0]], np.float32)
     page = page_of(Evaluation(("a", "b"), logits, np.array([0]), np.array([0])), source)
-    assert "1 of 1 images answered wrong" in page.text
+    assert "1 of 1 wrongly answered images" in page.text
 
 
 def test_images_that_are_gone_by_then_are_left_out() -> None:

@@ -16,8 +16,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from at_once import at_once
@@ -27,7 +25,6 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import Classifier, Prediction
 from fleetnet.inference.engines import ENGINES, Engine, Logits, Mode, Pixels, open_engine
 from fleetnet.inference.engines import openvino as openvino_engine
-from fleetnet.inference.engines.side_by_side import side_by_side
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
@@ -42,7 +39,12 @@ WEIGHTS = [30, 30, 20, 20, 1]
 TOLERANCE = 1e-4
 
 each_engine_and_mode = pytest.mark.parametrize(
-    ("name", "mode"), list(itertools.product(NATIVE, MODES))
+    ("name", "mode"),
+    [
+        # PyTorch's own threads make it the slowest here.
+        pytest.param(name, mode, marks=[pytest.mark.slow] if name == "torch" else [])
+        for name, mode in itertools.product(NATIVE, MODES)
+    ],
 )
 
 
@@ -297,47 +299,6 @@ def test_an_engine_outlives_the_classifier_that_it_was_given_to(
             next(made.predict(images[0]))
         assert answer.ok
         assert engine.run(images[:1]).shape == (1, 3)
-
-
-@given(st.integers(0, 12), st.integers(1, 5), st.integers(0, 14), st.integers(0, 14), st.booleans())
-@settings(max_examples=200)
-def test_side_by_side_is_as_in_turn(
-    count: int, most: int, taken: int, broken: int, where: bool
-) -> None:
-    """An error, of the batches or of starting one, comes in its place; nothing is left running."""
-    running: set[int] = set()
-
-    def batches() -> Iterator[Pixels]:
-        for number in range(count):
-            if where and number == broken:
-                raise ZeroDivisionError
-            yield np.full((1, 1, 1, 3), number, np.uint8)
-
-    def start(batch: Pixels) -> Callable[[], Logits]:
-        number = int(batch.max())
-        if number == broken:
-            raise ZeroDivisionError
-        running.add(number)
-        assert len(running) <= most
-
-        def answer() -> Logits:
-            running.discard(number)
-            return np.full((1, 1), number, np.float32)
-
-        return answer
-
-    iteration = side_by_side(batches(), start, most)
-    answers = min(count, broken)
-    assert [int(next(iteration)[0, 0]) for _ in range(min(taken, answers))] == [*range(answers)][
-        :taken
-    ]
-    if taken > answers and broken < count:
-        with pytest.raises(ZeroDivisionError):
-            next(iteration)
-    elif taken > answers:
-        assert next(iteration, None) is None
-    del iteration
-    assert not running
 
 
 def test_a_batch_size_is_compiled_once(

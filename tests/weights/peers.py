@@ -10,8 +10,18 @@ from torch import Tensor, nn
 
 
 @cache
-def declare_torchvision_operators() -> torch.library.Library:
-    """Declare the operators that torchvision's wheel lacks beside a CPU-only build of PyTorch."""
+def declare_torchvision_operators() -> torch.library.Library | None:
+    """Declare the operators that torchvision's wheel lacks beside another build of PyTorch.
+
+    Where its own library can be loaded, as beside a build for CUDA, they are there already, and
+    to declare them twice ends the process.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        pass
+    else:
+        return None
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

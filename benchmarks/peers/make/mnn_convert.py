@@ -1,4 +1,4 @@
-"""MNN's converter by its compiled part alone, in the environment of MNN.
+"""MNN's converter, only its compiled part, in the environment of MNN.
 
 The program ``mnnconvert`` around it installs a package with whatever ``pip`` comes first, and
 reports each conversion to its makers.

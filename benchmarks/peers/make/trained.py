@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers.contenders import LITE0, Trained
-from benchmarks.pipeline.judged import cells, lite0, photograph_views
+from benchmarks.pipeline.unseen_images import cells, lite0, photograph_views
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle

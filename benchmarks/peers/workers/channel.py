@@ -1,8 +1,8 @@
-"""A worker's end of the line: a JSON object comes in on each line, and one goes out for it.
+"""A worker's side of the channel: it answers each line of JSON with one.
 
-Workers run in other projects' environments, so this file needs the standard library alone. A
-worker makes itself known by :func:`serve`; nothing that it imports may write to the channel,
-which is why standard output is turned into standard error first (MNN greets whoever loads it).
+Workers run in other projects' environments, so this file needs only the standard library. A worker
+calls :func:`serve`. Nothing that it imports may write to the channel, so standard output becomes
+standard error first (MNN prints a greeting when it is loaded).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Network(Protocol):
 
 
 class Answers(Protocol):
-    """The whole way from files to the five most probable classes."""
+    """Everything from files to the five most probable classes."""
 
     def __call__(self, paths: list[str]) -> list[list[int]]:
         """Return the classes' indices for each file, best first."""
@@ -141,4 +141,4 @@ def peak_bytes() -> int:
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmHWM: peak memory is read on Linux alone")
+    raise OSError("/proc/self/status has no VmHWM: peak memory is only read on Linux")

@@ -1,7 +1,7 @@
-"""Starts a command and reports when it first answered and what memory it took.
+"""Starts a command and reports when it first answered and how much memory it took.
 
-A script of its own, with nothing imported that it can do without: on Linux a process is charged
-with the memory of the one that started it, so it has to be started by a small one.
+A script of its own that imports as little as possible: on Linux the peak memory of a process is at
+least that of the process that started it, so a small one has to start it.
 
     python launcher.py COMMAND...
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and with."""
+"""The machine and the software that figures were measured with."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 import fleetnet
 from fleetnet.inference.engines import ENGINES, available_threads
 from fleetnet.inference.verify import machine as processor_and_system
-from fleetnet.resampling import COMPILED
+from fleetnet.native import COMPILED
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN_MEMORY = 4 * 2**30
-"""Taken for available where the system does not say."""
+"""Assumed where the system does not say how much is available."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as a reader has to know it to compare figures.
+    """The facts on a machine that a reader needs to compare figures.
 
     Attributes:
         processor: its model, and the kind of operating system.
         processors: how many this process may use.
         system: name and version of the operating system.
         memory_bytes: of the machine; None where the system does not say.
-        load: running processes at the start, averaged over a minute; None likewise.
+        load: running processes at the start, averaged over a minute; None where it does not say.
         versions: of Fleetnet, Python and the engines' runtimes.
         date: of the measurement, in UTC.
     """
@@ -52,7 +52,7 @@ class Machine:
 
     @property
     def busy(self) -> bool:
-        """Whether other programs were computing when the measurement began."""
+        """Whether other programs were busy when the measurement began."""
         return self.load is not None and self.load > 0.5 * self.processors
 
 
@@ -62,11 +62,11 @@ def load_average() -> float | None:
 
 
 def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
-    """Return what is known of this machine, with the versions of the runtimes of ``engines``.
+    """Return the facts on this machine, with the versions of the runtimes of ``engines``.
 
     Args:
         engines: keys of :data:`~fleetnet.inference.engines.ENGINES`.
-        load: of before the measurement began, whose own work would count as well.
+        load: from before the measurement began, so that its own work does not count.
     """
     now = datetime.datetime.now(datetime.UTC)
     packages = dict.fromkeys(ENGINES[engine][0] for engine in engines)
@@ -85,7 +85,7 @@ def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
 
 
 def available_memory() -> int:
-    """Return how many bytes this process may still take, by the system's and its group's limits."""
+    """Return how many bytes this process may still use, within the system's and cgroup's limits."""
     free = _memory("MemAvailable") or _UNKNOWN_MEMORY
     try:
         limit = int((_CGROUP / "memory.max").read_text("utf-8"))

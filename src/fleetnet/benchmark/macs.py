@@ -1,4 +1,4 @@
-"""Multiply-adds counted in a deployed graph, where there is no PyTorch to ask the network."""
+"""Multiply-adds counted in a deployed graph, for where PyTorch is not installed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ with without_telemetry():
 def count_macs(bundle: Bundle) -> int:
     """Return the multiply-adds of a bundle's fp32 graph for one image of its size.
 
-    Those of convolutions and matrix products, each counted as one operation, as
-    :func:`fleetnet.models.network.measure_structure` counts them.
+    Convolutions and matrix products count, each multiply-add as one operation, as in
+    :func:`fleetnet.models.network.measure_structure`.
 
     Raises:
         BundleError: the graph is absent, damaged, or none that OpenVINO reads.
@@ -41,7 +41,7 @@ def _macs_of(node: ov.Node) -> int:
         return _size(node.output(0)) * int(list(node.input(0).get_shape())[axis])
     if kind in ("Convolution", "GroupConvolution"):
         # Filters are [out, in, height, width], with a dimension of groups before them if grouped:
-        # behind the output channels stands what one output takes.
+        # the dimensions after the output channels are the inputs of one output.
         taken = list(node.input(1).get_shape())[1 if kind == "Convolution" else 2 :]
         return _size(node.output(0)) * math.prod(map(int, taken))
     return 0

@@ -1,23 +1,19 @@
-"""Timing many pieces of work in turns, so that the machine's noise hits all alike."""
+"""Timing many pieces of work in interleaved rounds, until their medians are known or time is up."""
 
 from __future__ import annotations
 
 import gc
 import math
-import random
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from fleetnet.benchmark.timing import Timing, summarise, uncertainty
+from fleetnet.measuring import Clock, Key, Work, order_of_round, seconds_of, time_runs
 
-Key = TypeVar("Key", bound=Hashable)
-Work = Callable[[], object]
-Clock = Callable[[], float]
 Watch = Callable[[float, float], None]
-"""Told how much is done, and of how much."""
+"""Called with how much is done, and how much there is in all."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +22,11 @@ class Limits:
 
     Attributes:
         budget: seconds for all rounds together; :attr:`rounds` are made even beyond it.
-        rounds: how many every piece of work gets, at least.
-        most_rounds: how many it gets at most.
-        spell: seconds of one piece of work in one round, to be filled with runs.
-        most_runs: of one spell.
-        uncertainty: of a median below which that work needs no further rounds; see
+        rounds: the least number for every piece of work.
+        most_rounds: the greatest number.
+        spell: seconds that the runs of one piece of work in one round should fill.
+        most_runs: in one spell.
+        uncertainty: of a median below which a piece of work gets no further rounds; see
             :class:`~fleetnet.benchmark.timing.Timing`.
         warm_up: seconds of running before anything is timed, after the first run.
         seed: of the order within each round.
@@ -55,16 +51,15 @@ def time_in_turns(
 ) -> dict[Key, Timing]:
     """Time each piece of work in rounds, each round in another order.
 
-    A round visits every piece of work for a spell: one run that is not timed, because whatever ran
-    before has the caches and other threads may still be busy, then as many timed ones as fit. Work
-    whose median is known well enough is left out of further rounds, which gives the rest of the
-    budget to what noise has hit.
+    In a round every piece of work gets a spell: one run that is not timed, because the caches hold
+    what ran before and its threads may still be busy, then as many timed runs as fit. Work whose
+    median is known well enough gets no further rounds, so that noisy work gets more of the budget.
 
     Args:
-        work: what to time; should have been through :func:`warm_up`, or its first spells will tell.
+        work: what to time, warmed up with :func:`warm_up`.
         limits: how long.
-        clock: seconds from any beginning.
-        watch: told the seconds that have passed, and the budget.
+        clock: seconds since any beginning.
+        watch: called with the seconds that have passed, and the budget.
 
     Returns:
         A timing for every key, in the order of ``work``.
@@ -75,10 +70,10 @@ def time_in_turns(
         passed = clock() - started
         if number >= limits.rounds and passed >= limits.budget:
             break
-        unsettled = [key for key in work if not _settled(times[key], limits)]
-        if not unsettled:
+        unknown = [key for key in work if not _is_known(times[key], limits)]
+        if not unknown:
             break
-        for key in order_of_round(unsettled, number, limits.seed):
+        for key in order_of_round(unknown, number, limits.seed):
             times[key].append(_spell(work[key], limits, clock))
             watch(min(clock() - started, limits.budget), limits.budget)
     watch(limits.budget, limits.budget)
@@ -86,20 +81,13 @@ def time_in_turns(
 
 
 def warm_up(work: Work, limits: Limits, clock: Clock = time.perf_counter) -> None:
-    """Run until what happens only at first, such as compiling, is over and caches are filled."""
+    """Run until one-time work, such as compiling, is done and caches are filled."""
     work()
     started = clock()
     for _ in range(limits.most_runs):
         work()
         if clock() - started >= limits.warm_up:
             break
-
-
-def order_of_round(keys: Sequence[Key], number: int, seed: int = 0) -> list[Key]:
-    """Return the keys in the order in which round ``number`` visits them."""
-    shuffled = list(keys)
-    random.Random(f"{seed}/{number}").shuffle(shuffled)  # noqa: S311 - not a secret
-    return shuffled
 
 
 def runs_of_spell(seconds: float, limits: Limits) -> int:
@@ -109,21 +97,16 @@ def runs_of_spell(seconds: float, limits: Limits) -> int:
     return max(1, math.ceil(limits.spell / seconds))
 
 
-def _settled(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
+def _is_known(rounds: Sequence[Sequence[float]], limits: Limits) -> bool:
     return len(rounds) >= limits.rounds and uncertainty(rounds) <= limits.uncertainty
 
 
 def _spell(work: Work, limits: Limits, clock: Clock) -> list[float]:
     work()
     with _no_garbage_collection():
-        first = _seconds(work, clock)
-        return [first, *(_seconds(work, clock) for _ in range(runs_of_spell(first, limits) - 1))]
-
-
-def _seconds(work: Work, clock: Clock) -> float:
-    started = clock()
-    work()
-    return clock() - started
+        first = seconds_of(work, clock)
+        more = runs_of_spell(first, limits) - 1
+        return [first, *time_runs(work, more, warm_up=0, clock=clock)]
 
 
 @contextmanager

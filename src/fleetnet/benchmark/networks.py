@@ -1,4 +1,4 @@
-"""What is measured: trained networks, or networks by name, which are built for the purpose."""
+"""The networks to measure: trained ones, or networks by name, which are built untrained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fleetnet.models.network import Structure
 
 SIZES = (32, 1024)
-"""The least and the greatest input, in pixels a side: 32 is the networks' stride."""
+"""Least and greatest side of the input in pixels: 32 is the networks' stride."""
 _INT8_ARTIFACTS = {
     "openvino": ("openvino-int8", "openvino-int8-weights"),
     "onnxruntime": ("onnx-int8",),
@@ -32,13 +32,13 @@ class Subject:
     """A network to measure.
 
     Attributes:
-        name: that the tables call it by, unlike any other's.
+        name: in the tables; no two are the same.
         bundle: what the engines load.
         model: the registry's name of it.
-        trained: whether its weights are somebody's, rather than made for the measurement.
-        macs: multiply-adds of the network for one image; where PyTorch is not installed to count
-            them, those of the bundle's graph, whose channel counts are padded.
-        parameters: that train; None where PyTorch is not installed to count them.
+        trained: whether it has trained weights, not ones made for the measurement.
+        macs: multiply-adds of the network for one image; without PyTorch, those of the bundle's
+            graph, whose channel counts are padded.
+        parameters: trainable ones; None without PyTorch.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Subject:
 
 
 def published_names() -> list[str]:
-    """Return the names of the networks that the documents give figures of."""
+    """Return the names of the networks that the documents have figures for."""
     return [name for name in published()["models"] if name in NAMES]
 
 
@@ -75,20 +75,20 @@ def find_subjects(
     done: Callable[[int, int], None] = lambda _done, _total: None,
     say: Say = lambda _: None,
 ) -> list[Subject]:
-    """Find what a user names: networks of the registry, and trained ones.
+    """Find the networks that a user names: networks of the registry, and trained ones.
 
-    A network's bare name stands for the network: how long it takes does not depend on its weights.
-    Anything else is a trained one, see :mod:`fleetnet.weights.subject`.
+    A name from the registry is built untrained: its speed does not depend on its weights.
+    Anything else is a trained network, see :mod:`fleetnet.weights.subject`.
 
     Args:
-        words: in the order of the tables; none for all that the documents give figures of.
-        size: of the input of networks by name, in pixels; a bundle has its own.
-        done: told how many are ready, and of how many.
-        say: told what fetching weights and making bundles does, a line each.
+        words: in the order of the tables; none for all that the documents have figures for.
+        size: side of the input of networks by name, in pixels; a bundle has its own.
+        done: called with how many are ready, and how many there are.
+        say: called with a line about each download and each bundle that is made.
 
     Raises:
-        FleetnetError: a word is neither, a size that no network has, or what building networks
-            takes is not installed.
+        FleetnetError: a word is neither, the size is out of range, or a package that building
+            networks needs is not installed.
         BundleError: a bundle is damaged.
     """
     if not SIZES[0] <= size <= SIZES[1]:
@@ -107,7 +107,7 @@ def find_subjects(
 
 
 def _resolve(word: str) -> str | Trained:
-    """Return the registry's spelling of a network's name, or what else the word means."""
+    """Return a network's name as the registry spells it, or the trained network of that word."""
     try:
         return find_name(word).name
     except ModelError:
@@ -115,7 +115,7 @@ def _resolve(word: str) -> str | Trained:
 
 
 def _names(chosen: Sequence[str | Trained]) -> list[str]:
-    """Return what to call each: a bundle by its file's name, or its path where two share that."""
+    """Return a name for each: a bundle's file name, or its path where two share that name."""
     short = [one if isinstance(one, str) else Path(one.word).name or one.word for one in chosen]
     return [
         name if short.count(name) == 1 or isinstance(one, str) else one.word
@@ -135,7 +135,7 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
 
 
 def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
-    bundle.artifact("onnx")  # a damaged bundle is told of before anything is measured
+    bundle.artifact("onnx")  # finds a damaged bundle before anything is measured
     model = bundle.manifest.model
     structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
     return Subject(

@@ -1,4 +1,4 @@
-"""The most arithmetic that this machine was seen to do, by matrix products."""
+"""The machine's peak rate of arithmetic, measured by matrix products."""
 
 from __future__ import annotations
 
@@ -19,26 +19,23 @@ with without_telemetry():
     from openvino import opset13, properties
 
 SIDES = (512, 1024, 2048)
-"""Small ones fit the caches, large ones occupy all threads; the machine decides which is faster."""
+"""Small ones fit the caches, large ones keep all threads busy; which is faster differs."""
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 _CAPABILITIES = {"bf16": "BF16", "fp16": "FP16"}
 _NUMPY = """
-import json, time
+import json
 import numpy as np
+from fleetnet.measuring import time_runs
 best = 0.0
 for side in {sides}:
     a = np.random.default_rng(0).random((side, side), np.float32)
-    a @ a
-    for _ in range({runs}):
-        started = time.perf_counter()
-        a @ a
-        best = max(best, 2 * side**3 / (time.perf_counter() - started))
+    best = max(best, 2 * side**3 / min(time_runs(lambda: a @ a, {runs})))
 print(json.dumps(best))
 """
 
 
 def has_peak(precision: Precision) -> bool:
-    """Tell whether this processor multiplies numbers of ``precision`` itself."""
+    """Tell whether this processor multiplies numbers of ``precision`` in hardware."""
     wanted = _CAPABILITIES.get(precision)
     return wanted is None or wanted in core().get_property("CPU", properties.device.capabilities)
 
@@ -49,11 +46,11 @@ def operations(side: int) -> int:
 
 
 def matrix_product(side: int, precision: Precision, threads: int) -> Callable[[], object]:
-    """Return what multiplies two ``side``×``side`` matrices, compiled by OpenVINO.
+    """Return a function that multiplies two ``side``×``side`` matrices, compiled by OpenVINO.
 
     The second matrix is a constant, as weights are. With int8 both are quantised, to 256 and 255
-    levels, as post-training quantisation does; the second one fills half of its levels, because
-    processors without VNNI add two products in 16 bits, in which larger ones would not fit.
+    levels, as post-training quantisation does. The second one uses only half of its levels:
+    processors without VNNI add two products in 16 bits, where larger ones would overflow.
     """
     options = {
         properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
@@ -83,7 +80,7 @@ def _graph(side: int, precision: Precision) -> ov.Model:
 def numpy_peak(threads: int, runs: int = 10) -> float | None:
     """Return the fp32 FLOP/s of NumPy's matrix product, None where it fails.
 
-    In a process of its own, because its library takes the number of threads when it is loaded.
+    In a process of its own, because NumPy's library reads the number of threads when it loads.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     done = subprocess.run(  # noqa: S603 - our own code

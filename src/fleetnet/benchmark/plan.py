@@ -1,4 +1,4 @@
-"""What is to be measured: every combination of network, engine, precision, threads and batch."""
+"""What to measure: every combination of network, engine, precision, threads and batch size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleetnet.inference.engines import (
 
 BATCHES = (1, 4, 8)
 THREADS = (1, 2, 4)
-"""Those of the documents' tables."""
+"""As in the documents' tables."""
 MAX_BATCH = 4096
 BUDGET, QUICK_BUDGET = 420.0, 40.0
 """Seconds of timing."""
@@ -27,7 +27,7 @@ PROCESSES, QUICK_PROCESSES = 3, 1
 """How many processes start-up time is the median of."""
 _OVERHEAD = 30 * 2**20
 _COPIES = 2.5
-"""A compiled network holds its weights once as they came and once as the processor likes them."""
+"""A compiled network holds its weights as stored and once more in the processor's own layout."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Plan:
 
     Attributes:
         engines: keys of :data:`~fleetnet.inference.engines.ENGINES`.
-        precisions: to compute in; where an engine lacks one, its figures stay empty.
-        threads: numbers of them to compute with.
-        batches: numbers of images at once.
+        precisions: to compute in; an engine that lacks one has no figures for it.
+        threads: numbers of threads to compute with.
+        batches: batch sizes.
         limits: how long to measure.
         processes: how many to start for a start-up time; 0 to leave that out.
 
     Raises:
-        FleetnetError: a value that no measurement can have.
+        FleetnetError: a value is out of range.
     """
 
     engines: tuple[str, ...]
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def threads_with_processors(self) -> tuple[int, ...]:
-        """Those numbers of threads for which this machine has a processor each."""
+        """The numbers of threads that this machine has as many processors for."""
         return tuple(count for count in self.threads if count <= available_threads())
 
 
@@ -99,17 +99,17 @@ def make_plan(
     budget: float | None = None,
     quick: bool = False,
 ) -> Plan:
-    """Fill in what a user left open.
+    """Return a plan with defaults for what a user did not choose.
 
-    That is OpenVINO in every precision that it offers for any of the networks; 1, 2 and 4 threads
-    as far as there are processors for them, and all there are where those are fewer; batches of
-    1, 4 and 8. Quick leaves out all but the most threads and batches of 1 and 8.
+    The defaults are OpenVINO in every precision that it offers for any of the networks; 1, 2 and 4
+    threads, as far as there are processors for them; and batches of 1, 4 and 8. A quick plan has
+    only the most threads, and batches of 1 and 8.
 
     Raises:
         FleetnetError: an engine that is unknown or not installed, or a value out of range.
     """
     engines = tuple(dict.fromkeys(engines)) or ("openvino",)
-    # Asks also where a user has chosen, because this is where a wrong name of an engine comes out.
+    # Also where a user has chosen precisions: this finds an engine's name that is wrong.
     offered = [
         precision
         for engine in engines
@@ -132,12 +132,12 @@ def make_plan(
 
 
 def usable_threads() -> tuple[int, ...]:
-    """Return those numbers of threads in the documents' tables that have a processor each."""
+    """Return the documents' numbers of threads that this machine has as many processors for."""
     return tuple(count for count in THREADS if count <= available_threads())
 
 
 def in_order(names: Sequence[Precision]) -> tuple[Precision, ...]:
-    """Return precisions without repetitions, the widest first."""
+    """Return each precision once, the widest first."""
     return tuple(name for name in get_args(Precision) if name in names)
 
 
@@ -149,10 +149,10 @@ def cells_of(subject: Subject, plan: Plan) -> Iterator[Cell]:
 
 
 def groups(subjects: Sequence[Subject], plan: Plan, memory: int) -> list[list[Subject]]:
-    """Divide the networks into groups that can be held compiled side by side in ``memory`` bytes.
+    """Divide the networks into groups whose compiled forms fit into ``memory`` bytes together.
 
-    All that is compared should be measured in turns, so groups are as few and as large as fit; a
-    network that does not fit alone is a group of its own.
+    Networks should be compared in the same rounds, so groups are as few and as large as possible;
+    a network that does not fit by itself is a group of its own.
     """
     found: list[list[Subject]] = []
     room = 0.0

@@ -1,4 +1,4 @@
-"""Accuracy over latency and over storage, as the MobileNetV2 document pictures its networks."""
+"""Charts of accuracy over latency and over storage, as in the MobileNetV2 document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fleetnet.benchmark.lettering import Label, place_labels
+from fleetnet.benchmark.label_placement import Label, place_labels
 from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import NetworkFacts, Results
 from fleetnet.benchmark.tables import settings
@@ -25,12 +25,12 @@ LATENCY, STORAGE = "accuracy_latency.png", "accuracy_storage.png"
 DPI = 150
 
 _COLORS = {"MobileNetV2": "#0072B2", "MobileNetV2, distilled": "#D55E00", "ReXNet": "#009E73"}
-"""Okabe and Ito (2008), told apart with every kind of colour blindness; shapes tell, too."""
+"""Okabe and Ito (2008), distinct with every kind of colour blindness; shapes differ too."""
 _SHAPES = {"MobileNetV2": "o", "MobileNetV2, distilled": "D", "ReXNet": "s"}
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-"""Of the engines and precisions, in order."""
+"""Line styles of the engines and precisions, in order."""
 _AREA_OF_A_GMAC = 100.0
-"""Square points of a marker for a thousand million multiply-adds."""
+"""Area of a marker for a thousand million multiply-adds, in square points."""
 _LEAST_AREA = 14.0
 
 
@@ -43,12 +43,12 @@ class _Point:
 
 
 def drawable(results: Results) -> bool:
-    """Tell whether any network here has a published accuracy to draw."""
+    """Tell whether any of the networks has a published accuracy to draw."""
     return any(_has_accuracy(network) for network in results.networks)
 
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
-    """Draw both pictures as PNG files; return those of which there was something to draw.
+    """Draw both charts as PNG files; return their paths.
 
     Raises:
         FleetnetError: the folder cannot be written to.
@@ -125,7 +125,7 @@ def _figure(
     _dress(axes, title, xlabel)
     _legend(axes, results, list(lines))
     figure.supxlabel(results.machine.line, fontsize=7.5, color="#666666", wrap=True)
-    # The layout has to be settled before labels find their places, which are in pixels.
+    # Labels are placed in pixels, so the layout has to be final before.
     figure.draw_without_rendering()
     place_labels(
         axes,
@@ -140,7 +140,7 @@ def _figure(
 def _families(
     results: Results, setting: tuple[str, str], measure: Measure
 ) -> dict[str, list[_Point]]:
-    """Return the points of each line, from the smallest network to the largest."""
+    """Return the points of each family's line, from the smallest network to the largest."""
     found: dict[str, list[_Point]] = {}
     for network in results.networks:
         x = measure(network, *setting) if _has_accuracy(network) else None
@@ -195,7 +195,7 @@ def _dress(axes: Axes, title: str, xlabel: str) -> None:
 
 
 def _legend(axes: Axes, results: Results, lines: Sequence[str]) -> None:
-    """Say what colours, dashes and areas mean, in the corner that rising curves leave free."""
+    """Explain colours, dashes and areas in the corner that rising curves leave free."""
     families = dict.fromkeys(_family(one) for one in results.networks if _has_accuracy(one))
     handles = [
         Line2D([], [], color=_COLORS[name], marker=_SHAPES[name], linewidth=1.5, label=name)

@@ -1,37 +1,34 @@
-"""Start-up time and peak memory: of a fresh process that predicts one image."""
+"""Start-up time and peak memory of a fresh process that predicts one image."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import random
 import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from fleetnet.benchmark import launcher
 from fleetnet.errors import FleetnetError
+from fleetnet.measuring import Key, turns
 
 TIMEOUT = 600
-"""Seconds that one process may take, before it is taken for stuck."""
+"""Seconds after which a process is ended."""
 _SIZE = (500, 375)
-"""Of the image, in pixels: an ordinary one of ImageNet."""
-
-Key = TypeVar("Key", bound=Hashable)
+"""Width and height of the image in pixels, common ones of ImageNet."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """What fresh processes took for one answer.
+    """Time and memory of fresh processes that gave one answer.
 
     Attributes:
         runs: how many processes.
@@ -63,24 +60,23 @@ def run_processes(
     runs: int,
     done: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[dict[Key, Process], dict[Key, str]]:
-    """Run each command ``runs`` times, in turns.
+    """Run each command ``runs`` times, in interleaved rounds.
 
     Returns:
-        What each took; and of those of which a process failed, why, in a line.
+        What each took, and for each command of which a process failed the reason in a line.
     """
     found: dict[Key, list[dict[str, float]]] = {key: [] for key in commands}
     failed: dict[Key, str] = {}
     count = 0
-    for number in range(runs):
-        keys = [key for key in commands if key not in failed]
-        random.Random(number).shuffle(keys)  # noqa: S311 - not a secret
-        for key in keys:
-            try:
-                found[key].append(run_once(commands[key]))
-            except FleetnetError as error:
-                failed[key] = str(error)
-            count += 1
-            done(count, runs * len(commands))
+    for key in turns(commands, runs):
+        if key in failed:
+            continue
+        try:
+            found[key].append(run_once(commands[key]))
+        except FleetnetError as error:
+            failed[key] = str(error)
+        count += 1
+        done(count, runs * len(commands))
     return {
         key: _summary(rows) for key, rows in found.items() if rows and key not in failed
     }, failed
@@ -92,9 +88,9 @@ def run_once(command: Sequence[str], timeout: float = TIMEOUT) -> dict[str, floa
     Raises:
         FleetnetError: it failed; the message is its last line.
     """
-    # Isolated, so that what it imports is Python's own.
+    # Isolated, so that it imports only Python's own modules.
     launched = [sys.executable, "-I", launcher.__file__, *command]
-    # In a session of its own, so that it is ended together with what it started.
+    # In a session of its own, so that the processes it starts end with it.
     with subprocess.Popen(  # noqa: S603 - our own command
         launched,
         stdout=subprocess.PIPE,
@@ -119,7 +115,7 @@ def run_once(command: Sequence[str], timeout: float = TIMEOUT) -> dict[str, floa
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process that has not ended, and those that it started."""
+    """End a process that still runs, and those that it started."""
     if process.returncode is not None:
         return
     if not hasattr(os, "killpg"):
@@ -130,7 +126,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def write_image(path: Path) -> None:
-    """Write a JPEG to predict: colours that run into each other, with some grain."""
+    """Write a JPEG to predict: smooth colours with some noise."""
     width, height = _SIZE
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))

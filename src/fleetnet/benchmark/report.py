@@ -15,7 +15,7 @@ JSON, MARKDOWN = "results.json", "results.md"
 
 
 def check_output(folder: Path) -> None:
-    """Make the folder, before the work that is to be written there is done.
+    """Make the folder before any work is done, so that its results can be written.
 
     Raises:
         FleetnetError: it is a file, or cannot be made or written to.
@@ -39,7 +39,7 @@ def write_report(
     Args:
         results: what to write.
         folder: that :func:`check_output` has checked.
-        warn: told why pictures were not drawn, where they were not.
+        warn: called with the reason if pictures are not drawn.
 
     Returns:
         The files that were written.
@@ -54,7 +54,7 @@ def write_report(
 
 
 def markdown(results: Results, pictures: list[str]) -> str:
-    """Return the tables as a Markdown page that shows the pictures beside it."""
+    """Return the tables as a Markdown page that shows the pictures in the same folder."""
     whole = every_cell_table(results).markdown().partition("\n\n")[2]
     parts = [
         "# Benchmark",

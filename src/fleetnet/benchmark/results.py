@@ -16,18 +16,18 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What is known of a network without running it.
+    """Facts on a network that need no run.
 
     Attributes:
-        name: that the tables call it by.
+        name: in the tables.
         model: the registry's name.
-        trained: whether its weights are somebody's, rather than made for the measurement.
+        trained: whether it has trained weights, not ones made for the measurement.
         classes: length of the logits.
         size: side of the input, in pixels.
         macs: multiply-adds for one image.
-        parameters: that train; None where they could not be counted.
+        parameters: trainable ones; None where they could not be counted.
         storage: bytes of the files an engine loads, by engine and precision.
-        published: figures of the documents for this network at ImageNet's classes, or empty.
+        published: the documents' figures for this network with ImageNet's classes, or empty.
     """
 
     name: str
@@ -43,7 +43,7 @@ class NetworkFacts:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most arithmetic seen, in operations a second, and what did it."""
+    """The highest rate of arithmetic seen, in operations a second, and what reached it."""
 
     flops: float
     measured_by: str
@@ -54,11 +54,11 @@ class Results:
     """What a benchmark found.
 
     Attributes:
-        machine: that it ran on.
-        plan: what was asked for.
+        machine: where it ran.
+        plan: what was to be measured.
         networks: in the order of the tables.
-        timings: of every cell that could be measured, in seconds a batch.
-        missing: why the others could not.
+        timings: of every cell that could be measured, in seconds per batch.
+        missing: why each of the others could not be measured.
         processes: start-up and memory by network, engine and precision.
         peaks: by precision and threads.
     """
@@ -79,7 +79,7 @@ class Results:
     def peak_share(self, cell: Cell) -> float | None:
         """Return the share of the machine's peak that a cell reaches.
 
-        Two operations a multiply-add, over the peak in the same precision on as many threads.
+        A multiply-add is two operations; the peak is of the same precision and threads.
         """
         rate, peak = self.images_per_s(cell), self.peaks.get((cell.precision, cell.threads))
         if rate is None or peak is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleetnet.benchmark.machine import Machine, available_memory, this_machine
-from fleetnet.benchmark.measure import Limits, Work, time_in_turns, warm_up
+from fleetnet.benchmark.measure import Limits, time_in_turns, warm_up
 from fleetnet.benchmark.networks import Subject
 from fleetnet.benchmark.peak import SIDES, has_peak, matrix_product, numpy_peak, operations
 from fleetnet.benchmark.plan import Cell, Plan, cells_of, groups
@@ -22,14 +22,15 @@ from fleetnet.benchmark.timing import Timing
 from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Precision, open_engine, precisions
+from fleetnet.measuring import Work
 from fleetnet.models.registry import find_name, published
 
 Stage = Callable[[str, float, float], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is in all."""
 Warn = Callable[[str], None]
 
 _MEMORY_SHARE = 0.5
-"""Of the available memory, what compiled networks may take."""
+"""Share of the available memory that compiled networks may take."""
 _PUBLISHED_SIZE = 224
 
 
@@ -51,27 +52,28 @@ def run_benchmark(
 ) -> Results:
     """Measure every network in every setting of the plan.
 
-    Processes are started before anything is compiled here, so that they have the memory. Then the
-    networks are timed in turns, with matrix products among them.
+    Processes are measured first, while nothing is compiled here that takes memory. Then the
+    networks are timed in interleaved rounds, together with matrix products.
 
     Args:
         subjects: what to measure.
         plan: how.
-        machine: what is known of this one; None to find out.
-        stage: told of progress.
-        warn: told in a line of what could not be measured.
+        machine: the facts on this one; None to find them out.
+        stage: called with the progress.
+        warn: called with a line about what could not be measured.
     """
     machine = machine or this_machine(plan.engines)
     processes = _run_processes(subjects, plan, stage, warn)
     timings: dict[Cell, Timing] = {}
     missing: dict[Cell, str] = {}
     products: dict[Product, Timing] = {}
-    parts = groups(subjects, plan, int(_MEMORY_SHARE * available_memory()))
-    for number, part in enumerate(parts, 1):
-        told = _numbered(stage, number, len(parts))
+    together = groups(subjects, plan, int(_MEMORY_SHARE * available_memory()))
+    for number, group in enumerate(together, 1):
+        stage_of_group = _numbered(stage, number, len(together))
         with contextlib.ExitStack() as engines:
-            work, lacking = _open(part, plan, told, engines)
-            found, best = _time(work, _limits(plan, len(part) / len(subjects)), told)
+            work, lacking = _open(group, plan, stage_of_group, engines)
+            limits = _limits(plan, len(group) / len(subjects))
+            found, best = _time(work, limits, stage_of_group)
         timings |= found
         missing |= lacking
         for product, timing in best.items():
@@ -103,7 +105,7 @@ def _numbered(stage: Stage, number: int, of: int) -> Stage:
 def _run_processes(
     subjects: Sequence[Subject], plan: Plan, stage: Stage, warn: Warn
 ) -> dict[tuple[str, str, str], Process]:
-    """Measure start-up and memory with the most threads that have a processor each."""
+    """Measure start-up time and memory on as many threads as there are processors for."""
     with tempfile.TemporaryDirectory(prefix="fleetnet-bench-") as folder:
         image = Path(folder) / "image.jpg"
         write_image(image)
@@ -132,10 +134,10 @@ def process_threads(plan: Plan) -> int:
 def _open(
     subjects: Sequence[Subject], plan: Plan, stage: Stage, engines: contextlib.ExitStack
 ) -> tuple[dict[Cell, Work], dict[Cell, str]]:
-    """Compile every cell in an engine of its own, which ``engines`` closes, and run it warm.
+    """Compile every cell in an engine of its own, which ``engines`` closes, and warm it up.
 
-    OpenVINO compiles for each batch size and keeps few of them, so that cells which shared an
-    engine might compile while they are timed.
+    OpenVINO compiles for each batch size and keeps only a few: cells that share an engine might
+    compile while they are timed.
     """
     work: dict[Cell, Work] = {}
     missing: dict[Cell, str] = {}
@@ -159,7 +161,7 @@ def _open(
 def _time(
     work: dict[Cell, Work], limits: Limits, stage: Stage
 ) -> tuple[dict[Cell, Timing], dict[Product, Timing]]:
-    """Time networks and, among them, matrix products in the same precisions and threads."""
+    """Time networks, and in the same rounds matrix products in their precisions and threads."""
     settings = dict.fromkeys((cell.precision, cell.threads) for cell in work)
     products = {
         Product(precision, threads, side): matrix_product(side, precision, threads)
@@ -176,7 +178,7 @@ def _time(
 
 
 def _peaks(products: dict[Product, Timing], stage: Stage) -> dict[tuple[str, int], Peak]:
-    """Return the highest rate by precision and threads; in fp32 NumPy's own may be higher."""
+    """Return the highest rate by precision and threads; in fp32 that of NumPy may be higher."""
     found: dict[tuple[str, int], Peak] = {}
     for product, timing in products.items():
         key = (str(product.precision), product.threads)
@@ -212,7 +214,7 @@ def _facts(subject: Subject, plan: Plan) -> NetworkFacts:
 
 
 def _published(subject: Subject) -> dict[str, object]:
-    """Return the documents' figures of a network as it was published; of any other none."""
+    """Return the documents' figures if a network is measured as published, else none."""
     if subject.trained or subject.size != _PUBLISHED_SIZE:
         return {}
     return dict(published()["models"].get(find_name(subject.model).name, {}))

@@ -1,6 +1,6 @@
 """Results as tables in the shape of the two documents: ``docs/benchmark.md`` says how to read them.
 
-A table is the same for a terminal and for Markdown: here is decided what it says.
+The same tables are shown in a terminal and written as Markdown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fleetnet.inference.engines import Precision
 from fleetnet.labels import printable
 
 NONE = "–"
-"""What a cell says that has no figure."""
+"""In place of a missing figure."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Table:
         headings: of the columns, each of one or two lines; the first column is text, the others
             are numbers.
         rows: of cells.
-        notes: to stand below it.
+        notes: to print below it.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Table:
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """Yield the tables that people read."""
+    """Yield the tables for people."""
     yield networks_table(results)
     for engine, precision in settings(results):
         yield threads_table(results, engine, precision)
@@ -57,13 +57,13 @@ def tables(results: Results) -> Iterator[Table]:
 
 
 def settings(results: Results) -> list[tuple[str, Precision]]:
-    """Return the engines and precisions of which there is any figure."""
+    """Return the engines and precisions with at least one figure."""
     found = [(cell.engine, cell.precision) for cell in results.timings]
     return list(dict.fromkeys(found))
 
 
 def networks_table(results: Results) -> Table:
-    """Return what the networks are: the documents' table of accuracy, operations and parameters."""
+    """Return accuracy, operations and parameters of the networks, as in the documents' tables."""
     rows = []
     for network in results.networks:
         accuracies = (
@@ -92,7 +92,7 @@ def networks_table(results: Results) -> Table:
 
 
 def threads_table(results: Results, engine: str, precision: Precision) -> Table:
-    """Return latency at batch 1 by threads, and storage: the documents' table of the Snapdragon."""
+    """Return latency at batch 1 by threads, and storage, as in the Snapdragon table."""
     plan, batch = results.plan, min(results.plan.batches)
     rows = []
     for network in results.networks:
@@ -119,7 +119,7 @@ def threads_table(results: Results, engine: str, precision: Precision) -> Table:
 
 
 def batches_table(results: Results, engine: str, precision: Precision, threads: int) -> Table:
-    """Return latency by batch: the documents' table of the V100."""
+    """Return latency by batch size, as in the V100 table."""
     plan = results.plan
     rows = []
     for network in results.networks:
@@ -149,7 +149,7 @@ def batches_table(results: Results, engine: str, precision: Precision, threads: 
 
 
 def summary_table(results: Results, engine: str, precision: Precision) -> Table:
-    """Return how steady, how fast at best and how dear each network is."""
+    """Return spread, best throughput, memory and start-up time of each network."""
     threads, batch = process_threads(results.plan), min(results.plan.batches)
     rows = []
     for network in results.networks:
@@ -187,7 +187,7 @@ def summary_table(results: Results, engine: str, precision: Precision) -> Table:
 
 
 def every_cell_table(results: Results) -> Table:
-    """Return every figure that was timed, a row each."""
+    """Return every timing, a row each."""
     rows = []
     for cell in sorted((*results.timings, *results.missing), key=_in_order_of(results)):
         timing = results.timings.get(cell)
@@ -233,7 +233,7 @@ def _threads(results: Results, count: int) -> str:
 
 
 def _thread_notes(results: Results, threads: int | None = None) -> tuple[str, ...]:
-    """Say what an asterisk means, where there is one."""
+    """Return the note on the asterisk, if there is one."""
     counts = results.plan.threads if threads is None else (threads,)
     if all(count <= results.machine.processors for count in counts):
         return ()

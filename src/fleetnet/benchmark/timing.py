@@ -1,4 +1,4 @@
-"""What many times of the same work come to."""
+"""Statistics of many timed runs of the same work."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Timing:
 
     Attributes:
         runs: how many were timed.
-        rounds: in how many spells, spread over the whole measurement.
+        rounds: how many, spread over the whole measurement.
         best: the quickest.
         p25: lower quartile.
         p50: median.
         p75: upper quartile.
         p95: 95th percentile.
         uncertainty: half the 95 % interval of the median as a share of it, from the spread of the
-            rounds' medians, because runs of one spell share its noise; infinite of one round.
+            rounds' medians, because the runs of a round share its noise; infinite for one round.
     """
 
     runs: int
@@ -60,9 +60,9 @@ def summarise(rounds: Sequence[Sequence[float]]) -> Timing:
 
 
 def uncertainty(rounds: Sequence[Sequence[float]]) -> float:
-    """Return half the 95 % interval of the median as a share of it; infinite of one round.
+    """Return half the 95 % interval of the median as a share of it; infinite for one round.
 
-    The scale is the median absolute deviation, which a few disturbed rounds do not inflate.
+    The scale is the median absolute deviation, which a few noisy rounds do not inflate.
     """
     if len(rounds) < 2:
         return math.inf

@@ -1,9 +1,9 @@
-"""Networks to time without having trained them.
+"""Untrained networks to time.
 
-How long a network takes depends on its shapes alone, with one exception: numbers too small for the
-normal floating-point format, and those that die out to zero, are computed at another speed. A
-freshly initialised network has both, because nothing keeps its activations in range; here batch
-norm is given the statistics of what really comes by, as training would.
+How long a network takes depends only on its shapes, with one exception: subnormal numbers and zeros
+are computed at another speed. A freshly initialised network has many of both, because nothing keeps
+its activations in range. So batch norm gets the statistics of real activations here, as in
+training.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 
 CLASSES = 1000
-_SETTLING_SIDE = 96
-_SETTLING_IMAGES = 4
+_STATISTICS_SIDE = 96
+_STATISTICS_IMAGES = 4
 _SOURCES = ("models", "export/onnx.py", "benchmark/untrained.py")
 
 
 def untrained_bundles(names: Sequence[str], size: int) -> Iterator[Bundle]:
     """Yield a bundle for each network, of ``size``×``size`` pixels and ImageNet's classes.
 
-    Those that the cache does not have are exported first, side by side; each takes some ten
-    seconds. What is in the cache is taken only if this code and PyTorch would make the same again.
+    Those that the cache lacks are exported first, several at once; each takes some ten seconds.
+    Bundles from the cache are used only if this code and PyTorch would make the same again.
 
     Args:
         names: of networks as the registry spells them.
@@ -78,7 +78,7 @@ def untrained_bundles(names: Sequence[str], size: int) -> Iterator[Bundle]:
 def make_untrained(name: str, size: int, folder: Path) -> Bundle:
     """Build the network called ``name``, export it and write it as a bundle to ``folder``.
 
-    Where another process has put one there in the meantime, that is returned.
+    If another process has put one there in the meantime, that one is returned.
     """
     replacing = standing(folder)
     network = untrained_network(name)
@@ -106,9 +106,9 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
 
 
 def untrained_network(name: str) -> nn.Module:
-    """Build a network whose activations stay in range, as a trained one's do; in evaluation mode.
+    """Build a network in evaluation mode whose activations stay in range, as a trained one's do.
 
-    Batch norm's scales and shifts are random, and its statistics are those of some noise.
+    Batch norm's scales and shifts are random; its statistics are measured on random images.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
@@ -117,16 +117,16 @@ def untrained_network(name: str) -> nn.Module:
         for norm in norms:
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.uniform_(norm.bias, -0.5, 0.5)
-            norm.momentum = None  # an average of all that comes, instead of a running one
+            norm.momentum = None  # the average over all batches, not a running one
         scale, shift = (torch.from_numpy(values) for values in Preprocess().normalisation())
-        pixels = torch.from_numpy(self_test_pixels(_SETTLING_IMAGES, _SETTLING_SIDE))
+        pixels = torch.from_numpy(self_test_pixels(_STATISTICS_IMAGES, _STATISTICS_SIDE))
         with torch.no_grad():
             network.train()((pixels.float() * scale + shift).permute(0, 3, 1, 2))
     return network.eval()
 
 
 def cached_folder(name: str, size: int) -> Path:
-    """Return where the bundle of a network is kept once it is made."""
+    """Return the folder in the cache for a network's bundle."""
     return cache_folder() / "benchmark" / f"{name}-{size}-{_fingerprint()}"
 
 
@@ -147,7 +147,7 @@ def _cached(name: str, size: int) -> Bundle | None:
 
 
 def _fingerprint() -> str:
-    """Return a digest of all that decides what the bundles hold."""
+    """Return a digest of everything that the bundles' content depends on."""
     digest = hashlib.sha256()
     for package in ("torch", "onnx", "onnxscript"):
         digest.update(metadata.version(package).encode())

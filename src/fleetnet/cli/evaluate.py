@@ -196,7 +196,7 @@ def _overlap(source: Source, indices: Indices, part: str, subject: Subject) -> O
 
 
 def _test_part(source: Source) -> tuple[Indices, str, str]:
-    indices = np.flatnonzero(SampleTable.of(source.samples).parts == TEST)
+    indices = np.flatnonzero(SampleTable.of(source.samples).splits == TEST)
     if not len(indices):
         left_out = [note for note in notes_of(source) if IS_LEFT_OUT in note]
         if left_out:

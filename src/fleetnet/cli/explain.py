@@ -20,6 +20,7 @@ from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN, Pixels, decode, read_bytes
 from fleetnet.left_out import LeftOut
+from fleetnet.text import first_few
 
 if TYPE_CHECKING:
     from fleetnet.evaluation.explain import GradCam
@@ -80,7 +81,7 @@ def _class_index(subject: Subject, name: str | None) -> int | None:
         return None
     classes = subject.classifier.classes
     if name not in classes:
-        shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        shown = first_few(classes, 10)
         raise DataError(f"unknown class '{name}'{nearest(name, classes)} (known: {shown})")
     return classes.index(name)
 

@@ -1,7 +1,7 @@
 """Random variation of training images, on ``uint8`` pixels.
 
-Every function takes its randomness from the generator it is handed, so that an image's augmentation
-depends on the seed, the epoch and the image alone, whatever the number of workers.
+Every function draws from the generator that it is given, so an image's augmentation depends only on
+the seed, the epoch and the image, not on the number of workers.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from PIL import Image
 
 from fleetnet.data.policies import PolicyName, make_policy
 from fleetnet.data.resize import Box, Mode, crop_and_resize
-from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.geometry import SHRINKS
+from fleetnet.images import OpenImage, Pixels
 from fleetnet.preprocess import Preprocess
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""The grey of a colour (ITU-R BT.601), as Pillow and JPEG have it."""
+"""Weights of red, green and blue in grey (ITU-R BT.601), as in Pillow and JPEG."""
 
 ERASED_AREA = (0.02, 1 / 3)
 ERASED_RATIO = 0.3
@@ -31,11 +32,11 @@ class Augment:
         preprocess: gives the size, the interpolation and the bits of samples.
         min_scale: smallest share of the image's area that a crop covers (Szegedy et al. 2015
             use 0.08); 1.0 takes the largest crop that fits.
-        max_ratio: a crop's longest side over its shortest, at most.
+        max_ratio: greatest ratio of a crop's longer side to its shorter.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom.
-        quarter_turns: turn by 0, 90, 180 or 270 degrees, equally often, for pictures that have no
-            upper side, such as those taken from above or through a microscope.
+        quarter_turns: turn by 0, 90, 180 or 270 degrees, equally often, for pictures without a top,
+            such as those taken from above or through a microscope.
         color_jitter: brightness, contrast and saturation are each scaled by a factor from
             ``1 - color_jitter`` to ``1 + color_jitter``.
         policy: one of :mod:`fleetnet.data.policies`, or ``none``.
@@ -44,7 +45,7 @@ class Augment:
         magnitude_std: standard deviation of the magnitude from operation to operation.
         erase: probability of filling a rectangle with noise.
         scaled_decoding: let libjpeg decode a JPEG at 1/2, 1/4 or 1/8 of its size where the crop
-            has that many times the pixels wanted; :meth:`from_bytes` alone can.
+            has that many times the pixels wanted; only for :meth:`from_bytes`.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Augment:
             magnitude_std=magnitude_std,
             fill=(red, green, blue),
         )
-        # Antialiased where inference with cv2-linear is not: crops shrink by other factors anyway.
+        # Antialiased even if inference uses cv2-linear: crops shrink by other factors anyway.
         self._mode: Mode = "bicubic" if preprocess.interpolation == "bicubic" else "bilinear"
 
     def __call__(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -151,16 +152,16 @@ def random_crop_box(
 
 
 def shrink_for(box: Box, size: int) -> int:
-    """Return by how much an image may be decoded smaller and ``box`` still have ``size`` pixels."""
+    """Return the greatest factor of decoding smaller that leaves ``box`` ``size`` pixels."""
     left, top, right, bottom = box
     side = min(right - left, bottom - top)
     return next((shrink for shrink in SHRINKS if side >= shrink * size), 1)
 
 
 def scale_box(box: Box, whole: tuple[int, int], decoded: tuple[int, int]) -> Box:
-    """Return ``box`` of an image of ``whole`` width and height in one that was decoded smaller.
+    """Return ``box`` of an image of size ``whole`` in the pixels that were decoded smaller.
 
-    Edges are rounded to whole pixels; there is always at least one.
+    Edges are rounded to whole pixels; each side is at least one pixel.
     """
     if whole == decoded:
         return box
@@ -177,8 +178,8 @@ def _scale_span(start: int, end: int, whole: int, decoded: int) -> tuple[int, in
 def jitter(pixels: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:
     """Scale brightness, then contrast about the mean grey, then saturation about each grey.
 
-    The arithmetic of Pillow's ``ImageEnhance``, in a third of its time, and rounded once at the
-    end where Pillow cuts off after each step.
+    The arithmetic of Pillow's ``ImageEnhance`` in a third of its time; it is rounded once at the
+    end, where Pillow truncates after each step.
     """
     height, width = pixels.shape[:2]
     values = pixels.astype(np.float32)
@@ -200,8 +201,8 @@ def jitter(pixels: Pixels, brightness: float, contrast: float, saturation: float
 def erase(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Fill a random rectangle with noise (random erasing, Zhong et al. 2020).
 
-    Its area is uniform from 2 % to a third of the image, its ratio of the sides log-uniform from
-    0.3 to 1/0.3; ten draws that do not fit leave the image as it is.
+    Its area is uniform from 2 % to a third of the image, the ratio of its sides log-uniform from
+    0.3 to 1/0.3; after ten draws that do not fit the image stays as it is.
     """
     height, width = pixels.shape[:2]
     for _ in range(10):

@@ -1,11 +1,10 @@
-"""One look at every image before training: what is there, and what is wrong with it."""
+"""A check of every image before training: what the data is, and what is wrong with it."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,23 @@ from fleetnet.data.findings import (
 from fleetnet.data.names import odd_names
 from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
 from fleetnet.data.sources import Source, left_out_of, notes_of
-from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.sources.samples import (
+    NO_SPLIT,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VAL,
+    SampleTable,
+)
 from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError, ImageError
+from fleetnet.threads import map_in_threads
 
 MAX_PAIRS = 100_000
-"""Near duplicates that are listed; where there are more, ``distance`` is too large for the data."""
+"""Near duplicates that are listed; if there are more, ``distance`` is too large for the data."""
 
 MOST_UNUSED = 14
-"""Samples of 16 bits that use more than so many may come from pictures that are dark."""
-
-TRAIN, VAL, TEST, NO_SIDE = range(4)
+"""Above so many used bits, pictures of 16 bits may simply be dark."""
 
 _COLUMNS = np.dtype(
     [
@@ -68,8 +73,8 @@ def check(
 ) -> Report:
     """Read every image of ``source`` once, in several threads, and report on all of them.
 
-    Memory is about 60 bytes an image, what the threads hold at a time, and the thumbnails of the
-    classes that are not complete yet.
+    Memory is about 60 bytes per image, the images that the threads decode, and the thumbnails of
+    the classes that are not complete yet.
 
     Args:
         source: labelled images; its ``read`` is called from several threads.
@@ -78,10 +83,10 @@ def check(
         size: side of the network's input, px.
         val_fraction: share held out, as in training.
         seed: of the split, as in training.
-        sheets: folder for a contact sheet a class.
-        workers: threads; as many as this process may use processors, at most 16, if None.
+        sheets: folder for a contact sheet of each class.
+        workers: threads; if None, as many as this process may use processors, at most 16.
         sample_bits: how many bits of 16-bit samples are used, as in training.
-        advance: is told how many images are done, as they are.
+        advance: called with a count as images are done.
 
     Raises:
         DataError: ``near`` is out of range.
@@ -90,8 +95,8 @@ def check(
     if near is not None and not 0 <= near <= MAX_DISTANCE:
         raise DataError(f"near must be from 0 to {MAX_DISTANCE} of 64 bits, not {near}")
     hasher = None if near is None else open_hasher()
-    sides, split_error = _sides(source, val_fraction, seed)
-    drawn = ContactSheets(source, np.isin(sides, (VAL, TEST)), sheets) if sheets else None
+    splits, split_error = _splits(source, val_fraction, seed)
+    drawn = ContactSheets(source, np.isin(splits, (VAL, TEST)), sheets) if sheets else None
     columns = np.zeros(len(source.samples), _COLUMNS)
     unreadable: list[Unreadable] = []
     formats: Counter[str] = Counter()
@@ -111,14 +116,14 @@ def check(
             drawn.add(index, outcome.thumbnail if isinstance(outcome, Facts) else None)
         if advance:
             advance(1)
-    marks = _Marks(source, sides)
+    marks = _Marks(source, splits)
     groups = _same_bytes(columns)
     return Report(
         source=source.description,
         images=len(source.samples),
         multi_label=source.multi_label,
-        classes=_count_classes(source, sides),
-        own_split=any(sample.part for sample in source.samples),
+        classes=_count_classes(source, splits),
+        own_split=any(sample.split for sample in source.samples),
         split_error=split_error,
         unreadable=tuple(unreadable),
         sizes=_sizes(columns[columns["readable"]], size),
@@ -136,18 +141,18 @@ def check(
     )
 
 
-def _sides(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str | None]:
-    """Return the side of every sample, and why there is none where the data cannot be split."""
-    sides = np.full(len(source.samples), NO_SIDE)
+def _splits(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str | None]:
+    """Return the split of every sample as a code, or why the data cannot be split."""
+    splits = np.full(len(source.samples), NO_SPLIT)
     try:
         check_classes(source)
-        parts = split(source, val_fraction, seed)
+        found = split(source, val_fraction, seed)
     except DataError as error:
-        return sides, str(error)
-    sides[parts.train], sides[parts.val], sides[parts.test] = TRAIN, VAL, TEST
-    # Training leaves these out, but in the data as it is they are on both sides.
-    sides[parts.dropped] = TRAIN
-    return sides, None
+        return splits, str(error)
+    splits[found.train], splits[found.val], splits[found.test] = TRAIN, VAL, TEST
+    # Training leaves these out, but in the data they are both trained on and held out.
+    splits[found.dropped] = TRAIN
+    return splits, None
 
 
 def _outcomes(
@@ -167,28 +172,11 @@ def _outcomes(
         except ImageError as error:
             return str(error)
 
-    return _in_order(outcome, range(len(source.samples)), workers or _processors())
-
-
-def _in_order(
-    function: Callable[[int], Outcome], items: Iterable[int], workers: int
-) -> Iterator[Outcome]:
-    """Map in threads, a few items ahead of what has been taken."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Outcome]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return map_in_threads(outcome, range(len(source.samples)), workers or _processors())
 
 
 def _processors() -> int:
-    # sched_getaffinity counts what a container or taskset leaves, but not every system has it.
+    # sched_getaffinity respects containers and taskset, but not every system has it.
     allowed = getattr(os, "sched_getaffinity", None)
     return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 16)
 
@@ -207,18 +195,18 @@ def _store(columns: npt.NDArray[np.void], index: int, facts: Facts) -> None:
 
 
 def _unused_bits(used: list[int]) -> UnusedBits | None:
-    """Judge all images of 16 bits together: among others that are not, one may be a dark one."""
+    """Return the bits that all images of 16 bits use together: a single one may just be dark."""
     if not used or max(used) > MOST_UNUSED:
         return None
     return UnusedBits(images=len(used), used=max(used))
 
 
-def _count_classes(source: Source, sides: Indices) -> tuple[ClassCount, ...]:
+def _count_classes(source: Source, splits: Indices) -> tuple[ClassCount, ...]:
     table = SampleTable.of(source.samples)
     counts = np.stack(
         [
-            table.label_counts(np.flatnonzero(sides == side), len(source.classes))
-            for side in (TRAIN, VAL, TEST, NO_SIDE)
+            table.label_counts(np.flatnonzero(splits == code), len(source.classes))
+            for code in range(len(SPLITS))
         ],
         axis=1,
     )
@@ -262,18 +250,18 @@ def _same_bytes(columns: npt.NDArray[np.void]) -> list[Indices]:
 
 
 class _Marks:
-    """Says of images that are alike whether they cross classes or the split."""
+    """Tells of images that are alike whether they are in different classes or splits."""
 
-    def __init__(self, source: Source, sides: Indices) -> None:
+    def __init__(self, source: Source, splits: Indices) -> None:
         self.samples = source.samples
-        self.sides = sides
+        self.splits = splits
 
     def alike(self, indices: Sequence[int] | Indices, distance: int | None = None) -> Alike:
         members = [self.samples[int(index)] for index in indices]
         return Alike(
             names=tuple(member.name for member in members),
             across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split={TRAIN} < {int(self.sides[index]) for index in indices},
+            across_split={TRAIN} < {int(self.splits[index]) for index in indices},
             distance=distance,
         )
 
@@ -281,7 +269,7 @@ class _Marks:
 def _near(
     columns: npt.NDArray[np.void], groups: list[Indices], distance: int, marks: _Marks
 ) -> NearDuplicates:
-    """Compare what can be seen: of identical files the first, and no blank images."""
+    """Compare readable images that are not blank, only the first of identical files."""
     candidate = columns["readable"] & ~columns["blank"]
     for group in groups:
         candidate[group[1:]] = False

@@ -1,4 +1,4 @@
-"""A page of thumbnails for each class, for a person to look over."""
+"""A page of thumbnails for each class, for people to look at."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fleetnet.data.facts import THUMBNAIL
 from fleetnet.data.sources import Source
 from fleetnet.files import atomic_file
 from fleetnet.labels import printable
+from fleetnet.text import shorten
 
 SHOWN = 60
 """Images of a class on its sheet, at most."""
@@ -34,7 +35,7 @@ _FONTS = (
     "msyh.ttc",
     "arial.ttf",
 )
-"""Looked for on the system for names that the font within Pillow cannot write."""
+"""System fonts for names with characters that Pillow's own font lacks."""
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -48,12 +49,12 @@ class Tile(NamedTuple):
 
 
 class ContactSheets:
-    """Collects thumbnails and writes the sheet of a class once its last one is there.
+    """Collects thumbnails and writes the sheet of a class when its last one is there.
 
     Args:
         source: labelled images.
-        held_out: ``bool[N]``, which of them are.
-        folder: where to write; made when the first sheet is.
+        held_out: ``bool[N]``, whether each image is held out.
+        folder: where to write; created with the first sheet.
     """
 
     def __init__(self, source: Source, held_out: npt.NDArray[np.bool_], folder: Path) -> None:
@@ -82,10 +83,10 @@ class ContactSheets:
         return index in self._labels
 
     def add(self, index: int, thumbnail: bytes | None) -> None:
-        """Take sample ``index``'s thumbnail, or None if it cannot be read.
+        """Add sample ``index``'s thumbnail, or None if it cannot be read.
 
         Raises:
-            FleetnetError: a sheet that is complete with it cannot be written.
+            FleetnetError: a sheet that is now complete cannot be written.
         """
         for label in self._labels.get(index, ()):
             if thumbnail is not None:
@@ -111,7 +112,7 @@ def sheet_name(label: int, classes: int, name: str) -> str:
 
 
 def draw_sheet(title: str, subtitle: str, tiles: Sequence[Tile]) -> Image.Image:
-    """Draw thumbnails in rows of ten, each over the end of its file's name."""
+    """Draw thumbnails in rows of ten, each above the end of its file's name."""
     cell = THUMBNAIL + _GAP
     rows = max(-(-len(tiles) // _COLUMNS), 1)
     width = 2 * _MARGIN + _COLUMNS * cell - _GAP
@@ -124,7 +125,7 @@ def draw_sheet(title: str, subtitle: str, tiles: Sequence[Tile]) -> Image.Image:
         row, column = divmod(number, _COLUMNS)
         left, top = _MARGIN + column * cell, _MARGIN + _TITLE + row * (cell + _CAPTION)
         with Image.open(io.BytesIO(tile.thumbnail), formats=("JPEG",)) as image:
-            # Against the caption below and in the middle, as pictures hang.
+            # In the middle, just above the caption.
             shift = (THUMBNAIL - image.width) // 2, THUMBNAIL - image.height
             sheet.paste(image, (left + shift[0], top + shift[1]))
         caption = tile.name.rpartition("/")[2]
@@ -133,7 +134,7 @@ def draw_sheet(title: str, subtitle: str, tiles: Sequence[Tile]) -> Image.Image:
 
 
 def _spread(indices: Sequence[int], count: int) -> list[int]:
-    """Choose at most ``count`` evenly over the sequence, first and last among them."""
+    """Choose at most ``count``, evenly spaced, with the first and the last."""
     if len(indices) <= count:
         return list(indices)
     return [indices[place] for place in np.linspace(0, len(indices) - 1, count).astype(int)]
@@ -156,13 +157,10 @@ def _write_line(
 ) -> None:
     """Write as much of a text as there is room for, in a font that has its characters."""
     text = printable(text)
-    text = text[-room:] if keep_end else text[:room]  # no sign is narrower than a pixel
+    text = text[-room:] if keep_end else text[:room]  # no character is narrower than a pixel
     font = _font_for(text, size)
     text = "".join(sign if _has(font, sign) else _code(sign) for sign in text)
-    short = text
-    while short and pen.textlength(short, font) > room:
-        text = text[1:] if keep_end else text[:-1]
-        short = f"…{text}" if keep_end else f"{text}…"
+    short = shorten(text, room, lambda shown: pen.textlength(shown, font), keep_end=keep_end)
     pen.text(place, short, color, font)
 
 
@@ -171,7 +169,7 @@ def _code(sign: str) -> str:
 
 
 def _font_for(text: str, size: int) -> _Font:
-    """Return the first font that can write all of a text, else the one that lacks the least."""
+    """Return the first font with all characters of a text, else the one that lacks the fewest."""
     best, fewest = _fonts(size)[0], len(text) + 1
     for font in _fonts(size):
         lacking = sum(not _has(font, sign) for sign in set(text))
@@ -200,5 +198,5 @@ def _has(font: _Font, sign: str) -> bool:
 
 @cache
 def _missing(font: _Font) -> bytes:
-    """Return what a font draws for a character that it lacks; this one is none for ever."""
+    """Return what a font draws for a character that it lacks: U+FFFF never is one."""
     return bytes(font.getmask("\uffff"))

@@ -1,28 +1,30 @@
-"""Images known by their content, whatever they are called and wherever they are kept."""
+"""Images recognised by their content, whatever their name and place."""
 
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.duplicates import THREADS, Advance, in_threads
+from fleetnet.data.reading import for_each
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import ImageError
 
 Contents = npt.NDArray[np.uint64]
-"""A number an image, which its encoded bytes alone decide."""
+"""A number for each image, which depends on nothing but its encoded bytes."""
+Advance = Callable[[int], None]
 NONE: Contents = np.empty(0, np.uint64)
 NONE.flags.writeable = False
 BYTES = 8
 """Of a number: among a million images remembered and a million looked for, the chance that any one
 is taken for another is 1 in 20 million; with four bytes 230 of them would be."""
+DIGEST_BYTES = 16
 FORMAT = "blake2b-64"
-"""How the numbers are made, for a bundle's manifest."""
+"""Name of the hash, for a bundle's manifest."""
 
 
 def content_of(data: bytes) -> int:
@@ -30,12 +32,17 @@ def content_of(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=BYTES).digest(), "little")
 
 
+def digest_of(data: bytes) -> bytes:
+    """Return BLAKE2b of 128 bits of encoded bytes: no two images of any data have the same."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
 def are_among(
     source: Source, indices: Indices, known: Contents, advance: Advance = lambda _: None
 ) -> npt.NDArray[np.bool_]:
     """Return for each sample whether its content is among the known ones, ``bool[N]``.
 
-    Each of the images is read once; one that cannot be read is not among them.
+    Each image is read once; one that cannot be read is not among them.
 
     Args:
         source: of the images.
@@ -45,15 +52,10 @@ def are_among(
     """
     contents = np.zeros(len(indices), np.uint64)
     readable = np.zeros(len(indices), bool)
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        work = partial(_read, source)
-        for place, (_, content) in enumerate(in_threads(pool, source.shards, work, indices)):
-            if content is not None:
-                contents[place], readable[place] = content, True
-            advance(1)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for place, (_, content) in enumerate(for_each(source, partial(_read, source), indices)):
+        if content is not None:
+            contents[place], readable[place] = content, True
+        advance(1)
     return readable & np.isin(contents, known)
 
 
@@ -63,19 +65,19 @@ def to_bytes(contents: Contents) -> bytes:
 
 
 def from_bytes(data: bytes) -> Contents:
-    """Return the numbers of a file; what is too short for one at its end is ignored."""
+    """Return the numbers of a file; an incomplete one at the end is ignored."""
     return np.frombuffer(data, "<u8", len(data) // BYTES).astype(np.uint64)
 
 
 class Remembered:
-    """The contents of a growing number of images, each of them once."""
+    """The contents of a growing number of images, each once."""
 
     def __init__(self, contents: Contents = NONE) -> None:
         self._known = np.unique(contents)
         self._new: list[Contents] = []
 
     def add(self, contents: Contents) -> None:
-        """Remember more of them, known or not."""
+        """Add more of them, whether known or new."""
         if len(contents):
             self._new.append(contents)
 

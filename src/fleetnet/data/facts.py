@@ -1,23 +1,24 @@
-"""What there is to know of one encoded image, from decoding it once."""
+"""Facts on one encoded image, from decoding it once."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
+from fleetnet.data.contents import digest_of
 from fleetnet.data.near_duplicates import Hasher
-from fleetnet.images import SHRINKS, OpenImage, Pixels
+from fleetnet.geometry import SHRINKS
+from fleetnet.images import OpenImage, Pixels
+from fleetnet.orientation import UPRIGHT
 
 THUMBNAIL = 96
 """Longest side of a thumbnail, px."""
 BLANK_DEVIATION = 2.0
-"""An image whose grey values deviate by less than this from their mean, of 255, shows nothing."""
+"""Standard deviation of grey values, of 255, below which an image counts as blank."""
 
 _DECODED = 128
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,10 @@ class Facts:
         height: of the upright image, px.
         format: as of :class:`fleetnet.images.OpenImage`.
         mode: the same.
-        used_bits: of samples of 16 bits how many their largest takes, 8 for fewer; None where the
-            samples have fewer bits, where the format says how many are used, or where the check was
-            told.
-        turned: whether EXIF says that it must be turned or mirrored to be upright.
+        used_bits: how many of 16 bits the largest sample uses, at least 8; None where samples have
+            fewer than 16 bits, where the format states how many are used, or where the check was
+            given ``sample_bits``.
+        turned: whether EXIF says that it is to be turned or mirrored.
         blank: whether it is one colour, or nearly.
         hash: the perceptual hash, 64 bits; 0 without a hasher.
         thumbnail: JPEG bytes, if asked for.
@@ -60,17 +61,17 @@ def examine(
     thumbnail: bool = False,
     sample_bits: int | None = None,
 ) -> Facts:
-    """Decode one image file's bytes and say what it is.
+    """Decode one image file's bytes and return the facts.
 
     A JPEG is decoded at the smallest of libjpeg's scales that is enough for the hash and the
-    thumbnail; all its data are read nevertheless, so damage is found as by
+    thumbnail; all of its data is still read, so damage is found as by
     :func:`fleetnet.images.decode`.
 
     Args:
         data: the file's content.
         hasher: computes the perceptual hash.
         thumbnail: whether to make one.
-        sample_bits: as training will be told.
+        sample_bits: as in training.
 
     Raises:
         ImageError: as :func:`fleetnet.images.decode`.
@@ -79,14 +80,14 @@ def examine(
     short = min(image.width, image.height)
     pixels = image.decode(next((shrink for shrink in SHRINKS if short >= shrink * _DECODED), 1))
     return Facts(
-        digest=hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest(),
+        digest=digest_of(data),
         file_size=len(data),
         width=image.width,
         height=image.height,
         format=image.format,
         mode=image.mode,
         used_bits=_used_bits(pixels) if image.unstated_depth and sample_bits is None else None,
-        turned=image.orientation != 1,
+        turned=image.orientation != UPRIGHT,
         blank=_is_blank(pixels),
         hash=hasher(pixels) if hasher else 0,
         thumbnail=_thumbnail(pixels) if thumbnail else None,
@@ -94,7 +95,7 @@ def examine(
 
 
 def _used_bits(pixels: Pixels) -> int:
-    """Return how many bits the largest sample takes of which these are the upper eight of 16."""
+    """Return how many of 16 bits the largest sample uses, given the upper eight bits of each."""
     return 8 + int(pixels.max()).bit_length()
 
 

@@ -1,4 +1,4 @@
-"""What a check of labelled images found, and what of it makes training wrong."""
+"""The findings of a check of labelled images, and which of them make training wrong."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class OddNames:
-    """Names of classes that look like a slip of whoever wrote them.
+    """Names of classes that look like mistakes.
 
     Attributes:
         names: of the classes.
         reason: a line that names some of them and says what is odd.
-        wrong: whether it is hardly ever meant, so that training is wrong.
+        wrong: whether it is hardly ever intended, so that training would be wrong.
     """
 
     names: tuple[str, ...]
@@ -47,12 +47,12 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Alike:
-    """Images that are the same, or look it.
+    """Images that are the same, or look the same.
 
     Attributes:
         names: two or more images.
         across_classes: whether their labels differ.
-        across_split: whether some train and some are held out or in the test part.
+        across_split: whether some are for training and some in the validation or test split.
         distance: in how many of the 64 bits of the perceptual hash two look-alikes differ; None
             for files of identical bytes.
     """
@@ -95,19 +95,19 @@ class NearDuplicates:
 
     distance: int
     pairs: tuple[Alike, ...]
-    """Those across the split first, then those across classes, then the closest."""
+    """Those across splits first, then those across classes, then the closest."""
     complete: bool
     """False if there were so many that the search stopped."""
 
 
 @dataclass(frozen=True)
 class UnusedBits:
-    """Images of 16 bits a sample none of which uses all of them: they look nearly black."""
+    """Images of 16 bits per sample that do not use them all, and so look nearly black."""
 
     images: int
-    """How many have 16 bits and do not say how many of them are used."""
+    """How many have 16 bits and do not state how many of them are used."""
     used: int
-    """How many bits the largest sample of all of them takes, at least 8."""
+    """How many bits the largest sample of all of them uses, at least 8."""
 
     @property
     def setting(self) -> int:
@@ -127,9 +127,9 @@ class Report:
     multi_label: bool
     classes: tuple[ClassCount, ...]
     own_split: bool
-    """Whether the source itself says which images are held out."""
+    """Whether the source itself assigns the splits."""
     split_error: str | None
-    """Why it cannot be split, if so; no image has a side then."""
+    """Why the data cannot be split, if so; then no image has a split."""
     unreadable: tuple[Unreadable, ...]
     sizes: Sizes | None
     """None if nothing could be read."""
@@ -143,23 +143,23 @@ class Report:
     near_duplicates: NearDuplicates | None
     """None if they were not looked for."""
     unused_bits: UnusedBits | None = None
-    """None where the samples of 16-bit images use them, or nearly, or there are none."""
+    """None if 16-bit images use all or nearly all of their bits, or there are none."""
     sheets: dict[str, str] = field(default_factory=dict)
     """Contact sheet of each class, where they were drawn."""
     odd_names: tuple[OddNames, ...] = ()
     notes: tuple[str, ...] = ()
     """How the source understood the data, a line each."""
     left_out: dict[str, Any] = field(default_factory=dict)
-    """What it passed over, counted: see :class:`fleetnet.left_out.LeftOut`."""
+    """Counts of what it left out: see :class:`fleetnet.left_out.LeftOut`."""
 
     @property
     def imbalance(self) -> dict[str, Any]:
-        """Return how unevenly the classes are filled."""
+        """Return how imbalanced the classes are."""
         return imbalance(self.classes)
 
     @property
     def wrong(self) -> list[str]:
-        """Return a line for each finding that makes training or its figures wrong."""
+        """Return a line for each finding that makes training or its metrics wrong."""
         lines = []
         if self.split_error:
             lines.append(self.split_error)
@@ -195,15 +195,15 @@ class Report:
 
 FORMAT = "fleetnet-data-check"
 FEW = 3
-"""Lines of one kind among what is wrong."""
+"""Lines of one kind that are listed as wrong."""
 
 
 def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
-    """Return figures of imbalance that one can act on, of all images but the test part's.
+    """Return measures of imbalance, without the test split.
 
     ``ratio`` is the largest class over the smallest; ``majority_share`` the share of the largest,
-    which is the top-1 of always answering it and so the figure to beat; ``effective_classes`` the
-    exponential of the entropy of the shares: the number of equal classes as uncertain as these.
+    which is the top-1 of always predicting it; ``effective_classes`` the exponential of the entropy
+    of the shares: the number of classes of equal size with the same entropy.
     """
     counts = [entry.images - entry.test for entry in classes]
     largest, smallest, total = max(counts), min(counts), sum(counts)
@@ -218,7 +218,7 @@ def imbalance(classes: Sequence[ClassCount]) -> dict[str, Any]:
 
 
 def few(lines: list[str], what: str) -> list[str]:
-    """Return some lines about ``what``, the last of which says how many more there are."""
+    """Return the first lines about ``what``, and one that says how many more there are."""
     shown = [f"{what}: {line}" for line in lines[:FEW]]
     return shown + ([f"{what}: {len(lines) - FEW:,} more like these"] if len(lines) > FEW else [])
 

@@ -31,10 +31,10 @@ from fleetnet.images import Pixels
 from fleetnet.preprocess import Preprocess
 
 _PREFETCHED_BYTES = 64 * 2**20
-"""What a worker may have ready in shared memory beyond the two batches that keep it busy."""
+"""Batches that a worker may have ready in shared memory, beyond the two that keep it busy."""
 
 _DEATHS = ("exited unexpectedly", "killed by signal", "shared memory", "No space left on device")
-"""What PyTorch says when a worker is gone or the memory between processes is."""
+"""In PyTorch's messages when a worker has died or shared memory is full."""
 
 
 class Batch(NamedTuple):
@@ -49,14 +49,14 @@ class Batch(NamedTuple):
     indices: Tensor
     """``int64[N]``, which samples of the source these are."""
     contents: Contents = NONE
-    """``uint64[M]``: what is in those of the images that no earlier batch had."""
+    """``uint64[M]``: contents of those of the images that no earlier batch had."""
 
 
 class _Made(NamedTuple):
     """A batch as it leaves a worker.
 
-    Only the pixels are a tensor: each of those is handed over through a connection of its own,
-    which is worth it for megabytes, not for a few numbers.
+    Only the pixels are a tensor: PyTorch sends each tensor through a connection of its own, which
+    is worth it for megabytes but not for a few numbers.
     """
 
     pixels: Tensor
@@ -67,14 +67,14 @@ class _Made(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What a batch is to hold, and which of its images have not been in one before."""
+    """The images of a batch, and which of them no earlier batch had."""
 
     draw: Draw
     new: npt.NDArray[np.bool_]
 
 
 class _Requests(Sampler[_Request]):
-    """Yields what each batch is to hold, so that workers that outlive an epoch know which it is."""
+    """Yields the images of each batch with the epoch, because workers outlive an epoch."""
 
     def __init__(self, order: InOrder | Shuffled, samples: int) -> None:
         self.order = order
@@ -92,7 +92,7 @@ class _Requests(Sampler[_Request]):
 
 
 class _Batches(Dataset[_Made]):
-    """Makes whole batches, so that pixels are written where they will be sent from."""
+    """Makes whole batches, so that pixels are written right into the array that is sent."""
 
     def __init__(
         self, source: Source, preprocess: Preprocess, augment: Augment | None, seed: int
@@ -144,24 +144,24 @@ class _Batches(Dataset[_Made]):
 
 
 class Loader:
-    """Iterates over batches of a part of a source, epoch after epoch.
+    """Iterates over batches of some images of a source, epoch after epoch.
 
-    With ``augment`` the order is shuffled and each image varied, by the seed, the epoch, the
-    image and its copy alone, whatever the number of workers; without, the order is that of
-    ``indices`` and images are preprocessed as in inference.
+    With ``augment`` the order is shuffled and images are augmented, which depends only on the seed,
+    the epoch, the image and its copy, not on the number of workers. Without, the order is that of
+    ``indices``, and images are preprocessed as in inference.
 
     Args:
         source: labelled images.
-        indices: the part of it to load.
-        preprocess: gives the size, and in evaluation how to get there.
+        indices: of the images to load.
+        preprocess: gives the size, and in evaluation the preprocessing.
         batch_size: images in a batch.
         workers: processes that prepare batches; 0 does it in this one.
-        augment: how training images are varied; None for evaluation.
-        seed: of order and variation.
-        sampling: see :class:`fleetnet.data.sampling.Shuffled`, in training only.
+        augment: of training images; None for evaluation.
+        seed: of order and augmentation.
+        sampling: see :class:`fleetnet.data.sampling.Shuffled`; only in training.
         repeats: the same.
         buffer: the same.
-        strict: stop at the first image that cannot be read, not leave it out.
+        strict: stop at the first image that cannot be read instead of leaving it out.
 
     Raises:
         DataError: no images.
@@ -220,7 +220,7 @@ class Loader:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` from batch ``start`` on.
 
-        They are those of the whole epoch, so that a run that was interrupted goes on exactly.
+        They are the same as in the whole epoch, so that an interrupted run continues exactly.
 
         Raises:
             DataError: a worker process died; or, with ``strict``, an image cannot be read.
@@ -237,7 +237,7 @@ class Loader:
             self._explain(error)
 
     def _explain(self, error: Exception) -> NoReturn:
-        """Say in one line that a worker died, or raise the error that was something else."""
+        """Raise a one-line error if a worker died, else the error itself."""
         if not self._workers or not _is_death(error):
             raise error
         workers = getattr(self._loader._iterator, "_workers", [])
@@ -276,33 +276,33 @@ def _worker_options(workers: int, batch_bytes: int) -> dict[str, Any]:
 
 
 def _begin_worker(_number: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the main one decides what it means.
+    # Ctrl-C reaches every process of the terminal; the main process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _say_unless_disconnected
-    # Pillow warns of damaged EXIF and the like; what cannot be read is named in the batch.
+    # Pillow warns of damaged EXIF and the like; unreadable images are named in the batch.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _say_unless_disconnected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an error of a worker's thread that hands over batches, unless nobody takes them."""
+    """Print an error of a worker's sending thread, unless the receiver is gone."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)
 
 
 def _context() -> BaseContext:
-    """Return how worker processes start: from a clean server, where the system has fork.
+    """Return how worker processes start: by a fork server, where the system has fork.
 
-    A fork of this process would copy the locks of every thread that PyTorch, OpenVINO and ONNX
-    Runtime have started here, and may then stop dead or crash.
+    A fork of this process would copy the locks of the threads that PyTorch, OpenVINO and ONNX
+    Runtime have started here, and might deadlock or crash.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fleetnet.data.loader"])
     with _interrupts_ignored():
-        # Its children inherit that, from before they could ask for it themselves.
+        # Workers inherit this, before they can set it themselves.
         multiprocessing.forkserver.ensure_running()
     return context
 

@@ -1,4 +1,4 @@
-"""Mixing the images of a batch with each other, on the training device."""
+"""Mixup and CutMix of the images of a batch, on the training device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 class Mix:
     """Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019).
 
-    With both on, each batch gets one of them, equally often. The partner of an image is its
-    counterpart from the other end of the batch, which the order of training makes a random one.
+    With both on, each batch gets one of them, equally often. The partner of an image is the one at
+    the same place from the other end of the batch, a random one because training shuffles.
 
     Args:
         mixup: parameter of the Beta distribution that mixup's share is drawn from; 0 is off.
-        cutmix: the same of CutMix.
-        probability: share of the batches that are mixed at all.
-        classes: how many there are.
+        cutmix: the same for CutMix.
+        probability: share of the batches that are mixed.
+        classes: number of classes.
     """
 
     def __init__(self, mixup: float, cutmix: float, probability: float, classes: int) -> None:
@@ -34,14 +34,14 @@ class Mix:
         """Return mixed pixels and targets.
 
         Args:
-            pixels: ``[N, H, W, 3]``, floating, normalised or not, on any device; this layout is
-                that of the bytes that come from the loader, and what becomes ``channels_last``
-                without a copy. They are changed in place. ``uint8`` is taken as well and rounded.
-            targets: ``int64[N]``, or ``float32[N, K]`` of multi-label data.
-            rng: decides everything; it never leaves the processor, so nothing waits for a device.
+            pixels: ``[N, H, W, 3]``, floating, normalised or not, on any device; changed in place.
+                The loader's bytes have this layout, and it becomes ``channels_last`` without a
+                copy. ``uint8`` is possible too, and is rounded.
+            targets: ``int64[N]``, or ``float32[N, K]`` for multi-label data.
+            rng: draws on the CPU, so that nothing waits for a device.
 
         Returns:
-            The pixels, and ``float32[N, K]`` targets, whose rows add up to what they did before.
+            The pixels, and ``float32[N, K]`` targets, whose rows have the same sums as before.
         """
         targets = self._as_shares(targets)
         if not (self.mixup or self.cutmix) or rng.random() >= self.probability:
@@ -60,7 +60,7 @@ class Mix:
         return torch.nn.functional.one_hot(targets, self.classes).float()
 
     def _cut(self, pixels: Tensor, rng: np.random.Generator) -> float:
-        """Paste a box of each image's partner, and return the share that is left of its own."""
+        """Paste a box of each image's partner, and return the share of its own that is left."""
         height, width = pixels.shape[1:3]
         share = float(rng.beta(self.cutmix, self.cutmix))
         left, top, right, bottom = cut_box(width, height, share, rng)

@@ -1,4 +1,4 @@
-"""Names of classes that look like a slip of whoever wrote the labels or made the folders."""
+"""Names of classes that look like mistakes of the people who wrote them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from fleetnet.data.sources.labels import as_number
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.labels import printable
+from fleetnet.text import first_few, some
 
 SHOWN = 3
-"""Names, or images, that a finding shows."""
+"""Names, or images, that a finding lists."""
 MISSING = frozenset(
     ("#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NaN", "NaT", "None", "n/a",
      "nan", "NULL", "null")
 )  # fmt: skip
-"""What pandas takes for a missing value or writes for one; a name that is written so is none."""
+"""What pandas reads or writes as a missing value; as a class's name it is a mistake."""
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "„": "“", "«": "»"}  # noqa: RUF001
 _JOINERS = {0x200C: None, 0x200D: None}
 _FRACTION = re.compile(r"-?[0-9]+\.0+")
@@ -33,8 +34,8 @@ _Step = tuple[str, Callable[[str], str]]
 def odd_names(source: Source) -> tuple[OddNames, ...]:
     """Return what is odd about the names of a source's classes; nothing is changed.
 
-    Names from a file of classes were chosen, so that two that are alike are meant to be, as
-    ImageNet's ``Cardigan`` and ``cardigan`` are: that is told, but is not wrong.
+    Names from a file of class names are intended, even two that are nearly the same, such as
+    ImageNet's ``Cardigan`` and ``cardigan``: that is reported, but not as wrong.
     """
     names = source.classes
     from_a_file = "classes" in source.spec
@@ -42,10 +43,10 @@ def odd_names(source: Source) -> tuple[OddNames, ...]:
         *(() if from_a_file else _missing(source)),
         *_alike(names, wrong=not from_a_file),
         *_same_numbers(names),
-        *_some(names, _is_quoted, "in quotes, which are part of the name"),
-        *_some(names, _has_blanks, "with white space at an end, which is part of the name"),
-        *_some(names, _has_unseen, "with characters in it that cannot be seen"),
-        *_some(
+        *_odd(names, _is_quoted, "in quotes, which are part of the name"),
+        *_odd(names, _has_blanks, "with white space at an end, which is part of the name"),
+        *_odd(names, _has_unseen, "with characters in it that cannot be seen"),
+        *_odd(
             names,
             lambda name: _FRACTION.fullmatch(name) is not None,
             "a whole number written as a fraction, as pandas does in a column that misses some: it "
@@ -56,7 +57,7 @@ def odd_names(source: Source) -> tuple[OddNames, ...]:
 
 
 def _missing(source: Source) -> Iterator[OddNames]:
-    """Find classes that are named as missing values are written."""
+    """Find classes whose name is how a missing value is written."""
     table = SampleTable.of(source.samples)
     for label, name in enumerate(source.classes):
         if name not in MISSING:
@@ -64,12 +65,12 @@ def _missing(source: Source) -> Iterator[OddNames]:
         images = np.searchsorted(table.ends, np.flatnonzero(table.values == label), side="right")
         if not len(images):
             continue
-        some = ", ".join(printable(table.name(int(index))) for index in images[:SHOWN])
-        more = ", …" if len(images) > SHOWN else ""
+        shown = first_few(
+            [printable(table.name(int(index))) for index in images[: SHOWN + 1]], SHOWN
+        )
         yield OddNames(
             (name,),
-            f"'{name}' is how a missing label is written: {count(len(images), 'image')} ({some}"
-            f"{more})",
+            f"'{name}' is how a missing label is written: {count(len(images), 'image')} ({shown})",
             wrong=True,
         )
 
@@ -78,15 +79,15 @@ _STEPS: tuple[_Step, ...] = (
     ("characters that cannot be seen", lambda name: "".join(filter(_is_seen, name))),
     ("white space", lambda name: " ".join(name.split())),
     ("quotes", lambda name: _unquoted(name)),
-    # Of a single letter the case means something: they are characters to be read.
+    # The case of a single letter has a meaning: such classes are characters to recognise.
     ("upper and lower case", lambda name: name if len(_composed(name)) < 2 else name.casefold()),
     ("the form of their Unicode", lambda name: _composed(name)),
 )
-"""What two names may differ in that are meant to be one, each with what takes it away."""
+"""Differences between names that are meant to be the same, each with what removes it."""
 
 
 def _alike(names: Sequence[str], *, wrong: bool) -> Iterator[OddNames]:
-    """Find names that would be one if they were written with care."""
+    """Find names that are the same but for careless writing."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[_plain(name)].append(name)
@@ -102,20 +103,20 @@ def _alike(names: Sequence[str], *, wrong: bool) -> Iterator[OddNames]:
 
 
 def _plain(name: str, but: str | None = None) -> str:
-    """Return a name with all that carelessness adds taken away, ``but`` for one step."""
+    """Return a name after all steps, ``but`` for one."""
     for what, step in _STEPS:
         name = name if what == but else step(name)
     return name
 
 
 def _differences(group: Sequence[str]) -> list[str]:
-    """Return what the names of a group differ in: what keeps them apart when it is left in."""
+    """Return what the names of a group differ in: the steps without which they are not equal."""
     found = [what for what, _ in _STEPS if len({_plain(name, what) for name in group}) > 1]
-    return found or ["white space"]  # a tab or its like, which two of the steps take away
+    return found or ["white space"]  # a tab or the like, which two of the steps remove
 
 
 def _shown(name: str, group: Sequence[str]) -> str:
-    """Return a name as it can be told from the others of its group, in quotes."""
+    """Return a name in quotes, so that it looks different from the others of its group."""
     shown = printable(name)
     if list(map(_composed, group)).count(_composed(name)) > 1:
         shown = name.encode("unicode_escape").decode()
@@ -138,26 +139,24 @@ def _same_numbers(names: Sequence[str]) -> Iterator[OddNames]:
             )
 
 
-def _some(names: Sequence[str], is_odd: Callable[[str], bool], what: str) -> Iterator[OddNames]:
+def _odd(names: Sequence[str], is_odd: Callable[[str], bool], what: str) -> Iterator[OddNames]:
     """Report all names that are odd in one way as one finding."""
     found = tuple(name for name in names if is_odd(name))
     if found:
-        shown = ", ".join(f"'{printable(name)}'" for name in found[:SHOWN])
-        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        yield OddNames(found, f"{shown}{more}: {what}", wrong=False)
+        shown = some([f"'{printable(name)}'" for name in found], SHOWN)
+        yield OddNames(found, f"{shown}: {what}", wrong=False)
 
 
 def _mixed(names: Sequence[str]) -> Iterator[OddNames]:
-    """Find words among numbers; single characters are none, nor are codes such as ``1a``."""
+    """Find words among numbers; single characters and codes such as ``1a`` are no words."""
     numbers = [name for name in names if as_number(name) is not None]
     others = [name for name in names if as_number(name) is None]
     words = tuple(name for name in others if len(name) > 1)
     if numbers and words and not any(re.search(r"\d", name) for name in others):
-        shown = ", ".join(f"'{printable(name)}'" for name in words[:SHOWN])
+        shown = first_few([f"'{printable(name)}'" for name in words], SHOWN)
         yield OddNames(
             words,
-            f"{shown}{', …' if len(words) > SHOWN else ''} beside '{numbers[0]}': words among "
-            "numbers; all are taken for names",
+            f"{shown} beside '{numbers[0]}': words among numbers; all are taken for names",
             wrong=False,
         )
 
@@ -185,7 +184,7 @@ def _has_unseen(name: str) -> bool:
 
 
 def _is_seen(sign: str) -> bool:
-    """Tell whether a character leaves a trace: not a control or format character, such as U+200B.
+    """Tell whether a character can be seen: not a control or format character, such as U+200B.
 
     White space counts as seen, line breaks do not.
     """

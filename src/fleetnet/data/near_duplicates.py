@@ -1,4 +1,4 @@
-"""Images that look alike, found by perceptual hash without comparing every pair."""
+"""Images that look alike, found by perceptual hashes without comparing every pair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleetnet.images import Pixels
 
 BITS = 64
 MAX_DISTANCE = 12
-"""Beyond this, unrelated photographs are alike, and bands get too narrow to leave pairs out."""
+"""Beyond this, unrelated photographs match, and the bands get too narrow to exclude pairs."""
 
 Hashes = npt.NDArray[np.uint64]
 Hasher = Callable[[Pixels], int]
@@ -33,10 +33,10 @@ class Pairs(NamedTuple):
 
 
 def open_hasher() -> Hasher:
-    """Return what makes a 64-bit number of RGB pixels: ImageHash's ``phash``.
+    """Return a function that maps RGB pixels to a 64-bit hash: ImageHash's ``phash``.
 
-    The hash keeps the signs of the 8×8 lowest frequencies of the grey image about their median, so
-    that the same picture in another size, compression or brightness gets nearly the same bits.
+    Each bit says whether one of the 8×8 lowest frequencies of the grey image is above their median,
+    so the same picture in another size, compression or brightness has nearly the same bits.
 
     Raises:
         FleetnetError: the package ImageHash is not installed.
@@ -50,7 +50,7 @@ def open_hasher() -> Hasher:
         bits = imagehash.phash(Image.fromarray(pixels)).hash
         return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
-    # phash imports SciPy when it is called: rather here than in several threads at once.
+    # phash imports SciPy at its first call: better here than in several threads at once.
     hashed(np.zeros((8, 8, 3), np.uint8))
     return hashed
 
@@ -77,7 +77,7 @@ def near_pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:
             first, second = order[ones], order[others]
             differing = hashes[first] ^ hashes[second]
             bits = np.bitwise_count(differing)
-            # A pair that shares an earlier band as well has been yielded there.
+            # A pair that also shares an earlier band was yielded there.
             new = bits <= distance
             for earlier in masks[:band]:
                 new &= (differing & earlier) != 0
@@ -89,7 +89,7 @@ def near_pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:
 def _same_in_band(
     keys: Hashes,
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Yield positions of equal keys of a sorted array: neighbours, then next but one, …."""
+    """Yield the indices of pairs of equal keys in a sorted array: at distance 1, then 2, …."""
     ones = np.arange(len(keys))
     step = 1
     while len(ones):

@@ -1,12 +1,12 @@
 """Augmentation policies: RandAugment, TrivialAugment and AutoAugment.
 
-The operations are Pillow's (``ImageOps``, ``ImageEnhance``, ``transform``), which the three papers
-were written with: they work on ``uint8``, are well kept and are here already. torchvision's wheel
-does not import beside every build of PyTorch, albumentations is no longer maintained and its
-successor is under the AGPL.
+The operations are Pillow's (``ImageOps``, ``ImageEnhance``, ``transform``), which the authors of
+the three papers used: they work on ``uint8``, are well maintained and are a dependency already.
+torchvision's wheel does not import with every build of PyTorch, albumentations is no longer
+maintained, and its successor is under the AGPL.
 
-A stronger magnitude is always a stronger effect. Rotation and shear are about the centre, and what
-comes in from outside has the colour ``fill``.
+A higher magnitude always has a stronger effect. Rotation and shear are about the centre, and pixels
+from outside the image have the colour ``fill``.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ OPERATIONS: dict[str, Callable[[Image.Image, float, Color], Image.Image]] = {
     "translate_x_pixels": _translate_x_pixels,
     "translate_y_pixels": _translate_y_pixels,
 }
-"""Each takes the image, its one argument in its own unit, and the colour of what is outside."""
+"""Each takes the image, one argument in its own unit, and the colour of pixels from outside."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Range:
     Attributes:
         weak: at strength 0.
         strong: at strength 1.
-        signed: whether what is added to ``centre`` changes its sign at random.
-        centre: what a signed amount is added to.
+        signed: whether the amount has a random sign and is added to ``centre``.
+        centre: to which a signed amount is added.
         whole: round to a whole number.
     """
 
@@ -121,7 +121,7 @@ _NOTHING = Range(0, 0)
 def _space(
     *, rotate: float, shear: float, enhance: float, posterize: float, solarize: float
 ) -> dict[str, Range]:
-    """Return the operations that RandAugment and TrivialAugment share, but for translation."""
+    """Return the operations that RandAugment and TrivialAugment share, except translation."""
     factor = Range(0, enhance, signed=True, centre=1)
     return {
         "identity": _NOTHING,
@@ -251,8 +251,8 @@ def make_policy(
         name: which.
         operations: how many operations RandAugment applies; the others have no such setting.
         magnitude: of RandAugment's operations, from 0 to 10.
-        magnitude_std: standard deviation of that magnitude; what falls outside is brought back.
-        fill: colour of what comes in from outside the image.
+        magnitude_std: standard deviation of that magnitude; values outside the range are clipped.
+        fill: colour of pixels from outside the image.
     """
     if name == "randaugment":
         return RandAugment(operations, magnitude, magnitude_std, fill)

@@ -1,4 +1,4 @@
-"""A picture of what augmentation makes of some images, for people to look at."""
+"""A picture of augmented images, for people to look at."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
 from fleetnet.errors import ImageError
 from fleetnet.images import Pixels, decode
+from fleetnet.text import shorten
 
 WIDTH = 1200
 GAP = 8
@@ -32,16 +33,16 @@ def preview(
     variants: int = 5,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw a row for each image: the original, then what the first epochs make of it.
+    """Draw a row for each image: the original, then its variants in the first epochs.
 
-    The variants are those that training with this seed shows, because they depend on the seed, the
-    epoch and the image alone.
+    The variants are those of training with this seed, because they depend only on the seed, the
+    epoch and the image.
 
     Args:
         source: labelled images.
         indices: which of them.
         augment: how they are varied.
-        mixes: what is done to whole batches, each with its name and a row of its own.
+        mixes: mixing of whole batches, each with its name and a row of its own.
         variants: how many epochs to show.
         seed: of the run.
 
@@ -75,10 +76,10 @@ def preview(
 def _mixed_pair(
     source: Source, indices: Sequence[int], augment: Augment, mix: Mix, key: tuple[int, int, int]
 ) -> tuple[Pixels, list[str]] | None:
-    """Return an image mixed with the next, and a line for each class that it is a share of.
+    """Return an image mixed with the next, and a line for the share of each class.
 
-    A pair for each picture, though training mixes whole batches alike, so that there are as many
-    shares to see; None if either cannot be read.
+    Each pair has its own share, unlike in training, where a batch has one, so that more shares can
+    be seen; None if either image cannot be read.
     """
     seed, number, column = key
     pair = [indices[(column + step) % len(indices)] for step in (0, 1)]
@@ -153,8 +154,5 @@ class _Sheet:
 
     def _write(self, left: int, text: str, width: int, color: tuple[int, int, int]) -> None:
         text = " ".join(text.split())
-        if self.font.getlength(text) > width:
-            while text and self.font.getlength(f"{text}…") > width:
-                text = text[:-1]
-            text += "…"
+        text = shorten(text, width, self.font.getlength)
         self.pen.text((left, self.bottom), text, fill=color, font=self.font)

@@ -1,4 +1,4 @@
-"""Which images an epoch of training shows, in which order and how often."""
+"""The images of an epoch: which, in which order and how often."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class InOrder:
 
 
 class Shuffled:
-    """The images of a training epoch, from the seed and the epoch's number alone.
+    """The images of a training epoch; they depend only on the seed and the epoch's number.
 
     Args:
         source: of the images; one in shards is shuffled within a window.
-        indices: the part of it to train on.
+        indices: of the images to train on.
         batch_size: images in a batch; the last may have fewer, but not a single one, for which
             batch norm has no variance.
         seed: of the run.
         sampling: ``shuffle`` shows every image once, ``balanced`` every class equally often.
-        repeats: how many times a batch shows each of its images.
-        buffer: images of a source in shards that are shuffled together.
+        repeats: how often a batch has each of its images.
+        buffer: how many images of a source in shards are shuffled together.
     """
 
     def __init__(
@@ -133,10 +133,10 @@ def inverse_frequency(source: Source, indices: Indices) -> npt.NDArray[np.float6
 
 
 def repeat_in_batches(order: Indices, batch_size: int, repeats: int) -> Indices:
-    """Return ``order`` cut short and each image ``repeats`` times in its batch.
+    """Return the first images of ``order``, each ``repeats`` times in its batch.
 
-    The length stays; where ``batch_size`` is no multiple of ``repeats``, the last image of a batch
-    has fewer copies. This is repeated augmentation (Hoffer et al. 2020).
+    The length stays the same; if ``batch_size`` is no multiple of ``repeats``, the last image of a
+    batch has fewer copies. This is repeated augmentation (Hoffer et al. 2020).
     """
     batches: list[Indices] = []
     taken = 0

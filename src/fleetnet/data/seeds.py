@@ -1,4 +1,4 @@
-"""One seed for a run, and from it an independent stream of randomness for every purpose."""
+"""One seed for a run, and independent random generators from it for every purpose."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
 
     Args:
         seed: of the run, at least 0.
-        purpose: ``order`` of images in an epoch, what happens to one ``image``, or how a batch is
-            ``mix``ed.
-        key: what tells one use from another: the epoch, then the image and its copy, or the batch.
+        purpose: the ``order`` of images in an epoch, the augmentation of one ``image``, or the
+            ``mix`` of a batch.
+        key: numbers of this use: the epoch, then the image and its copy, or the batch.
     """
     # Not default_rng([seed, ...]): entropy is padded with zeros, so [1] and [1, 0] are the same.
     sequence = np.random.SeedSequence(seed, spawn_key=(_PURPOSES[purpose], *key))

@@ -1,4 +1,4 @@
-"""Which images train and which are held out."""
+"""Which images are for training, validation and test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.duplicates import Advance, exact_groups
+from fleetnet.data.contents import Advance
+from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import TEST, TRAIN, VAL, Indices, SampleTable
 from fleetnet.data.stratify import iterative, take
@@ -20,14 +21,14 @@ _NONE.flags.writeable = False
 
 
 class Split(NamedTuple):
-    """Indices into a source's samples, each sorted; no index is in two of them."""
+    """Indices into a source's samples, each sorted; no index is in two splits."""
 
     train: Indices
     val: Indices
     dropped: Indices = _NONE
-    """Training images that the source's own parts also hold out or test, and so are not used."""
+    """Training images that the source's own validation or test split has too; they are not used."""
     test: Indices = _NONE
-    """Images of the source's own test part, which training never sees."""
+    """Images of the source's own test split, which training never sees."""
 
 
 def split(
@@ -40,13 +41,13 @@ def split(
 ) -> Split:
     """Hold out a fraction of every class, the same images for the same seed and names.
 
-    An image never is on both sides, under whatever names it occurs: images of the same bytes stay
-    together. Where they have different labels, they all train, so that what is held out has no
-    image whose label is contradicted. A source that assigns the parts itself (``train/`` and
-    ``val/``) keeps its own, but for training images that it holds out as well: those are dropped.
-    A test part is never split, and training images that are in it too are dropped likewise.
+    No image is in two splits, whatever its names: images of the same bytes stay together. If they
+    have different labels, all of them are for training, so that no label of a validation image is
+    contradicted. A source that assigns the splits itself (``train/`` and ``val/``) keeps them,
+    except for training images that are in its validation or test split too: those are dropped.
+    The rest of a source that has a test split is split as if there were none.
 
-    Images with any number of labels are dealt out by iterative stratification.
+    Images with any number of labels are split by iterative stratification.
 
     Args:
         source: what to split.
@@ -63,13 +64,13 @@ def split(
     table = SampleTable.of(source.samples)
     if groups is None:
         groups = exact_groups(source, advance)
-    val, test = np.flatnonzero(table.parts == VAL), np.flatnonzero(table.parts == TEST)
+    val, test = np.flatnonzero(table.splits == VAL), np.flatnonzero(table.splits == TEST)
     if len(val):
-        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.parts == TRAIN))
+        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.splits == TRAIN))
         return Split(kept, val, dropped, test)
     if len(test):
-        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.parts != TEST))
-        # What is left is split as if there were no test part.
+        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.splits != TEST))
+        # What is left is split as if there were no test split.
         table, groups = table.take(kept), _renumbered(groups[kept])
     else:
         kept, dropped = np.arange(len(table)), _NONE
@@ -81,14 +82,14 @@ def split(
 
 
 def check_classes(source: Source) -> None:
-    """Refuse data that no classifier can be trained on, whatever else it is good for.
+    """Refuse data that no classifier can be trained on; other uses of it may be fine.
 
     Raises:
-        DataError: there is one class only, and each image has exactly one.
+        DataError: there is only one class, and each image has exactly one.
     """
     if len(source.classes) < 2 and not source.multi_label:
         raise DataError(
-            f"{source.description} has one class only ('{source.classes[0]}'): a classifier needs "
+            f"{source.description} has only one class ('{source.classes[0]}'): a classifier needs "
             "at least two"
         )
 
@@ -96,10 +97,10 @@ def check_classes(source: Source) -> None:
 def _apart(
     source: Source, table: SampleTable, groups: Indices, train: Indices
 ) -> tuple[Indices, Indices]:
-    """Return the training images that no other part has, and those that one has too."""
-    is_kept_apart = np.zeros(len(table), bool)
-    is_kept_apart[groups[(table.parts == VAL) | (table.parts == TEST)]] = True
-    leaks = is_kept_apart[groups[train]]
+    """Return the training images that no other split has, and those that one has too."""
+    is_held_out = np.zeros(len(table), bool)
+    is_held_out[groups[(table.splits == VAL) | (table.splits == TEST)]] = True
+    leaks = is_held_out[groups[train]]
     kept, dropped = train[~leaks], train[leaks]
     before, after = (table.label_counts(indices, len(source.classes)) for indices in (train, kept))
     for label in np.flatnonzero((before > 0) & (after == 0)):
@@ -111,7 +112,7 @@ def _apart(
 
 
 def _renumbered(groups: Indices) -> Indices:
-    """Return for each of some samples the place among them of the first one of its group."""
+    """Return for each of some samples the index among them of the first one of its group."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return first[inverse]
 
@@ -121,14 +122,14 @@ def _by_class(
 ) -> npt.NDArray[np.bool_]:
     """Return which samples are held out, each having one label."""
     sizes = np.bincount(groups, minlength=len(table))
-    free = _of_one_mind(table, groups)
+    free = _labelled_alike(table, groups)
     is_unit = (groups == np.arange(len(table))) & free
     by_label = np.argsort(table.values, kind="stable")
     bounds = np.searchsorted(table.values[by_label], np.arange(1, len(source.classes)))
     chosen = np.zeros(len(table), bool)
     for label, members in enumerate(np.split(by_label, bounds)):
         if not len(members):
-            continue  # a file of classes may name some that this data has no images of
+            continue  # a file of class names may list some that this data has no images of
         units = members[is_unit[members]]
         _check_separable(source.classes[label], members, units, free)
         shuffled = np.random.default_rng([seed, label]).permutation(units)
@@ -141,7 +142,7 @@ def _by_label_sets(
     source: Source, table: SampleTable, groups: Indices, fraction: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Return which samples are held out, each having any number of labels."""
-    is_unit = (groups == np.arange(len(table))) & _of_one_mind(table, groups)
+    is_unit = (groups == np.arange(len(table))) & _labelled_alike(table, groups)
     units = np.flatnonzero(is_unit)
     if len(units) < 2:
         raise DataError(
@@ -155,7 +156,7 @@ def _by_label_sets(
     return chosen[groups]
 
 
-def _of_one_mind(table: SampleTable, groups: Indices) -> npt.NDArray[np.bool_]:
+def _labelled_alike(table: SampleTable, groups: Indices) -> npt.NDArray[np.bool_]:
     """Return for each sample whether all images of its group have the same labels."""
     agrees = np.ones(len(table), bool)
     for index in np.flatnonzero(groups != np.arange(len(table))):
@@ -167,7 +168,7 @@ def _of_one_mind(table: SampleTable, groups: Indices) -> npt.NDArray[np.bool_]:
 def _check_separable(
     name: str, members: Indices, units: Indices, free: npt.NDArray[np.bool_]
 ) -> None:
-    """Refuse a class that cannot have an image on each side."""
+    """Refuse a class that cannot have an image in both splits."""
     if len(members) == 1:
         raise DataError(
             f"class '{name}' has a single image: at least two are needed, one to train on and one "

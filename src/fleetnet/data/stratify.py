@@ -11,7 +11,7 @@ from fleetnet.data.sources.samples import Indices
 
 
 def take(units: Indices, weights: Indices, target: int) -> Indices:
-    """Choose units, in the order they come in, whose weights sum up to ``target`` or just below.
+    """Choose units, in their order, whose weights add up to ``target`` or just below.
 
     Args:
         units: ``intp[U]``, in the order of preference.
@@ -19,7 +19,7 @@ def take(units: Indices, weights: Indices, target: int) -> Indices:
         target: how many images are wanted.
 
     Returns:
-        Some of the units; the lightest alone where all are heavier than the target.
+        Some of the units; only the lightest if all are heavier than the target.
     """
     if (weights == 1).all():
         return units[:target]
@@ -42,10 +42,10 @@ def iterative(
 ) -> npt.NDArray[np.bool_]:
     """Choose the units to hold out where a unit has any number of labels.
 
-    Iterative stratification into two parts (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1):
-    the label with the fewest units left is dealt out first, each unit to the part that still wants
-    most of that label; a tie goes to the part that wants most units, then to chance. A label of two
-    units or more wants at least one in each part, and one of a single unit trains.
+    Iterative stratification into two splits (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1):
+    the label with the fewest units left comes first; each of its units goes to the split that still
+    wants most of that label, at a tie to the one that wants most units, then by chance. A label of
+    two units or more wants at least one in each split; one of a single unit is for training.
 
     Args:
         rows: the labels of each of U units.
@@ -72,7 +72,7 @@ def iterative(
 
 
 class _Dealer:
-    """Two parts, training and held out, and what each still wants of every label and in all."""
+    """Two splits, training and held out, and what each still wants of every label and in all."""
 
     def __init__(
         self,
@@ -96,19 +96,19 @@ class _Dealer:
         self._wants_in_all = self._shares(self.order, fraction)
 
     def _shares(self, units: Sequence[int], fraction: float) -> list[float]:
-        """Return how many images training and the held-out part want of some units."""
+        """Return how many images the training and the held-out split want of some units."""
         total = sum(self._weights[unit] for unit in units)
         held_out = min(max(total * fraction, 1.0), total - 1.0) if len(units) > 1 else 0.0
         return [total - held_out, held_out]
 
     def deal(self, unit: int, label: int | None) -> None:
-        """Give a unit to the part that wants it most."""
+        """Give a unit to the split that wants it most."""
         train, held_out = self._wants_in_all if label is None else self._wants[label]
         if train == held_out:
             train, held_out = self._wants_in_all
-        part = int(self._rng.random() < 0.5 if train == held_out else train < held_out)
+        chosen = int(self._rng.random() < 0.5 if train == held_out else train < held_out)
         self.dealt[unit] = True
-        self.held_out[unit] = bool(part)
-        self._wants_in_all[part] -= self._weights[unit]
+        self.held_out[unit] = bool(chosen)
+        self._wants_in_all[chosen] -= self._weights[unit]
         for other in self._rows[unit]:
-            self._wants[other][part] -= self._weights[unit]
+            self._wants[other][chosen] -= self._weights[unit]

@@ -1,4 +1,4 @@
-"""How far a figure might be off because other images could have been drawn."""
+"""Confidence intervals: how far figures may be off because other images could have been drawn."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def intervals(
 ) -> dict[str, Interval]:
     """Return percentile bootstrap intervals of figures (Efron 1979).
 
-    Each resample draws as many images as there are, with replacement; all figures see the same
-    resamples. A figure that no resample defines is left out.
+    Each resample draws as many images as there are, with replacement; all figures use the same
+    resamples. A figure that is undefined in all of them is left out.
 
     Args:
         statistics: figures by name.
@@ -45,8 +45,8 @@ def intervals(
             values[name].append(statistic(weights))
     tail = (1 - LEVEL) / 2
     found: dict[str, Interval] = {}
-    for name, parts in values.items():
-        drawn = np.concatenate(parts)
+    for name, chunks in values.items():
+        drawn = np.concatenate(chunks)
         drawn = drawn[np.isfinite(drawn)]
         if len(drawn):
             low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -55,7 +55,7 @@ def intervals(
 
 
 def resampled(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each image was drawn in each resample, ``float64[B, images]`` in parts."""
+    """Yield how often each image was drawn in each resample, ``float64[B, images]`` in chunks."""
     rng = np.random.default_rng(seed)
     step = max(CHUNK_VALUES // images, 1)
     for start in range(0, resamples, step):
@@ -67,7 +67,7 @@ def resampled(images: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def mean_of(values: npt.NDArray[np.generic]) -> Statistic:
-    """Return the statistic that is the mean of a value an image has, ``[N]``."""
+    """Return the statistic that is the mean of a value of each image, ``[N]``."""
     column = values.astype(np.float64)
     return lambda weights: np.asarray(weights @ column / len(column))
 
@@ -92,7 +92,7 @@ def class_means(
 
 
 class Grouped:
-    """Images sorted by group once, so that weights can be summed by group many times."""
+    """Images sorted by group once, so that summing weights by group is fast."""
 
     def __init__(self, groups: npt.NDArray[np.integer], count: int) -> None:
         self._count = count
@@ -107,9 +107,9 @@ class Grouped:
 
 
 def wilson(hits: int, images: int) -> Interval:
-    """Return the score interval of a share (Wilson 1927), which a few images do not degenerate.
+    """Return the score interval of a share (Wilson 1927), which is valid for few images too.
 
-    Of three images of which three are right the bootstrap would be certain; this is not.
+    With three of three images right, the bootstrap's interval would have no width; this one has.
     """
     z = 1.959963984540054  # the normal distribution's 97.5 % quantile, for LEVEL
     share, ratio = hits / images, z * z / images

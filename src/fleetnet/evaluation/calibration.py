@@ -1,4 +1,4 @@
-"""Whether a probability means what it says, and the one number that mends it."""
+"""Calibration: how well probabilities match the share that is right, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fleetnet.errors import DataError
 from fleetnet.evaluation.metrics import Floats, chunks, divided, plain, predicted_classes
 
 BINS = 15
-"""As many as Guo et al. (2017) use."""
+"""As in Guo et al. (2017)."""
 COLDEST, HOTTEST = 0.01, 100.0
-"""A temperature is looked for between these."""
+"""The range of temperatures that are searched."""
 
 Labels = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 """``int[N]`` of single-label data, ``bool[N, K]`` of multi-label data."""
@@ -24,13 +24,13 @@ Labels = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reliability:
-    """Probabilities against what happened, by equal-width bins ``(low, high]`` of probability.
+    """Accuracy by equal-width bins ``(low, high]`` of probability.
 
     Attributes:
         counts: answers in each bin, ``int64[B]``.
         confidence: their mean probability, ``float64[B]``, NaN where there are none.
         accuracy: the share that was right, ``float64[B]``, NaN where there are none.
-        ece: the expected calibration error: the gap between the two, averaged over all answers.
+        ece: expected calibration error: the gap between these two, averaged over all answers.
     """
 
     counts: npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BI
 
     Args:
         confidence: probability of each answer, ``float64[N]``.
-        right: whether it is so, ``bool[N]``.
+        right: whether each answer is right, ``bool[N]``.
         bins: how many.
     """
     index = np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)
@@ -77,17 +77,17 @@ def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BI
 
 @dataclass(frozen=True)
 class Losses:
-    """What each image's probabilities amount to; all that probability figures need.
+    """Losses of each image's probabilities, from which all probability figures are computed.
 
     Attributes:
-        confidence: probability of the answer, ``float64[M]``. Of single-label data the most
-            probable class is the answer (``M = N``), of multi-label data each class is one
+        confidence: probability of the answer, ``float64[M]``. For single-label data the answer is
+            the most probable class (``M = N``), for multi-label data each class is one
             (``M = N * K``).
-        right: whether that answer is so, ``bool[M]``.
-        nll: negative logarithm of the probability of the truth, ``float64[N]``; of multi-label
+        right: whether that answer is right, ``bool[M]``.
+        nll: negative logarithm of the probability of the truth, ``float64[N]``; for multi-label
             data the mean over the classes, the binary cross-entropy.
-        brier: squared distance of the probabilities from the truth, ``float64[N]``: of
-            single-label data summed over the classes, from 0 to 2 (Brier 1950); of multi-label
+        brier: squared distance of the probabilities from the truth, ``float64[N]``: for
+            single-label data the sum over the classes, from 0 to 2 (Brier 1950); for multi-label
             data their mean, from 0 to 1.
     """
 
@@ -108,20 +108,20 @@ def losses(logits: npt.NDArray[np.floating], labels: Labels, temperature: float 
     Probabilities are the softmax where labels are ``int[N]``, the sigmoid where they are
     ``bool[N, K]``.
     """
-    of_part = _single_losses if labels.ndim == 1 else _multi_losses
-    parts = [of_part(scaled, truth) for scaled, truth in _parts(logits, labels, temperature)]
+    of_chunk = _single_losses if labels.ndim == 1 else _multi_losses
+    found = [of_chunk(scaled, truth) for scaled, truth in _chunks(logits, labels, temperature)]
     return Losses(
-        confidence=np.concatenate([part.confidence for part in parts]),
-        right=np.concatenate([part.right for part in parts]),
-        nll=np.concatenate([part.nll for part in parts]),
-        brier=np.concatenate([part.brier for part in parts]),
+        confidence=np.concatenate([chunk.confidence for chunk in found]),
+        right=np.concatenate([chunk.right for chunk in found]),
+        nll=np.concatenate([chunk.nll for chunk in found]),
+        brier=np.concatenate([chunk.brier for chunk in found]),
     )
 
 
-def _parts(
+def _chunks(
     logits: npt.NDArray[np.floating], labels: Labels, temperature: float
 ) -> Iterator[tuple[Floats, Labels]]:
-    """Yield scaled logits in double precision with their labels, a bounded part at a time."""
+    """Yield scaled logits in double precision with their labels, in chunks of bounded size."""
     for rows in chunks(*logits.shape):
         yield logits[rows].astype(np.float64) / temperature, labels[rows]
 
@@ -165,17 +165,17 @@ def sigmoid(logits: Floats) -> Floats:
 def fit_temperature(logits: npt.NDArray[np.floating], labels: Labels) -> float:
     """Return the ``T`` for which ``logits / T`` have the least negative log-likelihood.
 
-    Temperature scaling, Guo et al. 2017, section 4.2. The likelihood is a convex function of
-    ``1 / T``, so that its slope has one zero; Newton's method finds it, kept inside a bracket that
-    each step narrows. Ranks do not change, so neither does top-1.
+    Temperature scaling, Guo et al. 2017, section 4.2. The negative log-likelihood is a convex
+    function of ``1 / T``, so its slope has one zero; Newton's method finds it, inside a bracket
+    that each step narrows. Ranks do not change, so top-1 does not either.
 
     Args:
         logits: ``float[N, K]``, of images that the network was not trained on.
         labels: ``int[N]`` for softmax, ``bool[N, K]`` for sigmoid.
 
     Returns:
-        ``T``, from 0.01 to 100. Where every answer is right, ever colder would be ever better by
-        this measure, which says nothing about the next image: then 1.
+        ``T``, from 0.01 to 100; 1 if every answer is right, because then the likelihood grows
+        without limit as ``T`` falls, which says nothing about new images.
 
     Raises:
         DataError: no images, or logits that are not finite numbers.
@@ -196,7 +196,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: Labels) -> float:
         step = inverse - slope / curvature if curvature > 0 else 0.0
         if abs(step - inverse) <= 1e-9 * inverse or high - low <= 1e-9 * high:
             break
-        # Outside the bracket, halve it by ratio: temperatures are compared so.
+        # Outside the bracket, halve it by ratio, as temperatures are compared.
         inverse = step if low < step < high else math.sqrt(low * high)
     return 1 / inverse
 
@@ -211,7 +211,7 @@ def _all_right(logits: npt.NDArray[np.floating], labels: Labels) -> bool:
 def _slope(logits: npt.NDArray[np.floating], labels: Labels, inverse: float) -> tuple[float, float]:
     """Return the first two derivatives of the summed loss with respect to ``1 / T``."""
     first = second = 0.0
-    for values, truth in _parts(logits, labels, 1.0):
+    for values, truth in _chunks(logits, labels, 1.0):
         if truth.ndim == 1:
             values = values - values.max(axis=1, keepdims=True)
             probabilities = np.exp(log_softmax(values * inverse))
@@ -227,13 +227,13 @@ def _slope(logits: npt.NDArray[np.floating], labels: Labels, inverse: float) -> 
 
 @dataclass(frozen=True)
 class TemperatureFit:
-    """What a temperature would do for images that it was not fitted to.
+    """The effect of a temperature on images that it was not fitted to.
 
     Attributes:
-        temperature: fitted to all the images; the one to use.
-        images: how many those are.
+        temperature: fitted to all images; the one to use.
+        images: how many there are.
         ece_before, ece_after: expected calibration error without it and, cross-fitted, with it.
-        nll_before, nll_after: the same of the mean negative log-likelihood.
+        nll_before, nll_after: the same for the mean negative log-likelihood.
     """
 
     temperature: float
@@ -251,10 +251,10 @@ class TemperatureFit:
 def cross_fit(
     logits: npt.NDArray[np.floating], labels: Labels, seed: int = 0
 ) -> TemperatureFit | None:
-    """Fit a temperature and measure honestly what it does.
+    """Fit a temperature, and measure its effect by cross-fitting.
 
     The images are halved at random; each half is scaled by the temperature that was fitted to the
-    other, so that no image judges a number that it helped to choose.
+    other, so no image is used to test a temperature that it was used to fit.
 
     Returns:
         None where there are too few images to halve, or logits that are not finite.
@@ -264,8 +264,8 @@ def cross_fit(
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     halves = np.array_split(shuffled, 2)
     scaled = np.empty(logits.shape, np.float32)
-    for fitted, judged in (halves, halves[::-1]):
-        scaled[judged] = logits[judged] / fit_temperature(logits[fitted], labels[fitted])
+    for fitted, tested in (halves, halves[::-1]):
+        scaled[tested] = logits[tested] / fit_temperature(logits[fitted], labels[fitted])
     before, after = losses(logits, labels), losses(scaled, labels)
     return TemperatureFit(
         temperature=fit_temperature(logits, labels),

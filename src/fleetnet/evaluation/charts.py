@@ -1,4 +1,4 @@
-"""The report's charts as SVG that takes its colours and letters from the page around it."""
+"""The report's charts as SVG that uses the colours and the font of the page around it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fleetnet.evaluation.ranking import Curves
 
 INK, FAINT, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
 _VARIABLES = {INK: "--ink", FAINT: "--rule", FIRST: "--first", SECOND: "--second"}
-"""Colours that no chart has, each a stand-in for a variable of the page's style."""
+"""Colours that no chart has, each a placeholder for a variable of the page's style."""
 
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # letters stay letters, set in the page's font
+    "svg.fonttype": "none",  # text stays text, in the page's font
     "svg.hashsalt": "fleetnet",
-    "text.parse_math": False,  # a dollar in a class's name is a dollar
+    "text.parse_math": False,  # a dollar in a class's name stays a dollar
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -52,20 +52,20 @@ _STYLE: dict[str, Any] = {
     "savefig.facecolor": "none",
 }
 MAX_POINTS = 400
-"""A curve of more points is thinned: no eye sees them, but the file would grow."""
+"""Curves with more points are thinned: nobody sees the difference, and the file stays small."""
 
 Draw = Callable[[Axes], None]
 
 
 def training_charts(history: Sequence[Epoch], epoch: int | None) -> list[tuple[str, str]]:
-    """Return a chart each of accuracy, loss and learning rate that the history has.
+    """Return charts of accuracy, loss and learning rate, as far as the history has them.
 
     Args:
         history: at least two epochs.
         epoch: the one that is evaluated, to mark.
 
     Returns:
-        Pairs of what it shows, for those who cannot see it, and the SVG.
+        Pairs of a description, for those who cannot see the chart, and the SVG.
     """
     wanted = (
         ("accuracy", (("top1", "held out"), ("train_top1", "training")), True),
@@ -99,8 +99,8 @@ def training_charts(history: Sequence[Epoch], epoch: int | None) -> list[tuple[s
                 axes.legend()
 
         values = {name or title: _last(history, key) for key, name in present}
-        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        charts.append((f"{title} by epoch; at the end: {said}", svg(draw, (3.4, 2.5), title)))
+        last = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        charts.append((f"{title} by epoch; at the end: {last}", svg(draw, (3.4, 2.5), title)))
     return charts
 
 
@@ -109,7 +109,7 @@ def _last(history: Sequence[Epoch], key: str) -> float:
 
 
 def reliability_chart(bins: Reliability, axis: str, share: str) -> str:
-    """Draw the share that was right over the probability, a bar a bin.
+    """Draw the share that was right over the probability, with a bar for each bin.
 
     Args:
         bins: what to draw.
@@ -136,7 +136,7 @@ def reliability_chart(bins: Reliability, axis: str, share: str) -> str:
 
 
 def histogram_chart(bins: Reliability, axis: str, answers: str) -> str:
-    """Draw how many answers have which probability."""
+    """Draw how many answers there are by probability."""
 
     def draw(axes: Axes) -> None:
         count = len(bins.counts)
@@ -192,11 +192,11 @@ def svg(draw: Draw, inches: tuple[float, float], name: str) -> str:
     Args:
         draw: given empty axes.
         inches: the chart's size.
-        name: sets its elements' identifiers apart from those of the page's other charts.
+        name: makes its elements' identifiers different from those of the page's other charts.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(cast("Any", _STYLE)), warnings.catch_warnings():
-        # A letter that matplotlib's own font lacks is still in the page's.
+        # The page's font may have characters that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasSVG(figure)
@@ -209,9 +209,9 @@ _METADATA = ("Date", "Creator", "Format", "Type")
 
 
 def _for_page(text: str, name: str) -> str:
-    """Strip what only a file of its own needs, and put variables in place of colours."""
+    """Remove what only a separate file needs, and replace colours by variables."""
     text = text[text.index("<svg") :]
-    # Inside a page its style would be the whole page's, and its fonts are not the page's.
+    # Its style would apply to the whole page, and its fonts are not the page's.
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;\"]*; ", "", text)
     prefix = re.sub(r"\W", "-", name)
@@ -221,7 +221,7 @@ def _for_page(text: str, name: str) -> str:
     head, _, rest = text.partition(">")
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     assert size is not None  # noqa: S101 - matplotlib always writes one
-    # Points, of which CSS has 72 to its 96 pixels: letters are of one size in all charts.
+    # In points, 72 of which are 96 pixels in CSS: so text has one size in all charts.
     opening = (
         f'<svg viewBox="0 0 {size[1]} {size[2]}" style="width: {size[1]}pt" aria-hidden="true"'
     )

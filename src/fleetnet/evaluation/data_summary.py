@@ -1,4 +1,4 @@
-"""What the evaluated data looks like."""
+"""A summary of the evaluated data: counts, sizes and formats."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import ImageError
 from fleetnet.images import opened
+from fleetnet.orientation import orientation_of, upright_size
 
 SIZES_OF = 100
-"""Images whose sizes are read: enough for a picture, quick on a network disk."""
-_TURNED = range(5, 9)
-"""Values of EXIF's orientation that exchange width and height."""
+"""Images whose sizes are read: enough for an impression, and fast on a network disk."""
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """Of all images of a source and of those evaluated.
+    """A summary of all images of a source and of those evaluated.
 
     Attributes:
-        counts: a row a class: name, images in the source, images evaluated.
-        sizes: width and height of a spread of the evaluated images, ``int[M, 2]``.
-        formats: how many of those have which format, the commonest first.
+        counts: for each class its name, images in the source, and images evaluated.
+        sizes: width and height of some evaluated images, evenly spaced, ``int[M, 2]``.
+        formats: of those images, each with its count, the most frequent first.
     """
 
     counts: tuple[tuple[str, int, int], ...]
@@ -50,16 +49,14 @@ def summarise_data(source: Source, indices: Indices) -> DataSummary:
 
 
 def _header(source: Source, index: int) -> tuple[int, int, str] | None:
-    """Return width, height and format of an image, None where it cannot be told."""
+    """Return width, height and format of an image; None if it cannot be read."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nothing is decoded, so its size is no danger
+            warnings.simplefilter("ignore")  # nothing is decoded, so a large size is harmless
             with opened(source.read(index)) as image:
-                width, height = image.size
-                if image.getexif().get(0x0112) in _TURNED:
-                    width, height = height, width
+                width, height = upright_size(*image.size, orientation_of(image))
                 return width, height, str(image.format)
     except ImageError:
         return None
-    except Exception:  # Pillow's parsers raise nearly anything on hostile bytes
+    except Exception:  # Pillow's parsers may raise anything on hostile bytes
         return None

@@ -1,4 +1,4 @@
-"""A classifier against labelled images, through the same road as prediction."""
+"""Evaluating a classifier on labelled images, with the same code as prediction."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_labe
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits
 from fleetnet.inference.probabilities import to_probabilities
+from fleetnet.text import first_few
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The network's answers beside the truth, and the images that could not be read.
+    """The network's answers with the true labels, and the images that could not be read.
 
     Attributes:
         classes: names of the classifier's ``K`` classes.
@@ -32,7 +33,7 @@ class Evaluation:
         labels: indices into ``classes``, ``int64[N]``; of multi-label data ``bool[N, K]``.
         indices: the images' indices in the source, ``intp[N]``.
         unreadable: a line for each image that was left out.
-        temperature: what the classifier divides the logits by.
+        temperature: by which the classifier divides the logits.
     """
 
     classes: tuple[str, ...]
@@ -49,16 +50,16 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """What was right and what was confused, of single-label data."""
+        """Accuracy and confusions, for single-label data."""
         return measure(self.logits, self._single(), self.classes)
 
     @cached_property
     def multi_label_metrics(self) -> MultiLabelMetrics:
-        """The figures of multi-label data."""
+        """The metrics for multi-label data."""
         return measure_multi_label(self.logits, self.labels, self.classes)
 
     def served_logits(self) -> Logits:
-        """Return the logits that probabilities are made of: divided by the temperature."""
+        """Return the logits divided by the temperature, from which probabilities are computed."""
         if self.temperature == 1.0:
             return self.logits
         return np.asarray(self.logits / self.temperature, np.float32)
@@ -73,7 +74,7 @@ class Evaluation:
 
     def _single(self) -> npt.NDArray[np.int64]:
         if self.multi_label:
-            raise ValueError("these are multi-label answers: see multi_label_metrics")
+            raise ValueError("this is multi-label data: use multi_label_metrics")
         return self.labels.astype(np.int64)
 
 
@@ -83,27 +84,26 @@ def evaluate(
     indices: Indices,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Classify the samples ``indices`` of ``source`` and keep the answers beside their labels.
+    """Classify the samples ``indices`` of ``source`` and keep the answers with their labels.
 
-    A classifier whose probabilities are a softmax is held to one class an image; one whose are a
-    sigmoid to any number, also where the data has exactly one. Of each image only the logits and
-    labels are kept.
+    A classifier with softmax probabilities gives one class for each image, one with sigmoid
+    probabilities any number, even for data with exactly one. Only logits and labels are kept.
 
     Args:
-        classifier: what to judge; a checkpoint, a bundle or any engine.
+        classifier: to evaluate: a checkpoint, a bundle or any engine.
         source: labelled images, whose classes must be among the classifier's, by name.
-        indices: which of them.
+        indices: of the images.
         advance: called with a count as images are done, for a progress bar.
 
     Raises:
-        DataError: the source has a class that the classifier does not know, or several classes an
-            image for a classifier of one, or no image could be read.
+        DataError: the source has a class that the classifier does not know, or images with several
+            classes for a classifier of one, or no image could be read.
     """
     to_model = class_indices(source.classes, classifier.classes)
     multi_label = classifier.activation == "sigmoid"
     if source.multi_label and not multi_label:
         raise DataError(
-            f"{source.description} has any number of classes an image, but the model was trained "
+            f"{source.description} has any number of classes per image, but the model was trained "
             "to give each image one class: train one on multi-label data"
         )
     shape = (len(indices), len(classifier.classes))
@@ -119,7 +119,7 @@ def evaluate(
             try:
                 yield source.read(int(index))
             except ImageError as error:
-                yield b""  # keeps the order; prediction names it as unreadable
+                yield b""  # keeps the order; prediction reports it as unreadable
                 read_errors[int(index)] = str(error)
 
     for index, prediction in zip(indices, classifier.predict(readable(), top_k=1), strict=True):
@@ -158,7 +158,7 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
         DataError: the model does not know one of them, or knows several of that name.
     """
     if tuple(names) == tuple(known):
-        # By position, since names may repeat: ImageNet has two cranes.
+        # By index, because names may repeat: ImageNet has two cranes.
         return list(range(len(known)))
     index = {name: position for position, name in enumerate(known)}
     counts = Counter(names) | Counter(known)
@@ -168,9 +168,8 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
                 f"'{name}' names several classes: give the data all of the model's, in its order"
             )
         if name not in index:
-            shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
             raise DataError(
                 f"the data's class '{name}' is not among the model's{nearest(name, known)} "
-                f"(the model knows: {shown})"
+                f"(the model knows: {first_few(known, 10)})"
             )
     return [index[name] for name in names]

@@ -1,4 +1,4 @@
-"""Everything that an evaluation measures, put together for printing, JSON and the report."""
+"""All figures of an evaluation, for printing, JSON and the report."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Figure:
     Attributes:
         key: its name in JSON.
         title: its name for people.
-        value: NaN where it is undefined.
-        interval: its confidence interval, where it has one.
-        share: whether it reads best as a percentage.
+        value: NaN if it is undefined.
+        interval: its confidence interval, if it has one.
+        share: whether it is shown as a percentage.
     """
 
     key: str
@@ -49,11 +49,11 @@ class Figure:
     share: bool = True
 
     def text(self) -> str:
-        """Return the value as people read it."""
+        """Return the value as text for people."""
         return _shown(self.value, share=self.share)
 
     def range_text(self) -> str:
-        """Return the interval as people read it, empty where there is none."""
+        """Return the interval as text for people, empty if there is none."""
         if self.interval is None:
             return ""
         low, high = (_shown(value, share=self.share) for value in self.interval)
@@ -68,18 +68,18 @@ def _shown(value: float, *, share: bool) -> str:
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation measured.
+    """All figures of an evaluation.
 
     Attributes:
-        headline: figures over all images, the most telling first.
-        classes: a row a class, JSON values.
-        right: which images were answered right, ``bool[N]``: their most probable class or, of
+        headline: figures over all images, the most important first.
+        classes: a row for each class, JSON values.
+        right: which images were answered right, ``bool[N]``: the most probable class or, for
             multi-label data, every class.
         nll: negative logarithm of the probability of each image's truth, ``float64[N]``.
-        reliability: probabilities against what happened.
-        temperature: what temperature scaling would do.
-        curves: ROC and precision-recall, where there are two classes; the second is the positive.
-        counts: the counts and tables of the kind of data, JSON values.
+        reliability: accuracy by probability.
+        temperature: the effect of temperature scaling.
+        curves: ROC and precision-recall for two classes, of which the second is the positive.
+        counts: the counts and tables for this kind of data, JSON values.
         seed, resamples: of the bootstrap.
     """
 
@@ -99,7 +99,7 @@ class Figures:
         return next(figure for figure in self.headline if figure.key == key)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values; None where a figure is undefined."""
+        """Return everything as JSON values; None where a figure is undefined."""
         return {
             **self.counts,
             **{figure.key: plain(figure.value) for figure in self.headline},
@@ -145,7 +145,7 @@ def _single_label(evaluation: Evaluation, resamples: int, seed: int) -> Figures:
     }
     ranked = None
     if classes == 2:
-        # Of two classes the difference of the logits orders images as the probability does.
+        # With two classes the difference of the logits ranks images as the probability does.
         ranked = RankedScores(logits[:, 1].astype(np.float64) - logits[:, 0], labels == 1)
         statistics |= {"roc_auc": ranked.roc_auc, "average_precision": ranked.average_precision}
     drawn = intervals(statistics, len(labels), resamples, seed)
@@ -185,7 +185,7 @@ def _single_label(evaluation: Evaluation, resamples: int, seed: int) -> Figures:
 def _ranking_figures(
     evaluation: Evaluation, ranked: RankedScores | None, drawn: dict[str, Interval]
 ) -> list[Figure]:
-    """Return ROC-AUC and average precision, of more than two classes each against the rest."""
+    """Return ROC-AUC and average precision, with more than two classes each against the rest."""
     if ranked is not None:
         area, precision = float(ranked.roc_auc()), float(ranked.average_precision())
         names = ("ROC-AUC", "average precision")

@@ -1,4 +1,4 @@
-"""Heat on an image, in colours whose lightness grows with it."""
+"""Heat maps drawn over images, in colours whose lightness grows with the heat."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def colours(heat: npt.NDArray[np.floating]) -> Pixels:
 
 
 def overlay(pixels: Pixels, heat: npt.NDArray[np.floating]) -> Pixels:
-    """Lay heat over an image; where there is none the image stays as it is.
+    """Draw heat over an image; where there is none the image is unchanged.
 
     Args:
         pixels: ``uint8[..., H, W, 3]``.

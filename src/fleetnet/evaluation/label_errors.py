@@ -1,7 +1,7 @@
 """Images to look at: the worst mistakes, and labels that are probably wrong.
 
-Confident learning is written here in a few lines of NumPy: its authors' package cleanlab would
-bring pandas, scikit-learn and more with it, and most of its releases are under the Affero GPL.
+Confident learning takes only a few lines of NumPy here: its authors' package cleanlab depends on
+pandas, scikit-learn and more, and most of its releases are under the Affero GPL.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class LabelIssue:
     Attributes:
         position: of the image among those evaluated.
         given: index of the class that it is labelled with.
-        suggested: index of the class that it more probably is.
-        margin: probability of the given class less that of the most probable other one, scaled to
-            0…1; the lower, the likelier an error.
+        suggested: index of a more probable class.
+        margin: probability of the given class minus that of the most probable other one, scaled to
+            0…1; the lower, the more probable an error.
     """
 
     position: int
@@ -37,17 +37,16 @@ class LabelIssue:
 def find_label_issues(
     probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
 ) -> list[LabelIssue]:
-    """Return the labels that are probably wrong, the likeliest errors first.
+    """Return the labels that are probably wrong, the most probable errors first.
 
-    Confident learning (Northcutt et al. 2021): an image counts confidently as class ``j`` where
-    its probability of ``j`` is at least what images labelled ``j`` have on average (section 3.1,
-    the confident joint). Where the most probable such class is not the label, the label is
-    suspected, the errors being those off the joint's diagonal; they are ranked by normalised
-    margin (section 3.2).
+    Confident learning (Northcutt et al. 2021): an image is confidently of class ``j`` if its
+    probability of ``j`` is at least the average over images labelled ``j`` (section 3.1, the
+    confident joint). If the most probable such class is not the label, the image is off the joint's
+    diagonal and the label is probably wrong; these are ranked by normalised margin (section 3.2).
 
     Args:
-        probabilities: ``float[N, K]``, of images that the network was not trained on; those it was
-            trained on it has learnt by heart, errors included.
+        probabilities: ``float[N, K]``, of images that the network was not trained on: it may have
+            memorised its training images, with wrong labels.
         labels: ``int[N]``.
     """
     images, classes = probabilities.shape
@@ -69,9 +68,9 @@ def find_label_issues(
 def _confident_class(
     probabilities: npt.NDArray[np.floating], thresholds: Floats
 ) -> npt.NDArray[np.intp]:
-    """Return the most probable class of those that reach their threshold, -1 where none does."""
-    # A class without labels has no threshold (NaN), so nothing is confidently of it; the margin
-    # is for means that rounding puts above values that are all the same.
+    """Return the most probable class of those that reach their threshold, -1 if none does."""
+    # A class without labels has no threshold (NaN), so no image is confidently of it. The tolerance
+    # is for equal values whose mean is rounded to above them.
     confident = probabilities >= thresholds - ROUNDING
     chosen = np.where(confident, probabilities, -1.0).argmax(axis=1)
     return np.where(confident.any(axis=1), chosen, -1)
@@ -82,11 +81,10 @@ def find_multi_label_issues(
 ) -> list[tuple[int, LabelIssue]]:
     """Return probable errors in multi-label data: the class, and the issue with it.
 
-    Each class is a question of its own, whether an image has it; ``given`` and ``suggested`` are 0
-    for no and 1 for yes.
+    Each class is a binary label of its own: ``given`` and ``suggested`` are 0 for no and 1 for yes.
 
     Args:
-        probabilities: ``float[N, K]``, each class by itself.
+        probabilities: ``float[N, K]``, independent for each class.
         labels: ``bool[N, K]``.
     """
     issues: list[tuple[int, LabelIssue]] = []
@@ -111,7 +109,7 @@ def normalised_margins(
 
 
 def worst_mistakes(right: npt.NDArray[np.bool_], nll: Floats, count: int) -> npt.NDArray[np.intp]:
-    """Return the positions of wrongly answered images, those the network was surest of first.
+    """Return the positions of wrongly answered images, the least probable truth first.
 
     Args:
         right: whether each image was answered right, ``bool[N]``.

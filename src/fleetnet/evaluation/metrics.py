@@ -1,4 +1,4 @@
-"""Figures that count: which images were recognised, and which class was taken for which."""
+"""Metrics from counts: accuracy, confusions, precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fleetnet.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 CHUNK_VALUES = 2**22
-"""Logits looked at together: enough for speed, little beside the logits of a large data set."""
+"""Logits that are processed together: enough for speed, few beside those of a large data set."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What an evaluation of single-label data counted.
+    """Counts of an evaluation of single-label data.
 
     Attributes:
         images: how many were classified.
@@ -40,7 +40,7 @@ class Metrics:
         return ClassFigures.of(hits, self.confusion.sum(axis=0), self.confusion.sum(axis=1))
 
     def largest_confusions(self, count: int) -> list[tuple[str, str, int]]:
-        """Return the ``count`` most frequent mistakes: true class, predicted class, times."""
+        """Return the ``count`` most frequent mistakes: true class, predicted class, number."""
         mistakes = self.confusion.copy()
         np.fill_diagonal(mistakes, 0)
         order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
@@ -67,11 +67,11 @@ class ClassFigures:
     """Figures of every class, ``float64[K]`` each, NaN where a figure is undefined.
 
     Attributes:
-        precision: of the images called this class, the share that is; undefined where none was.
-        recall: of the images of this class, the share that was called so; undefined without any.
+        precision: share of the images predicted as this class that are of it; undefined without.
+        recall: share of the images of this class that are predicted as it; undefined without.
         f1: their harmonic mean, ``2 TP / (2 TP + FP + FN)``; undefined without images.
         support: images of the class, ``int64[K]``.
-        predicted: images that were called this class, ``int64[K]``.
+        predicted: images that were predicted as this class, ``int64[K]``.
     """
 
     precision: Floats
@@ -107,7 +107,7 @@ class ClassFigures:
         return float(mean_over(self.f1, self.support > 0))
 
     def rows(self, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Return a row a class as JSON values, None where a figure is undefined."""
+        """Return a row for each class as JSON values, None where a figure is undefined."""
         return [
             {
                 "class": name,
@@ -146,8 +146,8 @@ def measure(
 ) -> Metrics:
     """Compute :class:`Metrics` from ``float[N, K]`` logits and ``int[N]`` labels.
 
-    Of equal logits the class with the lower index ranks first, as in prediction. With fewer than
-    five classes top-5 is 1.
+    Of classes with equal logits the one of lower index ranks first, as in prediction. With five
+    classes or fewer top-5 is 1.
 
     Raises:
         DataError: there are no images.
@@ -182,12 +182,12 @@ def ranks_of(
 
 
 def predicted_classes(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
-    """Return each image's most probable class, the lowest index of equals, ``intp[N]``."""
+    """Return each image's most probable class, of equal ones the first, ``intp[N]``."""
     return np.asarray(_without_nan(logits).argmax(axis=1), np.intp)
 
 
 def _without_nan(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Rank an answer that is no number last, as sorting does; a maximum would put it first."""
+    """Rank NaN last, as sorting does; a maximum would put it first."""
     missing = np.isnan(logits)
     return np.where(missing, -np.inf, logits) if missing.any() else logits
 

@@ -1,4 +1,4 @@
-"""Figures of multi-label data, where an image may have any number of classes."""
+"""Metrics of multi-label data, where an image may have any number of classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fleetnet.evaluation.ranking import one_vs_rest
 
 @dataclass(frozen=True)
 class MultiLabelMetrics:
-    """What an evaluation of multi-label data measured.
+    """Metrics of an evaluation of multi-label data.
 
-    A class is predicted where its probability is at least one half, that is its logit at least 0.
+    A class is predicted if its probability is at least one half, so its logit at least 0.
 
     Attributes:
         images: how many were classified.
@@ -50,7 +50,7 @@ class MultiLabelMetrics:
         return self.per_class.macro_f1
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a class as JSON values, None where a figure is undefined."""
+        """Return a row for each class as JSON values, None where a figure is undefined."""
         return [
             {
                 **row,
@@ -82,7 +82,7 @@ def measure_multi_label(
 
     Args:
         logits: ``float[N, K]``.
-        labels: ``bool[N, K]``, or numbers of which at least one half means yes.
+        labels: ``bool[N, K]``, or numbers, where at least one half means yes.
         classes: names of the ``K`` classes.
 
     Raises:
@@ -110,5 +110,5 @@ def measure_multi_label(
 
 
 def truth_of(labels: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Return labels as ``bool``; of soft ones those that are at least one half."""
+    """Return labels as ``bool``; soft labels are true from one half on."""
     return np.asarray(labels.astype(np.float64) >= 0.5)

@@ -1,4 +1,4 @@
-"""Which of the images to judge a network has been trained on."""
+"""Which of the images to evaluate a network was trained on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetnet.bundle import TRAINED_IMAGES, Bundle
-from fleetnet.data.contents import Contents, are_among, from_bytes
-from fleetnet.data.duplicates import Advance
+from fleetnet.data.contents import Advance, Contents, are_among, from_bytes
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import DataError
@@ -17,10 +16,10 @@ UNKNOWN = "Which images the network was trained on is not known: some of these m
 
 @dataclass(frozen=True)
 class Overlap:
-    """What is left to judge.
+    """The images that are left to evaluate.
 
     Attributes:
-        indices: of the images to judge.
+        indices: of the images to evaluate.
         images: how many there were.
         trained_on: how many of those the network was trained on; None if it is not known.
         left_out: whether they were left out.
@@ -31,15 +30,15 @@ class Overlap:
     trained_on: int | None
     left_out: bool
 
-    def describe(self, part: str) -> str:
-        """Return what to call the images that are left of a part."""
+    def describe(self, images: str) -> str:
+        """Return a description of the images that are left, given that of all."""
         if self.left_out and self.trained_on:
-            return f"{part}, less {self.trained_on} that it was trained on"
-        return part
+            return f"{images}, less {self.trained_on} that it was trained on"
+        return images
 
     @property
     def sentence(self) -> str:
-        """What a reader of the figures has to know of it; empty where there is nothing."""
+        """What a reader of the figures has to know about it; empty if nothing."""
         if not self.trained_on:
             return ""
         seen = "was trained on" if self.trained_on == 1 else "were trained on"
@@ -59,15 +58,15 @@ def find_overlap(
     leave_out: bool,
     advance: Advance = lambda _: None,
 ) -> Overlap:
-    """Tell images that a network was trained on from others, by their content.
+    """Find the images that a network was trained on by their content.
 
-    Each image is read once, whatever it is called and whichever labels it has by now.
+    Each image is read once; its name and labels do not matter.
 
     Args:
         source: of the images.
-        indices: of those to judge.
-        trained_images: the contents of those that it was trained on; empty if that is not known.
-        leave_out: whether images that were trained on are not to be judged.
+        indices: of the images to evaluate.
+        trained_images: the contents of the training images; empty if they are not known.
+        leave_out: whether to leave out images that the network was trained on.
         advance: called with a count as images are read.
 
     Raises:
@@ -80,7 +79,7 @@ def find_overlap(
     if leave_out and count and count == len(indices):
         raise DataError(
             f"the network was trained on all {count} images of {source.description} that were to "
-            "be judged, so that none is left: judge others, or these all the same with --split all"
+            "be evaluated, so none is left: give others, or evaluate all of these with --split all"
         )
     return Overlap(indices[~seen] if leave_out else indices, len(indices), count, leave_out)
 

@@ -1,4 +1,4 @@
-"""The report's images to look at: the worst mistakes and the labels in doubt."""
+"""The images in the report: the worst mistakes and the labels that are probably wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = 24
 
 
 class Line(NamedTuple):
-    """What is said under an image."""
+    """A line under an image."""
 
     text: str
     probability: float
@@ -35,7 +35,7 @@ class _Case(NamedTuple):
     position: int
     """Among the images evaluated."""
     chosen: int
-    """The class to look for in it."""
+    """The class to explain in it."""
     lines: list[Line]
 
 
@@ -49,7 +49,7 @@ class Picture(NamedTuple):
 
 
 class Pictures:
-    """Finds the images to look at and reads them again."""
+    """Finds the images to show and reads them again."""
 
     def __init__(self, evaluation: Evaluation, source: Source, preprocess: Preprocess) -> None:
         self._evaluation = evaluation
@@ -59,7 +59,7 @@ class Pictures:
         self._probabilities = evaluation.probabilities()
 
     def mistakes(self, figures: Figures, explain: Explain | None) -> list[Picture]:
-        """Return the worst mistakes, each with the heat of what was answered."""
+        """Return the worst mistakes, each with the heat map of the predicted class."""
         of_kind = self._multi_mistake if self._evaluation.multi_label else self._mistake
         positions = worst_mistakes(figures.right, figures.nll, SHOWN)
         return self._pictures([of_kind(int(position)) for position in positions], explain)
@@ -88,16 +88,18 @@ class Pictures:
         return _Case(position, int(worst[0]), lines)
 
     def label_errors(self) -> tuple[list[Picture], int]:
-        """Return images whose labels confident learning doubts most, and how many it doubts."""
+        """Return the images whose labels are most probably wrong, and how many there are in all."""
         if self._evaluation.multi_label:
             labels = self._evaluation.labels.astype(np.bool_)
-            doubts = find_multi_label_issues(self._probabilities, labels)
-            cases = [self._multi_doubt(k, issue) for k, issue in doubts[:SHOWN]]
-            return self._pictures(cases, None), len(doubts)
+            found = find_multi_label_issues(self._probabilities, labels)
+            cases = [self._multi_label_issue(k, issue) for k, issue in found[:SHOWN]]
+            return self._pictures(cases, None), len(found)
         issues = find_label_issues(self._probabilities, self._evaluation.labels.astype(np.int64))
-        return self._pictures([self._doubt(issue) for issue in issues[:SHOWN]], None), len(issues)
+        return self._pictures([self._label_issue(issue) for issue in issues[:SHOWN]], None), len(
+            issues
+        )
 
-    def _doubt(self, issue: LabelIssue) -> _Case:
+    def _label_issue(self, issue: LabelIssue) -> _Case:
         row = self._probabilities[issue.position]
         lines = [
             Line(f"labelled {self._classes[issue.given]}", float(row[issue.given])),
@@ -105,7 +107,7 @@ class Pictures:
         ]
         return _Case(issue.position, issue.suggested, lines)
 
-    def _multi_doubt(self, index: int, issue: LabelIssue) -> _Case:
+    def _multi_label_issue(self, index: int, issue: LabelIssue) -> _Case:
         given = "with" if issue.given else "without"
         probability = float(self._probabilities[issue.position, index])
         line = Line(f"labelled {given} {self._classes[index]}", probability, wrong=True)

@@ -1,4 +1,4 @@
-"""How well a score puts the images of a class before the others: ROC and precision-recall."""
+"""How well a score ranks the images of a class before the others: ROC and precision-recall."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fleetnet.evaluation.metrics import Floats, divided
 
 @dataclass(frozen=True)
 class Curves:
-    """A class's curves, a point for each distinct score from the highest down.
+    """A class's curves, with a point for each distinct score from the highest down.
 
-    Each curve is ``float64[T + 1]`` and begins where nothing is called positive.
+    Each curve is ``float64[T + 1]`` and begins where no image is predicted positive.
 
     Attributes:
-        false_positive_rate: share of the other images called positive.
-        true_positive_rate: share of the class's images called positive; recall by another name.
-        precision: of the images called positive, the share that is; 1 where none is yet.
+        false_positive_rate: share of the other images that are predicted positive.
+        true_positive_rate: share of the class's images that are; the same as recall.
+        precision: share of the images predicted positive that are of the class; 1 at the start.
     """
 
     false_positive_rate: Floats
@@ -28,25 +28,25 @@ class Curves:
 
 
 class RankedScores:
-    """Scores sorted once, of which figures can be had under many weights of the images.
+    """Scores sorted once, for metrics under many weightings of the images.
 
     Args:
-        scores: ``float[N]``, higher for what is more likely positive.
+        scores: ``float[N]``, higher for images that are more probably positive.
         positives: ``bool[N]``.
     """
 
     def __init__(self, scores: npt.NDArray[np.floating], positives: npt.NDArray[np.bool_]) -> None:
         self._order = np.argsort(-scores, kind="stable")
         ranked = scores[self._order]
-        # Images of equal score stand or fall together, whatever their order.
+        # Images of equal score are counted together, whatever their order.
         self._starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
         self._positive = positives[self._order].astype(np.float64)
 
     def roc_auc(self, weights: Floats | None = None) -> Floats:
         """Return the area under the ROC curve, NaN without images of both kinds.
 
-        That is the probability that a positive outranks a negative, ties counting half (Hanley
-        and McNeil 1982, the statistic of Mann and Whitney 1947).
+        That is the probability that a positive ranks before a negative, where ties count half
+        (Hanley and McNeil 1982, the statistic of Mann and Whitney 1947).
 
         Args:
             weights: how often each image counts, ``float64[..., N]``; once each if None.

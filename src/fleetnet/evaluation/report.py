@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs nothing else, no network and no other file."""
+"""An evaluation as one HTML file that needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from fleetnet.evaluation.slices import Slice
 from fleetnet.evaluation.thumbnails import Explain
 from fleetnet.files import atomic_file, json_text
 from fleetnet.preprocess import Preprocess
+from fleetnet.text import shorten
 
 CELLS = 30
-"""A confusion matrix of more classes is told by its largest confusions."""
+"""With more classes the largest confusions are shown instead of the matrix."""
 LINES = 20
-"""Unreadable images that are named."""
+"""Unreadable images that are listed."""
 
 MEANINGS = {
     "top1": "Share of the images whose most probable class is the true one.",
@@ -55,23 +56,23 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class About:
-    """What the report says of what was evaluated, on what and how.
+    """The facts of an evaluation that the report shows.
 
     Attributes:
         model: the network's name.
         part: the images, such as ``the 656 held-out images of folder cells``.
-        engine: what computed, with its version and threads.
+        engine: with its version and threads.
         command: as it was typed.
-        made: when, in words.
+        made: date and time, for people.
         version: of fleetnet.
-        seen: where the network was trained on some of the images, a sentence that says so.
+        seen: a sentence, if the network was trained on some of the images.
         environment: facts on the machine and the versions.
-        documents: longer texts to fold away by title, such as the recipe; JSON values.
+        documents: longer texts by title that can be unfolded, such as the recipe; JSON values.
         history: of the training.
-        epoch: which of its epochs this is.
-        slices: accuracy by what else is known of the images.
+        epoch: of the history that is evaluated.
+        slices: accuracy by other facts on the images.
         notes: on the slices.
-        no_heat: why there are no heat maps, where there are none.
+        no_heat: why there are no heat maps, if there are none.
     """
 
     model: str
@@ -99,23 +100,23 @@ def write_report(
     about: About,
     explain: Explain | None = None,
 ) -> None:
-    """Write the report so that ``path`` is whole or as it was.
+    """Write the report; ``path`` is then either whole or unchanged.
 
     Args:
         path: the ``.html`` file.
         evaluation: the answers.
         figures: of those answers.
-        source: where the images are, some of which are read again.
-        preprocess: what the network sees of them.
-        about: what else to say.
-        explain: finds a class in images; without it there are no heat maps.
+        source: of the images, some of which are read again.
+        preprocess: of the network.
+        about: what else to show.
+        explain: computes heat maps of a class in images; without it there are none.
 
     Raises:
         FleetnetError: the disk is full, or the place cannot be written to.
     """
     page = render(evaluation, figures, source, preprocess, about, explain)
     with atomic_file(path) as file:
-        # A name that is no valid Unicode can be on a disk but not in a page.
+        # A file's name may be invalid Unicode, which a page cannot hold.
         file.write_text(page, "utf-8", "backslashreplace")
 
 
@@ -132,7 +133,7 @@ def render(
     script = _page_file("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     pictures = Pictures(evaluation, source, preprocess)
-    label_errors, doubted = pictures.label_errors()
+    label_errors, label_errors_total = pictures.label_errors()
     context = {
         "about": about,
         "style": _page_file("report.css"),
@@ -157,7 +158,7 @@ def render(
         "mistakes": pictures.mistakes(figures, explain),
         "mistakes_total": int((~figures.right).sum()),
         "label_errors": label_errors,
-        "label_errors_total": doubted,
+        "label_errors_total": label_errors_total,
         "data": _data(summarise_data(source, evaluation.indices), evaluation, source),
         "environment": about.environment.items(),
         "documents": [
@@ -202,9 +203,8 @@ def _percent(value: float | None) -> str:
 
 
 def _clip(text: object, length: int = 100) -> str:
-    """Shorten what comes from the data, which may be of any length."""
-    shown = str(text)
-    return shown if len(shown) <= length else shown[: length - 1] + "…"
+    """Shorten text from the data, which may have any length."""
+    return shorten(str(text), length)
 
 
 def _training(about: About) -> list[tuple[str, str]]:
@@ -222,7 +222,7 @@ def _class_means(figures: Figures) -> dict[str, float | None]:
     """Average each figure over the classes that have images."""
     present = [row for row in figures.classes if row["support"]]
     keys = ("precision", "recall", "f1", "average_precision", "roc_auc")
-    # A class that was never predicted has no precision and counts 0, as in the macro averages.
+    # A class that was never predicted has no precision and counts as 0, as in macro averages.
     return {
         key: float(np.mean([row[key] or 0.0 for row in present]))
         for key in keys

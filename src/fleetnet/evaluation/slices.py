@@ -1,4 +1,4 @@
-"""Accuracy by what else is known of the images: camera, site, patient."""
+"""Accuracy by other facts on the images, such as camera, site or patient."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from fleetnet.errors import DataError, nearest
 from fleetnet.evaluation.bootstrap import Interval, wilson
 
 KEYS = ("path", "file", "name", "image")
-"""Columns that may hold the images' names, the first of these that is there."""
+"""Headings of the column of image names; the first that exists is used."""
 MAX_BYTES = 64 * 2**20
 CATEGORIES = 12
-"""Numbers of more distinct values than these are put into quartiles."""
+"""A column of numbers with more distinct values is divided into quartiles."""
 SHOWN = 20
-"""Of more values than these the rarest are put together."""
+"""If there are more values, the rarest are grouped."""
 ABSENT = "(none given)"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The images that share a value of a column.
+    """The images with the same value in a column.
 
     Attributes:
         column: its name.
-        value: the value, a range of numbers, or how many rare values were put together.
+        value: the value, a range of numbers, or how many rare values are grouped.
         images: how many were evaluated.
-        accuracy: share that was answered right: top-1, of multi-label data the exact match.
+        accuracy: share that was answered right: top-1, for multi-label data the exact match.
         interval: its confidence interval.
     """
 
@@ -52,11 +52,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class SliceTable:
-    """Columns of what is known of images.
+    """Columns of facts on images.
 
     Attributes:
-        columns: each column's value by an image's index in the source.
-        notes: what a person should know, such as rows that name no image.
+        columns: each column's values by the image's index in the source.
+        notes: what a person should know, such as rows that match no image.
     """
 
     columns: dict[str, dict[int, str]]
@@ -64,17 +64,17 @@ class SliceTable:
 
 
 def read_slices(path: Path, names: Sequence[str], wanted: Sequence[str] = ()) -> SliceTable:
-    """Read a CSV file with a header and a row an image.
+    """Read a CSV file with a header and a row for each image.
 
     Args:
         path: the file. Its column ``path``, ``file``, ``name`` or ``image`` holds names of images
-            as the data has them, or file names alone where those are unmistakable.
+            as in the data, or only file names if those are unique.
         names: the data's images.
-        wanted: columns to slice by; all others than the names if empty.
+        wanted: columns to slice by; all but the names if empty.
 
     Raises:
-        DataError: the file cannot be read, is no such table, names no image of the data or one
-            twice, or lacks a wanted column.
+        DataError: the file cannot be read, is no such table, has no image of the data or one twice,
+            or lacks a wanted column.
     """
     rows = _rows(path)
     header = [cell.strip() for cell in rows[0]]

@@ -1,4 +1,4 @@
-"""Small pictures that a page carries in itself."""
+"""Thumbnails as data URIs inside a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleetnet.images import Pixels
 from fleetnet.preprocess import Preprocess
 
 SIDE = 192
-"""Pixels of a thumbnail's side, at most."""
+"""Longest side of a thumbnail in pixels."""
 QUALITY = 80
 
 Explain = Callable[[npt.NDArray[np.uint8], Sequence[int]], npt.NDArray[np.float32]]
@@ -31,10 +31,10 @@ class Thumbnail(NamedTuple):
     sample: int
     """Its index in the source."""
     chosen: int
-    """The class that was looked for."""
+    """The class that was explained."""
     image: str
     heat: str | None
-    """The same image under the heat of a class, where that was asked for."""
+    """The same image under the heat map of a class, if that was asked for."""
 
 
 def thumbnails(
@@ -43,13 +43,13 @@ def thumbnails(
     wanted: Sequence[tuple[int, int]],
     explain: Explain | None = None,
 ) -> Iterator[Thumbnail]:
-    """Read images again and yield a thumbnail each; one that is unreadable now is left out.
+    """Read images again and yield a thumbnail of each; unreadable ones are left out.
 
     Args:
-        source: where they are.
-        preprocess: what the network sees of them.
-        wanted: an index in the source and the class to look for, for each.
-        explain: finds that class in the image; no heat if None.
+        source: of the images.
+        preprocess: of the network.
+        wanted: for each image its index in the source and the class to explain.
+        explain: computes the heat map of that class; no heat maps if None.
     """
     found = [
         (index, chosen, pixels)

@@ -7,7 +7,6 @@ with each other and with the network; nothing has to be sent between processes.
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from fleetnet.errors import ImageError
 from fleetnet.images import Pixels, read_bytes
 from fleetnet.inference.inputs import ImageLike, name_of, take
 from fleetnet.preprocess import Preprocess
+from fleetnet.threads import in_order
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ def make_ready(
         ahead: how many images are taken before they are asked for.
     """
 
-    def begin(number: int, image: ImageLike | Ready) -> Callable[[], Ready]:
+    def begin(numbered: tuple[int, ImageLike | Ready]) -> Callable[[], Ready]:
         """Take an image, and return what gives it made ready."""
+        number, image = numbered
         if isinstance(image, Ready):
             return functools.partial(_same, image)
         source = f"image {number}"
@@ -88,19 +89,17 @@ def make_ready(
         except Exception as error:
             return _not_ready(source, error)
 
+    def cancel() -> None:
+        """Where the caller has had enough: what is being made is finished, the rest not."""
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
     pool = ThreadPoolExecutor(workers, "fleetnet-images") if workers else None
-    waiting: deque[Callable[[], Ready]] = deque()
     try:
-        for number, image in enumerate(_with_failure(images)):
-            waiting.append(begin(number, image))
-            if len(waiting) > ahead:
-                yield waiting.popleft()()
-        while waiting:
-            yield waiting.popleft()()
+        yield from in_order(enumerate(_with_failure(images)), begin, ahead, cancel)
     finally:
         if pool is not None:
-            # Also where the caller has had enough: what is being made is finished, the rest not.
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
 
 
 def _with_failure(images: Iterable[ImageLike]) -> Iterator[ImageLike | Ready]:

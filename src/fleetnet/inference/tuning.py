@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.verify import probabilities_of
+from fleetnet.measuring import Clock, seconds_of, spread
 
 TOP1_AGREEMENT = 0.995
 MEAN_DIFFERENCE = 0.01
@@ -87,8 +89,10 @@ class Trial:
     @property
     def quartiles(self) -> tuple[float, float]:
         """The first and the third quartile of the milliseconds an image."""
-        low, high = np.percentile(self.milliseconds, (25, 75)) if self.milliseconds else (0, 0)
-        return float(low), float(high)
+        if not self.milliseconds:
+            return 0.0, 0.0
+        _, low, high, *_ = spread(self.milliseconds)
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def tune(
     budget: float = BUDGET_S,
     advance: Advance = lambda _: None,
     opener: Opener | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> Tuning:
     """Measure all candidates for ``mode``, interleaved, and judge their answers.
 
@@ -161,7 +165,7 @@ class _Bench:
         pixels: Pixels,
         mode: Mode,
         opener: Opener,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.bundle, self.pixels, self.mode = bundle, pixels, mode
         self.opener, self.clock = opener, clock
@@ -210,9 +214,8 @@ class _Bench:
         engine.run(part)
         taken = float("inf")
         for _ in range(BURST):
-            started = self.clock()
-            engine.run(part)
-            taken = min(taken, (self.clock() - started) / candidate.batch)
+            seconds = seconds_of(lambda: engine.run(part), self.clock)
+            taken = min(taken, seconds / candidate.batch)
             if taken <= OUT_OF_THE_RACE * self._fastest:
                 break
         self._fastest = min(self._fastest, taken)
@@ -307,12 +310,10 @@ def _objection(candidate: Candidate, found: Agreement) -> str:
     return ""
 
 
-def _burst(engine: Engine, pixels: Pixels, batch: int, clock: Callable[[], float]) -> float:
+def _burst(engine: Engine, pixels: Pixels, batch: int, clock: Clock) -> float:
     """Return milliseconds an image over a burst of batches, after one that is not counted."""
     part = np.resize(pixels, (batch, *pixels.shape[1:]))
     engine.run(part)
     runs = max(BURST, 2 * engine.threads)
-    started = clock()
-    for _ in engine.run_all(part for _ in range(runs)):
-        pass
-    return (clock() - started) * 1000 / (runs * batch)
+    seconds = seconds_of(lambda: deque(engine.run_all(part for _ in range(runs)), 0), clock)
+    return seconds * 1000 / (runs * batch)

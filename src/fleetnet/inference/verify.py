@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import Engine, Logits, Precision
 from fleetnet.inference.probabilities import softmax, to_probabilities
+from fleetnet.measuring import time_runs
 from fleetnet.preprocess import Preprocess
 
 TOLERANCE = 1e-4
@@ -131,28 +131,19 @@ def compare(
         shifts.append(np.abs(probabilities[rows, best] - reference[rows, best]))
         found.append(answers["logits"])
         advance(len(part))
+    times = time_runs(lambda: engine.run(pixels[:1]), LATENCY_RUNS)
     return Comparison(
         engine=engine.name,
         engine_version=engine.version,
         images=len(pixels),
         max_abs_diff=difference,
         top1_agreement=agreed / len(pixels),
-        latency_ms=_latency_ms(engine, pixels[:1]),
+        latency_ms=statistics.median(times) * 1000,
         threads=engine.threads,
         precision=engine.precision,
         agreement=same_answers(expected, np.concatenate(found), activation, boundary=0),
         mean_abs_diff=float(np.concatenate(shifts).mean()),
     )
-
-
-def _latency_ms(engine: Engine, pixels: Pixels) -> float:
-    engine.run(pixels)
-    times: list[float] = []
-    for _ in range(LATENCY_RUNS):
-        started = time.perf_counter()
-        engine.run(pixels)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
 
 
 def prepare(

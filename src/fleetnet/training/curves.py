@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleetnet.errors import DataError, nearest, require
 from fleetnet.files import atomic_file
 from fleetnet.labels import printable
+from fleetnet.text import shorten
 from fleetnet.training.runs import Run
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ FORMATS = ("png", "svg", "pdf")
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), told apart with every kind of colour blindness; yellow and black aside."""
 _STYLES = ("-", "--")
-_LONGEST_NAME = 50
+_LONGEST_NAME = 51
 
 
 def check_plot(file: Path) -> None:
@@ -117,5 +118,4 @@ def _dress(axes: Axes, title: str) -> None:
 
 
 def _legend_name(name: str) -> str:
-    text = printable(name)
-    return text if len(text) <= _LONGEST_NAME else f"…{text[-_LONGEST_NAME:]}"
+    return shorten(printable(name), _LONGEST_NAME, keep_end=True)

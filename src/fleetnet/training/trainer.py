@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from fleetnet.data.augment import Augment
-from fleetnet.data.contents import NONE, Remembered, are_among
-from fleetnet.data.duplicates import Advance
+from fleetnet.data.contents import NONE, Advance, Remembered, are_among
 from fleetnet.data.loader import Batch, Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fleetnet import text
 from fleetnet.errors import CheckpointError
 
 _SHOWN = 10
@@ -70,6 +71,5 @@ def _shape(value: Any) -> str:
 
 
 def some(keys: list[str], shown: int = _SHOWN) -> str:
-    """Return the first of ``keys`` as text, ten unless told, and how many more there are."""
-    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return ", ".join(keys[:shown]) + more
+    """Return the first of ``keys`` as text, ten unless given, and how many more there are."""
+    return text.some(keys, shown)

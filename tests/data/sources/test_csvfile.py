@@ -54,16 +54,16 @@ def test_columns_are_named(images: Path) -> None:
 def test_a_column_of_parts(images: Path) -> None:
     text = "path,label,split\na.jpg,x,train\nb.jpg,y,Train\nc.jpg,x,validation\nd.jpg,z,test\n"
     source = open_source(written(images, text))
-    assert [sample.part for sample in source.samples] == ["train", "train", "val"]
+    assert [sample.split for sample in source.samples] == ["train", "train", "val"]
     assert source.classes == ("x", "y")
     assert [len(side) for side in split(source)] == [2, 1, 0, 0]
-    assert "the test part is left out: class 'z' has no counterpart" in notes_of(source)[0]
+    assert "the test split is left out: class 'z' has no counterpart" in notes_of(source)[0]
     source = open_source(written(images, text.replace(",z,", ",y,")))
-    assert [sample.part for sample in source.samples] == ["train", "train", "val", "test"]
+    assert [sample.split for sample in source.samples] == ["train", "train", "val", "test"]
     assert [len(side) for side in split(source)] == [2, 1, 0, 1]
     assert notes_of(source) == ()
     only = open_source(written(images, "path,label,split\na.jpg,x,test\nb.jpg,y,test\n"))
-    assert [sample.part for sample in only.samples] == [None, None]
+    assert [sample.split for sample in only.samples] == [None, None]
 
 
 def test_several_labels_in_a_cell(images: Path) -> None:
@@ -89,7 +89,7 @@ def test_wrong_columns_name_the_nearest(images: Path) -> None:
     refuses(images, text, "no column 'knid' for the label, did you mean 'kind'?",
             label_columns=("knid",))  # fmt: skip
     refuses(images, text, "did you mean 'path'", image_column="pth")
-    refuses(images, text, "no column 'part' for the part", split_column="part")
+    refuses(images, text, "no column 'part' for the split", split_column="part")
     refuses(images, "a.jpg,x\n", "no column for the image's path", "--image-column")
     refuses(images, "path,label,label\n", "two columns are called 'label'")
     refuses(images, "path,a,b\na.jpg,1,0", "--multi-label one-hot", label_columns=("a", "b"))
@@ -100,8 +100,8 @@ def test_wrong_rows_are_named(images: Path) -> None:
     refuses(images, head + "a.jpg,x\n", "line 2", "2 cells for 3 columns")
     refuses(images, head + "a.jpg,x,train\n,y,val", "line 3", "no path")
     refuses(images, head + "a.jpg,x,train\na.jpg,x,val", "line 3", "a second time")
-    refuses(images, head + "a.jpg,x,trian", "line 2", "unknown part", "did you mean 'train'")
-    refuses(images, head + "a.jpg,x,", "line 2", "unknown part ''")
+    refuses(images, head + "a.jpg,x,trian", "line 2", "unknown split", "did you mean 'train'")
+    refuses(images, head + "a.jpg,x,", "line 2", "unknown split ''")
     refuses(images, head + "a.jpg,,val", "line 2", "has no label")
     refuses(images, head, "lists no images")
     refuses(images, "", "no column for the image's path")

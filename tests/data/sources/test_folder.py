@@ -60,7 +60,7 @@ def test_wrong_folders_say_what_to_do(tmp_path: Path) -> None:
         open_source(str(empty))
     make_folder(tmp_path / "one", 2, ("circle",))
     one = open_source(str(tmp_path / "one"))  # enough to evaluate
-    with pytest.raises(DataError, match=r"folder one has one class only .'circle'.*at least two"):
+    with pytest.raises(DataError, match=r"folder one has only one class .'circle'.*at least two"):
         check_classes(one)
     make_folder(tmp_path / "hollow", 2)
     (tmp_path / "hollow" / "zebra").mkdir()

@@ -32,7 +32,7 @@ def filled(folder: str, classes: tuple[str, ...] = CLASSES, count: int = 2) -> l
 def parts_of(source: Source) -> dict[str | None, set[str]]:
     found: dict[str | None, set[str]] = {}
     for sample in source.samples:
-        found.setdefault(sample.part, set()).add(sample.name)
+        found.setdefault(sample.split, set()).add(sample.name)
     return found
 
 
@@ -132,7 +132,7 @@ def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None
 def test_a_test_part_of_other_classes_is_left_out_whole_and_said(tmp_path: Path) -> None:
     source = open_source(str(make(tmp_path, *filled("train"), *filled("test", ("cat", "dgo")))))
     assert parts_of(source) == {None: set(filled("train"))}
-    assert notes_of(source)[0].startswith("the test part is left out: ")
+    assert notes_of(source)[0].startswith("the test split is left out: ")
     assert "did you mean 'dog'" in notes_of(source)[0]
 
 
@@ -185,8 +185,8 @@ def test_classes_that_are_called_like_parts(tmp_path: Path, names: list[str]) ->
         (["train/1.jpg", "test/2.jpg", "cat/1.jpg"], "train/ beside cat/"),
         ([*filled("train"), "val/1.jpg"], "val has images but no class folders"),
         ([*filled("train"), "val/notes.txt"], "val has no images"),
-        ([*filled("val"), *filled("test")], "val/ and test/ but no training part"),
-        (["val/1.jpg", "test/1.jpg"], "val/ and test/ but no training part"),
+        ([*filled("val"), *filled("test")], "val/ and test/ but no training split"),
+        (["val/1.jpg", "test/1.jpg"], "val/ and test/ but no training split"),
         ([*filled("train"), *filled("val", ("cat", "cow"))], "cow has no counterpart"),
         ([*filled("train"), *filled("val"), "train/cow/notes.txt"], "'cow' has no images.*1 .txt"),
         ([*filled("trainset"), *filled("test"), "cat/1.jpg"], "trainset/ beside cat/"),
@@ -198,7 +198,7 @@ def test_classes_that_are_called_like_parts(tmp_path: Path, names: list[str]) ->
             [*filled("cat", ("Trainset", "valid", "x")), *filled("dog", ("training", "dev"))],
             "Trainset/ and valid/ inside cat/ and dog/",
         ),
-        ([*filled("fold1"), *filled("fold2")], "fold1/ and fold2/ with the same .*parts or folds"),
+        ([*filled("fold1"), *filled("fold2")], "fold1/ and fold2/ with the same .*splits or folds"),
         ([*filled("x/Part A"), *filled("x/Part B")], "Part A/ and Part B/ with the same"),
         ([*filled("setA"), *filled("setB"), *filled("setC"), *filled("setD")], "setC/, … with"),
         ([*filled("batch_01"), *filled("Batch-2")], "(cat, dog).*give one of them.*CSV"),
@@ -278,6 +278,6 @@ def test_every_image_is_used_or_said_to_be_left_out_or_all_are_refused(
         # Whatever trains, no class is a part of the data: these always come with a training part.
         if {"train", "val"} <= folders or {"train", "test"} <= folders:
             assert not {"train", "val", "test"} & set(source.classes)
-        if any(sample.part for sample in source.samples):
-            assert any(sample.part in (None, "train") for sample in source.samples)
+        if any(sample.split for sample in source.samples):
+            assert any(sample.split in (None, "train") for sample in source.samples)
         assert list(open_source(str(root)).samples) == list(source.samples)

@@ -93,14 +93,14 @@ def test_two_lists_are_the_parts(images: Path) -> None:
     written(images, "a.jpg 0\nb.jpg 1\nc d.jpg 0\ng.jpg 1\n", "train_list.txt")
     written(images, "e.jpg 1\nf.jpg 0\nb.jpg 1\n", "val_list.txt")
     source = open_source(str(images))
-    assert [sample.part for sample in source.samples] == ["train"] * 4 + ["val"] * 3
+    assert [sample.split for sample in source.samples] == ["train"] * 4 + ["val"] * 3
     parts = split(source)
     assert (parts.train.tolist(), parts.dropped.tolist()) == ([0, 2, 3], [1])
     options = SourceOptions(val_list=str(images / "val_list.txt"))
     same = open_source(str(images / "train_list.txt"), options=options)
     assert fingerprint(source) == fingerprint(same)
     (images / "train_list.txt").unlink()
-    assert [sample.part for sample in open_source(str(images)).samples] == [None] * 3
+    assert [sample.split for sample in open_source(str(images)).samples] == [None] * 3
 
 
 def test_a_class_of_validation_alone_is_refused(images: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_root(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("lists")
     path = written(elsewhere, "a.jpg 0\nb.jpg 1\n")
     assert open_source(path, options=SourceOptions(root=str(images))).read(0) == b"image 0"
-    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths count from .* --root"):
+    with pytest.raises(DataError, match=r"there is no .*a\.jpg: paths are relative to .* --root"):
         open_source(path)
     whole = written(elsewhere, f"{images}/a.jpg 0\n{images}/b.jpg 1\n")
     assert open_source(whole).read(1) == b"image 1"
@@ -151,8 +151,12 @@ def test_the_fingerprint_has_all_labels(images: Path) -> None:
 
 
 def test_wrong_lines_are_named(images: Path) -> None:
-    refuses(images, "a.jpg 0\nb.jpg\n", "line 2", "'b.jpg' is no path and label with white space")
-    refuses(images, "a.jpg 0\n", "no path and label with '\\t'", "--separator", separator="tab")
+    refuses(
+        images, "a.jpg 0\nb.jpg\n", "line 2", "'b.jpg' is not a path and a label with white space"
+    )
+    refuses(
+        images, "a.jpg 0\n", "not a path and a label with '\\t'", "--separator", separator="tab"
+    )
     refuses(images, "a.jpg 0\n\n# x\nb.jpg -1\n", "line 4", "-1 is below 0")
     refuses(images, "a.jpg 0\nb.jpg 1\na.jpg 1\n", "line 3", "'a.jpg' is listed a second time")
     refuses(images, "a.jpg 1,3\nb.jpg 2\n", "line 1", "looks like several", "--multi-label names")

@@ -19,9 +19,9 @@ from fleetnet.data.sources import (
     open_source,
     open_source_spec,
 )
-from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
+from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL
 from fleetnet.data.sources.shards import expand
-from fleetnet.data.sources.split_names import part_of_name
+from fleetnet.data.sources.split_names import split_of_name
 from fleetnet.errors import DataError
 from samples import make_folder
 
@@ -128,22 +128,22 @@ def test_what_is_none_of_these(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "part"),
+    ("name", "split"),
     [
         ("train-00000-of-00001.parquet", TRAIN),
         ("validation_0.tar", VAL),
         ("Val.tar", VAL),
         ("mini-imagenet-train-000.tar", TRAIN),
-        ("trains-000.tar", NO_PART),
-        ("valley.tar", NO_PART),
-        ("train-val-000.tar", NO_PART),
-        ("000.tar", NO_PART),
+        ("trains-000.tar", NO_SPLIT),
+        ("valley.tar", NO_SPLIT),
+        ("train-val-000.tar", NO_SPLIT),
+        ("000.tar", NO_SPLIT),
         ("eval.tar", VAL),
         ("c-test-0.tar", TEST),
     ],
 )
-def test_parts_in_names(name: str, part: int) -> None:
-    assert part_of_name(name) == part
+def test_splits_in_names(name: str, split: int) -> None:
+    assert split_of_name(name) == split
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_parts_by_name(tmp_path: Path) -> None:
     assert source.samples[6].name == "train-00001-of-00002.parquet#0"
     assert read_all(source) == [b"image %d" % number for number in range(18)]
     only = open_source(str(data / "test-*.parquet"))
-    assert [sample.part for sample in only.samples] == [None] * 4
+    assert [sample.split for sample in only.samples] == [None] * 4
 
 
 def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None
     assert [len(side) for side in split(source)][2:] == [0, 0]
     assert len(source.samples) == 6
     (note,) = notes_of(source)
-    assert note.startswith("the test part is left out: ")
+    assert note.startswith("the test split is left out: ")
     assert "label -1" in note
     assert read_all(source) == [b"image %d" % number for number in range(6)]
 
@@ -236,7 +236,7 @@ def test_a_file_that_changed_is_an_unreadable_image(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet")
     source = open_source(str(path))
     written(path, group=3)
-    with pytest.raises(ImageError, match="is not what it was"):
+    with pytest.raises(ImageError, match="changed since it was opened"):
         source.read(0)
 
 
@@ -257,7 +257,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImageError, match="larger than"):
         open_source(str(path)).read(0)
     monkeypatch.setattr("fleetnet.data.sources.parquet.MAX_GROUP", 10)
-    refuses(path, "row group 0 has 0.0 GiB of images", "100 rows a group")
+    refuses(path, "row group 0 has 0.0 GiB of images", "100 rows per group")
 
 
 def test_without_pyarrow_the_extra_is_named(

@@ -148,14 +148,16 @@ def test_a_few_names_that_are_not_there_are_left_for_reading(images: Path) -> No
 
 def test_nothing_found_says_what_was_looked_for(images: Path) -> None:
     refuses(a_list(images, ["im/cat/9", "im/dog/9"]), "nor is there an image of that name with an")
-    refuses(a_list(images, ["x.jpg cat", "y.jpg dog"]), "paths count from", "another place with")
+    refuses(
+        a_list(images, ["x.jpg cat", "y.jpg dog"]), "paths are relative to", "another place with"
+    )
     refuses(a_list(images, ["x" * 9999, f"cat{'/y' * 9999}"]), "there is no")
 
 
 def test_the_place_that_paths_count_from_is_found(images: Path) -> None:
     where = f"give --root {images / 'im'}"
-    refuses(a_list(images, ["cat/000.jpg", "dog/000.jpg"]), "000.jpg is there", where)
-    refuses(a_table(images, ["cat\\000", "dog\\000"]), "000.jpg is there", where)
+    refuses(a_list(images, ["cat/000.jpg", "dog/000.jpg"]), "but there is", "000.jpg: give", where)
+    refuses(a_table(images, ["cat\\000", "dog\\000"]), "but there is", "000.jpg: give", where)
     inner = images / "im"
     refuses(a_list(inner, ["im/cat/000.jpg", "im/dog/000.jpg"]), f"give --root {images}")
     refuses(a_list(images / "im", ["im/cat/9.jpg", "im/dog/0.jpg"]), "another place with --root")

@@ -163,7 +163,7 @@ def test_training_and_a_test_part(tmp_path: Path) -> None:
     shard(tmp_path / "train-000.tar", [*pairs(range(8)), *pairs(range(9, 10))])
     alone = split(open_source(str(tmp_path / "train-000.tar")))
     source = open_source(str(tmp_path))
-    assert [sample.part for sample in source.samples] == [None] * 9 + ["test"] * 2
+    assert [sample.split for sample in source.samples] == [None] * 9 + ["test"] * 2
     parts = split(source)
     assert (parts.dropped.tolist(), parts.test.tolist()) == ([8], [9, 10])
     assert sorted([*parts.train, *parts.val]) == list(range(8))
@@ -176,7 +176,7 @@ def test_a_test_part_without_labels_is_left_out_and_said(tmp_path: Path) -> None
     source = open_source(str(tmp_path))
     assert len(source.samples) == 8
     (note,) = notes_of(source)
-    assert note.startswith("the test part is left out: ")
+    assert note.startswith("the test split is left out: ")
     assert "test-000.tar" in note
 
 
@@ -184,9 +184,9 @@ def test_parts_by_folders(tmp_path: Path) -> None:
     shard(tmp_path / "train" / "0.tar", pairs(range(4)))
     shard(tmp_path / "val" / "0.tar", pairs(range(4, 6)))
     source = open_source(str(tmp_path))
-    assert [sample.part for sample in source.samples] == ["train"] * 4 + ["val"] * 2
+    assert [sample.split for sample in source.samples] == ["train"] * 4 + ["val"] * 2
     assert source.samples[4].name == "val/0.tar/0004.jpg"
-    assert [sample.part for sample in open_source(str(tmp_path / "val")).samples] == [None] * 2
+    assert [sample.split for sample in open_source(str(tmp_path / "val")).samples] == [None] * 2
 
 
 def test_what_is_no_sample_is_passed_over(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where labelled images come from, each kind one class behind one small protocol."""
+"""Sources of labelled images: one class for each kind, all with the same small protocol."""
 
 from fleetnet.data.sources.csvfile import CsvSource
 from fleetnet.data.sources.elpv import ELPV, ElpvSource
@@ -9,7 +9,7 @@ from fleetnet.data.sources.open import open_source, open_source_spec
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parquet import ParquetSource
 from fleetnet.data.sources.protocol import ReadsEnds, Source, fingerprint, left_out_of, notes_of
-from fleetnet.data.sources.samples import Indices, Part, Sample, SampleTable
+from fleetnet.data.sources.samples import Indices, Sample, SampleTable, SplitName
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
 
@@ -23,12 +23,12 @@ __all__ = [
     "ListSource",
     "MultiLabel",
     "ParquetSource",
-    "Part",
     "ReadsEnds",
     "Sample",
     "SampleTable",
     "Source",
     "SourceOptions",
+    "SplitName",
     "WebDatasetSource",
     "fingerprint",
     "left_out_of",

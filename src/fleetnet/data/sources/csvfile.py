@@ -1,4 +1,4 @@
-"""CSV files with a heading: a column of paths, one or more of labels, perhaps one of parts."""
+"""CSV files with a heading: a column of paths, one or more of labels, and maybe one of splits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.paths import find_files
-from fleetnet.data.sources.samples import NO_PART, TEST, SampleTable
-from fleetnet.data.sources.split_names import WORDS, settle, with_test_if_it_fits
+from fleetnet.data.sources.samples import NO_SPLIT, TEST, SampleTable
+from fleetnet.data.sources.split_names import WORDS, splits_to_use, with_test_if_it_fits
 from fleetnet.data.sources.text import MAX_LINE, open_text
 from fleetnet.errors import DataError, nearest
 from fleetnet.labels import printable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t", "|")
-_SAID_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """Excel's own first line."""
 
 
@@ -34,20 +34,19 @@ class CsvSource(ImageFiles):
 
     Columns are found by their usual headings (:mod:`fleetnet.data.sources.headings`) or named.
     With ``multi_label`` ``names``, the label's cell holds several; with ``one-hot``, several
-    columns hold 0 or 1 and their headings are the classes: ``label_columns``, or all columns that
-    are not the path's or the part's.
+    columns hold 0 or 1 and their headings are the classes: ``label_columns``, or all columns but
+    those of the path and the split.
 
     Args:
         path: the file.
-        options: ``root`` (the file's own folder if None), ``separator`` (of columns; what a
-            first line ``sep=;`` says, a tab for ``.tsv``, else the first of ``, ; tab |`` in the
-            heading), ``classes``,
-            ``image_column``, ``label_columns``, ``split_column``, ``multi_label`` and
-            ``label_separator`` (``|`` if None).
+        options: ``root`` (the file's own folder if None), ``separator`` (of columns; if None, the
+            one in a first line such as ``sep=;``, a tab for ``.tsv``, else the first of
+            ``, ; tab |`` in the heading), ``classes``, ``image_column``, ``label_columns``,
+            ``split_column``, ``multi_label`` and ``label_separator`` (``|`` if None).
 
     Raises:
-        DataError: the file is missing or no CSV, a column is not there, a row is wrong (which is
-            said), a path is there twice, or none of the files that were looked for exists.
+        DataError: the file is missing or no CSV, a column is missing, a row is wrong (the message
+            names it), a path occurs twice, or none of the files that were looked for exists.
     """
 
     OPTIONS = (
@@ -67,11 +66,11 @@ class CsvSource(ImageFiles):
             known = known or KnownClasses(rows.labels, "the columns")
         reader = LabelReader(known, options.multi_label, options.label_separator or "|")
         names, codes = rows.read(reader)
-        parts, used = settle(codes)
-        is_test = used & (parts == TEST)
+        splits, used = splits_to_use(codes)
+        is_test = used & (splits == TEST)
         try:
             labels, used, self.notes = with_test_if_it_fits(
-                lambda rows: reader.finish(parts, rows),
+                lambda rows: reader.finish(splits, rows),
                 used,
                 used & ~is_test if is_test.any() else None,
             )
@@ -80,7 +79,7 @@ class CsvSource(ImageFiles):
         self.classes, values, ends = labels
         names, notes = find_files(self.root, list(compress(names, used)), str(path))
         self.notes = (*self.notes, *notes)
-        self.samples = SampleTable(names, values, ends, parts[used])
+        self.samples = SampleTable(names, values, ends, splits[used])
 
 
 class _Rows:
@@ -90,11 +89,11 @@ class _Rows:
         self.path = path
         with open_text(path) as file:
             first = file.readline(MAX_LINE)
-            said = _SAID_SEPARATOR.fullmatch(first.strip(" \r\n"))
-            first = file.readline(MAX_LINE) if said else first
-        self.before = 1 if said else 0
+            stated = _SEPARATOR_LINE.fullmatch(first.strip(" \r\n"))
+            first = file.readline(MAX_LINE) if stated else first
+        self.before = 1 if stated else 0
         """Lines before the heading."""
-        self.separator = options.separator or (said[1] if said else _separator_of(path, first))
+        self.separator = options.separator or (stated[1] if stated else _separator_of(path, first))
         if len(self.separator) != 1 or self.separator in '"\r\n':
             raise DataError(f"columns of a CSV file cannot be separated by {self.separator!r}")
         try:
@@ -115,7 +114,7 @@ class _Rows:
             options.image_column, headings.IMAGE, self.heading, "image's path", "--image-column"
         )
         self.split = headings.find_column(
-            options.split_column, headings.SPLIT, self.heading, "part"
+            options.split_column, headings.SPLIT, self.heading, "split"
         )
         if options.multi_label == "one-hot":
             rest = [name for name in self.heading if name not in (self.image, self.split)]
@@ -135,12 +134,12 @@ class _Rows:
         )
 
     def read(self, reader: LabelReader) -> tuple[list[str], list[int]]:
-        """Return all rows' paths and parts, having given their labels to the reader."""
+        """Return the paths and splits of all rows, and add their labels to the reader."""
         image = self.heading.index(self.image)
         split = None if self.split is None else self.heading.index(self.split)
         columns = [self.heading.index(name) for name in self.labels]
         paths = UniqueNames()
-        parts: list[int] = []
+        splits: list[int] = []
         with open_text(self.path) as file:
             for _ in range(self.before):
                 file.readline()
@@ -154,16 +153,16 @@ class _Rows:
                         reader.add_several([row[column].strip() for column in columns])
                     else:
                         reader.add(row[columns[0]].strip())
-                    parts.append(NO_PART if split is None else _part(row[split]))
+                    splits.append(NO_SPLIT if split is None else _split_in(row[split]))
             except (LabelError, csv.Error) as error:
                 line = self.before + rows.line_num
                 raise DataError(f"{self.path}, line {line}: {error}") from None
-        if not parts:
+        if not splits:
             raise DataError(f"{self.path} lists no images")
-        return paths.names, parts
+        return paths.names, splits
 
     def _cells(self, lines: Iterable[str]) -> _csv.Reader:
-        # A quote after 'a.jpg, ' begins a cell all the same.
+        # A quote after 'a.jpg, ' still begins a cell.
         return csv.reader(
             lines, delimiter=self.separator, skipinitialspace=not self.separator.isspace()
         )
@@ -182,10 +181,10 @@ def _separator_of(path: Path, heading: str) -> str:
     return next((sign for sign in SEPARATORS if sign in heading), ",")
 
 
-def _part(cell: str) -> int:
+def _split_in(cell: str) -> int:
     word = cell.strip().casefold()
     if word not in WORDS:
         raise LabelError(
-            f"unknown part '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)"
+            f"unknown split '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)"
         )
     return WORDS[word]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.layout import Layout, recognise
-from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL, SampleTable
-from fleetnet.data.sources.split_names import settle, without_test
+from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL, SampleTable
+from fleetnet.data.sources.split_names import splits_to_use, without_test
 from fleetnet.errors import DataError, nearest
 from fleetnet.image_files import visible_folders, walk_images
 from fleetnet.images import EXTENSIONS
@@ -20,18 +20,18 @@ _USE_WITHOUT_VAL = {**_USE, TRAIN: "to train on and to hold out from"}
 
 
 class FolderSource(ImageFiles):
-    """A folder with a sub-folder a class, or with ``train/`` and other parts that hold those.
+    """A folder with a sub-folder for each class, or with ``train/`` and other splits of such.
 
-    Which it is, and what parts may be called, is said in :mod:`fleetnet.data.sources.layout`. A
-    test part that does not fit the training classes is left out, and :attr:`notes` says why.
+    :mod:`fleetnet.data.sources.layout` decides which it is, and knows the names of splits. A test
+    split that does not fit the training classes is left out, and :attr:`notes` says why.
 
     Attributes:
-        notes: how the folders were understood, where that is not the plainest way.
-        left_out: what lies in the folders and was passed over.
+        notes: how the folders were understood, where they are not plain class folders.
+        left_out: what is in the folders but was skipped.
 
     Raises:
         DataError: it is missing, cannot be read or has no classes, a class has no images, or
-            folders are named like parts of the data and do not fit.
+            folders have the names of splits but do not fit together.
     """
 
     multi_label = False
@@ -47,33 +47,35 @@ class FolderSource(ImageFiles):
         self.notes = layout.notes
         self.left_out = LeftOut()
         self._count_beside(root, layout)
-        self.classes = tuple(_class_folders(next(iter(layout.parts.values())), self.left_out))
+        self.classes = tuple(_class_folders(next(iter(layout.splits.values())), self.left_out))
         images: dict[int, list[tuple[str, int]]] = {}
-        for part, folder in layout.parts.items():
+        for split, folder in layout.splits.items():
             try:
-                images[part] = self._images_in(folder, part)
+                images[split] = self._images_in(folder, split)
             except DataError as error:
-                if part != TEST:
+                if split != TEST:
                     raise
                 self.notes += (without_test(error),)
-        self.notes += _said_of_parts(layout, {part: len(found) for part, found in images.items()})
-        codes = [part for part, found in images.items() for _ in found]
+        self.notes += _note_on_splits(
+            layout, {split: len(found) for split, found in images.items()}
+        )
+        codes = [split for split, found in images.items() for _ in found]
         self.samples = SampleTable(
             (name for found in images.values() for name, _ in found),
             [label for found in images.values() for _, label in found],
-            parts=settle(codes)[0],
+            splits=splits_to_use(codes)[0],
         )
 
     def _count_beside(self, root: Path, layout: Layout) -> None:
-        """Count what lies beside the parts, and beside what is wrapped."""
+        """Count what is left out beside the splits, and beside folders that only hold another."""
         above = [layout.base, *layout.base.parents]
         for folder in above[above.index(root) :: -1]:
-            if folder not in layout.parts.values():
+            if folder not in layout.splits.values():
                 visible_folders(folder, self.left_out)
 
-    def _images_in(self, folder: Path, part: int) -> list[tuple[str, int]]:
+    def _images_in(self, folder: Path, split: int) -> list[tuple[str, int]]:
         """Return the name and the label of each image in a folder of class folders."""
-        is_first = part in (NO_PART, TRAIN)
+        is_first = split in (NO_SPLIT, TRAIN)
         present = self.classes if is_first else _class_folders(folder, self.left_out)
         for name in present:
             if name not in self.classes:
@@ -117,13 +119,13 @@ def _no_images(name: str, folder: Path) -> DataError:
     )
 
 
-def _said_of_parts(layout: Layout, images: Mapping[int, int]) -> tuple[str, ...]:
-    """Return what the folders were taken for, given how many images each part has."""
+def _note_on_splits(layout: Layout, images: Mapping[int, int]) -> tuple[str, ...]:
+    """Return the note on which folders were taken for splits, given each split's images."""
     use = _USE if VAL in images else _USE_WITHOUT_VAL
-    said = [
-        f"{layout.parts[part].relative_to(layout.base).as_posix()}/ ({number:,} images) is "
-        f"{use[part]}"
-        for part, number in images.items()
-        if part != NO_PART
+    uses = [
+        f"{layout.splits[split].relative_to(layout.base).as_posix()}/ ({number:,} images) is "
+        f"{use[split]}"
+        for split, number in images.items()
+        if split != NO_SPLIT
     ]
-    return (f"folders taken for parts of the data: {', '.join(said)}",) if said else ()
+    return (f"folders taken for splits of the data: {', '.join(uses)}",) if uses else ()

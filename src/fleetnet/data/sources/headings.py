@@ -1,15 +1,16 @@
-"""Columns of a table found by their usual headings."""
+"""Finding the columns of a table by their usual headings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fleetnet.errors import DataError, nearest
+from fleetnet.text import first_few
 
 IMAGE = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img",
     "img_path", "image_name", "image_id",
-    "id",  # last: it is the image's only where nothing else is
+    "id",  # last: it is the image's only if no other column is
 )  # fmt: skip
 LABEL = (
     "label", "class", "target", "category", "labels", "class_name", "label_name", "class_id",
@@ -55,5 +56,4 @@ def find_column(
 
 
 def _shown(headings: Sequence[str]) -> str:
-    names = ", ".join(f"'{heading[:40]}'" for heading in headings[:12])
-    return names + (", …" if len(headings) > 12 else "")
+    return first_few([f"'{heading[:40]}'" for heading in headings], 12)

@@ -1,4 +1,4 @@
-"""Labels as people write them, made into indices of classes."""
+"""Labels as people write them, converted to indices of classes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fleetnet.errors import DataError, nearest
 from fleetnet.labels import read_names
 
 MultiLabel = Literal["names", "one-hot"]
-"""How several labels of an image are written: the labels themselves, or a 0 or 1 a class."""
+"""How several labels of an image are written: the labels themselves, or a 0 or 1 for each class."""
 
 _DIGITS = 18
-"""Of the longest number; more are a name."""
+"""Of the longest number; text with more digits is a name."""
 _BITS = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
 class LabelError(DataError):
-    """A label cannot be understood; whoever reads the file adds where it stands."""
+    """A label cannot be understood; the code that reads the file adds where it is."""
 
 
 class KnownClasses(NamedTuple):
-    """Names of classes in the order of their ids, and where they are written."""
+    """Names of classes in the order of their ids, and the file that lists them."""
 
     names: tuple[str, ...]
     origin: str
@@ -50,10 +50,10 @@ class UniqueNames:
         self._seen: set[str] = set()
 
     def add(self, name: str) -> None:
-        """Take the next name.
+        """Add the next name.
 
         Raises:
-            LabelError: it was there before, or is no name.
+            LabelError: it was added before, or is no name.
         """
         if not name or "\0" in name:
             raise LabelError("there is no path in it")
@@ -74,16 +74,16 @@ class Labels(NamedTuple):
 class LabelReader:
     """Collects the labels of one sample after another.
 
-    A text is a number only where writing the number gives the text back: ``7`` is, ``007`` and
-    ``7.0`` are names. Where the classes are known, a label is one of their names or, unless names
-    are themselves written in digits, an id counted from 0. Where they are not, the classes are the
-    labels that occur, each text one class as each folder would be: sorted as numbers where all of
-    them are numbers, else as text.
+    A text is a number only if writing the number gives the same text: ``7`` is a number, ``007``
+    and ``7.0`` are names. Where the classes are known, a label is one of their names, or an id
+    counted from 0 unless names are written in digits themselves. Where they are not known, each
+    text that occurs is a class, as each folder would be: sorted as numbers if all of them are
+    numbers, else as text.
 
     Args:
         known: the classes, if a file or a schema names them.
         multi_label: whether and how several labels of an image are written.
-        separator: what stands between several labels.
+        separator: between several labels.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class LabelReader:
         self._names_are_digits = any(map(_is_digits, names))
 
     def add(self, label: str) -> None:
-        """Take the label or labels of the next sample, as text.
+        """Add the label or labels of the next sample, as text.
 
         Raises:
             LabelError: it is not a label, or not one of the classes that are known.
@@ -116,7 +116,7 @@ class LabelReader:
             self.add_several([part.strip() for part in parts])
 
     def add_several(self, labels: Sequence[str | int]) -> None:
-        """Take the labels of the next sample, or its 0 or 1 for every class.
+        """Add the labels of the next sample, or its 0 or 1 for every class.
 
         Raises:
             LabelError: as :meth:`add`, or images are not to have several labels.
@@ -131,10 +131,10 @@ class LabelReader:
         self._ends.append(len(self._values))
 
     def add_value(self, value: object) -> None:
-        """Take the label or labels of the next sample from JSON or a column with types.
+        """Add the label or labels of the next sample from JSON or a column with types.
 
         Raises:
-            LabelError: as :meth:`add`, or it is nothing that a label can be.
+            LabelError: as :meth:`add`, or its type is not one of a label.
         """
         if isinstance(value, str):
             self.add(value)
@@ -156,22 +156,22 @@ class LabelReader:
         return self._multi_label == "one-hot"
 
     def finish(
-        self, parts: npt.NDArray[np.int8], used: npt.NDArray[np.bool_] | None = None
+        self, splits: npt.NDArray[np.int8], used: npt.NDArray[np.bool_] | None = None
     ) -> Labels:
         """Return the classes and the labels of the samples that are used.
 
         Args:
-            parts: ``int8[N]``, the samples' parts.
+            splits: ``int8[N]``, the samples' splits.
             used: ``bool[N]``, which samples are used; all if None.
 
         Raises:
-            DataError: there are no labels, or a class that only a held-out part has.
+            DataError: there are no labels, or a class that only a held-out split has.
         """
         values = np.array(self._values, np.int32)
         ends = np.array(self._ends, np.int64)
         lengths = ends - np.concatenate([[0], ends[:-1]])
         if used is not None:
-            values, lengths, parts = values[np.repeat(used, lengths)], lengths[used], parts[used]
+            values, lengths, splits = values[np.repeat(used, lengths)], lengths[used], splits[used]
             ends = np.cumsum(lengths)
         if self._known or self.one_hot:
             names = self._known.names if self._known else tuple(map(str, range(self._width)))
@@ -185,7 +185,7 @@ class LabelReader:
         values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
         labels = Labels(tuple(keys), values, ends)
         _check_classes(labels.classes)
-        _check_validation(labels, np.repeat(parts, lengths))
+        _check_validation(labels, np.repeat(splits, lengths))
         return labels
 
     def _of_bits(self, cells: Sequence[str | int]) -> list[int]:
@@ -228,7 +228,7 @@ class LabelReader:
         return number
 
     def _as_id_would_be(self, label: str) -> str:
-        """Return what to write for a label that is meant for an id but is not written as one."""
+        """Return a hint for a label that looks like an id but is not written as one."""
         digits, _, fraction = label.partition(".")
         meant = int(digits) if _is_digits(digits) and not fraction.strip("0") else None
         if meant is None or self._names_are_digits:
@@ -236,7 +236,7 @@ class LabelReader:
         return f", nor is it an id, which would be '{meant}'"
 
     def _first_seen(self, label: str | int) -> int:
-        """Return a number for a label of classes that nothing names."""
+        """Return the number of a label where the classes are not known."""
         key = str(label)
         number = as_number(key)
         if key == "":
@@ -252,13 +252,13 @@ class LabelReader:
 
 
 def as_number(text: str) -> int | None:
-    """Return the whole number that a text is, or None where writing it gives another text."""
+    """Return the whole number that a text is; None if writing the number gives another text."""
     number = int(text) if _is_digits(text.removeprefix("-")) else None
     return number if str(number) == text else None
 
 
 def _is_digits(text: str) -> bool:
-    """Tell whether a text is digits alone, of a number that a column of integers could hold."""
+    """Tell whether a text is only digits, of a number that a column of integers could hold."""
     return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
@@ -290,9 +290,9 @@ def _check_classes(names: tuple[str, ...]) -> None:
         raise DataError("no labels: there must be at least one labelled image")
 
 
-def _check_validation(labels: Labels, parts: npt.NDArray[np.int8]) -> None:
-    """Refuse a class that a held-out part has but training has not, which a typo makes."""
-    is_held_out = (parts == VAL) | (parts == TEST)
+def _check_validation(labels: Labels, splits: npt.NDArray[np.int8]) -> None:
+    """Refuse a class that a held-out split has but training has not, which may be a typo."""
+    is_held_out = (splits == VAL) | (splits == TEST)
     trained = set(labels.values[~is_held_out].tolist())
     for label in sorted(set(labels.values[is_held_out].tolist()) - trained):
         raise DataError(

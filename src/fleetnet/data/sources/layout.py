@@ -1,8 +1,8 @@
-"""Which folders hold the classes: those of the data itself, of its parts, or of a wrapped folder.
+"""Which folders hold the classes: those of the data itself, of its splits, or of a wrapped folder.
 
-A split needs a training part, so that a class may be called ``test``. It is told from classes by
-what the folders are called and whether they hold folders themselves; where the names say one thing
-and the folders another, nothing is guessed.
+Folders are taken for splits only if one of them is for training, so that a class may be called
+``test``. Their names, and whether they hold folders themselves, decide it; where the names say one
+thing and the folders another, nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fleetnet.data.sources.not_classes import refuse_parts_as_classes
-from fleetnet.data.sources.samples import NO_PART, PARTS, TEST, TRAIN, VAL
-from fleetnet.data.sources.split_names import IS_LEFT_OUT, WORDS, part_of_name
+from fleetnet.data.sources.not_classes import refuse_splits_as_classes
+from fleetnet.data.sources.samples import NO_SPLIT, SPLITS, TEST, TRAIN, VAL
+from fleetnet.data.sources.split_names import IS_LEFT_OUT, WORDS, split_of_name
 from fleetnet.errors import DataError
 from fleetnet.image_files import folder_content, has_images, visible_folders
 
-UNLABELLED = len(PARTS)
-"""The part of a folder whose images are there to be predicted: they have no labels."""
+UNLABELLED = len(SPLITS)
+"""In place of a split: a folder of images without labels, which are there to be predicted."""
 UNLABELLED_WORDS = frozenset(
     ("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled")
 )
@@ -33,30 +33,30 @@ class Layout(NamedTuple):
     """Where the class folders are.
 
     Attributes:
-        base: what the paths of images count from.
-        parts: the folder of class folders of each part, ``NO_PART`` alone if there are none.
-        notes: what a person should know of it.
+        base: the folder that the paths of images are relative to.
+        splits: the folder of class folders of each split; only ``NO_SPLIT`` if there are none.
+        notes: what a person should know about it.
     """
 
     base: Path
-    parts: dict[int, Path]
+    splits: dict[int, Path]
     notes: tuple[str, ...]
 
 
 class _Named(NamedTuple):
-    """A folder that is named for a part."""
+    """A folder whose name is that of a split."""
 
     name: str
-    part: int
+    split: int
     place: Path
     """The folder itself, or one that it only wraps."""
     folders: tuple[str, ...]
     has_images: bool
-    """Beside its folders, that is."""
+    """Directly in it, beside its folders."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether the name is the word for the part and nothing else."""
+        """Whether the name is the word for the split and nothing else."""
         return self.name.casefold() in WORDS
 
 
@@ -64,25 +64,25 @@ def recognise(root: Path) -> Layout:
     """Find the class folders of a data set.
 
     Raises:
-        DataError: a folder cannot be read; folders are named like parts and do not fit together;
-            it is data for something else.
+        DataError: a folder cannot be read; folders have the names of splits but do not fit
+            together; or it is data for another task.
     """
     base = _unwrapped(root)
     notes = () if base == root else (f"the data is in {base.relative_to(root).as_posix()}/",)
     names = visible_folders(base)
     _refuse_detection(base, names)
-    parts = _look_into(base, [name for name in names if _part_of(name) != NO_PART])
-    unnamed = (name for name in names if _part_of(name) == NO_PART and has_images(base / name))
-    if not parts or not _is_named_like_a_split(parts, other := next(unnamed, None)):
-        refuse_parts_as_classes(base, names)
-        return Layout(base, {NO_PART: base}, notes)
-    return Layout(base, *_fitted(base, parts, other, notes))
+    named = _look_into(base, [name for name in names if _split_of(name) != NO_SPLIT])
+    others = (name for name in names if _split_of(name) == NO_SPLIT and has_images(base / name))
+    if not named or not _are_splits(named, other := next(others, None)):
+        refuse_splits_as_classes(base, names)
+        return Layout(base, {NO_SPLIT: base}, notes)
+    return Layout(base, *_folders_of_splits(base, named, other, notes))
 
 
 def _unwrapped(folder: Path, known: Collection[str] = ()) -> Path:
-    """Return the first folder with several folders in it, if all above it only wrap it.
+    """Return the first folder that holds several folders, if those above hold nothing but the next.
 
-    ``known`` are names of folders that are classes for certain.
+    ``known`` are names of folders that certainly are classes.
     """
     inner = folder
     for _ in range(MAX_WRAPPERS):
@@ -95,39 +95,39 @@ def _unwrapped(folder: Path, known: Collection[str] = ()) -> Path:
     return folder
 
 
-def _part_of(name: str) -> int:
-    """Return the part that a folder's name says, alone or among other words."""
+def _split_of(name: str) -> int:
+    """Return the split that a folder's name means, by itself or among other words."""
     if UNLABELLED_WORDS.intersection(re.findall("[a-z]+", name.casefold())):
         return UNLABELLED
-    return part_of_name(name)
+    return split_of_name(name)
 
 
 def _look_into(base: Path, names: Sequence[str]) -> list[_Named]:
-    """Return the folders that are named for a part, training first."""
+    """Return the folders that have the name of a split, training first."""
     found: list[_Named] = []
     known: tuple[str, ...] = ()
-    for name in sorted(names, key=_part_of):
-        part = _part_of(name)
+    for name in sorted(names, key=_split_of):
+        split = _split_of(name)
         place = _unwrapped(base / name, known)
         folders, has_images = folder_content(place)
-        found.append(_Named(name, part, place, tuple(folders), has_images))
-        if part == TRAIN:
+        found.append(_Named(name, split, place, tuple(folders), has_images))
+        if split == TRAIN:
             known += tuple(folders)
     return found
 
 
-def _is_named_like_a_split(parts: Sequence[_Named], other: str | None) -> bool:
-    """Tell whether folders are so called, or so filled, that no one would call classes that.
+def _are_splits(named: Sequence[_Named], other: str | None) -> bool:
+    """Tell whether folders have names and contents that hardly any classes have.
 
-    ``other`` is a folder with images that is named for no part, if there is one.
+    ``other`` is a folder with images that does not have the name of a split, if there is one.
     """
-    training = [part for part in parts if part.part == TRAIN]
-    held_out = [part for part in parts if part.part in (VAL, TEST)]
-    if other is None and len({part.part for part in [*training, *held_out]}) > 1:
+    training = [one for one in named if one.split == TRAIN]
+    held_out = [one for one in named if one.split in (VAL, TEST)]
+    if other is None and len({one.split for one in [*training, *held_out]}) > 1:
         return True
-    if sum(part.is_plain for part in training) > 1:
+    if sum(one.is_plain for one in training) > 1:
         return True
-    if any(part.is_plain and part.folders and not part.has_images for part in training):
+    if any(one.is_plain and one.folders and not one.has_images for one in training):
         return True
     return any(
         (one.is_plain and two.is_plain) or set(one.folders) & set(two.folders)
@@ -136,28 +136,28 @@ def _is_named_like_a_split(parts: Sequence[_Named], other: str | None) -> bool:
     )
 
 
-def _fitted(
-    base: Path, parts: Sequence[_Named], other: str | None, notes: tuple[str, ...]
+def _folders_of_splits(
+    base: Path, named: Sequence[_Named], other: str | None, notes: tuple[str, ...]
 ) -> tuple[dict[int, Path], tuple[str, ...]]:
-    """Return the folder of each part, and what a person should know of the rest.
+    """Return the folder of each split, and what a person should know about the rest.
 
     Raises:
         DataError: they do not fit together.
     """
-    by_part: dict[int, _Named] = {}
-    for part in parts:
-        first = by_part.setdefault(part.part, part)
-        if first is not part and part.part != UNLABELLED:
+    by_split: dict[int, _Named] = {}
+    for one in named:
+        first = by_split.setdefault(one.split, one)
+        if first is not one and one.split != UNLABELLED:
             raise DataError(
-                f"{base} has both {first.name}/ and {part.name}/, which say the same part of the "
-                "data: keep one, or put the images of both together"
+                f"{base} has both {first.name}/ and {one.name}/, which mean the same split: keep "
+                "one, or put the images of both together"
             )
-    if TRAIN not in by_part:
-        names = " and ".join(f"{part.name}/" for part in parts)
+    if TRAIN not in by_split:
+        names = " and ".join(f"{one.name}/" for one in named)
         raise DataError(
-            f"{base} has {names} but no training part: call that train/, or give one of them alone"
+            f"{base} has {names} but no training split: call that train/, or give only one of them"
         )
-    train = by_part[TRAIN]
+    train = by_split[TRAIN]
     if other:
         raise DataError(
             f"{base} has {train.name}/ beside {other}/, which is neither a split (train, val, "
@@ -165,21 +165,21 @@ def _fitted(
             f"it is a class, or move {other}/ away"
         )
     chosen = {}
-    for part in parts:
-        _refuse_detection(part.place, part.folders)
-        if part.part == UNLABELLED or (part.part == TEST and not part.folders):
-            notes += (f"{part.name}/ has no class folders, and so no labels: it {IS_LEFT_OUT}",)
-        elif not part.folders:
+    for one in named:
+        _refuse_detection(one.place, one.folders)
+        if one.split == UNLABELLED or (one.split == TEST and not one.folders):
+            notes += (f"{one.name}/ has no class folders, and so no labels: it {IS_LEFT_OUT}",)
+        elif not one.folders:
             what = f"has images but no class folders: {_SUB_FOLDERS}, or list them in a CSV file"
             nothing = f"has no images: {_SUB_FOLDERS}, or remove the folder"
-            raise DataError(f"{part.place} {what if part.has_images else nothing}")
+            raise DataError(f"{one.place} {what if one.has_images else nothing}")
         else:
-            chosen[part.part] = part.place
+            chosen[one.split] = one.place
     return chosen, notes
 
 
 def _refuse_detection(folder: Path, names: Collection[str]) -> None:
-    """Refuse images beside labels that are files, as data for finding objects has them."""
+    """Refuse a folder of images beside one of label files, as data for object detection has."""
     labels = next((name for name in names if name.casefold() in _LABEL_FOLDERS), None)
     pictures = next((name for name in names if name.casefold() in _PICTURE_FOLDERS), None)
     if labels and pictures and not has_images(folder / labels):

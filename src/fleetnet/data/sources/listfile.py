@@ -1,4 +1,4 @@
-"""List files, as PaddleClas and many scripts for ImageNet write them: a path and a label a line."""
+"""List files, as PaddleClas and many ImageNet scripts write them: lines of a path and a label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.paths import find_files
-from fleetnet.data.sources.samples import NO_PART, TRAIN, VAL, SampleTable
+from fleetnet.data.sources.samples import NO_SPLIT, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.text import lines_of
 from fleetnet.errors import DataError
 from fleetnet.labels import printable
@@ -21,22 +21,22 @@ TRAIN_LIST, VAL_LIST = "train_list.txt", "val_list.txt"
 
 
 class ListSource(ImageFiles):
-    """A list file, or one to train on and one to hold out.
+    """A list file, or one of training images and one of validation images.
 
     A line is a path, then white space, then the label, so that paths may have spaces in them; with
     a ``separator`` the label is what follows the last one. Empty lines and lines that begin with
-    ``#`` are passed over, and so is a first line that names columns, such as ``path label``. Files
-    are not looked for until they are read, but for a few.
+    ``#`` are skipped, and so is a first line that names columns, such as ``path label``. Only a few
+    of the files are looked for when the list is opened.
 
     Args:
         path: the list.
         options: ``root`` (the list's own folder if None), ``separator``, ``classes``,
-            ``val_list`` (its paths count from the same root), ``multi_label`` and
+            ``val_list`` (its paths are relative to the same root), ``multi_label`` and
             ``label_separator`` (a comma if None).
 
     Raises:
-        DataError: a file is missing or no list, a line is wrong (which is said), a path is listed
-            twice, or none of the files that were looked for exists.
+        DataError: a file is missing or no list, a line is wrong (the message names it), a path is
+            listed twice, or none of the files that were looked for exists.
     """
 
     OPTIONS = ("root", "separator", "classes", "val_list", "multi_label", "label_separator")
@@ -50,28 +50,28 @@ class ListSource(ImageFiles):
         reader = LabelReader(
             KnownClasses.read(options.classes), options.multi_label, options.label_separator or ","
         )
-        lists = {path: NO_PART}
+        lists = {path: NO_SPLIT}
         if options.val_list is not None:
             lists = {path: TRAIN, Path(options.val_list): VAL}
         names: list[str] = []
         codes: list[int] = []
         notes: list[str] = []
-        for file, part in lists.items():
+        for file, split in lists.items():
             before = len(names)
             names += _read_list(file, options, reader, notes)
-            codes += [part] * (len(names) - before)
-        parts = np.array(codes, np.int8)
+            codes += [split] * (len(names) - before)
+        splits = np.array(codes, np.int8)
         try:
-            self.classes, values, ends = reader.finish(parts)
+            self.classes, values, ends = reader.finish(splits)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
         names, found = find_files(self.root, names, str(path))
         self.notes = (*notes, *found)
-        self.samples = SampleTable(names, values, ends, parts)
+        self.samples = SampleTable(names, values, ends, splits)
 
 
 def lists_in(folder: Path) -> tuple[Path, Path | None] | None:
-    """Return the lists to train on and to hold out that a folder has under PaddleClas's names."""
+    """Return a folder's training and validation lists, if it has any by PaddleClas's names."""
     train, val = folder / TRAIN_LIST, folder / VAL_LIST
     if train.is_file():
         return train, val if val.is_file() else None
@@ -81,9 +81,9 @@ def lists_in(folder: Path) -> tuple[Path, Path | None] | None:
 def _read_list(
     path: Path, options: SourceOptions, reader: LabelReader, notes: list[str]
 ) -> list[str]:
-    """Return the paths of a list, having given their labels to the reader."""
+    """Return the paths of a list, and add their labels to the reader."""
     separator = options.separator
-    # Between labels stands what stands before them: the path then ends at the first one.
+    # Where the same separator is between labels and before them, the path ends at the first one.
     first = options.multi_label is not None and separator == (options.label_separator or ",")
     paths = UniqueNames()
     number = 0
@@ -119,7 +119,7 @@ def _fields(line: str, separator: str | None, *, first: bool) -> tuple[str, str]
     if len(fields) != 2:
         shown = "white space" if separator is None else repr(separator)
         raise LabelError(
-            f"'{line[:80]}' is no path and label with {shown} between: say what stands there with "
-            "--separator"
+            f"'{line[:80]}' is not a path and a label with {shown} between them: give what is "
+            "between them with --separator"
         )
     return fields[0].strip(), fields[1].strip()

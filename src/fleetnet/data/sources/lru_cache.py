@@ -1,4 +1,4 @@
-"""The last few things that a process opened, kept in case they are wanted again."""
+"""A cache of the last few things that a process opened."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """A cache that drops what was not wanted for longest; it is empty in another process.
+    """A least-recently-used cache; it is empty in another process.
 
     Args:
-        limit: the weight of all that is kept, at most; the last thing wanted is always kept.
-        weigh: gives a thing's weight.
+        limit: greatest total size of the values; the last one is always kept.
+        size_of: gives a value's size.
     """
 
-    def __init__(self, limit: int, weigh: Callable[[V], int]) -> None:
+    def __init__(self, limit: int, size_of: Callable[[V], int]) -> None:
         self._limit = limit
-        self._weigh = weigh
+        self._size_of = size_of
         self._kept: OrderedDict[K, V] = OrderedDict()
-        self._weight = 0
+        self._size = 0
         self._lock = threading.Lock()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """Return what is kept under ``key``, or make it; two threads may make it at once."""
+        """Return the value of ``key``, or make it; two threads may make it at once."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -36,19 +36,19 @@ class LruCache(Generic[K, V]):
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
-                self._weight += self._weigh(made)
-            while self._weight > self._limit and len(self._kept) > 1:
+                self._size += self._size_of(made)
+            while self._size > self._limit and len(self._kept) > 1:
                 _, dropped = self._kept.popitem(last=False)
-                self._weight -= self._weigh(dropped)
+                self._size -= self._size_of(dropped)
         return made
 
     def __getstate__(self) -> tuple[int, Callable[[V], int]]:
-        return self._limit, self._weigh
+        return self._limit, self._size_of
 
     def __setstate__(self, state: tuple[int, Callable[[V], int]]) -> None:
         LruCache.__init__(self, *state)
 
 
-def unit_weight(_: object) -> int:
-    """Weigh everything the same."""
+def one(_: object) -> int:
+    """Count every value as one."""
     return 1

@@ -1,7 +1,7 @@
-"""Folders that would pass for classes, but in all likelihood are parts or folds of the data.
+"""Folders that could be classes, but most probably are splits or folds of the data.
 
-Whoever trains on them gets a network that tells folds apart. Class folders may have folders of
-their own, so only what hardly anyone would call a class is refused.
+A network trained on them would learn to tell folds apart. Class folders may have folders of their
+own, so only what hardly anyone would call a class is refused.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL
-from fleetnet.data.sources.split_names import part_of_name
+from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL
+from fleetnet.data.sources.split_names import split_of_name
 from fleetnet.errors import DataError
 from fleetnet.image_files import folder_content, has_images
+from fleetnet.text import first_few
 
 SHOWN = 3
 """Names that an error gives."""
@@ -24,39 +25,41 @@ _NUMBERED = re.compile(
 _CLASS_STEMS = frozenset(
     ("class", "cls", "category", "label", "type", "kind", "grade", "stage", "level", "score")
 )
-"""What is numbered and yet a class."""
+"""Words that are numbered and yet name classes."""
 _LEAST_STEM = 2
-"""Letters: ImageNet's classes are an ``n`` and a number."""
+"""Letters of a stem: ImageNet's classes are an ``n`` and a number."""
 _IN_A_TABLE = "list all images in a CSV file with the columns path, label and split"
 
 
-def refuse_parts_as_classes(base: Path, names: Sequence[str]) -> None:
-    """Refuse folders that have the parts inside the classes, or are folds and not classes.
+def refuse_splits_as_classes(base: Path, names: Sequence[str]) -> None:
+    """Refuse folders that have the splits inside the classes, or that are folds and not classes.
 
     Args:
         base: where they are.
         names: of the folders that would be the classes.
 
     Raises:
-        DataError: they are so.
+        DataError: these folders are not the classes.
     """
     if len(names) > 1:
-        _refuse_parts_inside(base, names)
+        _refuse_splits_inside(base, names)
         _refuse_folds(base, names)
 
 
-def _refuse_parts_inside(base: Path, names: Sequence[str]) -> None:
-    """Refuse parts inside classes: ``cat/train``, ``cat/test``, ``dog/train``."""
+def _refuse_splits_inside(base: Path, names: Sequence[str]) -> None:
+    """Refuse splits inside classes: ``cat/train``, ``cat/test``, ``dog/train``."""
     held_out: list[str] = []
     for folders in _inside(base, names):
-        parts = {part_of_name(name): name for name in folders}
-        # Of most data the first class has none, and no other is looked into.
-        if TRAIN not in parts:
+        splits = {split_of_name(name): name for name in folders}
+        # In most data the first class has none, and the others are not looked into.
+        if TRAIN not in splits:
             return
-        held_out += (f"{parts[TRAIN]}/ and {parts[part]}/" for part in (VAL, TEST) if part in parts)
+        held_out += (
+            f"{splits[TRAIN]}/ and {splits[split]}/" for split in (VAL, TEST) if split in splits
+        )
     if held_out:
         raise DataError(
-            f"{base} has {held_out[0]} inside {_shown(names)}, but parts of the data come first, "
+            f"{base} has {held_out[0]} inside {_shown(names)}, but splits of the data come first, "
             f"with the classes inside: train/{names[0]}/, test/{names[0]}/, …; move them so, or "
             f"{_IN_A_TABLE}"
         )
@@ -64,7 +67,7 @@ def _refuse_parts_inside(base: Path, names: Sequence[str]) -> None:
 
 def _refuse_folds(base: Path, names: Sequence[str]) -> None:
     """Refuse folds of the data: ``fold1/cat``, ``fold1/dog``, ``fold2/cat``, ``fold2/dog``."""
-    if not (_look_alike(names) or all(part_of_name(name) != NO_PART for name in names)):
+    if not (_look_alike(names) or all(split_of_name(name) != NO_SPLIT for name in names)):
         return
     common: list[str] | None = None
     for number, folders in enumerate(_inside(base, names)):
@@ -75,22 +78,22 @@ def _refuse_folds(base: Path, names: Sequence[str]) -> None:
     # Cameras, sessions and days have numbers; classes seldom do.
     if common and any(map(str.isalpha, "".join(common))):
         raise DataError(
-            f"{base} has {_shown(names)} with the same folders in each ({', '.join(common[:SHOWN])}"
-            f"{', …' if len(common) > SHOWN else ''}): they look like parts or folds of the data "
+            f"{base} has {_shown(names)} with the same folders in each "
+            f"({first_few(common, SHOWN)}): they look like splits or folds of the data "
             f"and not like classes; give one of them, or {_IN_A_TABLE}, or, if they are classes, "
             "put the images of each right into its folder"
         )
 
 
 def _inside(base: Path, names: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the folders in each of some folders, none where images lie beside them."""
+    """Yield the folders in each of some folders; none where images lie beside them."""
     for name in names:
         folders, has_loose = folder_content(base / name)
         yield [] if has_loose else folders
 
 
 def _look_alike(names: Sequence[str]) -> bool:
-    """Tell whether names differ in a number or a letter at their end alone."""
+    """Tell whether names differ only in a number or a letter at their end."""
     stems = set()
     for name in names:
         match = _NUMBERED.fullmatch(name)
@@ -103,7 +106,7 @@ def _look_alike(names: Sequence[str]) -> bool:
 
 def _shown(names: Sequence[str]) -> str:
     """Return the first few of some folders' names."""
-    shown = [f"{name}/" for name in names[:SHOWN]]
+    shown = [f"{name}/" for name in names]
     if len(names) > SHOWN:
-        return f"{', '.join(shown)}, …"
+        return first_few(shown, SHOWN)
     return f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -23,9 +23,10 @@ from fleetnet.data.sources.shards import (
 from fleetnet.data.sources.webdataset import WebDatasetSource
 from fleetnet.errors import DataError
 from fleetnet.labels import printable
+from fleetnet.text import some
 
 SHOWN = 12
-"""Configurations that an error names."""
+"""Configurations that an error lists."""
 
 
 def open_source(
@@ -38,11 +39,11 @@ def open_source(
             a list (``.txt``, ``.lst``, ``.list``), ``.csv`` or ``.tsv`` file; a ``.tar`` or
             ``.parquet`` file, or a pattern of them.
         label: short for ``options.label``.
-        options: what else there is to say; see the sources for what each one takes.
+        options: all other options; each source documents those that it takes.
 
     Raises:
-        DataError: there is nothing usable there, or an option has no meaning for it; the message
-            says what to do.
+        DataError: there is no usable data, or an option does not apply to it; the message says
+            what to do.
     """
     options = options or SourceOptions()
     if label is not None:
@@ -88,14 +89,14 @@ def _open(data: str, options: SourceOptions) -> Source:
             f"{data} is not a folder, nor does its name end in "
             f"{', '.join((*listfile.SUFFIXES, *csvfile.SUFFIXES, '.tar'))} or .parquet"
         )
-    return FolderSource(path)  # which says that it does not exist
+    return FolderSource(path)  # raises the error that it does not exist
 
 
 def open_source_spec(spec: Mapping[str, str]) -> Source:
     """Open a source again from its :attr:`Source.spec`.
 
     Raises:
-        DataError: it is no such description, or the data is no longer there.
+        DataError: it is not such a spec, or the data is no longer there.
     """
     if "data" not in spec:
         raise DataError("the description of the data does not say where it is")
@@ -103,18 +104,18 @@ def open_source_spec(spec: Mapping[str, str]) -> Source:
 
 
 def _check_names(classes: Sequence[str]) -> None:
-    """Refuse at the beginning what no bundle could hold in the end.
+    """Refuse names that no bundle could hold, before any work is done.
 
     Raises:
-        DataError: a class's name is not Unicode, as that of a folder need not be.
+        DataError: a class's name is not Unicode, as the name of a folder may be.
     """
     for name in classes:
         try:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(
-                f"the name of class '{printable(name)}' is not UTF-8, but models carry it as such: "
-                "rename the class"
+                f"the name of class '{printable(name)}' is not UTF-8, which a model needs: rename "
+                "the class"
             ) from None
 
 
@@ -143,10 +144,9 @@ def _open_folder(folder: Path, options: SourceOptions) -> Source:
 
 
 def _open_class_folders(folder: Path, options: SourceOptions) -> Source:
-    """Open class folders, or what may lie below a folder that has none.
+    """Open class folders; if there are none, look for shards in the folders below.
 
-    What can be trained on as it is comes first, so that a stray archive below a class is no reason
-    to look for anything else.
+    Class folders come first, so that a stray archive below a class changes nothing.
     """
     try:
         source = FolderSource(folder)
@@ -165,17 +165,17 @@ def _open_class_folders(folder: Path, options: SourceOptions) -> Source:
 
 
 def _check_not_described(folder: Path, source: Source) -> None:
-    """Refuse images in one folder whose labels are elsewhere, which are no class.
+    """Refuse a single class folder if the labels of its images are somewhere else.
 
     Raises:
-        DataError: they are described beside, or in shards below.
+        DataError: there is a description of the images beside them, or there are shards below.
     """
     if len(source.classes) > 1:
         return
     if _description_in(folder) or any(
         configurations(folder, suffix) for suffix in (parquet.SUFFIX, webdataset.SUFFIX)
     ):
-        raise DataError(f"{folder} has one class folder alone ('{source.classes[0]}')")
+        raise DataError(f"{folder} has only one class folder ('{source.classes[0]}')")
 
 
 def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
@@ -185,17 +185,16 @@ def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
         DataError: there are several.
     """
     if len(found) > 1:
-        names = [place.relative_to(folder).as_posix() for place in found[:SHOWN]]
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        names = [place.relative_to(folder).as_posix() for place in found]
         raise DataError(
             f"{folder} has several configurations, each with {kind} in a folder of its own: "
-            f"{', '.join(names)}{more}; give the one you want, such as {found[0]}"
+            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}"
         )
     return found[0]
 
 
 def _description_in(folder: Path) -> str | None:
-    """Return what to do with images whose labels are in a file beside them, as on the hub."""
+    """Return a hint for images whose labels are in a file beside them, as on the hub."""
     for place in (folder, *folders_in(folder)):
         if (table := place / "metadata.csv").is_file():
             return f"if their labels are in {table}, give that file"

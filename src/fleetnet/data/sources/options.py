@@ -1,4 +1,4 @@
-"""What a user may say of a source beside where it is."""
+"""The options of sources."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _PATHS = ("root", "classes", "val_list")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Settings of sources; each kind takes some of them and refuses the others.
+    """Options of sources; each kind of source takes some and refuses the others.
 
     Attributes:
         label: which of the source's labels to learn, for ``elpv``.
-        root: folder that the paths of a list or CSV file count from.
-        separator: what stands between the columns of a list or CSV file.
-        classes: file with the names of the classes: a line a class, or ``id name``.
-        val_list: list file of the images to hold out.
+        root: folder that the paths in a list or CSV file are relative to.
+        separator: between the columns of a list or CSV file.
+        classes: file with the names of the classes: one in each line, or ``id name``.
+        val_list: list file of the validation images.
         image_column: column with the path or the image.
         label_columns: column with the label; a JSON file's key; several columns of 0 and 1.
         split_column: column that says train or val.
-        multi_label: that images have any number of labels, and how these are written.
-        label_separator: what stands between several labels of an image.
+        multi_label: how labels are written if images have any number of them.
+        label_separator: between several labels of an image.
 
     Raises:
-        DataError: a separator or the kind of ``multi_label`` is not known.
+        DataError: a separator or the value of ``multi_label`` is not known.
     """
 
     label: str | None = None
@@ -61,14 +61,14 @@ class SourceOptions:
             )
 
     def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
-        """Refuse options that a kind of source has no use for.
+        """Refuse options that do not apply to a kind of source.
 
         Args:
-            meant: names of the fields that it does use.
+            meant: names of the fields that it takes.
             kind: the kind of source, in the plural.
 
         Raises:
-            DataError: another one is set; the message says which.
+            DataError: another one is set; the message names it.
         """
         for field in fields(self):
             if field.name not in meant and getattr(self, field.name) != field.default:
@@ -79,7 +79,7 @@ class SourceOptions:
                 )
 
     def spec(self, data: str | Path) -> dict[str, str]:
-        """Return a source's spec: what is set here, and where the data is, with full paths."""
+        """Return a source's spec: the options that are set and the data's place, as full paths."""
         found: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in fields(self)

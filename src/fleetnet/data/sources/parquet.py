@@ -12,7 +12,7 @@ import numpy as np
 
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
-from fleetnet.data.sources.lru_cache import LruCache, unit_weight
+from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 SUFFIX = ".parquet"
 IMAGE = ("image", "img", "picture", "photo", "bytes", "image_bytes", "jpg", "png")
 KEPT_BYTES = 256 * 2**20
-"""Row groups that a process keeps, so that shuffling among a few does not read them over again."""
+"""Bytes of row groups that a process keeps, so that shuffling among a few reads each once."""
 KEPT_METADATA = 16
 MAX_GROUP = 2**30
-"""Of the images in a row group, which is read whole."""
+"""Bytes of the images in a row group, which is read as a whole."""
 
 
 class _Columns(NamedTuple):
-    """What is read from every file."""
+    """The columns to read from every file."""
 
     image: str
     label: str
@@ -48,8 +48,8 @@ class ParquetSource:
 
     The image column is a struct with ``bytes``, as Hugging Face writes, or plain binary; labels are
     integers (named by the schema's ``ClassLabel``), text, or lists of either for images with
-    several. Files whose names say train or val are the parts of the data. Images are read a row
-    group at a time; :attr:`shards` numbers the row groups.
+    several. Files with train or val in their names are the splits of the data. Images are read one
+    row group at a time; :attr:`shards` numbers the row groups.
 
     Args:
         data: a file, a pattern or a folder.
@@ -59,8 +59,8 @@ class ParquetSource:
 
     Raises:
         FleetnetError: the package pyarrow is not installed.
-        DataError: no files, one is damaged or has other columns than the rest, a column is not
-            there or of the wrong type, or a row group is too large to be read.
+        DataError: no files, one is damaged or has other columns than the rest, a column is missing
+            or has the wrong type, or a row group is too large to read.
     """
 
     OPTIONS = ("classes", "image_column", "label_columns", "multi_label", "label_separator")
@@ -76,8 +76,8 @@ class ParquetSource:
             lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
         )
         self._recent: LruCache[int, pa.ChunkedArray] = LruCache(KEPT_BYTES, _weight)
-        # Of a file of thousands of row groups, it takes as long to read as a row group does.
-        self._metadata: LruCache[Path, Any] = LruCache(KEPT_METADATA, unit_weight)
+        # Reading the metadata of thousands of row groups takes as long as reading a row group.
+        self._metadata: LruCache[Path, Any] = LruCache(KEPT_METADATA, one)
 
     def _open(
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
@@ -94,24 +94,24 @@ class ParquetSource:
         names: list[str] = []
         counts: list[int] = []
         codes: list[int] = []
-        for file, part in chosen:
+        for file, split in chosen:
             if _columns(file, root, options) != columns:
                 raise DataError(f"{file} has other columns or classes than {chosen[0][0]}")
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
             names += (f"{below}#{row}" for row in range(rows))
-            codes += [part] * rows
+            codes += [split] * rows
             counts += groups
             self._groups += ((file, number) for number in range(len(groups)))
         self.shards = np.repeat(np.arange(len(counts)), counts)
         self._starts = np.cumsum([0, *counts])
-        parts = np.array(codes, np.int8)
+        splits = np.array(codes, np.int8)
         try:
-            self.classes, values, ends = reader.finish(parts)
+            self.classes, values, ends = reader.finish(splits)
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
-        self.samples = SampleTable(names, values, ends, parts)
+        self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
@@ -125,7 +125,7 @@ class ParquetSource:
         return bytes(data)
 
     def size(self, index: int) -> None:  # noqa: ARG002 - the protocol's
-        """Return None: only reading the row group tells."""
+        """Return None: it is known only after reading the row group."""
         return
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
@@ -140,7 +140,7 @@ class ParquetSource:
         except (pyarrow.ArrowException, OSError, MemoryError) as error:
             raise ImageError(f"row group {number} of {file.name}: {_line(error)}") from None
         if len(column) != self._starts[group + 1] - self._starts[group]:
-            raise ImageError(f"row group {number} of {file.name} is not what it was")
+            raise ImageError(f"row group {number} of {file.name} changed since it was opened")
         return column
 
 
@@ -152,7 +152,7 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
     """Find the columns of a file, and its classes.
 
     Raises:
-        DataError: it is no Parquet file, or there are none that fit.
+        DataError: it is no Parquet file, or no columns fit.
     """
     pyarrow, _ = _pyarrow()
     try:
@@ -191,7 +191,7 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _leaf(name: str, kind: pa.DataType) -> str:
-    """Return what to read of the image column: its bytes alone.
+    """Return the column to read for the images, which holds only their bytes.
 
     Raises:
         DataError: it has none.
@@ -214,9 +214,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
-    """Return the names of ``ClassLabel`` in what Hugging Face adds to the schema, if any.
+    """Return the names of ``ClassLabel`` in Hugging Face's metadata of the schema, if any.
 
-    The feature is the label's own, or of the items of its list.
+    It is the feature of the label, or of the items of its list.
     """
     try:
         content = json.loads((schema.metadata or {})[b"huggingface"])
@@ -232,7 +232,7 @@ def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
 
 
 def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
-    """Give a file's labels to the reader and return how many rows it has."""
+    """Add a file's labels to the reader and return how many rows it has."""
     pyarrow, _ = _pyarrow()
     row = -1
     try:
@@ -266,7 +266,7 @@ def _group_rows(file: Path, column: str) -> list[int]:
         if size > MAX_GROUP:
             raise DataError(
                 f"{file}: row group {number} has {size / 2**30:.1f} GiB of images, more than is "
-                "read at once: write the file anew with some 100 rows a group"
+                "read at once: write the file again with about 100 rows per group"
             )
         rows.append(group.num_rows)
     return rows
@@ -279,7 +279,7 @@ def _metadata(file: Path) -> Any:
 
 @contextlib.contextmanager
 def _opened(file: Path, metadata: Any = None) -> Iterator[Any]:
-    """Open a file by Python, because Arrow takes no path that is not UTF-8."""
+    """Open a file with Python, because Arrow refuses paths that are not UTF-8."""
     _, parquet = _pyarrow()
     with file.open("rb") as stream, parquet.ParquetFile(stream, metadata=metadata) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Paths as people write them in lists and tables, made into paths of the files that are there."""
+"""Paths as people write them in lists and tables, matched with the files that exist."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from fleetnet.images import is_image_name
 CHECKED = 8
 """How many files of a list are looked for when it is opened."""
 MAX_FOLDERS = 1000
-"""Sub-folders that are looked into for what is not where the paths say."""
+"""Sub-folders to search for files that are not where the paths say."""
 _Item = TypeVar("_Item")
 _BACKSLASHES = re.compile(r"\\+")
 
 
 def find_files(root: Path, names: list[str], where: str) -> tuple[list[str], list[str]]:
-    """Return the names as the files are called, and what a person should know of the difference.
+    """Return the names of the existing files, and notes on how they differ from those written.
 
-    Backslashes between folders, as Windows writes them, become slashes where that leads to a file
-    and what is written does not; names without an ending get the one that is there. Everything else
-    stays as it is, and but for names without endings only a few files are looked for.
+    Backslashes between folders, as on Windows, become slashes if only then the files exist; names
+    without an ending get the ending of the file. Nothing else changes. Only a few files are looked
+    for, except for names without an ending.
 
     Args:
-        root: folder that the names count from.
+        root: folder that the names are relative to.
         names: of the images.
         where: the list or table, for messages.
 
     Raises:
-        DataError: none of the files that were looked for is there, a name without an ending may be
-            either of two files, or two names turn out to be the same file.
+        DataError: none of the files that were looked for exists, a name without an ending fits
+            several files, or two names are the same file.
     """
     found, notes = _with_slashes(root, names)
     found, added = _with_endings(root, found, where)
@@ -48,7 +48,7 @@ def find_files(root: Path, names: list[str], where: str) -> tuple[list[str], lis
 
 
 def _with_slashes(root: Path, names: list[str]) -> tuple[list[str], list[str]]:
-    """Return the names with slashes for backslashes, if these stand between folders."""
+    """Return the names with slashes for backslashes, if these are between folders."""
     odd = _some([name for name in names if "\\" in name])
     if not odd or any(_exists(root, name) for name in odd):
         return names, []
@@ -63,13 +63,13 @@ def _slashed(name: str) -> str:
 
 
 def _could_be(root: Path, name: str) -> bool:
-    """Tell whether there is such a file, or a folder where it is but for its ending."""
+    """Tell whether there is such a file, or, for a name without an ending, its folder."""
     folder = _place(root, name.rpartition("/")[0])
     return _exists(root, name) or (not _has_ending(name) and os.path.isdir(folder))  # noqa: PTH112
 
 
 def _with_endings(root: Path, names: list[str], where: str) -> tuple[list[str], list[str]]:
-    """Return the names with the endings that their files have, if they are written without.
+    """Return the names with the endings of their files, where they are written without.
 
     Each folder is read once, however many names there are.
     """
@@ -99,7 +99,7 @@ def _with_endings(root: Path, names: list[str], where: str) -> tuple[list[str], 
 def _files_called(folder: str, wanted: Collection[str]) -> dict[str, list[str]]:
     """Return the images in a folder for each of the names without endings that has any.
 
-    A file of that very name is the one that is meant.
+    A file of exactly that name is preferred.
     """
     found: dict[str, list[str]] = {}
     exact = []
@@ -112,12 +112,12 @@ def _files_called(folder: str, wanted: Collection[str]) -> dict[str, list[str]]:
                 elif stem in wanted and _has_ending(entry.name) and entry.is_file():
                     found.setdefault(stem, []).append(entry.name)
     except OSError:
-        return {}  # the files in it are missing, which is said of them
+        return {}  # the files in it are reported as missing
     return found | {name: [name] for name in exact}
 
 
 def _refuse_copies(names: Sequence[str], found: Sequence[str], where: str) -> None:
-    """Refuse two names that are one file."""
+    """Refuse two names of one file."""
     seen: dict[str, str] = {}
     for written, name in zip(names, found, strict=True):
         if name in seen:
@@ -126,17 +126,17 @@ def _refuse_copies(names: Sequence[str], found: Sequence[str], where: str) -> No
 
 
 def _why_missing(root: Path, name: str) -> str:
-    """Return why there is no such file, as far as can be seen, and what to do."""
-    what = f"there is no {root / name}: paths count from {root}"
+    """Return why there is no such file, if that can be found out, and what to do."""
+    what = f"there is no {root / name}: paths are relative to {root}"
     for place in _other_roots(root):
         there = _file_called(place, _slashed(name))
         if there is not None:
-            return f"{what}, but {there} is there: give --root {place}"
+            return f"{what}, but there is {there}: give --root {place}"
     if PureWindowsPath(name).drive:
-        return f"{what}, and this is one of a Windows machine: write paths from a folder on"
+        return f"{what}, and it is a path of a Windows machine: write paths relative to a folder"
     if "\\" in name:
         return (
-            f"{what}, nor is there {_slashed(name)}, in case the backslashes are Windows's: give "
+            f"{what}, nor is there {_slashed(name)}, if the backslashes are Windows's: give "
             "another place with --root"
         )
     if not PurePath(name).suffix:
@@ -148,7 +148,7 @@ def _why_missing(root: Path, name: str) -> str:
 
 
 def _other_roots(root: Path) -> Iterator[Path]:
-    """Yield where paths may count from instead: beside the list, here, or from a folder in it."""
+    """Yield other folders that paths may be relative to: above the root, the current, below it."""
     yield from (root.absolute().parent, Path())
     try:
         with os.scandir(root) as scan:
@@ -168,7 +168,7 @@ def _file_called(root: Path, name: str) -> Path | None:
 
 
 def _has_ending(name: str) -> bool:
-    """Tell whether a name ends as an image's does: :func:`is_image_name` for a million of them."""
+    """Tell whether a name has an image's ending: :func:`is_image_name`, fast for a million."""
     return _is_ending(os.path.splitext(name)[1])  # noqa: PTH122
 
 
@@ -178,7 +178,7 @@ def _is_ending(suffix: str) -> bool:
 
 
 def _exists(root: Path, name: str) -> bool:
-    return os.path.isfile(_place(root, name))  # noqa: PTH113 - of a name too long it raises nothing
+    return os.path.isfile(_place(root, name))  # noqa: PTH113 - does not raise for names that are too long
 
 
 def _place(root: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What Git LFS leaves in place of a large file until it is fetched."""
+"""Git LFS's pointer files, which are in place of large files until they are fetched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BEGINNING = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse a file whose content Git LFS has yet to fetch.
+    """Refuse a file whose content Git LFS has not fetched yet.
 
     Raises:
         DataError: it is one.

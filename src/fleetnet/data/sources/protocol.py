@@ -1,4 +1,4 @@
-"""What every source of labelled images offers."""
+"""The protocol of a source of labelled images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fleetnet.left_out import LeftOut
 class Source(Protocol):
     """A fixed sequence of labelled images whose bytes are read one at a time.
 
-    A source is pickled to worker processes and read from by several threads: it opens files when
-    they are first read, never before.
+    A source is pickled to worker processes and read by several threads: it opens a file only when
+    an image in it is first read.
     """
 
     @property
     def description(self) -> str:
-        """What it is, for people and for provenance."""
+        """A short description for people and for provenance."""
         ...
 
     @property
     def spec(self) -> dict[str, str]:
-        """What :func:`open_source_spec` opens it again from on this machine."""
+        """The values from which :func:`open_source_spec` opens it again on this machine."""
         ...
 
     @property
@@ -46,8 +46,8 @@ class Source(Protocol):
     def shards(self) -> Indices | None:
         """``intp[N]``: the number of the shard or row group that holds each sample.
 
-        Samples of a shard are neighbours, in the order of the file. None where any image is read as
-        fast as any other.
+        Samples of a shard are consecutive, in the order of the file. None where every image can be
+        read equally fast.
         """
         ...
 
@@ -60,13 +60,13 @@ class Source(Protocol):
         ...
 
     def size(self, index: int) -> int | None:
-        """Return how many bytes :meth:`read` would return; None where only reading tells."""
+        """Return how many bytes :meth:`read` would return; None where that takes reading it."""
         ...
 
 
 @runtime_checkable
 class ReadsEnds(Protocol):
-    """A source that can read the last bytes of an image without the rest."""
+    """A source that can read only the last bytes of an image."""
 
     def read_end(self, index: int, count: int) -> bytes:
         """Return the last ``count`` encoded bytes of sample ``index``, or all if it has fewer.
@@ -79,43 +79,43 @@ class ReadsEnds(Protocol):
 
 @runtime_checkable
 class HasNotes(Protocol):
-    """A source that has to say how it understood the data."""
+    """A source that has notes on how it understood the data."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a person should know of it, a line each."""
+        """What a person should know about it, a line each."""
         ...
 
 
 @runtime_checkable
 class LeavesOut(Protocol):
-    """A source that may have passed over files."""
+    """A source that may leave out files."""
 
     @property
     def left_out(self) -> LeftOut:
-        """What it passed over."""
+        """What it left out."""
         ...
 
 
 def notes_of(source: Source) -> tuple[str, ...]:
-    """Return what a source has to say of how it understood the data."""
+    """Return a source's notes on how it understood the data."""
     return tuple(source.notes) if isinstance(source, HasNotes) else ()
 
 
 def left_out_of(source: Source) -> LeftOut:
-    """Return what a source passed over."""
+    """Return what a source left out."""
     return source.left_out if isinstance(source, LeavesOut) else LeftOut()
 
 
 def fingerprint(source: Source) -> str:
-    """Return a digest of the names and classes of all samples: is this the same data?
+    """Return a digest of the names and classes of all samples, to recognise the same data.
 
-    A test part does not count: training knows nothing of it.
+    The test split does not count, because training does not see it.
     """
     digest = hashlib.sha256()
     classes = source.classes
     for sample in source.samples:
-        if sample.part == "test":
+        if sample.split == "test":
             continue
         line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
         digest.update(line.encode("utf-8", "surrogatepass"))

@@ -9,12 +9,12 @@ from typing import Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-Part = Literal["train", "val", "test"]
+SplitName = Literal["train", "val", "test"]
 Indices = npt.NDArray[np.intp]
 
-PARTS: tuple[Part | None, ...] = (None, "train", "val", "test")
-"""A part's code in :attr:`SampleTable.parts` is its place here."""
-NO_PART, TRAIN, VAL, TEST = range(4)
+SPLITS: tuple[SplitName | None, ...] = (None, "train", "val", "test")
+"""A split's code in :attr:`SampleTable.splits` is its index here."""
+NO_SPLIT, TRAIN, VAL, TEST = range(4)
 _STRETCH = 4096
 
 
@@ -23,15 +23,15 @@ class Sample:
     """One labelled image.
 
     Attributes:
-        name: what people call it: its path below the source's root, with forward slashes.
+        name: for people: its path below the source's root, with forward slashes.
         labels: indices into the source's ``classes``; one, or any number for multi-label data.
-        part: the side of the split that the source itself assigns, if it does; images of a test
-            part are neither trained on nor held out of training.
+        split: the split that the source itself assigns it to, if it does; the ``test`` split is
+            neither trained on nor used for validation.
     """
 
     name: str
     labels: tuple[int, ...]
-    part: Part | None = None
+    split: SplitName | None = None
 
     @property
     def label(self) -> int:
@@ -43,14 +43,14 @@ class Sample:
 class SampleTable(Sequence[Sample]):
     """Samples kept as columns, each made into a :class:`Sample` when asked for.
 
-    A million samples take a tenth of the memory of as many objects, and are handed to a worker
+    A million samples take a tenth of the memory that as many objects would, and reach a worker
     process in milliseconds.
 
     Args:
-        names: one a sample.
+        names: one for each sample.
         labels: ``int[M]``, the labels of all samples one after another.
         ends: ``int[N]``, where each sample's labels end among ``labels``; None if each has one.
-        parts: ``int[N]``, codes of :data:`PARTS`; None if no sample has a part.
+        splits: ``int[N]``, codes of :data:`SPLITS`; None if no sample has a split.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SampleTable(Sequence[Sample]):
         names: Iterable[str],
         labels: npt.ArrayLike,
         ends: npt.ArrayLike | None = None,
-        parts: npt.ArrayLike | None = None,
+        splits: npt.ArrayLike | None = None,
     ) -> None:
         encoded = [name.encode("utf-8", "surrogatepass") for name in names]
         count = len(encoded)
@@ -68,10 +68,10 @@ class SampleTable(Sequence[Sample]):
         """``int32[M]``: the labels of all samples, one after another."""
         self.ends = np.arange(1, count + 1) if ends is None else np.asarray(ends, np.int64)
         """``int64[N]``: where each sample's labels end among :attr:`values`."""
-        self.parts = np.zeros(count, np.int8) if parts is None else np.asarray(parts, np.int8)
-        """``int8[N]``: each sample's part as a code of :data:`PARTS`."""
-        if not len(self.ends) == len(self.parts) == count:
-            raise ValueError("names, labels and parts are of different lengths")
+        self.splits = np.zeros(count, np.int8) if splits is None else np.asarray(splits, np.int8)
+        """``int8[N]``: each sample's split as a code of :data:`SPLITS`."""
+        if not len(self.ends) == len(self.splits) == count:
+            raise ValueError("names, labels and splits are of different lengths")
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SampleTable:
@@ -82,7 +82,7 @@ class SampleTable(Sequence[Sample]):
             (sample.name for sample in samples),
             [label for sample in samples for label in sample.labels],
             np.cumsum([len(sample.labels) for sample in samples], dtype=np.int64),
-            [PARTS.index(sample.part) for sample in samples],
+            [SPLITS.index(sample.split) for sample in samples],
         )
 
     def name(self, index: int) -> str:
@@ -102,7 +102,7 @@ class SampleTable(Sequence[Sample]):
             (self.name(int(index)) for index in indices),
             [label for row in labels for label in row],
             np.cumsum([len(row) for row in labels], dtype=np.int64),
-            self.parts[indices],
+            self.splits[indices],
         )
 
     def label_counts(self, indices: Indices, classes: int) -> Indices:
@@ -126,20 +126,20 @@ class SampleTable(Sequence[Sample]):
         number = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return Sample(self.name(number), self.labels_of(number), PARTS[self.parts[number]])
+        return Sample(self.name(number), self.labels_of(number), SPLITS[self.splits[number]])
 
     def __iter__(self) -> Iterator[Sample]:
         # Plain integers from a stretch of each column at a time: three times as fast as by index.
         name_start = label_start = 0
         for first in range(0, len(self), _STRETCH):
             stretch = slice(first, first + _STRETCH)
-            for name_end, label_end, part in zip(
+            for name_end, label_end, split in zip(
                 self._name_ends[stretch].tolist(),
                 self.ends[stretch].tolist(),
-                self.parts[stretch].tolist(),
+                self.splits[stretch].tolist(),
                 strict=True,
             ):
                 name = self._names[name_start:name_end].decode("utf-8", "surrogatepass")
                 labels = tuple(self.values[label_start:label_end].tolist())
-                yield Sample(name, labels, PARTS[part])
+                yield Sample(name, labels, SPLITS[split])
                 name_start, label_start = name_end, label_end

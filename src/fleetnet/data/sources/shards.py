@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fleetnet.data.sources.pointers import refuse_pointer
-from fleetnet.data.sources.samples import NO_PART, TEST, VAL
-from fleetnet.data.sources.split_names import part_of_name, settle
+from fleetnet.data.sources.samples import NO_SPLIT, TEST, VAL
+from fleetnet.data.sources.split_names import split_of_name, splits_to_use
 from fleetnet.errors import DataError
 
 MAX_SHARDS = 100_000
 MAX_FOLDERS = 1000
-"""Sub-folders that are looked into for configurations."""
+"""Sub-folders that are searched for configurations."""
 _LEVELS = 2
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
@@ -25,10 +25,10 @@ DATA_FOLDER = "data"
 
 
 def expand(pattern: str) -> Iterator[str]:
-    """Yield what braces in a pattern stand for: ``{000..003}`` and ``{a,b}``.
+    """Yield the names that braces in a pattern expand to: ``{000..003}`` and ``{a,b}``.
 
     Raises:
-        DataError: they stand for more than :data:`MAX_SHARDS` files.
+        DataError: they expand to more than :data:`MAX_SHARDS` files.
     """
     return _expand(pattern, [0])
 
@@ -38,7 +38,7 @@ def _expand(pattern: str, made: list[int]) -> Iterator[str]:
     if found is None:
         made[0] += 1
         if made[0] > MAX_SHARDS:
-            raise DataError(f"the braces stand for more than {MAX_SHARDS:,} files")
+            raise DataError(f"the braces expand to more than {MAX_SHARDS:,} files")
         yield pattern
         return
     bounds = _RANGE.fullmatch(found[1])
@@ -54,12 +54,12 @@ def _expand(pattern: str, made: list[int]) -> Iterator[str]:
 
 
 def is_pattern(data: str) -> bool:
-    """Tell whether what a user typed stands for several files."""
+    """Tell whether what a user typed is a pattern of several files."""
     return bool(glob.has_magic(data) or _BRACES.search(data)) and not Path(data).exists()
 
 
 def files_of(data: str, suffix: str) -> list[Path]:
-    """Return the shards that a file, a pattern or a folder stands for, sorted.
+    """Return the shards that a file, a pattern or a folder names, sorted.
 
     Raises:
         DataError: there are none.
@@ -91,11 +91,11 @@ def _refuse_pointer(file: Path) -> None:
 
 
 def shards_in(folder: Path, suffix: str) -> list[Path]:
-    """Return the files of a suffix in a folder, in its ``data/`` and in folders named for parts."""
+    """Return the files of a suffix in a folder, in its ``data/`` and in folders of splits."""
     inside = [
         place
         for place in folders_in(folder)
-        if place.name == DATA_FOLDER or part_of_name(place.name) != NO_PART
+        if place.name == DATA_FOLDER or split_of_name(place.name) != NO_SPLIT
     ]
     try:
         return sorted(
@@ -111,9 +111,10 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
 
 
 def configurations(folder: Path, suffix: str) -> list[Path]:
-    """Return the folders with shards below one without, as the hub keeps a data set's variants.
+    """Return the folders with shards below one that has none, as the hub keeps configurations.
 
-    They are its sub-folders, such as ``plain_text/``, or where none of these has shards, theirs.
+    These are its sub-folders, such as ``plain_text/``, or, where none of them has shards, their
+    sub-folders.
 
     Raises:
         DataError: a folder cannot be read.
@@ -145,30 +146,30 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:
-    """Return the shards to use with the part of each, as their names or folders below root say.
+    """Return the shards to use, each with the split that its name or folder below root means.
 
     Raises:
-        DataError: some of them say train or val and others nothing.
+        DataError: some of the names mean train or val and others nothing.
     """
-    said = [
-        part_of_name(file.name)
-        or (NO_PART if file.parent.absolute() == root else part_of_name(file.parent.name))
+    named = [
+        split_of_name(file.name)
+        or (NO_SPLIT if file.parent.absolute() == root else split_of_name(file.parent.name))
         for file in files
     ]
-    parts, used = settle(said)
-    silent = [file.name for file, part in zip(files, said, strict=True) if part == NO_PART]
-    if VAL in parts and silent:
+    splits, used = splits_to_use(named)
+    silent = [file.name for file, split in zip(files, named, strict=True) if split == NO_SPLIT]
+    if VAL in splits and silent:
         raise DataError(
             f"{silent[0]} says neither train nor val in its name, as other shards do: rename it"
         )
-    chosen = [(file, int(parts[n])) for n, file in enumerate(files) if used[n]]
+    chosen = [(file, int(splits[n])) for n, file in enumerate(files) if used[n]]
     # Last, so that training images have the numbers that they would have without it.
     return sorted(chosen, key=lambda entry: entry[1] == TEST)
 
 
 def but_test(chosen: list[tuple[Path, int]]) -> list[tuple[Path, int]] | None:
-    """Return shards without those of the test part; None if there are none of those."""
-    rest = [(file, part) for file, part in chosen if part != TEST]
+    """Return shards without those of the test split; None if there are none of those."""
+    rest = [(file, split) for file, split in chosen if split != TEST]
     return rest if len(rest) < len(chosen) else None
 
 
@@ -199,5 +200,5 @@ class Handle:
 
 
 def _matches(pattern: str) -> list[str]:
-    # A name from braces is looked for as it is, so that a shard that is missing is noticed.
+    # A name from braces is kept even if there is no such file, so that missing shards are noticed.
     return glob.glob(pattern) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207

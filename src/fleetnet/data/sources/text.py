@@ -1,4 +1,4 @@
-"""Text files of images, and of images alone: large ones line by line, odd ones said."""
+"""Text files that list images: read line by line, however large, with clear errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleetnet.errors import DataError
 from fleetnet.labels import printable
 
 MAX_BYTES = 4 * 2**30
-"""Some fifty million images."""
+"""About fifty million images."""
 MAX_LINE = 2**20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _EXCELS = "cp1252"
@@ -26,8 +26,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
     The latter is what Excel calls "Unicode text".
 
     Raises:
-        DataError: missing, not readable, too large, left out by Git LFS, or, in the block, not
-            text; then the message says where.
+        DataError: missing, not readable, too large, a Git LFS pointer, or, in the block, not text;
+            then the message says where.
     """
     encoding = "utf-8-sig"
     try:
@@ -46,7 +46,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeError:
         if encoding == "utf-16":
-            raise DataError(f"{path} begins as UTF-16 text but is damaged: save it anew") from None
+            raise DataError(f"{path} begins as UTF-16 text but is damaged: save it again") from None
         raise DataError(f"{path} is not UTF-8 text{_first_wrong_byte(path)}") from None
 
 
@@ -67,7 +67,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _first_wrong_byte(path: Path) -> str:
-    """Return where a file stops being UTF-8, and what to do about it."""
+    """Return where a file is not UTF-8, and what to do about it."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     number = 1
     with contextlib.suppress(OSError), path.open("rb") as file:

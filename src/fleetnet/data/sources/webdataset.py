@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
-from fleetnet.data.sources.lru_cache import LruCache, unit_weight
+from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of
@@ -20,23 +19,24 @@ from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
 from fleetnet.labels import printable
+from fleetnet.threads import map_in_threads
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 CLASSES_FILE = "classes.txt"
 OPEN_FILES = 64
 THREADS = 8
-"""Shards that are indexed at once: on a network's disk it is the way to each header that takes
-time."""
+"""Shards that are indexed at once: on a network disk most of the time is the latency of each
+header."""
 _LABELS = ("cls", "json", "txt")
-"""Kinds of members that hold labels, the first that a shard's first sample has being used."""
+"""Kinds of members that hold labels; the first that a shard's first sample has is used."""
 _MAX_LABEL = 2**20
 _BLOCK = 512
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
 
 
 class _Member(NamedTuple):
-    """A file in a tar: its name up to the last dot, what follows that, and where its content is."""
+    """A file in a tar: its name before and after the last dot, and the place of its content."""
 
     key: str
     kind: str
@@ -45,7 +45,7 @@ class _Member(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """Members that belong together: a key, its images, one as a rule, and its labels by kind."""
+    """Members that belong together: a key, its images (normally one) and its labels by kind."""
 
     key: str
     images: list[_Member]
@@ -61,13 +61,14 @@ class _Shard(NamedTuple):
 
 
 class WebDatasetSource:
-    """Tar files of samples, indexed by their headers and read from the middle.
+    """Tar files of samples, indexed by their headers and read at any place.
 
     A sample is the members that share a key, the name up to the first dot after the last slash: one
-    image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. Where
-    every image of a key has a label that shares its name to the last dot (``img.v2.jpg`` and
-    ``img.v2.cls``), it is a sample with that. Samples are numbered in the order of the files, so
-    reading in order is sequential. Shards whose names say train or val are the parts of the data.
+    image, and a label in ``key.cls``, in ``key.json`` under ``label`` or in ``key.txt``. If every
+    image of a key has a label of the same name up to the last dot (``img.v2.jpg`` and
+    ``img.v2.cls``), each image is a sample with that label. Samples are numbered in the order of
+    the files, so reading in order is sequential. Shards with train or val in their names are the
+    splits of the data.
 
     Args:
         data: a file, a pattern (``{000..003}`` is expanded) or a folder.
@@ -92,7 +93,7 @@ class WebDatasetSource:
         _, _, self.notes = with_test_if_it_fits(
             lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
         )
-        self._handles: LruCache[Path, Handle] = LruCache(OPEN_FILES, unit_weight)
+        self._handles: LruCache[Path, Handle] = LruCache(OPEN_FILES, one)
 
     def _open(
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
@@ -122,12 +123,12 @@ class WebDatasetSource:
         self.shards = np.repeat(np.arange(len(shards)), counts)
         self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
         self._sizes = np.array([n for shard in shards for n in shard.sizes], np.int64)
-        parts = np.repeat(np.array([part for _, part in chosen], np.int8), counts)
+        splits = np.repeat(np.array([split for _, split in chosen], np.int8), counts)
         try:
-            self.classes, values, ends = reader.finish(parts)
+            self.classes, values, ends = reader.finish(splits)
         except DataError as error:
             raise DataError(f"{data}: {error}") from None
-        self.samples = SampleTable(names, values, ends, parts)
+        self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
@@ -161,11 +162,8 @@ class WebDatasetSource:
 
 def _index(files: list[Path], key: str | None) -> list[_Shard]:
     """Read the headers and labels of all shards, a few shards at once."""
-    pool = ThreadPoolExecutor(min(THREADS, len(files)))
-    try:
-        shards = list(pool.map(lambda file: _index_shard(file, key), files))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers = min(THREADS, len(files))
+    shards = list(map_in_threads(lambda file: _index_shard(file, key), files, workers))
     kinds = {shard.kind: file for file, shard in zip(files, shards, strict=True) if shard.kind}
     if len(kinds) > 1:
         (one, first), (other, second), *_ = kinds.items()
@@ -176,7 +174,7 @@ def _index(files: list[Path], key: str | None) -> list[_Shard]:
 
 
 def _index_shard(path: Path, key: str | None) -> _Shard:
-    """Read the headers of a shard and the labels that stand between them."""
+    """Read the headers of a shard and the labels between them."""
     try:
         return _samples_of(path, _members(path), Handle(path), key)
     except OSError as error:
@@ -264,7 +262,7 @@ def _label(handle: Handle, member: _Member, key: str) -> object:
 
 
 def _grouped(members: Iterator[tuple[str, _Member]]) -> Iterator[tuple[str, list[_Member]]]:
-    """Yield each key with its members, which stand together."""
+    """Yield each key with its members, which are consecutive."""
     current: str | None = None
     group: list[_Member] = []
     for key, member in members:
@@ -294,7 +292,7 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (member := tar.next()) is not None:
-                    cast("Any", tar).members = []  # which would keep every header in memory
+                    cast("Any", tar).members = []  # it would keep every header in memory
                     if member.isdir():
                         continue
                     if not member.isreg() or member.issparse():
@@ -307,11 +305,11 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
                         key, _, kind = member.name.rpartition(".")
                         found = _Member(key, kind.lower(), member.offset_data, member.size)
                         yield folder + slash + stem, found
-                # tarfile takes a damaged header for the end; the real one is a block of zeros.
+                # tarfile ends at a damaged header too; the real end is a block of zeros.
                 file.seek(tar.offset)
                 if file.read(_BLOCK) != bytes(_BLOCK):
                     raise DataError(
-                        f"{path} is damaged or truncated at byte {tar.offset:,}: make it anew"
+                        f"{path} is damaged or truncated at byte {tar.offset:,}: write it again"
                     )
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no tar file, or is damaged: {error}") from None

@@ -1,15 +1,16 @@
-"""How long one image takes before and after, measured in turns."""
+"""How long one image takes in several engines, measured in interleaved rounds."""
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from fleetnet.inference.engines import Engine, Pixels
+from fleetnet.measuring import time_in_rounds
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 ROUNDS = 40
 
 
@@ -18,18 +19,13 @@ def median_ms(
 ) -> dict[Key, float]:
     """Return the median milliseconds that each engine takes for ``pixels``.
 
-    Each round asks every engine once, so that what else the machine does hits all alike.
+    Each round runs every engine once.
 
     Args:
         engines: what to time, by any name.
         pixels: ``uint8[N, crop, crop, 3]``, one image or a batch.
         rounds: how many times each engine is timed, after one run that is not.
     """
-    times: dict[Key, list[float]] = {key: [] for key in engines}
-    for timed in range(-1, rounds):
-        for key, engine in engines.items():
-            started = time.perf_counter()
-            engine.run(pixels)
-            if timed >= 0:
-                times[key].append(time.perf_counter() - started)
+    work = {key: partial(engine.run, pixels) for key, engine in engines.items()}
+    times = time_in_rounds(work, rounds)
     return {key: statistics.median(seconds) * 1000 for key, seconds in times.items()}

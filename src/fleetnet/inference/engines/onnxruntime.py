@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.inference.engines.side_by_side import side_by_side
 from fleetnet.telemetry import without_telemetry
+from fleetnet.threads import map_in_threads
 
 with without_telemetry():
     import onnxruntime as ort
@@ -64,11 +63,8 @@ class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
         if self._in_flight == 1:
             yield from map(answer, batches)
             return
-        with ThreadPoolExecutor(self._in_flight) as pool:
-            # One more than are computed, so that none waits for the caller to bring the next.
-            yield from side_by_side(
-                batches, lambda batch: pool.submit(answer, batch).result, self._in_flight + 1
-            )
+        # One more than are computed, so that none waits for the caller to bring the next.
+        yield from map_in_threads(answer, batches, self._in_flight, ahead=self._in_flight)
 
     def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
         with self._turns:

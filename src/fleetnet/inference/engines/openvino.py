@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.inference.engines.side_by_side import Answer, side_by_side
 from fleetnet.telemetry import without_telemetry
+from fleetnet.threads import in_order
 
 with without_telemetry():
     import openvino as ov
@@ -147,7 +147,7 @@ class OpenVinoEngine(Closing[OpenVinoGraph]):
                 yield _outputs(graph, batch)["logits"]
             return
         # One more than are computed, so that none waits for the caller to bring the next.
-        yield from side_by_side(batches, partial(_start, graph), self._in_flight + 1)
+        yield from in_order(batches, partial(_start, graph), ahead=self._in_flight)
 
 
 def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
@@ -160,7 +160,7 @@ def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
     return {output.any_name: value for output, value in results.items()}
 
 
-def _start(graph: OpenVinoGraph, pixels: Pixels) -> Answer:
+def _start(graph: OpenVinoGraph, pixels: Pixels) -> Callable[[], Logits]:
     """Have a batch computed, and return what waits for its logits."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()

@@ -1,0 +1,92 @@
+"""Work that is done by several threads at once, its results in the order of the work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_threads(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    ahead: int | None = None,
+    name: str = "",
+) -> Generator[Result]:
+    """Yield ``function(item)`` for each item, in order, computed by so many threads.
+
+    The generator holds at most ``ahead + 1`` results and items. An error comes in the place of the
+    result; then, and where the caller ends the iteration, calls that run are finished and those
+    that wait are not made.
+
+    Args:
+        function: called from the threads.
+        items: taken one after another by the thread of the caller.
+        workers: how many threads.
+        ahead: how many items are taken before their results are asked for; twice the number of
+            threads if None: one that each thread works on and one that waits for it.
+        name: what the threads' names begin with.
+    """
+    with ThreadPoolExecutor(workers, name) as pool:
+        yield from in_order(
+            items,
+            lambda item: pool.submit(function, item).result,
+            2 * workers if ahead is None else ahead,
+            cancel=lambda: pool.shutdown(wait=False, cancel_futures=True),
+        )
+
+
+def in_order(
+    items: Iterable[Item],
+    start: Callable[[Item], Callable[[], Result]],
+    ahead: int,
+    cancel: Callable[[], object] = lambda: None,
+) -> Generator[Result]:
+    """Start work on each item as it comes, and yield the results as if each were waited for.
+
+    What ``items`` or ``start`` raises is raised after the results of the items before. Where a
+    result is an error, or the caller ends the iteration, what was started is finished first.
+
+    Args:
+        items: what to work on.
+        start: starts the work on one item and returns what waits for its result.
+        ahead: how many items are taken before their results are asked for; with 0 an item is taken
+            when its result is asked for.
+        cancel: called first where what was started is no longer wanted, to cancel what can be.
+    """
+    started: deque[Callable[[], Result]] = deque()
+    coming = iter(items)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                item = next(coming)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            try:
+                started.append(start(item))
+            except Exception as error:
+                failure = error
+                break
+            if len(started) > ahead:
+                yield started.popleft()()
+        while started:
+            yield started.popleft()()
+    except BaseException:
+        cancel()
+        raise
+    finally:
+        for wait in started:
+            with contextlib.suppress(Exception):
+                wait()
+    if failure is not None:
+        raise failure
