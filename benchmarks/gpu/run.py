@@ -31,7 +31,7 @@ from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file
 from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.registry import find_model, published
+from fleetnet.models.registry import find_name, published
 from fleetnet.preprocess import Preprocess
 
 BATCHES = (1, 4, 8)
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.rounds < 1:
         sys.exit("error: --rounds must be at least 1")
     try:
-        names = [find_model(name).name for name in chosen.networks] or published_names()
+        names = [find_name(name).name for name in chosen.networks] or published_names()
     except FleetnetError as error:
         sys.exit(f"error: {error}")
     if not torch.cuda.is_available():

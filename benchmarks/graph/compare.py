@@ -36,7 +36,7 @@ from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import machine
 from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models import build_model
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
 
 NETWORKS = ["MobileNetV2_x0_25", "mobilenetv2_100", "MobileNetV2", "ReXNet_1_0", "ReXNet_1_3"]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fleetnet.models.base import Network
 from fleetnet.models.folding import fold_batch_norm, fold_input_scale
 from fleetnet.models.layers import ConvNormAct, InvertedResidual, SqueezeExcite
-from fleetnet.models.network import Network
 from fleetnet.models.padding import pad_channels
 from fleetnet.preprocess import Preprocess
 
@@ -113,13 +113,13 @@ def average_pools(graph: Graph) -> None:
         pooled = functional.adaptive_avg_pool2d(x, 1)
         return x * self.expand(self.reduce(pooled)).sigmoid()
 
-    def embedding(self: Network, x: Tensor) -> Tensor:
-        return functional.adaptive_avg_pool2d(self.forward_features(x), 1).flatten(1)
+    def pool(_: Network, features: Tensor) -> Tensor:
+        return functional.adaptive_avg_pool2d(features, 1).flatten(1)
 
     for module in graph.modules():
         if isinstance(module, SqueezeExcite):
             _method(module, "forward", gate)
-    _method(graph.network, "embedding", embedding)
+    _method(graph.network, "pool", pool)
 
 
 def convolved_classifier(graph: Graph) -> None:

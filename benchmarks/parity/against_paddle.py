@@ -16,16 +16,16 @@ import numpy as np
 import torch
 
 from fleetnet.models import MODELS
+from fleetnet.models.names import PADDLE
+from fleetnet.models.registry import published
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.create import create_model
 from fleetnet.weights.identify import from_ours
-from fleetnet.weights.paddle import ADAPTER
 from fleetnet.weights.write import write_weights
 
 SIDE = Path(__file__).with_name("paddle_side.py")
 TOLERANCE = 1e-4
-NETWORKS = [
-    name for name, entry in MODELS.items() if entry.published_as and not name.endswith("_ssld")
-]
+NETWORKS = [name for name in MODELS if name in published()["models"]]
 
 
 def logits(
@@ -58,7 +58,7 @@ def main(paddle_python: str) -> None:
                 for parameter in network.parameters():
                     parameter.mul_(1.01)
             ours[model] = logits(network, folder)
-            state = from_ours(network.state_dict(), MODELS[model], ADAPTER)
+            state = from_ours(network.state_dict(), MODELS[model], Adapter(PADDLE))
             write_weights(folder / f"{model}.ours.pdparams", state)
         print(
             "| network | PaddleClas's weights in ours | ours in PaddleClas | spread of the logits |"

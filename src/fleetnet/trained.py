@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fleetnet.evaluation.explain import GradCam
-    from fleetnet.models.network import Network
+    from fleetnet.models.base import Network
     from fleetnet.training.checkpoint import Checkpoint
 
 BATCH = 8

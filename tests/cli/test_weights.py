@@ -15,11 +15,12 @@ from fleetnet.weights.create import create_model
 def timm_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state dict in torchvision's names, wrapped as training scripts do."""
     from fleetnet.models import MODELS
-    from fleetnet.weights import torchvision
+    from fleetnet.models.names import TORCHVISION
+    from fleetnet.weights.adapter import Adapter
     from fleetnet.weights.identify import from_ours
 
     network = build_model("mobilenetv2_035", 4)
-    state = from_ours(network.state_dict(), MODELS["mobilenetv2_035"], torchvision.ADAPTER)
+    state = from_ours(network.state_dict(), MODELS["mobilenetv2_035"], Adapter(TORCHVISION))
     file = tmp_path_factory.mktemp("weights") / "theirs.pth"
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
     return file
@@ -90,12 +91,13 @@ def test_weights_from_elsewhere_predict_by_imagenets_names(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:
     from fleetnet.models import MODELS
+    from fleetnet.models.names import PADDLE
+    from fleetnet.weights.adapter import Adapter
     from fleetnet.weights.identify import from_ours
-    from fleetnet.weights.paddle import ADAPTER
     from fleetnet.weights.write import write_weights
 
     network = build_model("MobileNetV2_x0_25")
-    state = from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], ADAPTER)
+    state = from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], Adapter(PADDLE))
     write_weights(tmp_path / "theirs.pdparams", state)
     checkpoint = tmp_path / "theirs.ckpt"
     result = fleetnet("weights", "convert", tmp_path / "theirs.pdparams", checkpoint)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from fleetnet.evaluation.explain import GradCam
 from fleetnet.evaluation.heatmap import colours, overlay
 from fleetnet.models import build_model
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
 
 PREPROCESS = Preprocess(resize=64, crop=64)
@@ -46,7 +46,7 @@ def test_of_a_pool_and_a_linear_layer_it_is_the_class_activation_map(name: str) 
     heat = GradCam(network, PREPROCESS)(pixels, classes)
     with torch.no_grad():
         features = network.forward_features(normalised(pixels))
-        weights = network.classifier.weight[classes]
+        weights = network.get_parameter("classifier.weight")[classes]
         expected = functional.relu(torch.einsum("nf,nfhw->nhw", weights, features))
         expected = functional.interpolate(expected[:, None], (64, 64), mode="bilinear")[:, 0]
         expected = torch.nan_to_num(expected / expected.amax((1, 2), keepdim=True))
@@ -77,7 +77,7 @@ def test_the_head_that_is_explained_is_the_networks_own() -> None:
     network = network_of("ReXNet_lite_1_0")
     pixels = images(1)
     features = network.forward_features(normalised(pixels)).detach().requires_grad_()
-    logits = network.classifier(network.neck(features.mean((2, 3))))
+    logits = network.classify(features)
     assert torch.allclose(logits, network(normalised(pixels)), atol=1e-4)
 
 
@@ -94,7 +94,7 @@ def test_the_heat_moves_with_what_is_seen() -> None:
         features = network.forward_features(inputs)
         first, last = (features[:, :, k, k].mean((2, 3)) for k in (slice(2), slice(-2, None)))
         # A class that is whatever the patch changes where it is.
-        network.classifier.weight[2] = first[0] - first[1] + last[1] - last[0]
+        network.get_parameter("classifier.weight")[2] = first[0] - first[1] + last[1] - last[0]
     one, other = GradCam(network, preprocess)(pixels, [2, 2])
     assert one[:64, :64].mean() > 1.5 * other[:64, :64].mean()
     assert other[128:, 128:].mean() > 1.5 * one[128:, 128:].mean()
@@ -103,7 +103,7 @@ def test_the_heat_moves_with_what_is_seen() -> None:
 def test_where_nothing_speaks_for_a_class_there_is_no_heat() -> None:
     network = network_of("MobileNetV2_x0_25")
     with torch.no_grad():
-        network.classifier.weight.zero_()
+        network.get_parameter("classifier.weight").zero_()
     assert not GradCam(network, PREPROCESS)(images(1), [0]).any()
 
 

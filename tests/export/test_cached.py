@@ -20,8 +20,9 @@ from fleetnet.export import cached
 from fleetnet.export.cached import bundle_of
 from fleetnet.labels import imagenet_classes
 from fleetnet.models import MODELS, build_model
+from fleetnet.models.names import PADDLE
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.identify import from_ours
-from fleetnet.weights.paddle import ADAPTER
 from fleetnet.weights.published import cached_path, find_weights
 from fleetnet.weights.subject import find_subject
 from fleetnet.weights.write import write_weights
@@ -40,7 +41,7 @@ def published(cache: Path) -> torch.nn.Module:
     """Put a file where the published one would be, as somebody without a network does."""
     torch.manual_seed(3)
     network = build_model(NAME)
-    state = from_ours(network.state_dict(), MODELS[NAME], ADAPTER)
+    state = from_ours(network.state_dict(), MODELS[NAME], Adapter(PADDLE))
     write_weights(cached_path(find_weights("paddle", NAME)), state)
     return network.eval()
 

@@ -12,7 +12,7 @@ from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
 from fleetnet.errors import DataError, VerificationError
 from fleetnet.export import bundle as exporting
 from fleetnet.export.divergence import first_divergence
-from fleetnet.export.onnx import LAYER_KEY, layer_names, to_onnx
+from fleetnet.export.onnx import LAYER_KEY, to_onnx
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.inference.engines import Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
@@ -20,12 +20,19 @@ from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.verify import compare, prepare
 from fleetnet.models import build_model
+from fleetnet.models.base import Network
 from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 
-NETWORKS = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+NETWORKS = (
+    "MobileNetV2_x0_25",
+    "mobilenetv2_035",
+    "ReXNet_1_0",
+    "ReXNet_lite_1_0",
+    "EfficientNet_Lite0",
+)
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 
@@ -85,7 +92,7 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
         for entry in node.metadata_props
         if entry.key == LAYER_KEY
     }
-    assert labelled == set(layer_names(network))
+    assert labelled == set(network.layers())
     # Quantisation tells the layers by the names of the nodes, and squeeze-excitation's apart.
     quantised = {layer.name for layer in layers_of(read_graph(graph, "here"), "here")}
     assert labelled <= quantised
@@ -178,7 +185,7 @@ def odd(manifest: Manifest) -> tuple[Network, bytes]:
     first = BlockSetting(9, 11, 9, 2, expand=False, squeezed=0, shortcut=False)
     second = BlockSetting(11, 13, 66, 1, expand=True, squeezed=5, shortcut=True)
     torch.manual_seed(5)
-    network = randomise(Network(NetworkSetting(9, (first, second), 37, 0, nn.SiLU), 3))
+    network = randomise(MobileNetwork(NetworkSetting(9, (first, second), 37, 0, nn.SiLU), 3))
     return network, to_onnx(network, PREPROCESS, manifest)
 
 

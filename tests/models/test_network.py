@@ -8,18 +8,30 @@ from torch import nn
 from fleetnet.errors import ModelError
 from fleetnet.models import build_model
 from fleetnet.models.layers import ConvNormAct, DropPath, InvertedResidual
-from fleetnet.models.network import Network
+from fleetnet.models.network import MobileNetwork
 
-SMALL = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+SMALL = (
+    "MobileNetV2_x0_25",
+    "mobilenetv2_035",
+    "ReXNet_1_0",
+    "ReXNet_lite_1_0",
+    "EfficientNet_Lite0",
+)
 
 
 @pytest.fixture(scope="module", params=SMALL)
-def network(request: pytest.FixtureRequest) -> Network:
+def network(request: pytest.FixtureRequest) -> MobileNetwork:
     torch.manual_seed(0)
-    return randomise(build_model(request.param, 7)).eval()
+    return randomise(build(request.param, 7)).eval()
 
 
-def randomise(network: Network) -> Network:
+def build(name: str, classes: int, **arguments: float) -> MobileNetwork:
+    network = build_model(name, classes, **arguments)
+    assert isinstance(network, MobileNetwork)
+    return network
+
+
+def randomise(network: MobileNetwork) -> MobileNetwork:
     """Give batch norm random statistics, because fresh ones hide mistakes."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -32,7 +44,7 @@ def images(count: int = 2, size: int = 64) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def test_shapes_of_features_embedding_and_logits(network: Network) -> None:
+def test_shapes_of_features_embedding_and_logits(network: MobileNetwork) -> None:
     x = images()
     with torch.no_grad():
         features = network.forward_features(x)
@@ -44,21 +56,12 @@ def test_shapes_of_features_embedding_and_logits(network: Network) -> None:
     assert logits.shape == (2, 7)
 
 
-def test_feature_maps_at_strides_4_to_32(network: Network) -> None:
-    with torch.no_grad():
-        maps = network.feature_maps(images())
-    assert list(maps) == [4, 8, 16, 32]
-    for stride, feature_map in maps.items():
-        channels = network.feature_channels[stride]
-        assert feature_map.shape == (2, channels, 64 // stride, 64 // stride)
-
-
-def test_odd_image_sizes(network: Network) -> None:
+def test_odd_image_sizes(network: MobileNetwork) -> None:
     with torch.no_grad():
         assert network(images(size=75)).shape == (2, 7)
 
 
-def test_channels_last_gives_the_same_logits(network: Network) -> None:
+def test_channels_last_gives_the_same_logits(network: MobileNetwork) -> None:
     x = images()
     with torch.no_grad():
         plain = network(x)
@@ -68,7 +71,7 @@ def test_channels_last_gives_the_same_logits(network: Network) -> None:
     assert torch.allclose(plain, last, atol=1e-4)
 
 
-def test_autocast_gives_nearly_the_same_embedding(network: Network) -> None:
+def test_autocast_gives_nearly_the_same_embedding(network: MobileNetwork) -> None:
     x = images()
     with torch.no_grad():
         plain = network.embedding(x)
@@ -79,7 +82,7 @@ def test_autocast_gives_nearly_the_same_embedding(network: Network) -> None:
 
 
 @pytest.mark.slow
-def test_torch_export_keeps_the_answers(network: Network) -> None:
+def test_torch_export_keeps_the_answers(network: MobileNetwork) -> None:
     x = images()
     batch = torch.export.Dim("batch")
     exported = torch.export.export(network, (x,), dynamic_shapes=({0: batch},))
@@ -92,7 +95,7 @@ def test_torch_export_keeps_the_answers(network: Network) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0"])
 def test_torch_compile_captures_the_whole_graph(name: str) -> None:
-    network = randomise(build_model(name, 7)).eval()
+    network = randomise(build(name, 7)).eval()
     # Inductor's own compilation is PyTorch's to test; that there is one graph is ours.
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     x = images()
@@ -102,12 +105,12 @@ def test_torch_compile_captures_the_whole_graph(name: str) -> None:
 
 
 def test_in_channels() -> None:
-    network = build_model("MobileNetV2_x0_25", 2, in_channels=1)
+    network = build("MobileNetV2_x0_25", 2, in_channels=1)
     assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 2)
 
 
 def test_drop_path_grows_linearly_to_the_last_block() -> None:
-    network = build_model("ReXNet_1_0", 2, drop_path=0.3)
+    network = build("ReXNet_1_0", 2, drop_path=0.3)
     rates = [
         block.drop_path.rate for block in network.blocks if isinstance(block, InvertedResidual)
     ]
@@ -128,14 +131,14 @@ def test_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
 
 
 def test_dropout_is_the_familys_own_unless_given() -> None:
-    assert build_model("MobileNetV2", 2).dropout.p == 0.0
-    assert build_model("ReXNet_1_0", 2).dropout.p == 0.2
-    assert build_model("ReXNet_1_0", 2, dropout=0.5).dropout.p == 0.5
+    assert build("MobileNetV2", 2).dropout.p == 0.0
+    assert build("ReXNet_1_0", 2).dropout.p == 0.2
+    assert build("ReXNet_1_0", 2, dropout=0.5).dropout.p == 0.5
 
 
 def test_initialisation_is_he_by_fan_out() -> None:
     torch.manual_seed(0)
-    network = build_model("MobileNetV2", 1000)
+    network = build("MobileNetV2", 1000)
     head = network.head.conv.weight.detach()
     assert float(head.std()) == pytest.approx(math.sqrt(2 / 1280), rel=0.02)
     depthwise = torch.cat(
@@ -168,7 +171,7 @@ def test_the_shortcut_adds_the_input_to_the_first_channels() -> None:
 
 @pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0", "ReXNet_lite_1_0"])
 def test_zeroed_residuals_leave_the_shortcuts_alone(name: str) -> None:
-    network = build_model(name, 2)
+    network = build(name, 2)
     network.zero_residuals()
     network.eval()
     blocks = [block for block in network.blocks if isinstance(block, InvertedResidual)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fleetnet.models import build_model
 from fleetnet.models.folding import fold_batch_norm, fold_input_scale
 from fleetnet.models.layers import InvertedResidual
-from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting
 from fleetnet.models.padding import MULTIPLE, pad_channels, padded_width
 
 widths = st.integers(1, 41)
@@ -34,10 +34,19 @@ def network_settings(draw: st.DrawFn) -> NetworkSetting:
                 expand=expand,
                 squeezed=draw(st.integers(0, 9)),
                 shortcut=stride == 1 and channels <= out and draw(st.booleans()),
+                kernel_size=draw(st.sampled_from([3, 5])),
             )
         )
         channels = out
-    return NetworkSetting(stem, tuple(blocks), draw(widths), draw(st.integers(0, 9)), act)
+    return NetworkSetting(
+        stem,
+        tuple(blocks),
+        draw(widths),
+        draw(st.integers(0, 9)),
+        act,
+        padding=draw(st.sampled_from(["symmetric", "same"])),
+        norm_eps=draw(st.sampled_from([1e-5, 1e-3])),
+    )
 
 
 def randomise(network: nn.Module, seed: int) -> None:
@@ -65,12 +74,12 @@ def largest_difference(found: Tensor, expected: Tensor) -> float:
 def test_padding_changes_no_answer(
     setting: NetworkSetting, multiple: int, in_channels: int, seed: int
 ) -> None:
-    network = Network(setting, 5, in_channels=in_channels)
+    network = MobileNetwork(setting, 5, in_channels=in_channels)
     randomise(network, seed)
     folded = fold_batch_norm(network.eval())
     scale = torch.rand(in_channels) + 0.01
     padded = pad_channels(fold_input_scale(folded, scale), multiple)
-    images = torch.randn(2, in_channels, 32, 32) * 100
+    images = torch.randn(2, in_channels, 33, 32) * 100
     with torch.inference_mode():
         expected = network(images * scale[:, None, None])
         assert largest_difference(folded(images * scale[:, None, None]), expected) < 1e-4
@@ -108,6 +117,8 @@ def test_the_new_channels_are_zero_in_every_layer() -> None:
     randomise(network, 1)
     folded = fold_batch_norm(network)
     padded = pad_channels(folded)
+    assert isinstance(folded, MobileNetwork)
+    assert isinstance(padded, MobileNetwork)
     images = torch.randn(1, 3, 32, 32)
     with torch.inference_mode():
         outputs = zip(
@@ -125,7 +136,7 @@ def test_the_new_channels_are_zero_in_every_layer() -> None:
     assert widened > 8
 
 
-def _block_outputs(network: Network, images: Tensor) -> list[Tensor]:
+def _block_outputs(network: MobileNetwork, images: Tensor) -> list[Tensor]:
     outputs = [network.stem(images)]
     for block in network.blocks:
         outputs.append(block(outputs[-1]))

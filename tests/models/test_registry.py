@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from fleetnet.errors import ModelError
-from fleetnet.models.registry import MODELS, find_model, published
+from fleetnet.models.registry import MODELS, NAMES, find_model, find_name, published
 from samples import ROOT
 
 PUBLISHED = ROOT.parent / "shared" / "reference" / "published.csv"
@@ -16,12 +16,20 @@ def test_names_are_found_without_regard_to_case() -> None:
 
 
 def test_no_two_names_differ_by_case_alone() -> None:
-    assert len({name.casefold() for name in MODELS}) == len(MODELS)
+    assert len({name.casefold() for name in NAMES}) == len(NAMES)
 
 
 def test_the_networks_of_both_documents_are_there() -> None:
-    assert {entry.published_as for entry in MODELS.values()} - {""} == set(published()["models"])
+    assert set(published()["models"]) <= set(NAMES)
     assert len(published()["models"]) == 12
+
+
+def test_a_name_may_mean_a_network_with_one_set_of_weights() -> None:
+    named = find_name("mobilenetv2_SSLD")
+    assert (named.name, named.weights) == ("MobileNetV2_ssld", "ssld")
+    assert named.entry is find_model("MobileNetV2")
+    assert "MobileNetV2_ssld" not in MODELS
+    assert find_name("MobileNetV2").weights == ""
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,27 @@ def test_rexnet_lite_has_the_size_its_authors_publish(
     assert counted.macs / 1e9 == pytest.approx(gmacs, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("number", "parameters", "millions", "size"),
+    [
+        (0, 4_652_008, 407, 224),
+        (1, 5_416_680, 631, 240),
+        (2, 6_092_072, 899, 260),
+        (3, 8_197_096, 1440, 280),
+        (4, 13_006_568, 2640, 300),
+    ],
+)
+def test_efficientnet_lite_has_the_size_its_authors_publish(
+    number: int, parameters: int, millions: int, size: int
+) -> None:
+    """Parameters as timm counts them; the authors' multiply-adds count element-wise work too."""
+    name = f"EfficientNet_Lite{number}"
+    counted = structure(name)
+    assert counted.trainable == parameters
+    assert 0.94 * millions < counted.macs / 1e6 < millions
+    assert MODELS[name].size == size
+
+
 def test_ssld_is_mobilenetv2() -> None:
     assert structure("MobileNetV2_ssld") == structure("MobileNetV2")
 

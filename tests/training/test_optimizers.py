@@ -10,9 +10,9 @@ from torch import nn
 
 from compiling import two_blocks
 from fleetnet.models.registry import build_model
-from fleetnet.training.freezing import freeze, frozen_layers
+from fleetnet.training.freezing import freeze, frozen_stages
 from fleetnet.training.losses import BinaryCrossEntropy, CrossEntropy, build_loss, class_weights
-from fleetnet.training.optimizers import RmsPropTF, build_optimizer, layers, parameter_groups
+from fleetnet.training.optimizers import RmsPropTF, build_optimizer, parameter_groups
 from fleetnet.training.recipe import FreezeSettings, LossSettings, OptimizerSettings, Recipe
 from fleetnet.training.schedules import Schedule
 
@@ -91,11 +91,11 @@ def test_layer_decay_slows_the_layers_near_the_image() -> None:
     network = build_model("MobileNetV2_x0_5", 10)
     groups = parameter_groups(network, OptimizerSettings(layer_decay=0.5))
     scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-    parts = layers(network)
-    for number, part in enumerate(parts):
-        expected = 0.5 ** (len(parts) - 1 - number)
-        assert all(scale[id(parameter)] == expected for parameter in part.parameters())
-    assert scale[id(network.classifier.weight)] == 1.0
+    stages = network.stages()
+    for number, stage in enumerate(stages):
+        expected = 0.5 ** (len(stages) - 1 - number)
+        assert all(scale[id(parameter)] == expected for parameter in stage.parameters())
+    assert scale[id(network.get_parameter("classifier.weight"))] == 1.0
 
 
 def schedule(epochs: int, *settings: str) -> Schedule:
@@ -193,17 +193,17 @@ def test_multi_label_data_takes_the_binary_loss() -> None:
 
 def test_layers_thaw_from_the_classifier_back() -> None:
     settings = FreezeSettings(backbone_epochs=2, block_epochs=1)
-    assert [frozen_layers(settings, epoch, 5) for epoch in range(1, 9)] == [4, 4, 3, 2, 1, 0, 0, 0]
+    assert [frozen_stages(settings, epoch, 5) for epoch in range(1, 9)] == [4, 4, 3, 2, 1, 0, 0, 0]
     at_once = FreezeSettings(backbone_epochs=3)
-    assert [frozen_layers(at_once, epoch, 5) for epoch in (1, 3, 4)] == [4, 4, 0]
-    assert frozen_layers(FreezeSettings(), 1, 5) == 0
+    assert [frozen_stages(at_once, epoch, 5) for epoch in (1, 3, 4)] == [4, 4, 0]
+    assert frozen_stages(FreezeSettings(), 1, 5) == 0
 
 
 def test_what_is_frozen_does_not_change() -> None:
     torch.manual_seed(0)
     network = build_model("MobileNetV2_x0_25", 3)
     frozen = freeze(network, FreezeSettings(backbone_epochs=1), 1)
-    assert len(frozen) == len(layers(network)) - 1
+    assert len(frozen) == len(network.stages()) - 1
     before = {key: value.clone() for key, value in network.state_dict().items()}
     optimizer = build_optimizer(network, OptimizerSettings(lr=0.1, weight_decay=0.1))
     loss = network(torch.randn(4, 3, 32, 32)).square().mean()

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from compiling import takes_a_compiler, two_blocks
 from fleetnet.data.loader import Batch
 from fleetnet.data.sources import open_source
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.classification import classification

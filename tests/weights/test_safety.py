@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 
 from fleetnet.errors import CheckpointError
 from fleetnet.models import build_model
+from fleetnet.models.names import PADDLE
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.create import create_model
 from fleetnet.weights.find import find_network
-from fleetnet.weights.paddle import ADAPTER as PADDLE
 from fleetnet.weights.pickles import PickleDamaged, Unfit, load_pickle
 from fleetnet.weights.read import read_weights
 from fleetnet.weights.tables import find_tables
@@ -175,7 +176,7 @@ def test_truncated_at_every_percent_is_refused(
         from fleetnet.models import MODELS
         from fleetnet.weights.identify import from_ours
 
-        write_weights(whole, from_ours(state, MODELS["MobileNetV2_x0_25"], PADDLE))
+        write_weights(whole, from_ours(state, MODELS["MobileNetV2_x0_25"], Adapter(PADDLE)))
     else:
         save_file(state, whole)
     content = whole.read_bytes()

@@ -148,4 +148,4 @@ def test_a_set_that_is_in_the_cache_is_not_fetched(
 
 def test_most_networks_have_published_weights() -> None:
     have = {entry.model for entry in published_weights()}
-    assert len(have & set(MODELS)) == len(have) >= 17
+    assert len(have & set(MODELS)) == len(have) >= 16

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from fleetnet.errors import CheckpointError
 from fleetnet.models import MODELS, build_model
-from fleetnet.weights import timm, torchvision
+from fleetnet.models.names import TIMM, TORCHVISION
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.find import Found, find_network
 from fleetnet.weights.identify import from_ours, template, to_ours
 from fleetnet.weights.read import WeightsFile, read_weights
@@ -61,12 +62,12 @@ def ours() -> State:
 
 @pytest.fixture(scope="module")
 def timms(ours: State) -> State:
-    return counted(from_ours(ours, MODELS[NAME], timm.ADAPTER))
+    return counted(from_ours(ours, MODELS[NAME], Adapter(TIMM)))
 
 
 @pytest.fixture(scope="module")
 def visions(ours: State) -> State:
-    return counted(from_ours(ours, MODELS[NAME], torchvision.ADAPTER))
+    return counted(from_ours(ours, MODELS[NAME], Adapter(TORCHVISION)))
 
 
 def under(prefix: str, state: State) -> State:
@@ -473,9 +474,8 @@ def test_recognising_builds_one_network_without_values(timms: State) -> None:
     from fleetnet.weights import identify
 
     identify.template.cache_clear()
-    identify._template.cache_clear()
     find_network(find_tables(timms, 2**30), "file")
-    assert identify._template.cache_info().misses == 1
+    assert identify.template.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("name", MODELS)

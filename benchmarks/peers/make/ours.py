@@ -21,9 +21,10 @@ from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bun
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.image_files import find_images
 from fleetnet.inference.verify import prepare
+from fleetnet.models.names import PADDLE, TIMM
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.preprocess import Preprocess
-from fleetnet.weights import paddle, timm
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.identify import from_ours
 from fleetnet.weights.write import write_weights
 
@@ -106,10 +107,10 @@ def write_for_others(folder: Path, subject: Subject, network: nn.Module) -> None
     """Write the weights under timm's and PaddleClas's names."""
     entry, state = find_model(subject.ours), network.state_dict()
     if subject.timm:
-        torch.save(from_ours(state, entry, timm.ADAPTER), folder / f"{subject.timm}.pth")
+        torch.save(from_ours(state, entry, Adapter(TIMM)), folder / f"{subject.timm}.pth")
     if subject.paddle:
         path = folder / f"{subject.paddle}.pdparams"
-        write_weights(path, from_ours(state, entry, paddle.ADAPTER))
+        write_weights(path, from_ours(state, entry, Adapter(PADDLE)))
 
 
 if __name__ == "__main__":

@@ -20,17 +20,18 @@ import torch
 from torch import nn
 
 from benchmarks.peers.contenders import LITE0, Trained
-from benchmarks.pipeline.lite0 import PREPROCESS, lite0_bundle, pretrained
-from benchmarks.pipeline.unseen_images import cells, photograph_views
+from benchmarks.pipeline.unseen_images import cells, lite0, photograph_views
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.samples import Samples
+from fleetnet.models.names import TIMM
 from fleetnet.models.registry import find_model
 from fleetnet.preprocess import Preprocess
+from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
-from fleetnet.weights import timm
+from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.identify import from_ours
 
 NAMES = "trained.json"
@@ -57,16 +58,15 @@ def main(folder: Path, photos: Path, checkpoints: list[Path]) -> None:
 
 
 def _lite0(folder: Path, photos: Path) -> Trained | None:
-    network = pretrained()
-    bundle = lite0_bundle(folder / f"{LITE0}.trained.bundle")
-    if network is None or bundle is None:
+    weights = lite0()
+    if weights is None:
         return None
-    views = np.stack(list(photograph_views(photos, PREPROCESS)))
-    # Both list their tensors in the order that they compute in.
-    theirs = [value for key, value in network.network.state_dict().items() if "num_b" not in key]
-    names = (folder / "lite0-names.json").read_text("utf-8")
-    torch.save(dict(zip(json.loads(names), theirs, strict=True)), folder / f"{LITE0}.pth")
-    return _made(folder, LITE0, "EfficientNet-Lite0, ImageNet", bundle, network.network, views)
+    bundle = export_bundle(weights, folder / f"{LITE0}.trained.bundle", made_up=True)
+    checkpoint = read_checkpoint(weights)
+    views = np.stack(list(photograph_views(photos, checkpoint.preprocess)))
+    _write_for_others(folder / f"{LITE0}.pth", checkpoint)
+    title = "EfficientNet-Lite0, ImageNet"
+    return _made(folder, LITE0, title, bundle, checkpoint.network(), views)
 
 
 def _elpv(folder: Path, path: Path) -> Trained | None:
@@ -78,11 +78,15 @@ def _elpv(folder: Path, path: Path) -> Trained | None:
     bundle = export_bundle(path, folder / f"{name}.trained.bundle")
     samples, _ = cells(checkpoint)
     pixels = np.concatenate([samples.calibration, samples.judging])
-    state = from_ours(checkpoint.state, find_model(checkpoint.model), timm.ADAPTER)
-    torch.save(state, folder / f"{name}.pth")
+    _write_for_others(folder / f"{name}.pth", checkpoint)
     what = checkpoint.data.get("spec", {}).get("label", "")
     title = f"{checkpoint.model}, ELPV {what}".rstrip()
     return _made(folder, name, title, bundle, checkpoint.network(), pixels)
+
+
+def _write_for_others(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the weights under timm's names."""
+    torch.save(from_ours(checkpoint.state, find_model(checkpoint.model), Adapter(TIMM)), path)
 
 
 def _made(

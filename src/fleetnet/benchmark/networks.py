@@ -12,7 +12,7 @@ from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
-from fleetnet.models.registry import MODELS, build_model, find_model, published
+from fleetnet.models.registry import NAMES, build_model, find_name, published
 from fleetnet.weights.subject import Say, find_subject
 from fleetnet.weights.subject import Subject as Trained
 
@@ -66,7 +66,7 @@ class Subject:
 
 def published_names() -> list[str]:
     """Return the names of the networks that the documents have figures for."""
-    return [name for name in published()["models"] if name in MODELS]
+    return [name for name in published()["models"] if name in NAMES]
 
 
 def find_subjects(
@@ -109,7 +109,7 @@ def find_subjects(
 def _resolve(word: str) -> str | Trained:
     """Return a network's name as the registry spells it, or the trained network of that word."""
     try:
-        return find_model(word).name
+        return find_name(word).name
     except ModelError:
         return find_subject(word)
 
@@ -149,7 +149,7 @@ def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
 
 
 def _structure(model: str, classes: int, size: int) -> Structure | None:
-    known = model.casefold() in map(str.casefold, MODELS)
+    known = model.casefold() in map(str.casefold, NAMES)
     if importlib.util.find_spec("torch") is None or not known:
         return None
     import torch

@@ -19,7 +19,7 @@ from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import NetworkFacts, Results
 from fleetnet.benchmark.tables import settings
 from fleetnet.files import atomic_file
-from fleetnet.models.registry import find_model
+from fleetnet.models.registry import find_name
 
 LATENCY, STORAGE = "accuracy_latency.png", "accuracy_storage.png"
 DPI = 150
@@ -151,9 +151,9 @@ def _families(
 
 
 def _family(network: NetworkFacts) -> str:
-    if network.model.endswith("_ssld"):
+    if find_name(network.model).weights:
         return "MobileNetV2, distilled"
-    return "ReXNet" if find_model(network.model).family == "rexnet" else "MobileNetV2"
+    return "ReXNet" if find_name(network.model).entry.family == "rexnet" else "MobileNetV2"
 
 
 def _has_accuracy(network: NetworkFacts) -> bool:

@@ -23,7 +23,7 @@ from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Precision, open_engine, precisions
 from fleetnet.measuring import Work
-from fleetnet.models.registry import find_model, published
+from fleetnet.models.registry import find_name, published
 
 Stage = Callable[[str, float, float], None]
 """Called with what is being done, how much of it is done, and how much there is in all."""
@@ -217,4 +217,4 @@ def _published(subject: Subject) -> dict[str, object]:
     """Return the documents' figures if a network is measured as published, else none."""
     if subject.trained or subject.size != _PUBLISHED_SIZE:
         return {}
-    return dict(published()["models"].get(find_model(subject.model).published_as, {}))
+    return dict(published()["models"].get(find_name(subject.model).name, {}))

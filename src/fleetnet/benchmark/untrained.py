@@ -153,6 +153,7 @@ def _fingerprint() -> str:
         digest.update(metadata.version(package).encode())
     for source in _SOURCES:
         place = Path(str(resources.files("fleetnet") / source))
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        files = [file for kind in ("*.py", "*.toml") for file in sorted(place.rglob(kind))]
+        for file in files if place.is_dir() else [place]:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from fleetnet.cli.console import console, percent, print_json
-from fleetnet.models.registry import MODELS, published, structure
+from fleetnet.models.registry import NAMES, find_model, published, structure
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +24,7 @@ def models(
 
     Multiply-adds count as one operation each: a published figure that counts two is halved.
     """
-    rows = [model_row(name) for name in MODELS]
+    rows = [model_row(name) for name in NAMES]
     if as_json:
         print_json(rows)
         return
@@ -33,10 +34,10 @@ def models(
 
 def model_row(name: str) -> dict[str, Any]:
     """Return what is known of a network, as JSON values."""
-    entry = MODELS[name]
     computed = structure(name)
     row: dict[str, Any] = {
         "name": name,
+        "size": find_model(name).size,
         "computed": {
             "params": computed.trainable,
             "params_with_statistics": computed.total,
@@ -44,8 +45,8 @@ def model_row(name: str) -> dict[str, Any]:
         },
         "published": None,
     }
-    if entry.published_as:
-        figures = dict(published()["models"][entry.published_as])
+    if name in published()["models"]:
+        figures = dict(published()["models"][name])
         document = published()["documents"][figures.pop("document")]
         operations = figures.pop("gflops")
         figures["gmacs"] = round(operations / document["operations_per_multiply_add"], 4)
@@ -86,11 +87,18 @@ def _print_accuracy(rows: list[dict[str, Any]]) -> None:
     out = console()
     out.print(table)
     out.print(
-        "params and GMACs (multiply-adds, one operation each; 224×224, 1000 classes) are computed "
-        "here; top-1, top-5, ref. and publ. are the documents' figures. The MobileNetV2 document "
-        "counts two operations a multiply-add: its figures are halved here. The ReXNet document's "
-        "params include batch-norm statistics, its GMACs element-wise work.\n"
+        f"params and GMACs (multiply-adds, one operation each; {_sizes(rows)}, 1000 classes) are "
+        "computed here; top-1, top-5, ref. and publ. are the documents' figures. The MobileNetV2 "
+        "document counts two operations a multiply-add: its figures are halved here. The ReXNet "
+        "document's params include batch-norm statistics, its GMACs element-wise work.\n"
     )
+
+
+def _sizes(rows: list[dict[str, Any]]) -> str:
+    """Return the usual size of the images, and which networks have another."""
+    usual = Counter(row["size"] for row in rows).most_common(1)[0][0]
+    others = [f"{row['name']} {row['size']}" for row in rows if row["size"] != usual]
+    return f"{usual}×{usual}" + (f", but {', '.join(others)}" if others else "")
 
 
 def _print_speed(rows: list[dict[str, Any]]) -> None:

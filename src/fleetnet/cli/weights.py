@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     weights = typer.Typer(
-        help="Weights from PaddleClas, timm, torchvision and ReXNet's authors, and back.",
+        help="Weights from PaddleClas, timm, torchvision and others, and back.",
         rich_markup_mode=None,
     )
     weights.command("list")(list_published)
@@ -67,7 +67,7 @@ def list_published(
 
 def fetch(
     set_name: Annotated[
-        str, typer.Argument(metavar="SET", help="paddle, timm, torchvision-v1 or torchvision-v2.")
+        str, typer.Argument(metavar="SET", help="A set from 'fleetnet weights list'.")
     ],
     model: Annotated[str, typer.Argument(metavar="NETWORK", help="A name from 'fleetnet models'.")],
     offline: Annotated[
@@ -92,12 +92,11 @@ def inspect(
     if as_json:
         print_json(_as_json(read))
         return
-    also = f" (also {', '.join(identity.also)})" if identity.also else ""
     rows = {
         "file": str(read.path),
         "format": read.format,
         "wrapped in": " ".join(read.unwrapped) or "–",
-        "network": f"{identity.entry.name}{also}",
+        "network": identity.entry.name,
         "layout": identity.adapter.name,
         "classes": str(identity.num_classes),
         "image channels": str(identity.in_channels),
@@ -125,8 +124,8 @@ def convert(
         str | None,
         typer.Option(
             "--to",
-            help="Whose layout: fleetnet, paddle, timm, torchvision or clovaai.  [fleetnet for "
-            ".safetensors, paddle for .pdparams]",
+            help="Whose layout: fleetnet, paddle, timm, torchvision, clovaai or "
+            "efficientnet-pytorch.  [fleetnet for .safetensors, paddle for .pdparams]",
         ),
     ] = None,
     labels: Annotated[
@@ -153,26 +152,20 @@ def convert(
         return
     if read.remarks:
         say(f"left out: {read.remarks}")
-    from fleetnet.weights import clovaai, paddle, timm, torchvision
-    from fleetnet.weights.identify import OWN, from_ours, to_ours
+    from fleetnet.weights.adapter import adapters
+    from fleetnet.weights.identify import from_ours, to_ours
     from fleetnet.weights.write import check_writable, write_weights
 
     check_writable(output)
-    adapters = {
-        "fleetnet": OWN,
-        "paddle": paddle.ADAPTER,
-        "timm": timm.ADAPTER,
-        "torchvision": torchvision.ADAPTER,
-        "clovaai": clovaai.ADAPTER,
-    }
+    known = adapters()
     target = to or ("paddle" if output.suffix == ".pdparams" else "fleetnet")
-    if target not in adapters:
-        raise unknown("layout", target, adapters)
-    state = from_ours(to_ours(read.state, identity), identity.entry, adapters[target])
+    if target not in known:
+        raise unknown("layout", target, known)
+    state = from_ours(to_ours(read.state, identity), identity.entry, known[target])
     write_weights(output, state)
     say(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
-        f"{adapters[target].name} in {output}"
+        f"{known[target].name} in {output}"
     )
 
 
@@ -212,7 +205,6 @@ def _as_json(read: WeightsFile) -> dict[str, Any]:
         "left_out": list(read.left_out),
         "objects": list(read.objects),
         "network": identity.entry.name,
-        "also": list(identity.also),
         "layout": identity.adapter.name,
         "num_classes": identity.num_classes,
         "in_channels": identity.in_channels,

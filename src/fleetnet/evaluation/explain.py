@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from fleetnet.images import Pixels
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
 
 BATCH = 8
@@ -21,7 +21,8 @@ class GradCam:
 
     Each channel of the map is weighted by the mean gradient of the class's logit with respect to
     it, the weighted channels are summed, and what speaks against the class is cut off (section 3,
-    equations 1 and 2). The map is 1/32 of the input's side, so it shows a region, not an outline.
+    equations 1 and 2). The map is a small one (1/32 of the input's side in a
+    MobileNetV2), so it shows a region, not an outline.
 
     Args:
         network: of any of our families; used in evaluation mode, on the device it is on.
@@ -65,8 +66,7 @@ class GradCam:
             features = self._network.forward_features(normalised)
         features.requires_grad_()
         with torch.enable_grad():
-            embedding = features.mean((2, 3))
-            logits = self._network.classifier(self._network.neck(embedding))
+            logits = self._network.classify(features)
             chosen = logits[torch.arange(len(classes)), list(classes)].sum()
             (gradient,) = torch.autograd.grad(chosen, features)
         with torch.no_grad():

@@ -13,8 +13,8 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Activation, Manifest, TensorInfo
+from fleetnet.models.base import Network
 from fleetnet.models.folding import fold_batch_norm, fold_input_scale
-from fleetnet.models.network import Network
 from fleetnet.models.padding import pad_channels
 from fleetnet.preprocess import Preprocess
 
@@ -77,16 +77,6 @@ class Deployable(nn.Module):
         return logits, scaled.softmax(1) if self.activation == "softmax" else scaled.sigmoid()
 
 
-def layer_names(network: nn.Module) -> list[str]:
-    """Return the names of the layers whose outputs can be compared, in the order they run."""
-    names = ["stem"]
-    blocks = network.get_submodule("blocks")
-    for block, _ in blocks.named_children():
-        names += [f"blocks.{block}.{part}" for part in ("expand", "depthwise", "project")]
-    names += ["head", "neck", "classifier"]
-    return [name for name in names if not isinstance(network.get_submodule(name), nn.Identity)]
-
-
 def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> bytes:
     """Export ``network`` to ONNX.
 
@@ -107,7 +97,7 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
         network, preprocess, manifest.model.activation, manifest.temperature
     ).eval()
     model = trace(deployable, preprocess.crop)
-    _label_layers(model, layer_names(deployable.network))
+    _label_layers(model, list(deployable.network.layers()))
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     model.metadata_props[ONNX_METADATA_KEY] = manifest.model_copy(

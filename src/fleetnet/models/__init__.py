@@ -1,4 +1,4 @@
-"""The networks: MobileNetV2 and ReXNet, by name."""
+"""The networks, by name."""
 
 from fleetnet.models.registry import MODELS, ModelEntry, build_model, find_model
 

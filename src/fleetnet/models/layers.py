@@ -1,10 +1,17 @@
-"""The pieces that both families are built of."""
+"""The pieces that the families are built of."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from fleetnet.models.base import Rounded
+
+Padding = Literal["symmetric", "same"]
+"""How a convolution pads: the same on both sides, or as TensorFlow's ``SAME`` does."""
 
 
 def make_divisible(channels: float, divisor: int) -> int:
@@ -17,8 +24,35 @@ def make_divisible(channels: float, divisor: int) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+class SamePad(nn.Module):
+    """Zeros around an image as TensorFlow's ``SAME`` has them: the odd one is right and below.
+
+    How many there are depends on the size of the image: a 3×3 convolution of stride 2 over an even
+    number of pixels gets a row below and none above, where the usual padding has one above.
+    """
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``float32[N, C, H, W]`` with zeros around it."""
+        height, width = (self._missing(side) for side in x.shape[2:])
+        sides = (width // 2, width - width // 2, height // 2, height - height // 2)
+        return functional.pad(x, sides)
+
+    def _missing(self, side: int) -> int:
+        steps = -(-side // self.stride)
+        return max((steps - 1) * self.stride + self.kernel_size - side, 0)
+
+    def extra_repr(self) -> str:
+        """Show in the network's printout what it pads for."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
 class ConvNormAct(nn.Sequential):
-    """A convolution with "same" padding, batch norm, and an activation unless ``act`` is None.
+    """A convolution with padding, batch norm, and an activation unless ``act`` is None.
 
     Takes ``float32[N, in_channels, H, W]`` and gives ``float32[N, out_channels, H/stride,
     W/stride]``, rounded up.
@@ -34,20 +68,32 @@ class ConvNormAct(nn.Sequential):
         groups: int = 1,
         bias: bool = False,
         act: type[nn.Module] | None = None,
+        padding: Padding = "symmetric",
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        # With a stride of 1 and odd kernels the two paddings are the same.
+        before = padding == "same" and stride > 1
+        if before:
+            self.pad = SamePad(kernel_size, stride)
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
             stride=stride,
-            padding=kernel_size // 2,
+            padding=0 if before else kernel_size // 2,
             groups=groups,
             bias=bias,
         )
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
         if act is not None:
             self.act = act()
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        out_channels = rounded(self.conv.out_channels)
+        widen_weights(self.conv, out_channels, in_channels)
+        return out_channels
 
 
 class LinearNormAct(nn.Sequential):
@@ -58,6 +104,11 @@ class LinearNormAct(nn.Sequential):
         self.linear = nn.Linear(in_features, out_features)
         self.norm = nn.BatchNorm1d(out_features)
         self.act = act()
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:  # noqa: ARG002 - its width stays
+        """Take more inputs, see :class:`fleetnet.models.base.Widening`."""
+        widen_weights(self.linear, self.linear.out_features, in_channels)
+        return self.linear.out_features
 
 
 class SqueezeExcite(nn.Module):
@@ -75,6 +126,12 @@ class SqueezeExcite(nn.Module):
         """Return ``x`` times its gate, same shape."""
         gate: Tensor = self.expand(self.reduce(x.mean((2, 3), keepdim=True))).sigmoid()
         return x * gate
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        squeezed = self.reduce.widen(in_channels, rounded)
+        widen_weights(self.expand, in_channels, squeezed)
+        return in_channels
 
 
 class DropPath(nn.Module):
@@ -102,7 +159,7 @@ class DropPath(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1×1, filter by depthwise 3×3, project by 1×1, and add the input where it fits.
+    """Expand by 1×1, filter depthwise, project by 1×1, and add the input where it fits.
 
     MobileNetV2's inverted residual with linear bottleneck (Sandler et al. 2018, section 3.3), and
     ReXNet's version of it (Han et al. 2021): there the output may have more channels than the
@@ -117,8 +174,13 @@ class InvertedResidual(nn.Module):
         squeezed: channels inside squeeze-excitation, 0 for none.
         shortcut: whether the input is added to the output.
         expand_act: activation after the expansion.
+        kernel_size: of the depthwise convolution.
+        padding: of the depthwise convolution.
+        norm_eps: what batch norm adds to the variance.
         drop_path: probability of dropping the residual branch in training.
     """
+
+    composed_of = ("expand", "depthwise", "project")
 
     def __init__(
         self,
@@ -131,15 +193,28 @@ class InvertedResidual(nn.Module):
         squeezed: int,
         shortcut: bool,
         expand_act: type[nn.Module],
+        kernel_size: int = 3,
+        padding: Padding = "symmetric",
+        norm_eps: float = 1e-5,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.shortcut = shortcut
-        self.expand = ConvNormAct(in_channels, hidden, act=expand_act) if expand else nn.Identity()
-        self.depthwise = ConvNormAct(hidden, hidden, 3, stride=stride, groups=hidden)
+        self.expand: nn.Module = nn.Identity()
+        if expand:
+            self.expand = ConvNormAct(in_channels, hidden, act=expand_act, norm_eps=norm_eps)
+        self.depthwise = ConvNormAct(
+            hidden,
+            hidden,
+            kernel_size,
+            stride=stride,
+            groups=hidden,
+            padding=padding,
+            norm_eps=norm_eps,
+        )
         self.se = SqueezeExcite(hidden, squeezed) if squeezed else nn.Identity()
         self.act = nn.ReLU6()
-        self.project = ConvNormAct(hidden, out_channels)
+        self.project = ConvNormAct(hidden, out_channels, norm_eps=norm_eps)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,3 +226,39 @@ class InvertedResidual(nn.Module):
         # Engines add a padded input faster than they cut the output up and join it again.
         extra = y.shape[1] - x.shape[1]
         return y + (functional.pad(x, (0, 0, 0, 0, 0, extra)) if extra else x)
+
+    def zero_residual(self) -> None:
+        """Start as the shortcut alone: the last batch norm gets zeros for its weight."""
+        if self.shortcut:
+            nn.init.zeros_(self.project.norm.weight)
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        hidden = in_channels
+        if isinstance(self.expand, ConvNormAct):
+            hidden = self.expand.widen(in_channels, rounded)
+        depthwise = self.depthwise.conv
+        widen_weights(depthwise, hidden, 1)
+        depthwise.in_channels = depthwise.groups = hidden
+        if isinstance(self.se, SqueezeExcite):
+            self.se.widen(hidden, rounded)
+        return self.project.widen(hidden, rounded)
+
+
+def widen_weights(layer: nn.Conv2d | nn.Linear, outputs: int, inputs: int) -> None:
+    """Add zeros to the weights and biases of a layer, for more outputs and inputs.
+
+    Args:
+        layer: whose.
+        outputs: how many there are then.
+        inputs: likewise, for each group of a convolution.
+    """
+    weight = torch.zeros(outputs, inputs, *layer.weight.shape[2:], dtype=layer.weight.dtype)
+    bias = torch.zeros(outputs, dtype=layer.weight.dtype)
+    weight[: layer.weight.shape[0], : layer.weight.shape[1]] = layer.weight.detach()
+    bias[: layer.weight.shape[0]] = 0 if layer.bias is None else layer.bias.detach()
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    if isinstance(layer, nn.Linear):
+        layer.in_features, layer.out_features = inputs, outputs
+    else:
+        layer.in_channels, layer.out_channels = inputs, outputs

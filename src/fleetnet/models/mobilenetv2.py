@@ -8,12 +8,20 @@ torchvision and timm: channel counts are multiples of 8, and the first block has
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from fleetnet.models.layers import make_divisible
-from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+from fleetnet.models.names import (
+    PADDLE,
+    TIMM,
+    TORCHVISION,
+    Part,
+    conv_norm,
+    efficientnet_names,
+)
+from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting, family
 
 Layout = Literal["truncated", "rounded"]
 
@@ -110,11 +118,75 @@ def mobilenetv2(
     in_channels: int = 3,
     dropout: float = 0.0,
     drop_path: float = 0.0,
-) -> Network:
-    """Build a MobileNetV2; see :func:`mobilenetv2_setting` and :class:`Network`."""
+) -> MobileNetwork:
+    """Build a MobileNetV2; see :func:`mobilenetv2_setting` and :class:`MobileNetwork`."""
     setting = mobilenetv2_setting(
         width_mult, layout=layout, depth_mult=depth_mult, fix_stem_head=fix_stem_head
     )
-    return Network(
+    return MobileNetwork(
         setting, num_classes, in_channels=in_channels, dropout=dropout, drop_path=drop_path
     )
+
+
+def _paddle_names(layout: Layout = "truncated", **_: Any) -> tuple[Part, ...] | None:
+    """Name the layers as PaddleClas 2.6 does (``ppcls/arch/backbone/model_zoo``)."""
+    if layout != "truncated":
+        return None
+
+    def conv_bn(ours: str, theirs: str) -> tuple[Part, Part]:
+        return conv_norm(ours, f"{theirs}._conv", f"{theirs}._batch_norm")
+
+    parts = [*conv_bn("stem", "conv1")]
+    index = 0
+    for number, stage in enumerate(STAGES, start=2):
+        for repeat in range(stage.repeats):
+            inner = "_first_block" if repeat == 0 else f"conv{number}_{repeat + 1}"
+            unit = f"conv{number}.{inner}"
+            parts += conv_bn(f"blocks.{index}.expand", f"{unit}._expand_conv")
+            parts += conv_bn(f"blocks.{index}.depthwise", f"{unit}._bottleneck_conv")
+            parts += conv_bn(f"blocks.{index}.project", f"{unit}._linear_conv")
+            index += 1
+    parts += conv_bn("head", "conv9")
+    return (*parts, Part("classifier", "out", "linear"))
+
+
+def _timm_names(
+    layout: Layout = "truncated",
+    depth_mult: float = 1.0,
+    *,
+    fix_stem_head: bool = False,
+    **_: Any,
+) -> tuple[Part, ...] | None:
+    """Name the layers as timm's ``mobilenetv2_*`` do."""
+    if layout != "rounded":
+        return None
+    # The first block is the only one of its stage in every variant, and has no expansion.
+    return efficientnet_names(stage_repeats(depth_mult, fix_first_last=fix_stem_head))
+
+
+def _torchvision_names(
+    layout: Layout = "truncated", *, fix_stem_head: bool = False, **arguments: Any
+) -> tuple[Part, ...] | None:
+    """Name the layers as torchvision's ``mobilenet_v2`` does, at any width."""
+    if layout != "rounded" or fix_stem_head:
+        return None
+    setting = mobilenetv2_setting(layout=layout, **arguments)
+    parts = [*conv_norm("stem", "features.0.0", "features.0.1")]
+    for index, block in enumerate(setting.blocks):
+        ours, conv = f"blocks.{index}", f"features.{index + 1}.conv"
+        place = 0
+        if block.expand:
+            parts += conv_norm(f"{ours}.expand", f"{conv}.0.0", f"{conv}.0.1")
+            place = 1
+        parts += conv_norm(f"{ours}.depthwise", f"{conv}.{place}.0", f"{conv}.{place}.1")
+        parts += conv_norm(f"{ours}.project", f"{conv}.{place + 1}", f"{conv}.{place + 2}")
+    head = len(setting.blocks) + 1
+    parts += conv_norm("head", f"features.{head}.0", f"features.{head}.1")
+    return (*parts, Part("classifier", "classifier.1", "linear"))
+
+
+FAMILY = family(
+    mobilenetv2,
+    mobilenetv2_setting,
+    {PADDLE: _paddle_names, TIMM: _timm_names, TORCHVISION: _torchvision_names},
+)

@@ -1,15 +1,17 @@
-"""What every network here is: stem, inverted residuals, head, pool, classifier."""
+"""A chain of inverted residuals: stem, blocks, head, pool, classifier."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from fleetnet.models.layers import ConvNormAct, InvertedResidual, LinearNormAct
+from fleetnet.models.base import Family, Network, Parts, Stage
+from fleetnet.models.initialise import initialise
+from fleetnet.models.layers import ConvNormAct, InvertedResidual, LinearNormAct, Padding
+from fleetnet.models.names import OWN, Part, Source, conv_norm
 
 
 class BlockSetting(NamedTuple):
@@ -22,6 +24,7 @@ class BlockSetting(NamedTuple):
     expand: bool
     squeezed: int
     shortcut: bool
+    kernel_size: int = 3
 
 
 class NetworkSetting(NamedTuple):
@@ -35,10 +38,13 @@ class NetworkSetting(NamedTuple):
     """Channels of a fully connected layer between the pool and the classifier, 0 for none."""
     act: type[nn.Module]
     """Activation of the stem, the expansions and the head."""
+    padding: Padding = "symmetric"
+    norm_eps: float = 1e-5
+    """What batch norm adds to the variance."""
 
 
-class Network(nn.Module):
-    """A classifier of images, a plain module that takes normalised ``float32[N, C, H, W]``.
+class MobileNetwork(Network):
+    """A chain of inverted residuals, as all families here are so far.
 
     Args:
         setting: the layers to build.
@@ -48,6 +54,9 @@ class Network(nn.Module):
         drop_path: stochastic depth of the last block; earlier ones grow linearly to it from 0
             (Huang et al. 2016).
     """
+
+    input_layer = "stem.conv"
+    classifier_layer = "classifier"
 
     def __init__(
         self,
@@ -61,97 +70,113 @@ class Network(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.num_features = setting.head
-        self.stem = ConvNormAct(in_channels, setting.stem, 3, stride=2, act=setting.act)
+        padding, norm_eps = setting.padding, setting.norm_eps
+        self.stem = ConvNormAct(
+            in_channels,
+            setting.stem,
+            3,
+            stride=2,
+            act=setting.act,
+            padding=padding,
+            norm_eps=norm_eps,
+        )
         last = max(len(setting.blocks) - 1, 1)
         self.blocks = nn.Sequential(
             *(
                 InvertedResidual(
-                    **block._asdict(), expand_act=setting.act, drop_path=drop_path * index / last
+                    **block._asdict(),
+                    expand_act=setting.act,
+                    padding=padding,
+                    norm_eps=norm_eps,
+                    drop_path=drop_path * index / last,
                 )
                 for index, block in enumerate(setting.blocks)
             )
         )
-        self.head = ConvNormAct(setting.blocks[-1].out_channels, setting.head, act=setting.act)
+        self.head = ConvNormAct(
+            setting.blocks[-1].out_channels, setting.head, act=setting.act, norm_eps=norm_eps
+        )
         self.neck: nn.Module = nn.Identity()
         if setting.neck:
             self.neck = LinearNormAct(setting.head, setting.neck, act=nn.ReLU6)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(setting.neck or setting.head, num_classes)
-        self.feature_ends = _last_block_at_each_stride(setting.blocks)
-        self.feature_channels = {
-            stride: setting.blocks[index].out_channels for stride, index in self.feature_ends
-        }
-        self.apply(_initialise)
+        self.apply(initialise)
 
-    def zero_residuals(self) -> None:
-        """Make every block with a shortcut start as that shortcut alone (Goyal et al. 2017, 5.1).
-
-        The last batch norm of the residual branch gets zeros for its weight.
-        """
-        for block in self.blocks:
-            assert isinstance(block, InvertedResidual)  # noqa: S101 - for the type checker
-            if block.shortcut:
-                nn.init.zeros_(block.project.norm.weight)
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stem, each block, the head with the neck, and the classifier."""
+        blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
+        return (
+            Stage("stem", {"stem": self.stem}),
+            *(Stage(name, {name: block}) for name, block in blocks.items()),
+            Stage("head", {"head": self.head, "neck": self.neck}),
+            Stage("classifier", {"classifier": self.classifier}),
+        )
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
         features: Tensor = self.head(self.blocks(self.stem(x)))
         return features
 
-    def embedding(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the pooled feature vector, ``float32[N, F]``.
-
-        ``F`` is :attr:`num_features`.
-        """
-        return self.forward_features(x).mean((2, 3))
-
-    def feature_maps(self, x: Tensor) -> dict[int, Tensor]:
-        """Return the block outputs at strides 4, 8, 16 and 32, for detection and segmentation.
-
-        Each is ``float32[N, feature_channels[stride], H/stride, W/stride]``.
-        """
-        maps: dict[int, Tensor] = {}
-        ends = {index: stride for stride, index in self.feature_ends}
-        x = self.stem(x)
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in ends:
-                maps[ends[index]] = x
-        return maps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.neck(self.embedding(x))))
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
+        logits: Tensor = self.classifier(self.dropout(self.neck(self.pool(features))))
         return logits
 
 
-def _last_block_at_each_stride(blocks: Sequence[BlockSetting]) -> tuple[tuple[int, int], ...]:
-    ends: dict[int, int] = {}
-    stride = 2
-    for index, block in enumerate(blocks):
-        stride *= block.stride
-        ends[stride] = index
-    return tuple((stride, index) for stride, index in ends.items() if stride >= 4)
+def family(
+    build: Callable[..., Network],
+    setting: Callable[..., NetworkSetting],
+    names: Mapping[Source, Parts],
+    lookalikes: Mapping[str, str] | None = None,
+) -> Family:
+    """Return what a family of such chains declares.
 
-
-def _initialise(module: nn.Module) -> None:
-    """He initialisation by fan-out (He et al. 2015), as torchvision initialises MobileNetV2.
-
-    Neither paper states an initialisation. A depthwise filter's fan-out counts its own outputs
-    alone, as in the TensorFlow code of MnasNet and EfficientNet, which are built of the same
-    blocks; batch norm starts as the identity.
+    Args:
+        build: makes a network, see :class:`fleetnet.models.base.Family`.
+        setting: takes a network's arguments.
+        names: what its layers are called by others.
+        lookalikes: see :class:`fleetnet.models.base.Family`.
     """
-    if isinstance(module, nn.Conv2d):
-        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0.0, 0.01)
-        nn.init.zeros_(module.bias)
+    return Family(
+        build=build,
+        names={OWN: lambda **arguments: _own_names(setting(**arguments)), **names},
+        widths=lambda **arguments: _widths(setting(**arguments)),
+        input_layer=MobileNetwork.input_layer,
+        classifier_layer=MobileNetwork.classifier_layer,
+        lookalikes=lookalikes or {},
+    )
+
+
+def _own_names(setting: NetworkSetting) -> tuple[Part, ...]:
+    parts = _own("stem")
+    for index, block in enumerate(setting.blocks):
+        name = f"blocks.{index}"
+        parts += _own(f"{name}.expand") if block.expand else ()
+        parts += _own(f"{name}.depthwise")
+        if block.squeezed:
+            parts += _own(f"{name}.se.reduce")
+            parts += (Part(f"{name}.se.expand", f"{name}.se.expand", "conv"),)
+        parts += _own(f"{name}.project")
+    parts += _own("head")
+    if setting.neck:
+        parts += (
+            Part("neck.linear", "neck.linear", "linear"),
+            Part("neck.norm", "neck.norm", "norm"),
+        )
+    return (*parts, Part("classifier", "classifier", "linear"))
+
+
+def _own(layer: str) -> tuple[Part, ...]:
+    return conv_norm(layer, f"{layer}.conv", f"{layer}.norm")
+
+
+def _widths(setting: NetworkSetting) -> dict[str, int]:
+    blocks = {
+        f"blocks.{index}.project.conv": block.out_channels
+        for index, block in enumerate(setting.blocks)
+    }
+    return {"stem.conv": setting.stem, "head.conv": setting.head, **blocks}
 
 
 class Structure(NamedTuple):

@@ -9,12 +9,13 @@ every activation here maps 0 to 0, and a gate times 0 is 0.
 from __future__ import annotations
 
 import copy
+from functools import partial
 
-import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from fleetnet.models.layers import ConvNormAct, InvertedResidual, LinearNormAct, SqueezeExcite
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network, Widening
+from fleetnet.models.layers import widen_weights
 
 MULTIPLE = 8
 """benchmarks/graph compares it with 4, 16 and 32."""
@@ -34,7 +35,8 @@ def pad_channels(network: Network, multiple: int = MULTIPLE) -> Network:
     """Return a copy whose inner channel counts are rounded up, the new channels being zero.
 
     Images, logits and what the first channels of every layer hold stay as they are; the feature
-    maps, the embedding and the weights get zeros at their end.
+    maps, the embedding and the weights get zeros at their end. A network with a module that cannot
+    be widened (:class:`fleetnet.models.base.Widening`) is returned as it is.
 
     Args:
         network: without batch norms, as :func:`fleetnet.models.folding.fold_batch_norm` returns it.
@@ -43,46 +45,21 @@ def pad_channels(network: Network, multiple: int = MULTIPLE) -> Network:
     Raises:
         ValueError: ``network`` has batch norms, which would not leave the new channels zero.
     """
-    if hasattr(network.stem, "norm"):
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
         raise ValueError("the network to pad still has batch norms: fold them first")
     padded = copy.deepcopy(network)
-    width = _pad_layer(padded.stem, padded.stem.conv.in_channels, multiple)
-    for block in padded.blocks:
-        assert isinstance(block, InvertedResidual)  # noqa: S101 - for the type checker
-        width = _pad_block(block, width, multiple)
-    width = _pad_layer(padded.head, width, multiple)
-    after_pool = padded.neck.linear if isinstance(padded.neck, LinearNormAct) else padded.classifier
-    _widen(after_pool, after_pool.out_features, width)
-    after_pool.in_features = width
+    *inner, classifier = (
+        module
+        for stage in padded.stages()
+        for module in stage.modules.values()
+        if not isinstance(module, nn.Identity)
+    )
+    assert isinstance(classifier, nn.Linear)  # noqa: S101 - for the type checker
+    if not all(isinstance(module, Widening) for module in inner):
+        return padded
+    width = padded.first_convolution.in_channels
+    for module in inner:
+        assert isinstance(module, Widening)  # noqa: S101 - for the type checker
+        width = module.widen(width, partial(padded_width, multiple=multiple))
+    widen_weights(classifier, classifier.out_features, width)
     return padded
-
-
-def _pad_block(block: InvertedResidual, width: int, multiple: int) -> int:
-    hidden = width
-    if isinstance(block.expand, ConvNormAct):
-        hidden = _pad_layer(block.expand, width, multiple)
-    depthwise = block.depthwise.conv
-    _widen(depthwise, hidden, 1)
-    depthwise.in_channels = depthwise.out_channels = depthwise.groups = hidden
-    if isinstance(block.se, SqueezeExcite):
-        squeezed = _pad_layer(block.se.reduce, hidden, multiple)
-        _widen(block.se.expand, hidden, squeezed)
-        block.se.expand.in_channels, block.se.expand.out_channels = squeezed, hidden
-    return _pad_layer(block.project, hidden, multiple)
-
-
-def _pad_layer(layer: ConvNormAct, in_channels: int, multiple: int) -> int:
-    """Widen a layer to ``in_channels`` and a round number of outputs, and return that number."""
-    out_channels = padded_width(layer.conv.out_channels, multiple)
-    _widen(layer.conv, out_channels, in_channels)
-    layer.conv.in_channels, layer.conv.out_channels = in_channels, out_channels
-    return out_channels
-
-
-def _widen(layer: nn.Conv2d | nn.Linear, outputs: int, inputs: int) -> None:
-    """Add zeros to the weights and biases of a layer, for more outputs and inputs."""
-    weight = torch.zeros(outputs, inputs, *layer.weight.shape[2:], dtype=layer.weight.dtype)
-    bias = torch.zeros(outputs, dtype=layer.weight.dtype)
-    weight[: layer.weight.shape[0], : layer.weight.shape[1]] = layer.weight.detach()
-    bias[: layer.weight.shape[0]] = 0 if layer.bias is None else layer.bias.detach()
-    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)

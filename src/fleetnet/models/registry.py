@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -16,54 +17,82 @@ from typing import TYPE_CHECKING, Any
 from fleetnet.errors import ModelError, nearest, require
 
 if TYPE_CHECKING:
-    from fleetnet.models.network import Network, Structure
+    from fleetnet.models.base import Family, Network
+    from fleetnet.models.network import Structure
 
 CLASS_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A network that can be built: its family's function and the arguments that make it."""
+    """A network that can be built: its family's file and the arguments that make it."""
 
     name: str
     family: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    published_as: str = ""
-    """Key in ``published.toml``; empty where the documents give no figures."""
+    """The module beside this one, or anywhere by its full name, whose ``FAMILY`` builds it."""
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    size: int = 224
+    """Side of the images that it was designed for, in pixels."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a name means.
+
+    Attributes:
+        name: as it is spelled.
+        entry: the network.
+        weights: the set of published weights, where the name is of one; else empty.
+    """
+
+    name: str
+    entry: ModelEntry
+    weights: str = ""
+
+
+@cache
+def _table(file: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("fleetnet.models").joinpath(file).read_text("utf-8"))
 
 
 def _entries() -> dict[str, ModelEntry]:
-    entries: list[ModelEntry] = []
-    widths = {"_x0_25": 0.25, "_x0_5": 0.5, "_x0_75": 0.75, "": 1.0, "_x1_5": 1.5, "_x2_0": 2.0}
-    for suffix, width in widths.items():
-        name = f"MobileNetV2{suffix}"
-        entries.append(ModelEntry(name, "mobilenetv2", {"width_mult": width}, name))
-    # The same network as MobileNetV2; only its published weights, distilled, are its own.
-    entries.append(
-        ModelEntry("MobileNetV2_ssld", "mobilenetv2", {"width_mult": 1.0}, "MobileNetV2_ssld")
-    )
-    for width in (1.0, 1.3, 1.5, 2.0, 3.0):
-        name = f"ReXNet_{width:.1f}".replace(".", "_")
-        entries.append(ModelEntry(name, "rexnet", {"width_mult": width}, name))
-    for percent in (35, 50, 75, 100, 140):
-        rounded = {"width_mult": percent / 100, "layout": "rounded"}
-        entries.append(ModelEntry(f"mobilenetv2_{percent:03d}", "mobilenetv2", rounded))
-    for percent, depth in ((110, 1.2), (120, 1.4)):
-        deeper = {
-            "width_mult": percent / 100,
-            "layout": "rounded",
-            "depth_mult": depth,
-            "fix_stem_head": True,
-        }
-        entries.append(ModelEntry(f"mobilenetv2_{percent}d", "mobilenetv2", deeper))
-    for width in (1.0, 1.3, 1.5, 2.0):
-        name = f"ReXNet_lite_{width:.1f}".replace(".", "_")
-        entries.append(ModelEntry(name, "rexnet", {"width_mult": width, "lite": True}))
-    return {entry.name: entry for entry in entries}
+    rows = {name: row for name, row in _table("networks.toml").items() if "family" in row}
+    return {name: ModelEntry(name=name, **row) for name, row in rows.items()}
 
 
 MODELS = _entries()
-_BY_FOLDED_NAME = {name.casefold(): entry for name, entry in MODELS.items()}
+NAMES = {
+    name: Named(name, MODELS[row.get("network", name)], row.get("weights", ""))
+    for name, row in _table("networks.toml").items()
+}
+"""Every name there is: those of networks, and those of networks with published weights."""
+
+
+def register(entry: ModelEntry) -> None:
+    """Add a network, such as one of a family of your own.
+
+    Raises:
+        ModelError: there is one of that name.
+    """
+    if entry.name.casefold() in map(str.casefold, NAMES):
+        raise ModelError(f"there is a network called '{entry.name}' already")
+    MODELS[entry.name] = entry
+    NAMES[entry.name] = Named(entry.name, entry)
+
+
+def find_name(name: str) -> Named:
+    """Return what ``name`` means, without regard to case.
+
+    Raises:
+        ModelError: nothing; the message names the nearest.
+    """
+    folded = name.casefold()
+    for known, named in NAMES.items():
+        if known.casefold() == folded:
+            return named
+    raise ModelError(
+        f"unknown model '{name}'{nearest(name, NAMES)} ('fleetnet models' lists them all)"
+    )
 
 
 def find_model(name: str) -> ModelEntry:
@@ -72,12 +101,14 @@ def find_model(name: str) -> ModelEntry:
     Raises:
         ModelError: there is none; the message names the nearest.
     """
-    try:
-        return _BY_FOLDED_NAME[name.casefold()]
-    except KeyError:
-        raise ModelError(
-            f"unknown model '{name}'{nearest(name, MODELS)} ('fleetnet models' lists them all)"
-        ) from None
+    return find_name(name).entry
+
+
+def family_of(entry: ModelEntry) -> Family:
+    """Return the family of a network; this imports PyTorch."""
+    name = entry.family if "." in entry.family else f"fleetnet.models.{entry.family}"
+    family: Family = importlib.import_module(name).FAMILY
+    return family
 
 
 def build_model(name: str, num_classes: int = 1000, **arguments: Any) -> Network:
@@ -87,7 +118,7 @@ def build_model(name: str, num_classes: int = 1000, **arguments: Any) -> Network
         name: as in ``fleetnet models``, without regard to case.
         num_classes: length of the logits.
         arguments: ``in_channels``, ``dropout``, ``drop_path`` (see
-            :class:`fleetnet.models.network.Network`).
+            :class:`fleetnet.models.network.MobileNetwork`).
 
     Returns:
         A plain ``torch.nn.Module`` that takes normalised ``float32[N, in_channels, H, W]`` and
@@ -101,13 +132,12 @@ def build_model(name: str, num_classes: int = 1000, **arguments: Any) -> Network
         raise ModelError(f"num_classes is {num_classes}; it must be between 1 and {CLASS_LIMIT:,}")
     _check_arguments(arguments)
     try:
-        family = importlib.import_module(f"fleetnet.models.{entry.family}")
+        family = family_of(entry)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise require("PyTorch", "train", "building a network") from None
-    network: Network = getattr(family, entry.family)(num_classes, **entry.arguments, **arguments)
-    return network
+    return family.build(num_classes, **entry.arguments, **arguments)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
@@ -123,21 +153,19 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
             raise ModelError(f"{key} is {value!r}; it must be at least 0 and below 1")
 
 
-@cache
 def published() -> dict[str, Any]:
     """Return ``published.toml``: the documents' figures, as printed there, and their sources."""
-    text = resources.files("fleetnet.models").joinpath("published.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return _table("published.toml")
 
 
 def structure(name: str) -> Structure:
-    """Count parameters and multiply-adds of ``name`` at 224×224 with 1000 classes.
+    """Count parameters and multiply-adds of ``name`` at its own size with 1000 classes.
 
     Raises:
         ModelError: unknown name.
         FleetnetError: PyTorch is not installed.
     """
-    find_model(name)
+    entry = find_model(name)
     try:
         import torch
     except ModuleNotFoundError:
@@ -145,4 +173,4 @@ def structure(name: str) -> Structure:
     from fleetnet.models.network import measure_structure
 
     with torch.device("meta"):
-        return measure_structure(build_model(name))
+        return measure_structure(build_model(name), size=entry.size)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from torch import nn
 
 from fleetnet.models.layers import make_divisible
-from fleetnet.models.network import BlockSetting, Network, NetworkSetting
+from fleetnet.models.names import CLOVAAI, PADDLE, TIMM, Part, conv_norm
+from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting, family
 
 STEM, FIRST, HEAD = 32, 16, 1280
 REPEATS = (1, 2, 2, 3, 3, 5)
@@ -87,12 +88,74 @@ def rexnet(
     in_channels: int = 3,
     dropout: float = 0.2,
     drop_path: float = 0.0,
-) -> Network:
-    """Build a ReXNet; see :func:`rexnet_setting` and :class:`Network`."""
-    return Network(
+) -> MobileNetwork:
+    """Build a ReXNet; see :func:`rexnet_setting` and :class:`MobileNetwork`."""
+    return MobileNetwork(
         rexnet_setting(width_mult, lite=lite),
         num_classes,
         in_channels=in_channels,
         dropout=dropout,
         drop_path=drop_path,
     )
+
+
+def _sequential_names(width_mult: float, *, lite: bool = False) -> tuple[Part, ...]:
+    """Number the layers in flat sequences, as the authors' code (clovaai/rexnet) does."""
+    setting = rexnet_setting(width_mult, lite=lite)
+    parts = [*conv_norm("stem", "features.0", "features.1")]
+    for index, block in enumerate(setting.blocks):
+        ours, out = f"blocks.{index}", f"features.{index + 3}.out"
+        place = 0
+        if block.expand:
+            parts += conv_norm(f"{ours}.expand", f"{out}.0", f"{out}.1")
+            place = 3
+        parts += conv_norm(f"{ours}.depthwise", f"{out}.{place}", f"{out}.{place + 1}")
+        place += 2
+        if block.squeezed:
+            squeeze = f"{out}.{place}.fc"
+            parts += conv_norm(f"{ours}.se.reduce", f"{squeeze}.0", f"{squeeze}.1")
+            parts.append(Part(f"{ours}.se.expand", f"{squeeze}.3", "conv"))
+            place += 1
+        place += 1  # ReLU6
+        parts += conv_norm(f"{ours}.project", f"{out}.{place}", f"{out}.{place + 1}")
+    head = len(setting.blocks) + 3
+    parts += conv_norm("head", f"features.{head}", f"features.{head + 1}")
+    if lite:
+        parts.append(Part("neck.linear", "output.0", "conv-as-linear"))
+        parts.append(Part("neck.norm", "output.1", "norm"))
+    return (*parts, Part("classifier", f"output.{4 if lite else 1}", "conv-as-linear"))
+
+
+def _paddle_names(width_mult: float, *, lite: bool = False) -> tuple[Part, ...] | None:
+    """Name the layers as PaddleClas does, which follows the authors and has no ReXNet-lite."""
+    return None if lite else _sequential_names(width_mult)
+
+
+def _timm_names(width_mult: float, *, lite: bool = False) -> tuple[Part, ...] | None:
+    """Name the layers as timm's ``rexnet_*`` do; it has no ReXNet-lite."""
+    if lite:
+        return None
+
+    def conv_bn(ours: str, theirs: str) -> tuple[Part, Part]:
+        return conv_norm(ours, f"{theirs}.conv", f"{theirs}.bn")
+
+    setting = rexnet_setting(width_mult)
+    parts = [*conv_bn("stem", "stem")]
+    for index, block in enumerate(setting.blocks):
+        ours, theirs = f"blocks.{index}", f"features.{index}"
+        if block.expand:
+            parts += conv_bn(f"{ours}.expand", f"{theirs}.conv_exp")
+        parts += conv_bn(f"{ours}.depthwise", f"{theirs}.conv_dw")
+        if block.squeezed:
+            parts += conv_norm(f"{ours}.se.reduce", f"{theirs}.se.fc1", f"{theirs}.se.bn")
+            parts.append(Part(f"{ours}.se.expand", f"{theirs}.se.fc2", "conv"))
+        parts += conv_bn(f"{ours}.project", f"{theirs}.conv_pwl")
+    parts += conv_bn("head", f"features.{len(setting.blocks)}")
+    return (*parts, Part("classifier", "head.fc", "linear"))
+
+
+FAMILY = family(
+    rexnet,
+    rexnet_setting,
+    {PADDLE: _paddle_names, TIMM: _timm_names, CLOVAAI: _sequential_names},
+)

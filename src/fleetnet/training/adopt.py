@@ -14,12 +14,9 @@ from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
-from fleetnet.weights.published import preprocess_of, published_file
+from fleetnet.weights.published import published_file, usual_preprocess
 from fleetnet.weights.read import WeightsFile, read_content, weights_of
 from fleetnet.weights.state import check_finite
-
-_PREPROCESS_OF = {"PaddleClas": "paddle", "torchvision": "torchvision-v1"}
-"""Whose preprocessing a layout's weights are used with; timm's for the others."""
 
 
 def read_checkpoint(
@@ -74,13 +71,12 @@ def as_checkpoint(
             "images are run here"
         )
     published = published_file(file.path.name)
-    names = (identity.entry.name, *identity.also)
-    if published and published.model not in names:
-        published = None
-    whose = _PREPROCESS_OF.get(identity.adapter.name, "timm")
-    usual = published.preprocess if published else preprocess_of(whose)
+    model = identity.entry.name
+    if published and published.model == model:
+        usual = published.preprocess
+    else:
+        usual = usual_preprocess(model, identity.adapter.source)
     preprocess = file.config.preprocess or usual
-    model = published.model if published else identity.entry.name
     say(
         f"{model} from {identity.adapter.name} ({file.origin}); images are resized to "
         f"{preprocess.resize} ({preprocess.interpolation}), cropped to {preprocess.crop}"

@@ -1,19 +1,16 @@
-"""Training the classifier first and the layers below it later, or never."""
+"""Training the classifier first and the stages below it later, or never."""
 
 from __future__ import annotations
 
-from torch import nn
-
-from fleetnet.models.network import Network
-from fleetnet.training.optimizers import layers
+from fleetnet.models.base import Network, Stage
 from fleetnet.training.recipe import FreezeSettings
 
 
-def frozen_layers(settings: FreezeSettings, epoch: int, count: int) -> int:
-    """Return how many of ``count`` layers, from the image on, are frozen in ``epoch``, from 1.
+def frozen_stages(settings: FreezeSettings, epoch: int, count: int) -> int:
+    """Return how many of ``count`` stages, from the image on, are frozen in ``epoch``, from 1.
 
-    The last layer, the classifier, never is. After ``backbone_epochs`` everything trains, or with
-    ``block_epochs`` one more layer from the end for each such period (Howard and Ruder 2018).
+    The last stage, the classifier, never is. After ``backbone_epochs`` everything trains, or with
+    ``block_epochs`` one more stage from the end for each such period (Howard and Ruder 2018).
     """
     if epoch <= settings.backbone_epochs:
         return count - 1
@@ -23,20 +20,21 @@ def frozen_layers(settings: FreezeSettings, epoch: int, count: int) -> int:
     return max(0, count - 1 - periods)
 
 
-def freeze(network: Network, settings: FreezeSettings, epoch: int) -> list[nn.Module]:
-    """Let the layers of ``epoch`` train and no others, and put the network in training mode.
+def freeze(network: Network, settings: FreezeSettings, epoch: int) -> tuple[Stage, ...]:
+    """Let the stages of ``epoch`` train and no others, and put the network in training mode.
 
-    Frozen layers are in evaluation mode, so that their batch norm keeps its running statistics.
+    Frozen stages are in evaluation mode, so that their batch norm keeps its running statistics.
 
     Returns:
-        The layers that are frozen.
+        The stages that are frozen.
     """
-    parts = layers(network)
-    frozen = frozen_layers(settings, epoch, len(parts))
+    stages = network.stages()
+    frozen = frozen_stages(settings, epoch, len(stages))
     network.train()
-    for number, part in enumerate(parts):
-        for parameter in part.parameters():
+    for number, stage in enumerate(stages):
+        for parameter in stage.parameters():
             parameter.requires_grad_(number >= frozen)
         if number < frozen:
-            part.eval()
-    return parts[:frozen]
+            for module in stage.modules.values():
+                module.eval()
+    return stages[:frozen]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from fleetnet.errors import require
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.training.recipe import OptimizerSettings
 
 RMSPROP_EPS = 1e-3
@@ -79,24 +79,18 @@ class RmsPropTF(Optimizer):
         parameter.sub_(steps)
 
 
-def layers(network: Network) -> list[nn.Module]:
-    """Return the network's parts from the image to the logits: stem, blocks, head, classifier."""
-    head = nn.ModuleList([network.head, network.neck])
-    return [network.stem, *network.blocks, head, network.classifier]
-
-
 def parameter_groups(network: Network, settings: OptimizerSettings) -> list[dict[str, Any]]:
     """Group the parameters by learning rate and weight decay.
 
     Each group has ``lr_scale``, which the schedule multiplies by: ``layer_decay`` to the power of
-    how many layers are between the group and the classifier (Clark et al. 2020). Norms and biases,
+    how many stages are between the group and the classifier (Clark et al. 2020). Norms and biases,
     which have one dimension, decay only where ``decay_norm_and_bias`` says so.
     """
-    parts = layers(network)
+    stages = network.stages()
     groups: list[dict[str, Any]] = []
-    for number, part in enumerate(parts):
-        scale = settings.layer_decay ** (len(parts) - 1 - number)
-        parameters = list(part.parameters())
+    for number, stage in enumerate(stages):
+        scale = settings.layer_decay ** (len(stages) - 1 - number)
+        parameters = list(stage.parameters())
         flat_decay = settings.weight_decay if settings.decay_norm_and_bias else 0.0
         for members, decay in (
             ([p for p in parameters if p.ndim > 1], settings.weight_decay),

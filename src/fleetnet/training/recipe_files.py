@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from fleetnet.errors import ModelError, RecipeError, nearest
-from fleetnet.models.registry import find_model
+from fleetnet.models.registry import find_name
 
 
 def names() -> list[str]:
@@ -66,10 +66,10 @@ def with_model(values: dict[str, Any], model: str | None, where: str) -> dict[st
     chosen: dict[str, Any] = {}
     for name, changes in variants.items():
         try:
-            variant = find_model(str(name)).name
+            variant = find_name(str(name)).name
         except ModelError as error:
             raise RecipeError(f"recipe {where}: models: {error}") from None
-        if model is not None and variant == find_model(model).name:
+        if model is not None and variant == find_name(model).name:
             chosen = changes
     return _merged(values, chosen)
 

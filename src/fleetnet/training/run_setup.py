@@ -15,7 +15,7 @@ from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError, FleetnetError
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.create import create_model
 

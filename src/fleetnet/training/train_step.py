@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fleetnet.data.loader import Batch
 from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
-from fleetnet.models.network import Network
+from fleetnet.models.base import Network
 from fleetnet.models.number_formats import DTYPES
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.ema import MovingAverage

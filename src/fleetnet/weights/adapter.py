@@ -1,16 +1,14 @@
-"""What an adapter between somebody's names for weights and ours is made of."""
+"""The adapter between somebody's names for weights and ours, in both directions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from fleetnet.models.registry import ModelEntry
-
-Kind = Literal["conv", "norm", "linear", "conv-as-linear"]
+from fleetnet.models.names import Kind, Part, Source
+from fleetnet.models.registry import MODELS, ModelEntry, family_of
 
 COUNTER = "num_batches_tracked"
 """Batch norm's count of batches: of no use outside of training with a cumulative average."""
@@ -23,30 +21,21 @@ _LEAVES: dict[Kind, tuple[str, ...]] = {
 }
 
 
-class Part(NamedTuple):
-    """A layer: what it is called here and there."""
-
-    ours: str
-    theirs: str
-    kind: Kind
-
-
 @dataclass(frozen=True)
 class Adapter:
-    """One source of weights.
+    """One source of weights; which of our networks it has, their families say."""
 
-    Attributes:
-        name: what people call the source.
-        parts: the layers of one of our networks with their names there; None where the source
-            does not have that network.
-        norm_leaves: their names of a norm's tensors where they differ from PyTorch's.
-        transposes_linear: whether a linear layer's weight is ``[in, out]`` there.
-    """
+    source: Source
 
-    name: str
-    parts: Callable[[ModelEntry], tuple[Part, ...] | None]
-    norm_leaves: Mapping[str, str]
-    transposes_linear: bool = False
+    @property
+    def name(self) -> str:
+        """What people call the source."""
+        return self.source.name
+
+    def parts(self, entry: ModelEntry) -> tuple[Part, ...] | None:
+        """Return the layers of a network with their names there; None where it is not there."""
+        names = family_of(entry).names.get(self.source)
+        return None if names is None else names(**entry.arguments)
 
     def keys(self, entry: ModelEntry, ours: Mapping[str, Tensor]) -> dict[str, tuple[str, Kind]]:
         """Return our key to their key and kind, for every tensor of ``ours``.
@@ -66,16 +55,17 @@ class Adapter:
     def _pairs(
         self, parts: tuple[Part, ...], ours: Mapping[str, Tensor]
     ) -> Iterator[tuple[str, tuple[str, Kind]]]:
+        renamed = self.source.norm_leaves
         for part in parts:
             for leaf in _LEAVES[part.kind]:
                 key = f"{part.ours}.{leaf}"
                 if key in ours:
-                    their_leaf = self.norm_leaves.get(leaf, leaf) if part.kind == "norm" else leaf
+                    their_leaf = renamed.get(leaf, leaf) if part.kind == "norm" else leaf
                     yield key, (f"{part.theirs}.{their_leaf}", part.kind)
 
     def to_ours(self, tensor: Tensor, kind: Kind) -> Tensor:
         """Return one of their tensors in our shape."""
-        if kind == "linear" and self.transposes_linear and tensor.ndim == 2:
+        if kind == "linear" and self.source.transposes_linear and tensor.ndim == 2:
             return tensor.t().contiguous()
         if kind == "conv-as-linear" and tensor.ndim == 4:
             return tensor.flatten(1)
@@ -83,13 +73,16 @@ class Adapter:
 
     def to_theirs(self, tensor: Tensor, kind: Kind) -> Tensor:
         """Return one of our tensors in their shape."""
-        if kind == "linear" and self.transposes_linear and tensor.ndim == 2:
+        if kind == "linear" and self.source.transposes_linear and tensor.ndim == 2:
             return tensor.t().contiguous()
         if kind == "conv-as-linear" and tensor.ndim == 2:
             return tensor[:, :, None, None]
         return tensor
 
 
-def conv_norm(ours: str, conv: str, norm: str) -> tuple[Part, Part]:
-    """Return the two parts of one of our ``ConvNormAct`` layers."""
-    return Part(f"{ours}.conv", conv, "conv"), Part(f"{ours}.norm", norm, "norm")
+def adapters() -> dict[str, Adapter]:
+    """Return every source that a family names, by the word for it, ours first."""
+    sources = {
+        source: Adapter(source) for entry in MODELS.values() for source in family_of(entry).names
+    }
+    return {source.word: adapter for source, adapter in sources.items()}

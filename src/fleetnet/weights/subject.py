@@ -16,7 +16,7 @@ from typing import Literal
 
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require, unknown
-from fleetnet.models.registry import MODELS, find_model
+from fleetnet.models.registry import NAMES, find_model
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import (
     PublishedWeights,
@@ -34,8 +34,6 @@ KINDS = (
 BEST, LAST = "best.ckpt", "last.ckpt"
 """What a run's folder holds; the first that is there is meant by the folder."""
 _LOOKS_LIKE_A_PATH = (".onnx", ".bundle", ".ckpt", ".pt", ".pth", ".pdparams", ".safetensors")
-
-_NAMES = frozenset(map(str.casefold, MODELS))
 
 Kind = Literal["bundle", "weights", "published"]
 Say = Callable[[str], None]
@@ -76,7 +74,7 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
     text = os.fspath(word)
     path = Path(text)
     if _exists(path, text):
-        return _on_disk(text, path, weights_of(text) if text.casefold() in _NAMES else ())
+        return _on_disk(text, path, weights_of(text) if _is_name(text) else ())
     set_name, colon, model = text.partition(":")
     if colon and set_name in set_names():
         return Subject.of(find_weights(set_name, model), text)
@@ -107,7 +105,7 @@ def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
         return _on_disk(text, path, [entry for entry in weights_of(model) if entry.set == text])
     if _exists(path, text) or ":" in text or path.suffix or len(path.parts) != 1:
         return find_subject(word)
-    if text in set_names() or text.casefold() not in _NAMES:
+    if text in set_names() or not _is_name(text):
         return Subject.of(find_weights(text, model), text)
     return find_subject(word)
 
@@ -145,12 +143,16 @@ def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool
         if error.name not in ("requests", "filelock"):
             raise
         raise require(str(error.name), "train", "published weights") from None
-    if not offline and not cached_path(entry).exists():
+    if not (offline or entry.package or cached_path(entry).exists()):
         others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
                   if other != entry]  # fmt: skip
         also = f"; also published: {', '.join(others)}" if others else ""
         say(f"fetching {entry.file}, {entry.set}'s weights of {entry.model}{also}")
     return fetch(entry, offline=offline, advance=fetched)
+
+
+def _is_name(text: str) -> bool:
+    return text.casefold() in map(str.casefold, NAMES)
 
 
 def _exists(path: Path, text: str) -> bool:
@@ -189,6 +191,6 @@ def _unknown(text: str) -> FleetnetError:
     if colon:
         return unknown("set of weights", set_name, set_names())
     return FleetnetError(
-        f"'{text}' is neither a file nor a network{nearest(text, MODELS)} (a model is {KINDS}; "
+        f"'{text}' is neither a file nor a network{nearest(text, NAMES)} (a model is {KINDS}; "
         "'fleetnet weights list' has the names)"
     )

@@ -1,0 +1,198 @@
+"""The contract of a network: what a family of networks owes the rest of Fleetnet.
+
+Freezing, layer-wise learning rates, Grad-CAM, folding, channel padding, export, the search for the
+layer that diverges, and the recognition of weights ask what is here. None of them knows what the
+layers of a family are called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from fleetnet.models.initialise import initialise
+from fleetnet.models.names import Part, Source
+
+Rounded = Callable[[int], int]
+"""Gives the width that so many channels are to be padded to."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network that is frozen, or gets its learning rate, as a whole.
+
+    Attributes:
+        name: unlike any other stage's.
+        modules: the modules that it consists of by their dotted names, in the order data flows.
+    """
+
+    name: str
+    modules: Mapping[str, nn.Module]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what trains in it."""
+        for module in self.modules.values():
+            yield from module.parameters()
+
+
+class Network(nn.Module, ABC):
+    """A classifier of images: a module that takes normalised ``float32[N, C, H, W]``.
+
+    A family's class says which its stages are and computes its features and logits. Where batch
+    norm is used, it stands right after its convolution or linear layer in an ``nn.Sequential``, so
+    that :func:`fleetnet.models.folding.fold_batch_norm` finds it, or else refuses. Every activation
+    gives 0 for 0, so that channels of zeros stay zeros.
+
+    Attributes:
+        num_classes: length of the logits.
+        num_features: width of the embedding.
+        input_layer: dotted name of the convolution that takes the image, and that nothing but
+            padding comes before: normalisation is folded into it.
+        classifier_layer: dotted name of the linear layer that gives the logits.
+    """
+
+    num_classes: int
+    num_features: int
+    input_layer: str
+    classifier_layer: str
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the parts in the order data flows; the last is the classifier alone.
+
+        Every parameter is in one of them.
+        """
+
+    @abstractmethod
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H', W']``."""
+
+    @abstractmethod
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Map the last feature map to its mean over all places, ``float32[N, F]``."""
+        return features.mean((2, 3))
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Map ``float32[N, C, H, W]`` to the pooled features, ``float32[N, num_features]``."""
+        return self.pool(self.forward_features(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``float32[N, C, H, W]`` to logits, ``float32[N, num_classes]``."""
+        return self.classify(self.forward_features(x))
+
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The convolution that takes the image."""
+        layer = self.get_submodule(self.input_layer)
+        assert isinstance(layer, nn.Conv2d)  # noqa: S101 - for the type checker
+        return layer
+
+    @property
+    def classifier_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of which there are as many as classes."""
+        layer = self.get_submodule(self.classifier_layer)
+        return tuple(f"{self.classifier_layer}.{name}" for name, _ in layer.named_parameters())
+
+    def replace_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier of so many classes in the place of the one that is there."""
+        old = self.get_submodule(self.classifier_layer)
+        assert isinstance(old, nn.Linear)  # noqa: S101 - for the type checker
+        fresh = nn.Linear(
+            old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype
+        )
+        initialise(fresh)
+        self.set_submodule(self.classifier_layer, fresh)
+        self.num_classes = num_classes
+
+    def zero_residuals(self) -> None:
+        """Make every block with a shortcut start as that shortcut alone (Goyal et al. 2017, 5.1).
+
+        It is up to the blocks how: see :class:`Residual`.
+        """
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module.zero_residual()
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Return the layers whose outputs can be compared, by name, in the order they run.
+
+        They are the modules of the stages, or, of a :class:`Composed` module, what it is made of.
+        """
+        found: dict[str, nn.Module] = {}
+        for stage in self.stages():
+            for name, module in stage.modules.items():
+                if isinstance(module, Composed):
+                    found |= {
+                        f"{name}.{part}": module.get_submodule(part) for part in module.composed_of
+                    }
+                else:
+                    found[name] = module
+        return {name: layer for name, layer in found.items() if not isinstance(layer, nn.Identity)}
+
+
+@runtime_checkable
+class Residual(Protocol):
+    """A block that can start as its shortcut alone."""
+
+    def zero_residual(self) -> None:
+        """Have the branch beside the shortcut, if there is one, give zeros."""
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A block whose inner layers can be compared one by one."""
+
+    composed_of: tuple[str, ...]
+    """Names of those layers, in the order they run."""
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return one of them, as ``nn.Module`` does."""
+
+
+@runtime_checkable
+class Widening(Protocol):
+    """A module whose channels can be padded with zeros, which changes no answer."""
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Take ``in_channels``, of which the last are zeros, and give ``rounded`` many.
+
+        Returns:
+            How many channels come out.
+        """
+
+
+Parts = Callable[..., tuple[Part, ...] | None]
+"""Takes a network's arguments and gives its layers with somebody's names; None where the source
+has no such network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What a family's file declares, as ``FAMILY``.
+
+    Attributes:
+        build: makes a network: takes the number of classes, then by name the arguments that
+            ``networks.toml`` gives, ``in_channels``, ``dropout`` and ``drop_path``.
+        names: what the layers are called, by source; :data:`fleetnet.models.names.OWN` is one.
+        widths: takes the arguments and gives the output channels of enough convolutions, by our
+            names, to tell the networks of the family apart without building them.
+        input_layer: as in :class:`Network`: its weight's second axis is the images' channels.
+        classifier_layer: as in :class:`Network`: its weight's first axis is the classes.
+        lookalikes: networks of others whose weights have the names and shapes of one here, but
+            which compute something else; by the name of the architecture or of a published file,
+            how they differ.
+    """
+
+    build: Callable[..., Network]
+    names: Mapping[Source, Parts]
+    widths: Callable[..., Mapping[str, int]]
+    input_layer: str
+    classifier_layer: str
+    lookalikes: Mapping[str, str] = field(default_factory=dict)
