@@ -52,6 +52,13 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_folder_may_have_folders_in_it(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "a").write_text("1")
+    assert (tmp_path / "folder" / "inner" / "a").read_text() == "1"
+
+
 def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
     path = small_disk / "file"
     path.write_bytes(b"old")

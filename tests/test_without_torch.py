@@ -70,6 +70,20 @@ def test_verify_works_without_torch(base: Path, bundle: Bundle, shapes: Path) ->
     assert [engine["engine"] for engine in report["engines"]] == ["openvino"]
 
 
+def test_the_base_install_conforms(base: Path, bundle: Bundle, tmp_path: Path) -> None:
+    result = run(base / "fleetnet", "conformance", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["passed"]
+    assert Path(report["set"]).is_relative_to(base.parent)
+    assert report["checks"][-1]["name"].startswith("logits, openvino")
+    result = run(base / "fleetnet", "conformance", bundle.path)
+    assert result.returncode == 0, result.stderr
+    refused = run(base / "fleetnet", "conformance", "--write", tmp_path / "set")
+    assert refused.returncode == 2
+    assert "pip install 'fleetnet[export]'" in refused.stderr
+
+
 def test_evaluate_works_without_torch(base: Path, bundle: Bundle, shapes: Path) -> None:
     result = run(base / "fleetnet", "evaluate", bundle.path, shapes, "--json")
     assert result.returncode == 0, result.stderr

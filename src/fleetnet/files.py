@@ -149,8 +149,9 @@ def atomic_folder(path: Path, replacing: Standing | None = None) -> Iterator[Pat
         temporary = _beside(path, "part")
         temporary.mkdir()
         yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
         _take_place(temporary, path, replacing)
     except OSError as error:
         raise write_error(path, error) from error

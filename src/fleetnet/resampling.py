@@ -47,7 +47,7 @@ def resample(
     if interpolation == "cv2-linear" and extent != Extent.of(image):
         raise ValueError("cv2-linear resizes only whole images")
     if native.core is None:
-        return _without_compiler(image, extent, size, offset, crop, interpolation)
+        return reference(image, extent, size, offset, crop, interpolation)
     height, width = image.shape[:2]
     out = np.empty((crop, crop, 3), np.uint8)
     pixels = np.ascontiguousarray(image)
@@ -56,7 +56,7 @@ def resample(
     return out
 
 
-def _without_compiler(
+def reference(
     image: Pixels,
     extent: Extent,
     size: tuple[int, int],
@@ -64,6 +64,7 @@ def _without_compiler(
     crop: int,
     interpolation: Interpolation,
 ) -> Pixels:
+    """Return what :func:`resample` does, computed by Pillow and NumPy."""
     left, top = offset
     if interpolation == "cv2-linear":
         return _cv2_linear(image, size, offset, crop)

@@ -26,6 +26,7 @@ VERBS = (
     "explain",
     "export",
     "verify",
+    "conformance",
     "quantize",
     "tune",
     "predict",

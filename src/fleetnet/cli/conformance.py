@@ -1,0 +1,186 @@
+"""``fleetnet conformance``: does this host give the answers that every host has to give?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from fleetnet.cli.bundles import open_bundle
+from fleetnet.cli.console import console, print_json, print_line, say
+from fleetnet.cli.options import MODEL_HELP
+from fleetnet.conformance.bundles import BundleCheck, check_bundle
+from fleetnet.conformance.check import Check, Difference, check_installation
+from fleetnet.conformance.description import ConformanceSet
+from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.inference.engines import installed_engines
+from fleetnet.native import COMPILED
+
+SHOWN = 20
+"""Differences that are named; where a library differs, hundreds do."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("conformance", short_help="Compare this installation with the conformance set.")(
+        conformance
+    )
+
+
+def conformance(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help=f"What to check on the pictures. {MODEL_HELP}"),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--set", metavar="FOLDER", help="Another set than Fleetnet's.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="DIR", help="Write the set there instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Compare the answers here with those of the conformance set, which every host has to give.
+
+    Without MODEL: the pixels and refusals of its pictures, and the answers of its own network in
+    every installed engine. With MODEL: whether that one's preprocessing and engines agree here on
+    the set's pictures.
+    """
+    if write is not None:
+        if models or folder or as_json:
+            raise FleetnetError("--write goes with no MODEL and no other option")
+        _write(write)
+        return
+    found = ConformanceSet.load(folder)
+    if models:
+        _check_bundles(found, models, as_json=as_json)
+    else:
+        _check_installation(found, as_json=as_json)
+
+
+def _write(folder: Path) -> None:
+    from fleetnet.conformance.write import write_set
+
+    written = write_set(folder)
+    print_line(f"{folder}: {len(written.description.pictures)} pictures")
+
+
+def _check_installation(found: ConformanceSet, *, as_json: bool) -> None:
+    engines = [name for name in installed_engines() if not name.startswith("torch")]
+    checks = list(check_installation(found, engines))
+    differences = [difference for check in checks for difference in check.differences]
+    if as_json:
+        print_json(
+            {
+                "passed": not differences,
+                "set": str(found.path),
+                "written_by": found.description.written_by,
+                "checks": [_as_json(check) for check in checks],
+            }
+        )
+    else:
+        console().print(_table(checks))
+    if differences:
+        _say_all(differences)
+        answers = sum(check.answers for check in checks)
+        raise VerificationError(
+            f"{len(differences)} of {answers} answers are not the conformance set's, the first: "
+            f"{differences[0]}"
+        )
+    if not COMPILED:
+        say("the C core is not compiled here: the reference in Python answers instead")
+    if not as_json:
+        say("conforms: every answer is the conformance set's")
+
+
+def _check_bundles(found: ConformanceSet, models: Iterable[str], *, as_json: bool) -> None:
+    checked: list[tuple[str, BundleCheck]] = []
+    for model in models:
+        checked.append((model, check_bundle(found, open_bundle(model), installed_engines())))
+        if not as_json:
+            _print_bundle(*checked[-1])
+    failures = [failure for model, check in checked if (failure := check.failure(model))]
+    if as_json:
+        print_json(
+            {
+                "passed": not failures,
+                "set": str(found.path),
+                "models": [
+                    {
+                        "model": model,
+                        "passed": check.passed,
+                        "inputs": _as_json(check.inputs),
+                        "reference": check.reference,
+                        "tolerance": check.tolerance,
+                        "engines": [
+                            {**vars(comparison), "passed": check.allows(comparison)}
+                            for comparison in check.comparisons
+                        ],
+                    }
+                    for model, check in checked
+                ],
+            }
+        )
+    if failures:
+        for _, check in checked:
+            _say_all(check.inputs.differences)
+        for failure in failures[1:]:
+            say(f"differs: {failure}")
+        raise failures[0]
+
+
+def _say_all(differences: Sequence[Difference]) -> None:
+    for difference in differences[:SHOWN]:
+        say(f"differs: {difference}")
+    if len(differences) > SHOWN:
+        say(f"… and {len(differences) - SHOWN} more")
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "passed": check.passed,
+        "answers": check.answers,
+        "max_abs_diff": check.max_abs_diff,
+        "differences": [vars(difference) for difference in check.differences],
+    }
+
+
+def _table(checks: Iterable[Check]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("what")
+    for heading in ("answers", "different", "max |Δ|"):
+        table.add_column(heading, justify="right")
+    for check in checks:
+        largest = "" if check.max_abs_diff is None else f"{check.max_abs_diff:.1e}"
+        table.add_row(check.name, str(check.answers), str(len(check.differences)), largest)
+    return table
+
+
+def _print_bundle(model: str, check: BundleCheck) -> None:
+    print_line(
+        f"{model}: {check.inputs.answers} inputs, {len(check.inputs.differences)} different; "
+        f"engines compared with {check.reference} in fp32"
+    )
+    if not check.comparisons:
+        say("no other engine is installed to compare with; see fleetnet verify")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("engine")
+    table.add_column("precision")
+    for heading in ("pictures", "max |Δp|", "top-1 same", "passes"):
+        table.add_column(heading, justify="right")
+    for comparison in check.comparisons:
+        judged = comparison.precision == "fp32"
+        table.add_row(
+            f"{comparison.engine} {comparison.engine_version}",
+            comparison.precision,
+            str(comparison.images),
+            f"{comparison.max_abs_diff:.1e}",
+            f"{comparison.top1_agreement:.2%}",
+            ("yes" if check.allows(comparison) else "no") if judged else "not judged",
+        )
+    console().print(table)

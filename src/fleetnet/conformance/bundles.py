@@ -1,0 +1,153 @@
+"""Does a bundle give the same answers in every engine, to the set's pictures?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleetnet import native
+from fleetnet.bundle import Bundle
+from fleetnet.conformance.check import CORE, Check, Difference, first_difference, readable
+from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.reference import reference_input
+from fleetnet.errors import DataError, ImageError, VerificationError
+from fleetnet.inference.engines import Engine, Precision, open_engine, precisions
+from fleetnet.inference.verify import (
+    TOLERANCE,
+    Comparison,
+    Pixels,
+    compare,
+    probabilities_of,
+    run_in_batches,
+)
+from fleetnet.preprocess import Preprocess
+
+_IN_PYTORCH = "torch"
+_EXACT = (True, False)
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """What a bundle answers to the set's pictures.
+
+    Attributes:
+        inputs: its preprocessing by the C core compared with the reference.
+        reference: the engine that the others are compared with.
+        comparisons: the engines, in every precision that they offer.
+        tolerance: largest difference of a probability that is allowed in fp32.
+    """
+
+    inputs: Check
+    reference: str
+    comparisons: tuple[Comparison, ...]
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the inputs are the reference's, and every engine's fp32 answers too."""
+        return self.inputs.passed and all(map(self.allows, self.comparisons))
+
+    def allows(self, comparison: Comparison) -> bool:
+        """Tell whether an engine's answers are close enough; of fewer bits they always are.
+
+        ``fleetnet verify`` judges those, on images like the network's own.
+        """
+        return comparison.precision != "fp32" or comparison.passes(self.tolerance)
+
+    def failure(self, name: str) -> VerificationError | None:
+        """Return what is wrong with the bundle, None if nothing is."""
+        if not self.inputs.passed:
+            return VerificationError(f"{name}: {self.inputs.differences[0]}")
+        for comparison in self.comparisons:
+            if not self.allows(comparison):
+                return VerificationError(
+                    f"{name}: {comparison.engine} differs from {self.reference} by up to "
+                    f"{comparison.max_abs_diff:.2g} (allowed: {self.tolerance:g}), top-1 agrees on "
+                    f"{comparison.top1_agreement:.2%}"
+                )
+        return None
+
+
+def check_bundle(
+    found: ConformanceSet,
+    bundle: Bundle,
+    engines: Sequence[str],
+    tolerance: float = TOLERANCE,
+) -> BundleCheck:
+    """Compare a bundle's preprocessing and its answers here with the reference's.
+
+    The reference is the trained network in PyTorch, where that is installed and the bundle has its
+    weights; else the bundle's fp32 graph in the first of the other engines.
+
+    Args:
+        found: the set whose pictures are used.
+        bundle: what to check.
+        engines: that are installed.
+        tolerance: largest difference of a probability to allow in fp32.
+
+    Raises:
+        DataError: no engine that is installed can run it, or no picture can be decoded.
+        FleetnetError: a file of the set or of the bundle is missing or damaged, or an engine
+            cannot be opened.
+    """
+    inputs, pixels = _inputs(found, bundle.manifest.preprocess)
+    # As verification does: a compiled network takes a minute, and is the same graph in PyTorch.
+    others = [name for name in engines if not name.startswith(_IN_PYTORCH)]
+    trained = _IN_PYTORCH in engines and bundle.has("weights")
+    names = [_IN_PYTORCH, *others] if trained else others
+    if not names:
+        raise DataError(f"no engine that is installed can run {bundle.path}")
+    with open_engine(names[0], bundle, 1) as reference:
+        expected = run_in_batches(reference, pixels)
+    comparisons = tuple(
+        compare(
+            engine,
+            pixels,
+            expected,
+            probabilities_of(bundle.manifest),
+            activation=bundle.manifest.model.activation,
+        )
+        for engine in _opened(bundle, names)
+    )
+    return BundleCheck(inputs, names[0], comparisons, tolerance)
+
+
+def _opened(bundle: Bundle, names: Sequence[str]) -> Iterator[Engine]:
+    """Open the engines in each of their precisions, except the reference's own in fp32."""
+    for place, name in enumerate(names):
+        offered: tuple[Precision, ...] = precisions(name, bundle)
+        for precision in offered:
+            if place or precision != "fp32":
+                with contextlib.closing(
+                    open_engine(name, bundle, 1, precision=precision)
+                ) as engine:
+                    yield engine
+
+
+def _inputs(found: ConformanceSet, preprocess: Preprocess) -> tuple[Check, Pixels]:
+    """Return whether the C core makes the inputs that Python makes, and these, exact."""
+    answers = 0
+    differences: list[Difference] = []
+    crops: list[Pixels] = []
+    title = f"{preprocess.interpolation} {preprocess.resize}/{preprocess.crop}"
+    for picture, data in readable(found):
+        try:
+            both = [(exact, reference_input(data, preprocess, exact=exact)) for exact in _EXACT]
+        except ImageError as error:
+            answers += 1
+            differences.append(Difference(picture.name, f"refused: {error}"))
+            continue
+        crops.append(both[0][1])
+        for exact, expected in both if native.core else ():
+            answers += 1
+            where = first_difference(preprocess.from_bytes(data, exact=exact), expected)
+            if where:
+                smaller = "" if exact else ", decoded smaller"
+                detail = f"{title}{smaller}, {CORE}: {where}"
+                differences.append(Difference(picture.name, detail))
+    if not crops:
+        raise DataError(f"no picture of the set can be decoded here: {differences[0]}")
+    return Check(f"inputs, {CORE}", answers, tuple(differences)), np.stack(crops)

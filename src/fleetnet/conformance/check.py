@@ -1,0 +1,220 @@
+"""Does this installation give the answers of the set?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetnet import native
+from fleetnet.bundle import Bundle
+from fleetnet.conformance.description import ConformanceSet, Entry, Input
+from fleetnet.conformance.reference import reference_input
+from fleetnet.conformance.refusals import fits, kind_of
+from fleetnet.errors import ImageError
+from fleetnet.images import OpenImage, read_bytes
+from fleetnet.inference.engines import Engine, open_engine
+from fleetnet.inference.verify import run_in_batches
+from fleetnet.preprocess import Preprocess
+
+Pixels = npt.NDArray[np.uint8]
+MakeInput = Callable[[bytes, Input], Pixels]
+
+PYTHON, CORE = "Python", "C core"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An answer that is not the set's."""
+
+    picture: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.picture}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared, and what of it differs."""
+
+    name: str
+    answers: int
+    """How many were compared."""
+    differences: tuple[Difference, ...] = ()
+    max_abs_diff: float | None = None
+    """Largest difference of a logit, where logits are what was compared."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def check_installation(found: ConformanceSet, engines: Sequence[str]) -> Iterator[Check]:
+    """Compare what this installation answers with a set.
+
+    Args:
+        found: the set.
+        engines: those that are to answer with the set's network, in fp32, on one thread.
+
+    Yields:
+        The checks, as they are done: the set's files, refusals, whole pictures, inputs as the C
+        core and as Python makes them, and each engine's logits.
+
+    Raises:
+        FleetnetError: the set is not whole, or an engine cannot be opened.
+    """
+    yield Check("files of the set", found.check_files())
+    yield _check_refusals(found)
+    yield _check_decoding(found)
+    if native.core is not None:
+        yield _check_inputs(found, CORE, lambda data, one: _from_bytes(data, one))
+    yield _check_inputs(
+        found, PYTHON, lambda data, one: reference_input(data, one.preprocess, exact=one.exact)
+    )
+    network = found.description.network
+    bundle = Bundle.load(found.path / network.file)
+    for name in engines:
+        with open_engine(name, bundle, 1) as engine:
+            yield check_logits(found, engine)
+
+
+def readable(found: ConformanceSet) -> Iterator[tuple[Entry, bytes]]:
+    """Yield the pictures that can be decoded, and their files' content.
+
+    Raises:
+        FleetnetError: a file is missing, or not the one it was.
+    """
+    for picture in found.description.pictures:
+        if picture.error is None:
+            yield picture, found.read(picture.file, picture.sha256, picture.bytes)
+
+
+def first_difference(pixels: Pixels, expected: Pixels) -> str | None:
+    """Return where two crops, ``uint8[H, W, 3]``, begin to differ, None where they do not."""
+    if pixels.shape != expected.shape:
+        return f"it is {_size(pixels)}, not {_size(expected)}"
+    differs = (pixels != expected).any(axis=2)
+    if not differs.any():
+        return None
+    row, column = (int(place) for place in np.argwhere(differs)[0])
+    one, other = (tuple(crop[row, column].tolist()) for crop in (pixels, expected))
+    count = int(differs.sum())
+    return (
+        f"the pixel in row {row}, column {column} is {one}, not {other}; {count} of "
+        f"{differs.size} pixels differ"
+    )
+
+
+def check_logits(found: ConformanceSet, engine: Engine) -> Check:
+    """Compare an engine's answers with the set's, from the set's own pixels.
+
+    Raises:
+        FleetnetError: a file of the set is missing, or not the one it was.
+    """
+    name = f"logits, {engine.name} {engine.version}"
+    description = found.description
+    pictures = [picture for picture in description.pictures if picture.logits]
+    crops = [_network_input(found, picture) for picture in pictures]
+    if not pictures:
+        return Check(name, 0)
+    expected = np.asarray([picture.logits for picture in pictures], np.float64)
+    apart = np.abs(run_in_batches(engine, np.stack(crops)) - expected).max(axis=1)
+    tolerance = description.network.tolerance
+    differences = [
+        Difference(
+            picture.name,
+            f"{engine.name}'s logits differ by up to {far:.2g} (allowed: {tolerance:g})",
+        )
+        for picture, far in zip(pictures, apart.tolist(), strict=True)
+        if not far <= tolerance  # so that what is no number fails
+    ]
+    return Check(name, len(pictures), tuple(differences), float(apart.max()))
+
+
+def _network_input(found: ConformanceSet, picture: Entry) -> Pixels:
+    one = found.description.network_input(picture)
+    crop = found.crop(one) if one else None
+    assert crop is not None  # noqa: S101 - the description was checked for it
+    return crop
+
+
+def _from_bytes(data: bytes, one: Input) -> Pixels:
+    return one.preprocess.from_bytes(data, exact=one.exact)
+
+
+def _check_refusals(found: ConformanceSet) -> Check:
+    network = found.description.network
+    preprocess = Preprocess(network.resize, network.crop, network.interpolation)
+    refused, differences = 0, []
+    for picture in found.description.pictures:
+        if picture.error is None:
+            continue
+        refused += 1
+        kind = picture.error.kind
+        try:
+            # From the file, because an empty one is refused when it is read.
+            preprocess.from_bytes(read_bytes(found.path / picture.file))
+        except ImageError as error:
+            if not fits(kind_of(error), kind):
+                detail = f"refused as {kind_of(error)}, not as {kind}: {error}"
+                differences.append(Difference(picture.name, detail))
+        else:
+            differences.append(Difference(picture.name, f"decoded, and not refused as {kind}"))
+    return Check("refusals", refused, tuple(differences))
+
+
+def _check_decoding(found: ConformanceSet) -> Check:
+    decoded, differences = 0, []
+    for picture, data in readable(found):
+        expected = picture.decoded
+        assert expected is not None  # noqa: S101 - the description was checked for it
+        decoded += 1
+        try:
+            pixels = OpenImage(data).decode()
+        except ImageError as error:
+            differences.append(Difference(picture.name, f"refused: {error}"))
+            continue
+        size = f"{expected.width}×{expected.height}"
+        if _size(pixels) != size:
+            differences.append(Difference(picture.name, f"it is {_size(pixels)}, not {size}"))
+        elif _digest(pixels) != expected.sha256:
+            detail = "decoded to other pixels: this decoder's bits are not the set's"
+            differences.append(Difference(picture.name, detail))
+    return Check("decoded pictures", decoded, tuple(differences))
+
+
+def _check_inputs(found: ConformanceSet, road: str, make: MakeInput) -> Check:
+    answers, differences = 0, []
+    for picture, data in readable(found):
+        for one in picture.inputs:
+            answers += 1
+            try:
+                difference = _difference(found, one, make(data, one))
+            except ImageError as error:
+                difference = f"refused: {error}"
+            if difference:
+                detail = f"{one.title}, {road}: {difference}"
+                differences.append(Difference(picture.name, detail))
+    return Check(f"inputs, {road}", answers, tuple(differences))
+
+
+def _difference(found: ConformanceSet, one: Input, pixels: Pixels) -> str | None:
+    if _digest(pixels) == one.sha256:
+        return None
+    expected = found.crop(one)
+    if expected is None:
+        return "other pixels, and the set has only their hash"
+    return first_difference(pixels, expected)
+
+
+def _digest(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def _size(pixels: Pixels) -> str:
+    return f"{pixels.shape[1]}×{pixels.shape[0]}"

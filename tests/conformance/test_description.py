@@ -1,0 +1,136 @@
+"""A set from outside is hostile until it is checked: one line says what is wrong with it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetnet.conformance.description import DESCRIPTION, MAX_DESCRIPTION_BYTES, ConformanceSet
+from fleetnet.conformance.refusals import Kind, fits, kind_of
+from fleetnet.errors import FleetnetError, ImageError
+
+TEXT = (ConformanceSet.load().path / DESCRIPTION).read_text("utf-8")
+Change = Callable[[Any], None]
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return the line with which a set of this description is refused."""
+    (folder / DESCRIPTION).write_text(text, "utf-8")
+    with pytest.raises(FleetnetError) as raised:
+        ConformanceSet.load(folder)
+    line = str(raised.value)
+    assert "\n" not in line
+    assert DESCRIPTION in line
+    return line
+
+
+def set_to(*places: str | int, value: Any) -> Change:
+    def change(values: Any) -> None:
+        for place in places[:-1]:
+            values = values[place]
+        values[places[-1]] = value
+
+    return change
+
+
+PICTURE = ("pictures", 0)
+INPUT = (*PICTURE, "inputs", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_to(*INPUT, "interpolation", value="nearest"), "interpolation: Input should be 'bil"),
+        (set_to("network", "interpolation", value="nearest"), "(it is 'nearest')"),
+        (set_to(*PICTURE, "file", value="../secret"), "no plain path below the set's folder"),
+        (set_to(*PICTURE, "file", value="/etc/passwd"), "(it is '/etc/passwd')"),
+        (set_to(*PICTURE, "file", value="pictures/../x"), "no plain path"),
+        (set_to(*PICTURE, "file", value="c:\\x"), "no plain path"),
+        (set_to(*PICTURE, "file", value="a/b/c"), "no plain path"),
+        (set_to(*PICTURE, "file", value="pictures/x\n"), "no plain path"),
+        (set_to(*INPUT, "file", value=".."), "pictures.0.inputs.0.file"),
+        (set_to("network", "file", value="~/x"), "network.file"),
+        (set_to(*PICTURE, "name", value="\x1b[2J"), "pictures.0.name"),
+        (set_to(*PICTURE, "bytes", value=10**18), "pictures.0.bytes"),
+        (set_to(*PICTURE, "bytes", value=-1), "pictures.0.bytes"),
+        (set_to(*INPUT, "resize", value=10**9), "less than or equal to 4096"),
+        (set_to(*INPUT, "crop", value=0), "greater than or equal to 1"),
+        (set_to(*INPUT, "crop", value=28), "crop (28) is larger than resize (27)"),
+        (set_to(*INPUT, "sample_bits", value=7), "sample_bits"),
+        (set_to(*INPUT, "exact", value="maybe"), "exact"),
+        (set_to(*INPUT, "sha256", value="abc"), "sha256"),
+        (set_to(*INPUT, "gamma", value=2.2), "gamma: Extra inputs are not permitted"),
+        (set_to(*PICTURE, "decoded", "width", value=10**12), "decoded.width"),
+        (set_to(*PICTURE, "decoded", value=None), "either an error or what it is decoded to"),
+        (set_to(*PICTURE, "error", value={"kind": "damaged"}), "either an error or what"),
+        (set_to(*PICTURE, "error", value={"kind": "odd"}), "error.kind"),
+        (set_to(*PICTURE, "logits", value=[1.0]), "'jpeg-baseline' has not a logit for each"),
+        (set_to(*PICTURE, "logits", 0, value=float("nan")), "logits.0: Input should be a finite"),
+        (set_to(*PICTURE, "name", value="jpeg-444-odd"), "two pictures have the same name"),
+        (set_to(*INPUT, "file", value=None), "has logits, but no file of the network's input"),
+        (set_to("network", "tolerance", value=0), "network.tolerance"),
+        (set_to("pictures", value=[]), "pictures"),
+        (set_to("pictures", value={}), "pictures"),
+        (set_to("format_version", value=2), "format version 2, but this fleetnet reads version 1"),
+        (set_to("format", value="other"), "does not describe a Fleetnet conformance set"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, change: Change, words: str) -> None:
+    values = json.loads(TEXT)
+    change(values)
+    assert words in refusal(tmp_path, json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", "9" * 10_000])
+def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
+    assert "is not valid JSON" in refusal(tmp_path, text)
+
+
+def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FleetnetError, match="is no conformance set: that is a folder with"):
+            ConformanceSet.load(folder)
+
+
+def test_a_gigantic_description_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / DESCRIPTION).open("wb") as file:
+        file.truncate(MAX_DESCRIPTION_BYTES + 1)
+    with pytest.raises(FleetnetError, match="is larger than 16 MiB"):
+        ConformanceSet.load(tmp_path)
+
+
+def test_it_is_written_as_it_is_read() -> None:
+    assert ConformanceSet.load().description.to_json() == TEXT
+
+
+class CodedError(ImageError):
+    """An error that says itself what is wrong."""
+
+    code = "too-large"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ImageError("the file is empty"), "empty"),
+        (ImageError("not an image in a known format"), "not-an-image"),
+        (ImageError("101×1 is longer than 1:100"), "too-long"),
+        (ImageError("more than 89 million pixels"), "too-large"),
+        (ImageError("the file is larger than 256 MiB"), "too-large"),
+        (ImageError("damaged image: image file is truncated (9 bytes not processed)"), "truncated"),
+        (ImageError("damaged image: cut off in its chunk IDAT"), "truncated"),
+        (ImageError("damaged image: wrong checksum of its chunk IDAT"), "damaged"),
+        (CodedError("whatever it says"), "too-large"),
+    ],
+)
+def test_errors_are_known_by_one_word(error: ImageError, kind: Kind) -> None:
+    assert kind_of(error) == kind
+
+
+def test_what_is_cut_off_may_be_called_damaged() -> None:
+    assert fits("damaged", "truncated")
+    assert fits("truncated", "truncated")
+    assert not fits("truncated", "damaged")
+    assert not fits("damaged", "too-large")
