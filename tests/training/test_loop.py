@@ -132,14 +132,14 @@ def test_a_batch_is_copied_while_the_last_one_computes(monkeypatch: pytest.Monke
     """On a machine without CUDA: the order of things, and that none is forgotten."""
     calls: list[str] = []
 
-    def pin(tensor: torch.Tensor) -> torch.Tensor:
+    def pinned(tensor: torch.Tensor) -> torch.Tensor:
         calls.append("pin")
         return tensor
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream(calls))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream(calls))
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: calls.append("keep"))
     batches = [
         Batch(torch.zeros(size, 2, 2, 3), torch.zeros(size), (), torch.zeros(size))
