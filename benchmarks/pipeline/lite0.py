@@ -64,6 +64,6 @@ def lite0_bundle(folder: Path) -> Bundle | None:
         preprocess=PREPROCESS,
         input=graph_input(PREPROCESS.crop),
         outputs=graph_outputs(1000),
-        artifacts=(Artifact.of("onnx", "model.onnx", "onnx", graph),),
+        artifacts=(Artifact.of("onnx", {"model.onnx": graph}),),
     )
     return write_bundle(folder, manifest, {"model.onnx": graph})

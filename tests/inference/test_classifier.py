@@ -192,7 +192,7 @@ def test_engines_agree_on_photographs(bundle: Bundle, photos: list[Path], engine
 
 def test_the_onnx_file_alone_predicts(bundle: Bundle, shapes: Path) -> None:
     path = shapes / "circle" / "000.jpg"
-    (alone,) = Classifier(bundle.artifact("onnx")).predict(path)
+    (alone,) = Classifier(bundle.file(format="onnx")).predict(path)
     (whole,) = Classifier(bundle).predict(path)
     assert alone == whole
 

@@ -177,7 +177,7 @@ def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
     assert tuning_cache.load_tuned(bundle, "latency") == choice
     assert tuning_cache.load_tuned(bundle, "throughput") is None
     assert tuning_cache.load_tuned(bundle, "latency", threads=1) is None
-    lone = Bundle.load(bundle.artifact("onnx"))
+    lone = Bundle.load(bundle.file(format="onnx"))
     assert tuning_cache.load_tuned(lone, "latency") is None
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(tuning_cache, "machine", lambda: "another processor")

@@ -69,7 +69,7 @@ def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
         load: of before the measurement began, whose own work would count as well.
     """
     now = datetime.datetime.now(datetime.UTC)
-    packages = dict.fromkeys(ENGINES[engine][0] for engine in engines)
+    packages = dict.fromkeys(ENGINES[engine].needs for engine in engines)
     ours = fleetnet.__version__ + ("" if COMPILED else " (resizing not compiled)")
     versions = {"fleetnet": ours, "Python": platform.python_version()}
     versions |= {package: _version(package) for package in packages}

@@ -154,7 +154,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
 
 
 def _no_network(bundle: Bundle) -> str:
-    if all(artifact.name != "weights" for artifact in bundle.manifest.artifacts):
+    if bundle.find(format="safetensors") is None:
         return (
             f"{bundle.path} has no weights to look into: heat maps take a checkpoint, or the "
             "folder of a bundle that has them"

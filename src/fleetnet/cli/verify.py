@@ -61,8 +61,8 @@ def verify(
     give the same answers as often as it was quantised for; fewer by chance do not count.
     """
     opened = open_bundle(model, images)
-    for artifact in opened.manifest.artifacts:
-        opened.artifact(artifact.name)  # checks the hash
+    for artifact in opened.artifacts:
+        opened.files_of(artifact)  # checks the hashes
     left_out = LeftOut()
     pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
     warn_left_out(left_out)
@@ -181,7 +181,7 @@ def _failure(
     from fleetnet.inference.engines.torch import load_network
 
     layer: Divergence | None = first_divergence(
-        bundle.artifact("onnx").read_bytes(),
+        bundle.file(format="onnx").read_bytes(),
         worst.engine,
         load_network(bundle),
         bundle.manifest.preprocess,

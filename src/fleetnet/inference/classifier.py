@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Bundle
-from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
 from fleetnet.inference.inputs import ImageLike, is_one
 from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
@@ -242,7 +242,8 @@ class Classifier:
         answers. What an iterable raises is raised after the answers to what it gave before.
 
         Raises:
-            FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
+            BundleError: the network does not give as many figures as there are classes.
+        FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
                 by its type; of an iterable, after the answers to what it gave before.
         """
         if self._closed:
@@ -269,9 +270,17 @@ class Classifier:
 
         with contextlib.closing(stream), _ended(self.engine.run_all(batches())) as answers:
             for logits in answers:
+                self._check(logits)
                 batch = running.popleft()
                 for image, row in zip(batch, logits[: len(batch)], strict=True):
                     yield self._answer(image, row, top_k)
+
+    def _check(self, logits: Logits) -> None:
+        if logits.shape[1:] != (len(self.classes),):
+            raise BundleError(
+                f"the network gives {logits.shape[-1]} figures an image for {len(self.classes)} "
+                "classes: the bundle is not what its manifest says; export it anew"
+            )
 
     def _stack(self, batch: list[Ready], size: int) -> npt.NDArray[np.uint8]:
         """Return ``uint8[size, crop, crop, 3]``, black where there is no image or none to read.

@@ -19,6 +19,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.engines import (
+    ENGINES,
     Engine,
     Logits,
     Mode,
@@ -271,7 +272,7 @@ def _candidates(
         counts = [every]
     else:
         counts = [2**power for power in range(every.bit_length()) if 2**power < every] + [every]
-    names = engines or [name for name in installed_engines() if name != "torch-compiled"]
+    names = engines or [name for name in installed_engines() if ENGINES[name].unasked]
     offered = [(name, precision) for name in names for precision in precisions(name, bundle)]
     for name, precision in sorted(offered, key=lambda pair: pair[1] != "fp32"):
         for count in counts:

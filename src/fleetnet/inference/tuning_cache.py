@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
-from fleetnet.files import atomic_file, cache_folder, sha256_of
+from fleetnet.files import atomic_file, cache_folder
 from fleetnet.inference.engines import (
     ENGINES,
     MAX_THREADS,
@@ -157,13 +157,13 @@ def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:
         "fleetnet": importlib.metadata.version("fleetnet"),
         "engines": {
             module: importlib.metadata.version(module)
-            for module in sorted({ENGINES[name][0] for name in installed_engines()})
+            for module in sorted({ENGINES[name].needs for name in installed_engines()})
         },
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _files(bundle: Bundle) -> list[str]:
-    if bundle.path.is_file():
-        return [sha256_of(bundle.path)]
-    return sorted(f"{artifact.name} {artifact.sha256}" for artifact in bundle.manifest.artifacts)
+    return sorted(
+        f"{artifact} {file.sha256}" for artifact in bundle.artifacts for file in artifact.files
+    )

@@ -1,6 +1,5 @@
 """A network that computes the same in fp32 but does not bear int8."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.bundle import MANIFEST, Bundle, File
 
 SCALED, COMPENSATED = "blocks.0.project", "blocks.1.expand"
 FACTOR = 2.0**12
@@ -29,9 +28,10 @@ def bundle_with(bundle: Bundle, graph: bytes, path: Path) -> Bundle:
     """Copy a bundle with another ONNX graph in it."""
     shutil.copytree(bundle.path, path)
     (path / "model.onnx").write_bytes(graph)
-    digest = hashlib.sha256(graph).hexdigest()
     artifacts = tuple(
-        artifact.model_copy(update={"sha256": digest}) if artifact.name == "onnx" else artifact
+        artifact.model_copy(update={"files": (File.of("model.onnx", graph),)})
+        if artifact.key == ("onnx", "fp32", None)
+        else artifact
         for artifact in bundle.manifest.artifacts
     )
     manifest = bundle.manifest.model_copy(update={"artifacts": artifacts})
