@@ -221,7 +221,7 @@ def test_a_graph_that_is_none_is_refused(
 ) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a graph")
-    monkeypatch.setattr(Bundle, "artifact", lambda *_: broken)
+    monkeypatch.setattr(Bundle, "files_of", lambda *_: (broken,))
     with pytest.raises(BundleError, match="cannot read") as error:
         Classifier(bundle, engine=engine)
     assert "\n" not in str(error.value)

@@ -9,12 +9,15 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference import engines
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.engines import devices, installed_engines, open_engine, precisions
+from fleetnet.inference.engines import ENGINES, devices, installed_engines, open_engine, precisions
 from fleetnet.inference.engines.registry import Engines
+from fleetnet.inference.verify import compare
+from samples import ROOT
 
 ONE_FILE = dedent(
     '''
@@ -65,16 +68,16 @@ ONE_FILE = dedent(
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Engines:
     """Have engines looked for anew, and forget in the end what was found."""
-    fresh = Engines()
-    monkeypatch.setattr(engines, "ENGINES", fresh)
-    return fresh
+    monkeypatch.setattr(ENGINES, "_found", None)
+    monkeypatch.setattr(ENGINES, "_broken", {})
+    return ENGINES
 
 
-def in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the file where the engines of Fleetnet are, as far as Python can tell."""
-    (folder / "constant.py").write_text(ONE_FILE)
+def in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = ONE_FILE) -> None:
+    """Put a file where the engines of Fleetnet are, as far as Python can tell."""
+    (folder / "added.py").write_text(text)
     monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(folder)])
-    monkeypatch.delitem(sys.modules, "fleetnet.inference.engines.constant", raising=False)
+    monkeypatch.delitem(sys.modules, "fleetnet.inference.engines.added", raising=False)
     importlib.invalidate_caches()
 
 
@@ -129,6 +132,31 @@ def test_an_engine_is_added_by_hand(found: Engines, bundle: Bundle) -> None:
     holds_what_an_engine_does(bundle)
     with pytest.raises(FleetnetError, match="there is an engine 'constant' already"):
         found.add(inside["ENGINE"])  # type: ignore[arg-type]
+
+
+def test_the_documents_example_is_an_engine(
+    found: Engines, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "tuning.md").read_text("utf-8").partition("## Another engine")[2]
+    in_the_folder(tmp_path, monkeypatch, text.partition("```python\n")[2].partition("```")[0])
+    assert "onnx-reference" in found
+    crop = bundle.manifest.preprocess.crop
+    pixels = np.random.default_rng(0).integers(0, 256, (2, crop, crop, 3), dtype=np.uint8)
+    with open_engine("torch", bundle, 1) as torch, open_engine("onnx-reference", bundle) as engine:
+        assert compare(engine, pixels, torch.run(pixels)).passes(1e-4)
+
+
+def test_another_engine_that_answers_otherwise_fails_verification(
+    found: Engines,
+    bundle: Bundle,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fleetnet: Run,
+) -> None:
+    in_the_folder(tmp_path, monkeypatch)
+    result = fleetnet("verify", bundle.path, "--images", shapes, "--limit", "8")
+    result.assert_one_line("constant differs from the trained network by up to")
 
 
 @pytest.mark.parametrize(

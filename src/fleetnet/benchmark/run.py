@@ -21,7 +21,7 @@ from fleetnet.benchmark.results import NetworkFacts, Peak, Results
 from fleetnet.benchmark.timing import Timing
 from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.engines import Precision, open_engine, precisions
+from fleetnet.inference.engines import CPU, Precision, open_engine, precisions
 from fleetnet.models.registry import find_model, published
 
 Stage = Callable[[str, float, float], None]
@@ -71,7 +71,8 @@ def run_benchmark(
         told = _numbered(stage, number, len(parts))
         with contextlib.ExitStack() as engines:
             work, lacking = _open(part, plan, told, engines)
-            found, best = _time(work, _limits(plan, len(part) / len(subjects)), told)
+            limits = _limits(plan, len(part) / len(subjects))
+            found, best = _time(work, limits, told, peaks=plan.device == CPU)
         timings |= found
         missing |= lacking
         for product, timing in best.items():
@@ -109,12 +110,12 @@ def _run_processes(
         write_image(image)
         commands: dict[tuple[str, str, str], list[str]] = {
             (subject.name, engine, precision): predict_command(
-                subject.bundle.path, image, engine, precision, process_threads(plan)
+                subject.bundle.path, image, engine, precision, process_threads(plan), plan.device
             )
             for subject in subjects
             for engine in plan.engines
             for precision in plan.precisions
-            if precision in precisions(engine, subject.bundle)
+            if precision in precisions(engine, subject.bundle, plan.device)
         }
         found, failed = run_processes(
             commands, plan.processes, functools.partial(stage, "starting processes")
@@ -144,7 +145,11 @@ def _open(
         stage("compiling", number, len(todo))
         try:
             engine = open_engine(
-                cell.engine, subject.bundle, cell.threads, precision=cell.precision
+                cell.engine,
+                subject.bundle,
+                cell.threads,
+                precision=cell.precision,
+                device=plan.device,
             )
         except FleetnetError as error:
             missing[cell] = str(error)
@@ -157,14 +162,14 @@ def _open(
 
 
 def _time(
-    work: dict[Cell, Work], limits: Limits, stage: Stage
+    work: dict[Cell, Work], limits: Limits, stage: Stage, *, peaks: bool
 ) -> tuple[dict[Cell, Timing], dict[Product, Timing]]:
-    """Time networks and, among them, matrix products in the same precisions and threads."""
+    """Time networks and, with ``peaks``, products of matrices in their precisions and threads."""
     settings = dict.fromkeys((cell.precision, cell.threads) for cell in work)
     products = {
         Product(precision, threads, side): matrix_product(side, precision, threads)
         for precision, threads in settings
-        if has_peak(precision)
+        if peaks and has_peak(precision)
         for side in SIDES
     }
     both: dict[Cell | Product, Work] = dict([*work.items(), *products.items()])

@@ -25,6 +25,8 @@ class Verification(Strict):
 
     engine: str
     engine_version: str
+    device: str = "cpu"
+    """That computed, as the engine's runtime names it."""
     images: int = Field(ge=1)
     source: str
     max_abs_diff: float

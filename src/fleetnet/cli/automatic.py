@@ -24,6 +24,7 @@ class Computing:
     precision: Precision
     threads: int | None
     batch_size: int | None
+    device: str | None = None
 
 
 def computing(
@@ -35,6 +36,7 @@ def computing(
     precision: str | None,
     threads: int | None,
     batch_size: int | None,
+    device: str | None = None,
 ) -> Computing:
     """Return what computes; for ``auto`` what was chosen before or wins now, and say which.
 
@@ -46,17 +48,22 @@ def computing(
         precision: by name, or None for fp32.
         threads: how many, or None for all there are.
         batch_size: how many images at once, or None.
+        device: to compute on, or None for the processor.
 
     Raises:
-        FleetnetError: a precision is named beside ``auto``, or no engine works.
+        FleetnetError: a precision or a device is named beside ``auto``, or no engine works.
     """
     if engine != AUTO:
         # Opening the engine refuses a precision that it does not know.
         known = cast("Precision", precision or "fp32")
-        return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size)
+        return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size, device)
     if precision is not None:
         raise FleetnetError(
             f"--engine {AUTO} chooses the precision: leave --precision out, or name an engine"
+        )
+    if device is not None:
+        raise FleetnetError(
+            f"--engine {AUTO} chooses the device: leave --device out, or name an engine"
         )
     with status(f"measuring for {mode}") as show:
         choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=show)
@@ -67,4 +74,10 @@ def computing(
         )
         return Computing(DEFAULT_ENGINE, "fp32", threads, batch_size)
     say(f"{mode}: {choice}")
-    return Computing(choice.engine, choice.precision, choice.threads, batch_size or choice.batch)
+    return Computing(
+        choice.engine,
+        choice.precision,
+        choice.threads,
+        batch_size or choice.batch,
+        choice.device,
+    )

@@ -22,7 +22,13 @@ from fleetnet.cli.console import (
     warn,
     warn_unreadable,
 )
-from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelArgument,
+    PrecisionOption,
+    ThreadsOption,
+)
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.subject import BATCH, Subject, open_subject
@@ -37,6 +43,7 @@ from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
 from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
+from fleetnet.inference.engines import CPU
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
 
@@ -67,6 +74,7 @@ def evaluate(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -111,6 +119,7 @@ def evaluate(
         batch_size,
         precision=precision,
         images=lambda: _sample(images),
+        device=device,
     )
     class_indices(images.classes, subject.classifier.classes)  # refuses classes that do not fit
     indices, description, seen = choose_part(images, part, subject.trained_on)
@@ -145,12 +154,17 @@ def evaluate(
         )
         return
     out = console()
-    engine_used = subject.classifier.engine
-    say(f"{model}: {description}, engine {engine_used.name} in {engine_used.precision}")
+    say(f"{model}: {description}, {_computed_by(subject)}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
+
+
+def _computed_by(subject: Subject) -> str:
+    engine = subject.classifier.engine
+    where = "" if engine.device == CPU else f" on {engine.device}"
+    return f"engine {engine.name} in {engine.precision}{where}"
 
 
 def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[Indices, str, str]:

@@ -27,7 +27,13 @@ from fleetnet.cli.console import (
     visible,
     warn_left_out,
 )
-from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelArgument,
+    PrecisionOption,
+    ThreadsOption,
+)
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
@@ -62,6 +68,7 @@ def predict(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -104,6 +111,7 @@ def predict(
         precision=precision,
         threads=threads,
         batch_size=batch_size,
+        device=device,
     )
     paths = itertools.chain(sample, paths)
     classifier = Classifier(
@@ -115,6 +123,7 @@ def predict(
         labels=names,
         mode=mode,
         exact=exact,
+        device=chosen.device,
     )
     top_k = min(top_k, len(classifier.classes))
     write_table = functools.partial(_write_table, alone=alone)

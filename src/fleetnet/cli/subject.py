@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from fleetnet.errors import FleetnetError, require
 from fleetnet.evaluation.history import Epoch, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.inference.classifier import AUTO, Classifier
-from fleetnet.inference.engines import Mode
+from fleetnet.inference.engines import CPU, Mode, find_device
 from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def open_subject(
     *,
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
+    device: str | None = None,
 ) -> Subject:
     """Open a trained network to run in ``engine``.
 
@@ -94,6 +96,7 @@ def open_subject(
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
         precision: by name, or None for fp32.
         images: gives real images, should it take some to find the fastest.
+        device: to compute on, as the engine's runtime names it; None for the processor.
 
     Raises:
         FleetnetError: it is nothing of the kind, or it cannot be used.
@@ -114,9 +117,10 @@ def open_subject(
             precision=precision,
             threads=threads,
             batch_size=batch_size,
+            device=device,
         )
         return _open_bundle(bundle, chosen, mode)
-    return _open_checkpoint(subject.path, threads, batch_size or BATCH)
+    return _open_checkpoint(subject.path, threads, batch_size or BATCH, device or CPU)
 
 
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
@@ -131,6 +135,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> Subject:
         batch_size=chosen.batch_size or BATCH,
         mode=mode,
         exact=True,
+        device=chosen.device,
     )
 
     def network() -> nn.Module:
@@ -164,13 +169,15 @@ def _no_network(bundle: Bundle) -> str:
     return ""
 
 
-def _open_checkpoint(path: Path, threads: int | None, batch_size: int) -> Subject:
+def _open_checkpoint(path: Path, threads: int | None, batch_size: int, device: str) -> Subject:
     checkpoint = load_checkpoint(path)
-    from fleetnet.inference.engines.torch import TorchEngine
+    place = find_device("torch", device)
+    from fleetnet.inference.engines.torch import TorchEngine, placed
 
     network = checkpoint.network()
+    computing_it = network if place == CPU else placed(copy.deepcopy(network), place)
     classifier = Classifier.from_engine(
-        TorchEngine(network, checkpoint.preprocess, threads),
+        TorchEngine(computing_it, checkpoint.preprocess, threads),
         checkpoint.preprocess,
         checkpoint.classes,
         batch_size=batch_size,

@@ -1,5 +1,6 @@
 """A network that computes the same in fp32 but does not bear int8."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ def bundle_with(bundle: Bundle, graph: bytes, path: Path) -> Bundle:
     """Copy a bundle with another ONNX graph in it."""
     shutil.copytree(bundle.path, path)
     (path / "model.onnx").write_bytes(graph)
+    file = File.of("model.onnx", b"-").model_copy(
+        update={"sha256": hashlib.sha256(graph).hexdigest()}
+    )
     artifacts = tuple(
-        artifact.model_copy(update={"files": (File.of("model.onnx", graph),)})
+        artifact.model_copy(update={"files": (file,)})
         if artifact.key == ("onnx", "fp32", None)
         else artifact
         for artifact in bundle.manifest.artifacts

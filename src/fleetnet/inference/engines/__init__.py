@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closable, Closing
 from fleetnet.inference.engines.engine import (
     CPU,
@@ -39,6 +40,7 @@ __all__ = [
     "Takes",
     "available_threads",
     "devices",
+    "engines_on",
     "find_device",
     "installed_engines",
     "open_engine",
@@ -65,9 +67,16 @@ def devices(name: str) -> tuple[str, ...]:
     ``npu`` of OpenVINO, ``cpu`` or ``cuda`` of PyTorch and ONNX Runtime.
 
     Raises:
-        FleetnetError: unknown engine, or it is not installed.
+        FleetnetError: unknown engine, it is not installed, or its runtime does not say.
     """
-    return tuple(ENGINES.named(name).devices())
+    kind = ENGINES.named(name)
+    try:
+        return tuple(kind.devices())
+    except Exception as error:
+        # A driver may be broken, and each runtime has errors of its own.
+        raise FleetnetError(
+            f"{name} cannot tell which devices there are: {one_line(error)}"
+        ) from None
 
 
 def find_device(name: str, device: str) -> str:
@@ -89,6 +98,30 @@ def find_device(name: str, device: str) -> str:
     raise FleetnetError(
         f"{name} finds no device '{device}' on this machine: choose {' or '.join(there)}"
     )
+
+
+def engines_on(device: str, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the engines that have a device, each with its runtime's name for it.
+
+    Args:
+        device: see :func:`find_device`.
+        names: of engines to ask; None for all that are installed.
+
+    Raises:
+        FleetnetError: unknown engine, one is not installed, or none finds such a device.
+    """
+    asked = list(installed_engines() if names is None else names)
+    found: dict[str, str] = {}
+    without: list[str] = []
+    for name in asked:
+        ENGINES.named(name)
+        try:
+            found[name] = find_device(name, device)
+        except FleetnetError as error:
+            without.append(str(error))
+    if not found:
+        raise FleetnetError("; ".join(without) or "no engine is installed")
+    return found
 
 
 def precisions(name: str, bundle: Bundle, device: str = CPU) -> tuple[Precision, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, CheckpointError, require
+from fleetnet.errors import BundleError, CheckpointError, FleetnetError, one_line, require
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
 from fleetnet.inference.engines.kind import EngineKind, Takes
@@ -140,12 +140,26 @@ def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet.
 
     Raises:
         BundleError: the weights are absent, damaged, not numbers, or not this network's.
+        FleetnetError: the device does not take them.
     """
     network = load_network(bundle)
     if setup.precision != "fp32":
         network = deployed(network, setup.precision)
-    network = network.to(setup.device)
+    network = placed(network, setup.device)
     return TorchEngine(network, bundle.manifest.preprocess, setup.threads, setup.precision)
+
+
+def placed(network: nn.Module, device: str) -> nn.Module:
+    """Return a network with its weights on a device.
+
+    Raises:
+        FleetnetError: the device is full, or does not work.
+    """
+    try:
+        return network.to(device)
+    except Exception as error:
+        # PyTorch says that a device is full, absent or broken by errors of several kinds.
+        raise FleetnetError(f"torch cannot use the device {device}: {one_line(error)}") from None
 
 
 def deployed(network: nn.Module, precision: Precision) -> nn.Module:

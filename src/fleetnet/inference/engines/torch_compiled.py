@@ -14,7 +14,14 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines.engine import Precision, Setup
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
-from fleetnet.inference.engines.torch import TorchEngine, deployed, devices, load_network, native
+from fleetnet.inference.engines.torch import (
+    TorchEngine,
+    deployed,
+    devices,
+    load_network,
+    native,
+    placed,
+)
 from fleetnet.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -68,7 +75,7 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
         FleetnetError: it cannot be compiled here.
     """
     preprocess = bundle.manifest.preprocess
-    network = load_network(bundle).to(setup.device)
+    network = placed(load_network(bundle), setup.device)
     side = preprocess.crop
     try:
         # Python's filters of warnings are the whole process's, too.
