@@ -16,6 +16,8 @@ from fleetnet.inference import engines
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import ENGINES, devices, installed_engines, open_engine, precisions
 from fleetnet.inference.engines.registry import Engines
+from fleetnet.inference.tuning import tune
+from fleetnet.inference.tuning_cache import load_tuned, save_tuned
 from fleetnet.inference.verify import compare
 from samples import ROOT
 
@@ -66,8 +68,9 @@ ONE_FILE = dedent(
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> Engines:
+def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engines:
     """Have engines looked for anew, and forget in the end what was found."""
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ENGINES, "_found", None)
     monkeypatch.setattr(ENGINES, "_broken", {})
     return ENGINES
@@ -103,6 +106,12 @@ def holds_what_an_engine_does(bundle: Bundle) -> None:
     assert answer.label == bundle.manifest.classes[0]
     with open_engine("constant", bundle, 1, device="TPU") as engine:
         assert (engine.name, engine.device, engine.precision) == ("constant", "tpu", "fp32")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
+    tuning = tune(bundle, pixels, "latency", engines=["constant"], budget=0)
+    assert {trial.candidate.device for trial in tuning.trials} == {"cpu", "tpu"}
+    chosen = save_tuned(bundle, tuning)
+    assert chosen.engine == "constant"
+    assert load_tuned(bundle, "latency") == chosen
     with pytest.raises(FleetnetError, match="finds no int8 network in this bundle"):
         open_engine("constant", bundle, 1, precision="int8")
     with pytest.raises(FleetnetError, match="does not offer int8 on the device tpu: choose fp32"):

@@ -84,7 +84,7 @@ def verify(
         if reference is None:
             say("PyTorch is not installed: comparing with the answers recorded at export")
         engines = [
-            open_one(name, precisions(name, opened, place)[0], place)
+            open_one(name, next(iter(precisions(name, opened, place)), "fp32"), place)
             for name, place in engines_on(device or CPU).items()
             if ENGINES[name].unasked and (name, place) != (REFERENCE, CPU)
         ]

@@ -21,8 +21,6 @@ NONE.flags.writeable = False
 BYTES = 8
 """Of a number: among a million images remembered and a million looked for, the chance that any one
 is taken for another is 1 in 20 million; with four bytes 230 of them would be."""
-FORMAT = "blake2b-64"
-"""How the numbers are made, for a bundle's manifest."""
 
 
 def content_of(data: bytes) -> int:

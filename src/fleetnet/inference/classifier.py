@@ -18,6 +18,7 @@ from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.inference.engines import (
     CPU,
     DEFAULT_ENGINE,
+    ENGINES,
     Closable,
     Engine,
     Logits,
@@ -323,7 +324,7 @@ def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:
     if mode == "latency":
         return 1
-    if engine.startswith("torch"):
+    if ENGINES[engine].shares_batches:
         return PYTORCH_BATCH
     return 1 if precision == "fp32" else LOW_PRECISION_BATCH
 

@@ -165,8 +165,7 @@ def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:
         "machine": machine(),
         "fleetnet": importlib.metadata.version("fleetnet"),
         "engines": {
-            module: importlib.metadata.version(module)
-            for module in sorted({ENGINES[name].needs for name in installed_engines()})
+            ENGINES[name].needs: ENGINES[name].version for name in sorted(installed_engines())
         },
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class EngineKind:
         devices: names those that the runtime finds here, in its own words but in small letters.
         native: of a device, the precisions that it is built for, of which those not in ``takes`` do
             not matter; None where it is all of these.
+        shares_batches: whether its threads compute a batch together, so that in throughput mode it
+            should have several images.
         unasked: whether tuning tries it also where nobody names it.
     """
 
@@ -45,6 +48,7 @@ class EngineKind:
     devices: Callable[[], Sequence[str]] = lambda: (CPU,)
     native: Callable[[str], Collection[Precision]] | None = None
     unasked: bool = True
+    shares_batches: bool = False
 
     @property
     def installed(self) -> bool:
@@ -53,6 +57,14 @@ class EngineKind:
             return importlib.util.find_spec(self.needs) is not None
         except (ImportError, ValueError):
             return False
+
+    @property
+    def version(self) -> str:
+        """Version of the package that the module is of; empty where none is called like it."""
+        try:
+            return importlib.metadata.version(self.needs)
+        except importlib.metadata.PackageNotFoundError:
+            return ""
 
     def finds(self, bundle: Bundle, precision: Precision) -> Artifact | None:
         """Return the artifact that it loads for a precision, if the bundle has it."""

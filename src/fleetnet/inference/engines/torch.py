@@ -205,4 +205,5 @@ ENGINE = EngineKind(
     open=open,
     devices=devices,
     native=native,
+    shares_batches=True,
 )

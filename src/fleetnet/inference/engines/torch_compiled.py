@@ -107,5 +107,6 @@ ENGINE = EngineKind(
     open=open,
     devices=devices,
     native=native,
+    shares_batches=True,
     unasked=False,
 )
