@@ -1,10 +1,12 @@
 """Bundles that users have on disk are read for ever: version 1, one file an artifact, by names."""
 
+import hashlib
 import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from conftest import Run
@@ -117,6 +119,8 @@ def test_its_onnx_file_alone_is_read(old: Path, tmp_path: Path) -> None:
         with Classifier(bundle) as classifier:
             pixels = np.zeros((40, 40, 3), np.uint8)
             assert next(classifier.predict(pixels)).ok
+    with pytest.raises(BundleError, match="takes batches of 2 alone"):
+        Bundle.load(old / "model.batch2.onnx")
 
 
 @pytest.mark.slow
@@ -197,6 +201,33 @@ def test_classes_that_the_network_does_not_have_are_found(
         pytest.raises(BundleError, match="figures an image for"),
     ):
         list(classifier.predict(np.zeros((40, 40, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_size_that_the_graph_does_not_take_is_found(old: Path, engine: str) -> None:
+    values = written(old)
+    assert isinstance(values["preprocess"], dict)
+    assert isinstance(values["input"], dict)
+    values["preprocess"].update(crop=64, resize=72)
+    values["input"]["shape"] = [None, 64, 64, 3]
+    (old / MANIFEST).write_text(json.dumps(values), "utf-8")
+    for precision in ("fp32", "int8"):
+        with pytest.raises(BundleError, match="takes images of 32×32×3, the manifest says 64×64×3"):
+            open_engine(engine, Bundle.load(old), 1, precision=precision)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_graph_without_logits_is_found(old: Path, engine: str) -> None:
+    graph = onnx.load(old / "model.onnx")
+    del graph.graph.output[0]
+    content = graph.SerializeToString()
+    (old / "model.onnx").write_bytes(content)
+    values = written(old)
+    assert isinstance(values["artifacts"], list)
+    values["artifacts"][0].update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    (old / MANIFEST).write_text(json.dumps(values), "utf-8")
+    with pytest.raises(BundleError, match=r"model\.onnx gives no logits"):
+        open_engine(engine, Bundle.load(old), 1)
 
 
 def test_half_of_a_pair_is_named_when_it_is_opened(old: Path) -> None:

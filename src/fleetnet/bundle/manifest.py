@@ -47,7 +47,7 @@ class Calibration(Strict):
     Temperature scaling (Guo et al. 2017); the logits themselves are given out as they are.
     """
 
-    temperature: float = Field(gt=0, allow_inf_nan=False)
+    temperature: float = Field(ge=1e-6, allow_inf_nan=False)
     images: int = Field(ge=1)
     """How many it was fitted to."""
     ece_before: float = Field(ge=0, le=1)

@@ -11,6 +11,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Setup
+from fleetnet.inference.engines.fitting import check_graph
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.inference.engines.side_by_side import side_by_side
@@ -51,7 +52,8 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         options.log_severity_level = 3
         session = _session(onnx, options, setup.device)
         self._input = session.get_inputs()[0].name
-        self._names = [output.name for output in session.get_outputs()]
+        self.shape: list[object] = session.get_inputs()[0].shape
+        self.outputs_named = [output.name for output in session.get_outputs()]
         super().__init__(session)
 
     def run(self, pixels: Pixels) -> Logits:
@@ -81,7 +83,7 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
     def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
         with self._turns:
             values = session.run(None, {self._input: pixels})
-        return dict(zip(self._names, values, strict=True))
+        return dict(zip(self.outputs_named, values, strict=True))
 
 
 def _session(onnx: bytes | str, options: ort.SessionOptions, device: str) -> ort.InferenceSession:
@@ -123,13 +125,15 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
     """
     path = bundle.file(format="onnx", precision=setup.precision)
     try:
-        return OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
+        engine = OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
     except FleetnetError:
         raise
     except Exception as error:
         # ONNX Runtime's exceptions share no public base class.
         reason = one_line(error)
         raise BundleError(f"ONNX Runtime cannot read {path}: {reason}") from None
+    check_graph(bundle, path, engine.shape[1:], engine.outputs_named)
+    return engine
 
 
 ENGINE = EngineKind(

@@ -15,6 +15,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.fitting import check_graph
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.inference.engines.side_by_side import Answer, side_by_side
@@ -259,7 +260,11 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
         raise BundleError(f"{path}: its weights are not in the manifest; export the bundle anew")
     try:
         model = read_onnx(str(path)) if wanted.format == "onnx" else core().read_model(*paths)
+        names = [name for output in model.outputs for name in output.names]
+        check_graph(bundle, path, _fixed_part(model), names)
         engine = OpenVinoEngine(model, setup)
+    except BundleError:
+        raise
     except Exception as error:
         # The reader's exceptions share no public base class.
         reason = one_line(error)
@@ -267,6 +272,12 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
     if setup.device != CPU:
         _try_out(engine, bundle)
     return engine
+
+
+def _fixed_part(model: ov.Model) -> list[object]:
+    """Return the shape of the input, less the batch; None for a dimension that is free."""
+    _, *rest = model.input(0).partial_shape
+    return [None if dimension.is_dynamic else dimension.get_length() for dimension in rest]
 
 
 def _try_out(engine: OpenVinoEngine, bundle: Bundle) -> None:
