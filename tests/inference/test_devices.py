@@ -1,5 +1,6 @@
 """Engines on other devices than the processor, which made-up runtimes have."""
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+import fleetnet
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import Classifier
@@ -233,6 +235,13 @@ def test_pytorchs_devices(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> No
 def test_pytorchs_engine_is_where_its_network_is(bundle: Bundle) -> None:
     with ENGINES["torch"].open(bundle, Setup()) as engine:
         assert engine.device == "cpu"
+
+
+def test_the_packages_classifier_takes_all_arguments_of_the_one_below() -> None:
+    above, below = (
+        set(inspect.signature(one).parameters) for one in (fleetnet.Classifier, Classifier)
+    )
+    assert above == below
 
 
 def test_what_auto_chooses_nobody_names(bundle: Bundle) -> None:
