@@ -24,7 +24,7 @@ _NAMED: dict[str, tuple[str, str | None]] = {
 _SECOND_FILES = {"openvino-int8-weights": "openvino-int8"}
 """Artifacts of version 1 that were another one's second file."""
 _OF_A_BATCH = re.compile(r"onnx-batch([1-9][0-9]{0,3})")
-_OF_A_FILE = {"name": "", "file": "name", "sha256": "sha256", "bytes": "bytes"}
+_OF_A_FILE = {"file": "name", "sha256": "sha256", "bytes": "bytes"}
 """Fields that artifacts had in version 1, to those that their files have now."""
 
 
@@ -66,7 +66,7 @@ def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
     for entry in entries:
         name = entry.get("name")
         if not isinstance(name, str):
-            raise ValueError("an artifact has no name")  # noqa: TRY004 - pydantic's way
+            raise ValueError("an artifact has no name")  # noqa: TRY004 - of the content, not of an argument
         if name in named:
             raise ValueError("two artifacts have the same name")
         named[name] = entry
@@ -85,7 +85,7 @@ def _others_of(name: str) -> list[str]:
 def _artifact(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return an artifact of several files, each of which version 1 had by itself."""
     first = entries[0]
-    found = {key: first[key] for key in first if key not in _OF_A_FILE}
+    found = {key: first[key] for key in first if key not in ("name", *_OF_A_FILE)}
     if first.get("precision") == "none":
         found["precision"] = None
     if name in _NAMED:
@@ -93,8 +93,7 @@ def _artifact(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
     if of_a_batch := _OF_A_BATCH.fullmatch(name):
         found["batch"] = int(of_a_batch[1])
     found["files"] = [
-        {new: entry[old] for old, new in _OF_A_FILE.items() if new and old in entry}
-        for entry in entries
+        {new: entry[old] for old, new in _OF_A_FILE.items() if old in entry} for entry in entries
     ]
     return found
 
