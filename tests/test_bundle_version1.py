@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from broken_json import after, edits
 from conftest import Run
-from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.errors import BundleError
+from fleetnet.bundle import MANIFEST, Bundle, Manifest
+from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.engines import Engine, open_engine, precisions
+from fleetnet.inference.engines import Engine, Precision, open_engine, precisions
 from fleetnet.inference.engines.engine import Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
@@ -22,6 +25,9 @@ from fleetnet.inference.probabilities import softmax
 from samples import make_folder
 
 ARCHIVE = Path(__file__).parent / "bundles" / "version1.tar.xz"
+with tarfile.open(ARCHIVE) as _archive:
+    _file = _archive.extractfile("version1.bundle/fleetnet.json")
+    MANIFEST_OF_1 = _file.read() if _file else b""
 OLD_NAMES = {
     "onnx": ("onnx", "fp32", None),
     "onnx-batch2": ("onnx", "fp32", 2),
@@ -228,6 +234,26 @@ def test_a_graph_without_logits_is_found(old: Path, engine: str) -> None:
     (old / MANIFEST).write_text(json.dumps(values), "utf-8")
     with pytest.raises(BundleError, match=r"model\.onnx gives no logits"):
         open_engine(engine, Bundle.load(old), 1)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_broken_one_answers_or_says_what_is_wrong(old: Path, data: st.DataObject) -> None:
+    before = json.loads(Manifest.from_json(MANIFEST_OF_1, "here").to_json())
+    versions = [json.loads(MANIFEST_OF_1), before, {**before, "format_version": "2.5"}]
+    values = data.draw(st.sampled_from(versions))
+    values = after(values, data.draw(edits(values)))
+    (old / MANIFEST).write_text(json.dumps(values), "utf-8")
+    engine = data.draw(st.sampled_from(["openvino", "onnxruntime"]))
+    precision: Precision = data.draw(st.sampled_from(["fp32", "int8"]))
+    said = ""
+    try:
+        with Classifier(old, engine=engine, precision=precision, threads=1) as classifier:
+            list(classifier.predict(np.zeros((40, 40, 3), np.uint8)))
+    except FleetnetError as error:
+        said = str(error)
+    assert len(said.splitlines()) <= 1
 
 
 def test_half_of_a_pair_is_named_when_it_is_opened(old: Path) -> None:

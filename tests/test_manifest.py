@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from broken_json import after, edits
 from fleetnet.bundle import FORMAT_VERSION, MANIFEST, Artifact, Bundle, Manifest, write_bundle
 from fleetnet.errors import BundleError
 from fleetnet.inference.classifier import Classifier
@@ -241,66 +242,17 @@ def test_what_is_nested_without_end_is_refused() -> None:
         read(changed(metrics={"deep": deep}))
 
 
-def _places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value)
-    found = []
-    for key, entry in inner:
-        found.append((*path, key))
-        if isinstance(entry, dict | list):
-            found += _places(entry, (*path, key))
-    return found
-
-
-JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(codec=None) | st.sampled_from("\n\r\x1b\0"), max_size=8)
-    | st.sampled_from(["softmax", "onnx", "model.onnx", "2.9", 1e308, -1, 10**30, "\ud800"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def edits(values: Any) -> Any:
-    places, kinds = st.sampled_from(_places(values)), st.sampled_from(["put", "remove", "add"])
-    return st.lists(st.tuples(places, kinds, JUNK), min_size=1, max_size=4)
-
-
 EDITED = st.sampled_from([VALUES, {**VALUES, "format_version": NEWER}, OLD]).flatmap(
     lambda values: st.tuples(st.just(values), edits(values))
 )
 """A manifest, and what somebody does to it."""
 
 
-def _edited(values: Any, edits: Any) -> Any:
-    values = copy.deepcopy(values)
-    for (*path, last), kind, junk in edits:
-        inside: Any = values
-        try:
-            for key in path:
-                inside = inside[key]
-            if kind == "remove":
-                del inside[last]
-            elif kind == "put":
-                inside[last] = junk
-            elif isinstance(inside, list):
-                inside.append(junk)
-            else:
-                inside[str(junk)] = junk
-        except (KeyError, IndexError, TypeError):
-            continue  # an edit before has changed this place
-    return values
-
-
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(EDITED)
 def test_random_edits_are_read_or_refused_in_one_line(edited: Any) -> None:
     try:
-        manifest = read(_edited(*edited))
+        manifest = read(after(*edited))
     except BundleError as refused:
         said = str(refused)
     else:
