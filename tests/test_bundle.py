@@ -38,7 +38,7 @@ def test_manifest_reads_with_a_json_parser_alone(bundle: Bundle) -> None:
     assert values["input"]["shape"] == [None, 64, 64, 3]
     assert values["metrics"]["held_out"]["images"] == 9
     assert values["provenance"]["data"]["train_images"] == 27
-    assert {artifact["file"] for artifact in values["artifacts"]} == {
+    assert {file["name"] for artifact in values["artifacts"] for file in artifact["files"]} == {
         "model.onnx",
         "model.safetensors",
         "trained-images.bin",
@@ -47,7 +47,7 @@ def test_manifest_reads_with_a_json_parser_alone(bundle: Bundle) -> None:
 
 def test_manifest_does_not_hold_paths_of_the_training_machine(bundle: Bundle, shapes: Path) -> None:
     assert str(shapes.parent) not in (bundle.path / MANIFEST).read_text("utf-8")
-    assert str(shapes.parent).encode() not in bundle.artifact("onnx").read_bytes()
+    assert str(shapes.parent).encode() not in bundle.file(format="onnx").read_bytes()
 
 
 def test_round_trip(bundle: Bundle) -> None:
@@ -58,12 +58,12 @@ def test_round_trip(bundle: Bundle) -> None:
 
 def test_the_onnx_file_alone_is_enough(bundle: Bundle, tmp_path: Path) -> None:
     alone = tmp_path / "anything.onnx"
-    shutil.copy(bundle.artifact("onnx"), alone)
+    shutil.copy(bundle.file(format="onnx"), alone)
     loaded = Bundle.load(alone)
     assert loaded.manifest == bundle.manifest.model_copy(update={"artifacts": ()})
-    assert loaded.artifact("onnx") == alone
+    assert loaded.file(format="onnx") == alone
     with pytest.raises(BundleError, match="give the bundle's folder"):
-        loaded.artifact("weights")
+        loaded.file(format="safetensors")
 
 
 def test_a_changed_artifact_is_refused(copy: Path) -> None:
@@ -72,28 +72,28 @@ def test_a_changed_artifact_is_refused(copy: Path) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(BundleError, match="not the file that was exported"):
-        Bundle.load(copy).artifact("onnx")
+        Bundle.load(copy).file(format="onnx")
 
 
 def test_a_missing_artifact_is_named(copy: Path) -> None:
     (copy / "model.onnx").unlink()
     with pytest.raises(BundleError, match=r"model\.onnx is missing"):
-        Bundle.load(copy).artifact("onnx")
-    with pytest.raises(BundleError, match="it has: onnx, weights"):
-        Bundle.load(copy).artifact("tflite")
+        Bundle.load(copy).file(format="onnx")
+    with pytest.raises(BundleError, match="it has: onnx in fp32, safetensors in fp32, train"):
+        Bundle.load(copy).file(format="tflite")
 
 
 def test_a_link_in_place_of_an_artifact_is_refused(copy: Path, bundle: Bundle) -> None:
     (copy / "model.onnx").unlink()
-    (copy / "model.onnx").symlink_to(bundle.artifact("onnx"))
+    (copy / "model.onnx").symlink_to(bundle.file(format="onnx"))
     with pytest.raises(BundleError, match="missing"):
-        Bundle.load(copy).artifact("onnx")
+        Bundle.load(copy).file(format="onnx")
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "..", "a/b", "a\\b", ""])
 def test_artifacts_outside_the_bundle_are_refused(copy: Path, name: str) -> None:
     artifacts = json.loads((copy / MANIFEST).read_text())["artifacts"]
-    artifacts[0]["file"] = name
+    artifacts[0]["files"][0]["name"] = name
     edit(copy, artifacts=artifacts)
     with pytest.raises(BundleError, match="plain file name"):
         Bundle.load(copy)
@@ -104,6 +104,7 @@ def test_artifacts_outside_the_bundle_are_refused(copy: Path, name: str) -> None
     [
         ({"format": "other"}, "not a Fleetnet manifest"),
         ({"format_version": 2, "new_field": 1}, "update fleetnet"),
+        ({"format_version": "3.0", "new_field": 1}, "update fleetnet"),
         ({"classes": ["one"]}, "1 class names for 3 classes"),
         ({"preprocess": {"resize": 72}}, "preprocess lacks"),
         ({"preprocess": 7}, "must be an object"),
@@ -191,7 +192,7 @@ def test_onnx_metadata_of_garbage_raises_value_error_or_finds_nothing(data: byte
 
 
 def test_a_truncated_onnx_file_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    content = bundle.artifact("onnx").read_bytes()
+    content = bundle.file(format="onnx").read_bytes()
     file = tmp_path / "cut.onnx"
     for percent in range(0, 100, 5):
         file.write_bytes(content[: len(content) * percent // 100])

@@ -241,7 +241,7 @@ def test_what_is_written_has_the_usual_permissions_whatever_other_threads_do(
 
 
 def test_a_bundle_made_meanwhile_is_left_as_it_is(bundle: Bundle, tmp_path: Path) -> None:
-    files = {a.file: bundle.artifact(a.name).read_bytes() for a in bundle.manifest.artifacts}
+    files = {path.name: path.read_bytes() for a in bundle.artifacts for path in bundle.files_of(a)}
     path = tmp_path / "new.bundle"
     for _ in range(2):  # where there is none, and where there is one
         begun = check_replaceable(path)
@@ -263,7 +263,7 @@ def test_int8_is_not_put_over_a_bundle_that_another_has_changed(
     """Or what the other added would be lost."""
     from fleetnet.export.quantize.bundle import check_request
 
-    files = {a.file: bundle.artifact(a.name).read_bytes() for a in bundle.manifest.artifacts}
+    files = {path.name: path.read_bytes() for a in bundle.artifacts for path in bundle.files_of(a)}
     mine = write_bundle(tmp_path / "b.bundle", bundle.manifest, files)
     loaded = Bundle.load(mine.path)
     write_bundle(mine.path, bundle.manifest.model_copy(update={"metrics": {"a": 1}}), files)

@@ -28,6 +28,7 @@ class Classifier(classifier.Classifier):
         precision: likewise.
         mode: likewise.
         exact: likewise.
+        device: likewise.
 
     Raises:
         FleetnetError: as :func:`fleetnet.export.cached.bundle_of`, and as that class.
@@ -44,6 +45,7 @@ class Classifier(classifier.Classifier):
         precision: Precision | None = None,
         mode: Mode = "latency",
         exact: bool = False,
+        device: str | None = None,
     ) -> None:
         super().__init__(
             bundle_of(bundle),
@@ -54,4 +56,5 @@ class Classifier(classifier.Classifier):
             precision=precision,
             mode=mode,
             exact=exact,
+            device=device,
         )

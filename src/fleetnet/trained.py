@@ -6,6 +6,7 @@ network came from, or to look into it.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
-from fleetnet.inference.engines import Mode
+from fleetnet.inference.engines import CPU, Mode, find_device
 from fleetnet.inference.tuning import Advance
 from fleetnet.weights.subject import Fetched, Say, find_subject
 
@@ -85,6 +86,7 @@ def open_trained(
     *,
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
+    device: str | None = None,
     say: Say = lambda _: None,
     fetched: Fetched = lambda _have, _total: None,
     advance: Advance = lambda _: None,
@@ -102,6 +104,7 @@ def open_trained(
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
         precision: by name, or None for fp32.
         images: gives real images, should it take some to find the fastest.
+        device: to compute on, as the engine's runtime names it; None for the processor.
         say: called with what is being done, a line each.
         fetched: called with a download's progress.
         advance: called with what ``auto`` is trying.
@@ -126,11 +129,12 @@ def open_trained(
             precision=precision,
             threads=threads,
             batch_size=batch_size,
+            device=device,
             advance=advance,
         )
         chosen(found)
         return _open_bundle(bundle, found, mode)
-    return _open_checkpoint(subject.path, threads, batch_size or BATCH, say)
+    return _open_checkpoint(subject.path, threads, batch_size or BATCH, device or CPU, say)
 
 
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwork:
@@ -145,6 +149,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
         batch_size=chosen.batch_size or BATCH,
         mode=mode,
         exact=True,
+        device=chosen.device,
     )
 
     def network() -> nn.Module:
@@ -168,7 +173,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
 
 
 def _no_network(bundle: Bundle) -> str:
-    if all(artifact.name != "weights" for artifact in bundle.manifest.artifacts):
+    if bundle.find(format="safetensors") is None:
         return (
             f"{bundle.path} has no weights to look into: heat maps take a checkpoint, or the "
             "folder of a bundle that has them"
@@ -178,13 +183,17 @@ def _no_network(bundle: Bundle) -> str:
     return ""
 
 
-def _open_checkpoint(path: Path, threads: int | None, batch_size: int, say: Say) -> TrainedNetwork:
+def _open_checkpoint(
+    path: Path, threads: int | None, batch_size: int, device: str, say: Say
+) -> TrainedNetwork:
     checkpoint = _load_checkpoint(path, say)
-    from fleetnet.inference.engines.torch import TorchEngine
+    place = find_device("torch", device)
+    from fleetnet.inference.engines.torch import TorchEngine, placed
 
     network = checkpoint.network()
+    computing_it = network if place == CPU else placed(copy.deepcopy(network), place)
     classifier = Classifier.from_engine(
-        TorchEngine(network, checkpoint.preprocess, threads),
+        TorchEngine(computing_it, checkpoint.preprocess, threads),
         checkpoint.preprocess,
         checkpoint.classes,
         batch_size=batch_size,

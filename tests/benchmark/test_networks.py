@@ -120,7 +120,7 @@ def test_an_entry_that_another_process_made_meanwhile_is_taken(
 
     monkeypatch.setattr(untrained, "to_onnx", to_onnx)
     bundle = untrained.make_untrained(NAME, SIZE, folder)
-    assert bundle.artifact("onnx").read_bytes() == b"of another"
+    assert bundle.file(format="onnx").read_bytes() == b"of another"
     assert [entry.name for entry in tmp_path.iterdir()] == ["entry"]
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_bundle(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not the file that was exported"):
         find_subjects([str(copy)])
     manifest = json.loads((copy / "fleetnet.json").read_text())
-    manifest["artifacts"][0]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
+    manifest["artifacts"][0]["files"][0]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
     (copy / "fleetnet.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         count_macs(Bundle.load(copy))

@@ -136,7 +136,7 @@ def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
     content = model.SerializeToString()
     (copy / "model.onnx").write_bytes(content)
     manifest = json.loads((copy / "fleetnet.json").read_text())
-    manifest["artifacts"][0]["sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["artifacts"][0]["files"][0]["sha256"] = hashlib.sha256(content).hexdigest()
     (copy / "fleetnet.json").write_text(json.dumps(manifest))
     result = fleetnet("verify", copy, "--images", shapes)
     result.assert_one_line("differs from the trained network", "first in layer 'blocks.5.expand'")

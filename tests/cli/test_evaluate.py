@@ -132,7 +132,7 @@ def test_a_lone_onnx_file_has_a_report_without_heat(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, engine: str
 ) -> None:
     report = tmp_path / "report.html"
-    model = bundle.artifact("onnx")
+    model = bundle.file(format="onnx")
     result = fleetnet(
         "evaluate", model, shapes, "--part", "all", "--engine", engine, "--report", report
     )
@@ -309,7 +309,7 @@ def test_explain_with_wrong_words(
     fleetnet("explain", bundle.path, image, image, "-o", tmp_path / "x.png").assert_one_line(
         "2 images do not fit into"
     )
-    fleetnet("explain", bundle.artifact("onnx"), image).assert_one_line("folder")
+    fleetnet("explain", bundle.file(format="onnx"), image).assert_one_line("folder")
     other = make_folder(tmp_path / "other", 2)
     fleetnet("explain", other, image).assert_one_line("is not a bundle")
     (tmp_path / "file").touch()

@@ -55,7 +55,7 @@ def of_before(checkpoint: Path, tmp_path: Path) -> Path:
 def as_of_before(bundle: Bundle, path: Path) -> Path:
     shutil.copytree(bundle.path, path)
     values = json.loads((path / MANIFEST).read_text())
-    values["artifacts"] = [a for a in values["artifacts"] if a["name"] != "trained-images"]
+    values["artifacts"] = [a for a in values["artifacts"] if a["format"] != "trained-images"]
     (path / MANIFEST).write_text(json.dumps(values))
     (path / "trained-images.bin").unlink()
     return path
@@ -157,7 +157,7 @@ def test_nothing_left_to_judge_is_an_error_that_says_how_to_go_on(
 def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tell(
     fleetnet: Run, of_before: Path, bundle: Bundle, shapes: Path, changed: Path, tmp_path: Path
 ) -> None:
-    models = (of_before, as_of_before(bundle, tmp_path / "old.bundle"), bundle.artifact("onnx"))
+    models = (of_before, as_of_before(bundle, tmp_path / "old.bundle"), bundle.file(format="onnx"))
     for model in models:
         result = fleetnet("evaluate", model, changed, "--json")
         assert CANNOT_TELL in result.err

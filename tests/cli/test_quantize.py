@@ -77,8 +77,8 @@ def test_json_to_another_folder(
     assert engine["weight_bits"] == 8
     assert engine["kept_layers"] == []
     assert set(engine["latency_ms"]) == {"fp32", "int8"}
-    assert not Bundle.load(bundle.path).has("onnx-int8")
-    assert Bundle.load(output).has("onnx-int8")
+    assert Bundle.load(bundle.path).find(format="onnx", precision="int8") is None
+    assert Bundle.load(output).find(format="onnx", precision="int8")
 
 
 @pytest.mark.slow
@@ -90,8 +90,8 @@ def test_int8_that_answers_otherwise_fails_verification(
     damaged = _with_other_answers(content)
     (copy / "model.int8.onnx").write_bytes(damaged)
     values = json.loads((copy / MANIFEST).read_text())
-    entry = next(a for a in values["artifacts"] if a["name"] == "onnx-int8")
-    entry["sha256"] = hashlib.sha256(damaged).hexdigest()
+    entry = next(a for a in values["artifacts"] if a["files"][0]["name"] == "model.int8.onnx")
+    entry["files"][0]["sha256"] = hashlib.sha256(damaged).hexdigest()
     entry["quantization"]["agreement"] = 0.99
     (copy / MANIFEST).write_text(json.dumps(values))
     result = fleetnet("verify", copy, "--images", images)
@@ -142,7 +142,7 @@ def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> No
 def test_bad_input_is_one_line(
     fleetnet: Run, bundle: Bundle, images: Path, arguments: list[str], words: list[str]
 ) -> None:
-    places = {"BUNDLE": bundle.path, "ONNX": bundle.artifact("onnx")}
+    places = {"BUNDLE": bundle.path, "ONNX": bundle.file(format="onnx")}
     before = {entry.name: entry.stat().st_mtime_ns for entry in bundle.path.iterdir()}
     given = [places.get(word, Path(word.replace("IMAGES", str(images)))) for word in arguments]
     result = fleetnet("quantize", *given)

@@ -150,7 +150,7 @@ def test_a_file_of_the_cache_that_was_changed_is_named_with_what_to_remove(
     graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for bundle in (made, bundle_of(NAME)):
         with pytest.raises(BundleError, match="is not the file that was exported") as error:
-            bundle.artifact("onnx")
+            bundle.file(format="onnx")
         assert f"remove {made.path}, and it is made anew" in str(error.value)
 
 
@@ -165,7 +165,7 @@ def test_a_cache_without_locks_is_used_without(
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    assert bundle_of(NAME).artifact("onnx").is_file()
+    assert bundle_of(NAME).file(format="onnx").is_file()
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damag
         shutil.rmtree(made.path)
         made.path.touch() if damage == "file" else made.path.symlink_to("nowhere")
     again = bundle_of(NAME)
-    assert again.artifact("onnx").is_file()
+    assert again.file(format="onnx").is_file()
     assert again.manifest.classes == made.manifest.classes
 
 

@@ -66,7 +66,7 @@ def manifest(bundle: Bundle) -> Manifest:
 
 @pytest.fixture
 def model(bundle: Bundle) -> onnx.ModelProto:
-    return onnx.load(bundle.artifact("onnx"))
+    return onnx.load(bundle.file(format="onnx"))
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_the_metadata_is_in_the_file(model: onnx.ModelProto, bundle: Bundle) -> 
 
 
 def test_the_file_tells_nothing_of_the_exporting_machine(bundle: Bundle) -> None:
-    content = bundle.artifact("onnx").read_bytes()
+    content = bundle.file(format="onnx").read_bytes()
     assert b"/src/" not in content
     assert b"site-packages" not in content
 
@@ -170,12 +170,12 @@ def tampered(graph: bytes, layer: str) -> bytes:
 def test_the_first_layer_that_diverges_is_named(layer: str, engine: str, bundle: Bundle) -> None:
     from fleetnet.inference.engines.torch import load_network
 
-    graph = tampered(bundle.artifact("onnx").read_bytes(), layer)
+    graph = tampered(bundle.file(format="onnx").read_bytes(), layer)
     network, preprocess = load_network(bundle), bundle.manifest.preprocess
     divergence = first_divergence(graph, engine, network, preprocess, pixels(2))
     assert divergence is not None
     assert divergence.layer == layer
-    untouched = bundle.artifact("onnx").read_bytes()
+    untouched = bundle.file(format="onnx").read_bytes()
     assert first_divergence(untouched, engine, network, preprocess, pixels(2)) is None
 
 
@@ -251,7 +251,7 @@ def test_answers_that_are_no_numbers_fail_verification(bundle: Bundle) -> None:
             answers["probabilities"] = answers["probabilities"] * np.nan
             return answers
 
-    content = bundle.artifact("onnx").read_bytes()
+    content = bundle.file(format="onnx").read_bytes()
     expected = OnnxRuntimeEngine(content, Setup()).run(pixels(2))
     comparison = compare(Broken(content, Setup()), pixels(2), expected)
     assert not comparison.passes(1e-4)
@@ -314,14 +314,14 @@ def test_weights_of_a_bundle_that_are_no_numbers_are_found(bundle: Bundle, tmp_p
     from fleetnet.inference.engines.torch import load_network
 
     folder = Path(shutil.copytree(bundle.path, tmp_path / "broken"))
-    path = folder / bundle.artifact("weights").name
+    path = folder / bundle.file(format="safetensors").name
     state = load_file(path)
     state["head.conv.weight"][0] = float("inf")
     save_file(state, path)
     manifest = json.loads((folder / "fleetnet.json").read_text())
-    for artifact in manifest["artifacts"]:
-        if artifact["file"] == path.name:
-            artifact["sha256"], artifact["bytes"] = sha256_of(path), path.stat().st_size
+    for file in (file for artifact in manifest["artifacts"] for file in artifact["files"]):
+        if file["name"] == path.name:
+            file["sha256"], file["bytes"] = sha256_of(path), path.stat().st_size
     (folder / "fleetnet.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=r"'head\.conv\.weight' holds NaN or infinite values"):
         load_network(Bundle.load(folder))

@@ -29,8 +29,14 @@ def pixels(bundle: Bundle, count: int) -> np.ndarray:
 
 
 def test_each_size_is_a_verified_file_of_the_bundle(fixed: Bundle) -> None:
-    names = [artifact.name for artifact in fixed.manifest.artifacts]
-    assert names == ["onnx", "onnx-batch1", "onnx-batch3", "weights", "trained-images"]
+    names = list(map(str, fixed.artifacts))
+    assert names == [
+        "onnx in fp32",
+        "onnx in fp32 for batches of 1",
+        "onnx in fp32 for batches of 3",
+        "safetensors in fp32",
+        "trained-images",
+    ]
     for artifact in fixed.manifest.artifacts[:3]:
         engines = {record.engine for record in artifact.verification}
         assert engines == {"onnxruntime", "openvino"}
@@ -39,7 +45,7 @@ def test_each_size_is_a_verified_file_of_the_bundle(fixed: Bundle) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_no_dimension_is_free(fixed: Bundle, batch: int) -> None:
-    model = onnx.load(fixed.artifact(f"onnx-batch{batch}"))
+    model = onnx.load(fixed.file(format="onnx", batch=batch))
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         assert all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == batch
@@ -49,7 +55,7 @@ def test_no_dimension_is_free(fixed: Bundle, batch: int) -> None:
 
 
 def test_it_takes_no_other_size_and_answers_as_the_free_graph(fixed: Bundle) -> None:
-    path = fixed.artifact("onnx-batch3")
+    path = fixed.file(format="onnx", batch=3)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     images = pixels(fixed, 3)
     logits, probabilities = session.run(None, {"pixels": images})
@@ -64,7 +70,7 @@ def test_it_takes_no_other_size_and_answers_as_the_free_graph(fixed: Bundle) -> 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_any_number_of_images_in_whole_batches(fixed: Bundle, engine: type, count: int) -> None:
     images = pixels(fixed, count)
-    graph = fixed.artifact("onnx-batch3").read_bytes()
+    graph = fixed.file(format="onnx", batch=3).read_bytes()
     whole = InWholeBatches(engine(graph, Setup()), 3)
     expected = open_engine("torch", fixed, 1).run(images)
     np.testing.assert_allclose(whole.run(images), expected, atol=1e-3)
@@ -72,7 +78,7 @@ def test_any_number_of_images_in_whole_batches(fixed: Bundle, engine: type, coun
 
 
 def test_alone_it_is_refused_in_one_line(fleetnet: Run, fixed: Bundle, shapes: Path) -> None:
-    path = fixed.artifact("onnx-batch3")
+    path = fixed.file(format="onnx", batch=3)
     with pytest.raises(BundleError, match="takes batches of 3 alone"):
         Bundle.load(path)
     result = fleetnet("predict", path, shapes)
@@ -81,7 +87,7 @@ def test_alone_it_is_refused_in_one_line(fleetnet: Run, fixed: Bundle, shapes: P
 
 
 def test_its_metadata_says_which_size(fixed: Bundle) -> None:
-    model = onnx.load(fixed.artifact("onnx-batch3"))
+    model = onnx.load(fixed.file(format="onnx", batch=3))
     (text,) = (entry.value for entry in model.metadata_props if entry.key == "fleetnet")
     assert '"shape": [\n      3,' in text
 
@@ -99,5 +105,5 @@ def test_sizes_that_no_batch_has(fleetnet: Run, checkpoint: Path, tmp_path: Path
 def test_verbs_work_on_such_a_bundle(fleetnet: Run, fixed: Bundle, shapes: Path) -> None:
     assert fleetnet("predict", fixed.path, shapes, "--csv").code == 0
     assert fleetnet("verify", fixed.path, "--images", shapes).code == 0
-    graph = fixed.artifact("onnx").read_bytes()
-    assert fix_batch(graph, 1) == fixed.artifact("onnx-batch1").read_bytes()
+    graph = fixed.file(format="onnx").read_bytes()
+    assert fix_batch(graph, 1) == fixed.file(format="onnx", batch=1).read_bytes()

@@ -192,7 +192,7 @@ def test_engines_agree_on_photographs(bundle: Bundle, photos: list[Path], engine
 
 def test_the_onnx_file_alone_predicts(bundle: Bundle, shapes: Path) -> None:
     path = shapes / "circle" / "000.jpg"
-    (alone,) = Classifier(bundle.artifact("onnx")).predict(path)
+    (alone,) = Classifier(bundle.file(format="onnx")).predict(path)
     (whole,) = Classifier(bundle).predict(path)
     assert alone == whole
 
@@ -221,7 +221,7 @@ def test_a_graph_that_is_none_is_refused(
 ) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a graph")
-    monkeypatch.setattr(Bundle, "artifact", lambda *_: broken)
+    monkeypatch.setattr(Bundle, "files_of", lambda *_: (broken,))
     with pytest.raises(BundleError, match="cannot read") as error:
         Classifier(bundle, engine=engine)
     assert "\n" not in str(error.value)

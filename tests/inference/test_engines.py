@@ -109,7 +109,7 @@ def test_what_an_engine_does_not_offer_is_refused_by_name(bundle: Bundle) -> Non
 
 
 def test_an_onnx_file_alone_is_enough_for_its_engines(bundle: Bundle, images: Pixels) -> None:
-    alone = Bundle.load(bundle.artifact("onnx"))
+    alone = Bundle.load(bundle.file(format="onnx"))
     for name in ("openvino", "onnxruntime"):
         engine: Engine = open_engine(name, alone, 1)
         assert engine.run(images[:1]).shape == (1, len(bundle.manifest.classes))
@@ -121,4 +121,4 @@ def test_installed_engines_are_those_that_can_be_imported() -> None:
     found = installed_engines()
     assert found
     for name in found:
-        importlib.import_module(ENGINES[name][0])
+        importlib.import_module(ENGINES[name].needs)

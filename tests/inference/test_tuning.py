@@ -7,15 +7,22 @@ import pytest
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference import tuning, tuning_cache
+from fleetnet.inference import engines, tuning, tuning_cache
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels, Precision
 from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Tuning, tune
 from fleetnet.inference.verify import prepare
 
-SPEEDS: dict[tuple[str, Precision], float] = {
-    ("openvino", "fp32"): 0.004,
-    ("openvino", "bf16"): 0.002,
-    ("onnxruntime", "fp32"): 0.006,
+Speeds = dict[tuple[str, Precision, str], float]
+"""Seconds an image, by engine, precision and device."""
+SPEEDS: Speeds = {
+    ("openvino", "fp32", "cpu"): 0.004,
+    ("openvino", "bf16", "cpu"): 0.002,
+    ("onnxruntime", "fp32", "cpu"): 0.006,
+}
+GPU: Speeds = {
+    **SPEEDS,
+    ("openvino", "fp32", "gpu"): 0.003,
+    ("openvino", "fp16", "gpu"): 0.001,
 }
 
 
@@ -40,6 +47,7 @@ class MadeUp(Engine):
         self.name = candidate.engine
         self.precision = candidate.precision
         self.threads = candidate.threads
+        self.device = candidate.device
         self.closed = 0
         self._clock, self._seconds, self._wrong = clock, seconds, wrong
 
@@ -61,9 +69,21 @@ def offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tuning, "installed_engines", lambda: ["openvino", "onnxruntime"])
     monkeypatch.setattr(tuning, "available_threads", lambda: 2)
-    monkeypatch.setattr(
-        tuning, "precisions", lambda name, _: [p for engine, p in SPEEDS if engine == name]
-    )
+    offer(monkeypatch, SPEEDS)
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, speeds: Speeds) -> None:
+    """Have engines offer what there are speeds of."""
+
+    def devices(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(device for engine, _, device in speeds if engine == name))
+
+    def precisions(name: str, _: Bundle, device: str) -> list[Precision]:
+        return [p for engine, p, there in speeds if (engine, there) == (name, device)]
+
+    monkeypatch.setattr(tuning, "devices", devices)
+    monkeypatch.setattr(engines, "devices", devices)
+    monkeypatch.setattr(tuning, "precisions", precisions)
 
 
 def pixels(count: int = 64) -> Pixels:
@@ -78,19 +98,22 @@ def run(
     mode: Mode = "latency",
     images: int = 64,
     wrong: Callable[[Candidate, Logits], Logits] = lambda _, logits: logits,
-    speeds: dict[tuple[str, Precision], float] = SPEEDS,
+    speeds: Speeds = SPEEDS,
+    on: list[str] | None = None,
 ) -> Tuning:
     clock = Clock()
     opened: list[MadeUp] = []
 
     def opener(_: Bundle, candidate: Candidate, __: Mode) -> Engine:
-        key = candidate.engine, candidate.precision
+        key = candidate.engine, candidate.precision, candidate.device
+        if key not in speeds:
+            raise FleetnetError(f"{candidate.device} is broken")
         opened.append(
             MadeUp(candidate, clock, speeds[key], lambda logits: wrong(candidate, logits))
         )
         return opened[-1]
 
-    tuning = tune(bundle, pixels(images), mode, opener=opener, clock=clock)
+    tuning = tune(bundle, pixels(images), mode, on=on, opener=opener, clock=clock)
     assert opened
     assert all(engine.closed == 1 for engine in opened)
     return tuning
@@ -104,6 +127,57 @@ def test_the_fastest_that_agrees_is_chosen(bundle: Bundle) -> None:
         "onnxruntime"
     ] * 2
     assert {trial.candidate.threads for trial in tuning.trials} == {1, 2}
+
+
+def test_every_device_is_measured(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, GPU)
+    tuning = run(bundle, speeds=GPU)
+    best = tuning.best.candidate
+    assert (best.engine, best.precision, best.device) == ("openvino", "fp16", "gpu")
+    assert str(best) == "openvino fp16 on gpu, 2 threads"
+    tried = [trial.candidate for trial in tuning.trials]
+    assert {(c.engine, c.precision, c.device) for c in tried} == set(GPU)
+    # The processor's threads make a difference to the processor's answers only.
+    assert [c.threads for c in tried if c.device == "gpu"] == [2, 2]
+
+    tuning = run(bundle, speeds=GPU, on=["GPU"])
+    assert {trial.candidate.device for trial in tuning.trials} == {"gpu"}
+    with pytest.raises(FleetnetError, match=r"openvino finds no device 'npu'.*choose cpu or gpu"):
+        run(bundle, speeds=GPU, on=["npu"])
+
+
+def test_a_device_whose_answers_differ_or_which_is_broken_is_out(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, GPU)
+    tuning = run(bundle, speeds=GPU, wrong=lambda c, z: z * (0.9 if c.device == "gpu" else 1))
+    assert tuning.best.candidate == Candidate("openvino", "bf16", 1)
+    assert {trial.candidate.device for trial in tuning.trials if trial.reason} == {"gpu"}
+    broken = run(bundle)
+    reasons = {t.reason for t in broken.trials if t.candidate.device == "gpu"}
+    assert reasons == {"fails: gpu is broken"}
+    assert broken.best.candidate == Candidate("openvino", "bf16", 1)
+
+
+def test_a_choice_is_remembered_for_as_long_as_its_device_is_there(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, GPU)
+    choice = tuning_cache.save_tuned(bundle, run(bundle, speeds=GPU))
+    assert choice.device == "gpu"
+    assert str(choice).startswith("openvino fp16 on gpu, 2 threads: ")
+    assert tuning_cache.load_tuned(bundle, "latency") == choice
+    offer(monkeypatch, SPEEDS)
+    assert tuning_cache.load_tuned(bundle, "latency") is None
+
+
+def test_a_choice_of_before_devices_is_of_the_processor(bundle: Bundle, tmp_path: Path) -> None:
+    choice = tuning_cache.save_tuned(bundle, run(bundle))
+    (file,) = (tmp_path / "cache" / "tuning").iterdir()
+    values = json.loads(file.read_text())
+    del values["device"]
+    file.write_text(json.dumps(values))
+    assert tuning_cache.load_tuned(bundle, "latency") == choice
 
 
 def test_speed_does_not_outweigh_other_answers(bundle: Bundle) -> None:
@@ -161,7 +235,7 @@ def test_an_engine_that_fails_is_a_row_and_not_the_end(bundle: Bundle) -> None:
 
 
 def test_what_is_far_too_slow_is_not_judged(bundle: Bundle) -> None:
-    tuning = run(bundle, speeds={**SPEEDS, ("onnxruntime", "fp32"): 0.1})
+    tuning = run(bundle, speeds={**SPEEDS, ("onnxruntime", "fp32", "cpu"): 0.1})
     slow = [trial for trial in tuning.trials if trial.candidate.engine == "onnxruntime"]
     assert all("slower at first sight" in trial.reason for trial in slow)
     assert not any(trial.milliseconds or trial.agreement for trial in slow)
@@ -177,7 +251,7 @@ def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
     assert tuning_cache.load_tuned(bundle, "latency") == choice
     assert tuning_cache.load_tuned(bundle, "throughput") is None
     assert tuning_cache.load_tuned(bundle, "latency", threads=1) is None
-    lone = Bundle.load(bundle.artifact("onnx"))
+    lone = Bundle.load(bundle.file(format="onnx"))
     assert tuning_cache.load_tuned(lone, "latency") is None
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(tuning_cache, "machine", lambda: "another processor")

@@ -83,7 +83,7 @@ def write_bundles(folder: Path, name: str, network: nn.Module) -> None:
     """Write a bundle for each way of resizing around one graph, which all of them share."""
     preprocess = Preprocess()
     graph = to_onnx(network, preprocess, _manifest(name, preprocess))
-    artifacts = (Artifact.of("onnx", "model.onnx", "onnx", graph),)
+    artifacts = (Artifact.of("onnx", {"model.onnx": graph}),)
     for interpolation in get_args(Interpolation):
         manifest = _manifest(name, Preprocess(interpolation=interpolation))
         manifest = manifest.model_copy(update={"artifacts": artifacts})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
@@ -69,10 +68,10 @@ def this_machine(engines: Iterable[str], load: float | None = None) -> Machine:
         load: from before the measurement began, so that its own work does not count.
     """
     now = datetime.datetime.now(datetime.UTC)
-    packages = dict.fromkeys(ENGINES[engine][0] for engine in engines)
+    kinds = [ENGINES[engine] for engine in engines]
     ours = fleetnet.__version__ + ("" if COMPILED else " (resizing not compiled)")
     versions = {"fleetnet": ours, "Python": platform.python_version()}
-    versions |= {package: _version(package) for package in packages}
+    versions |= {kind.needs: kind.version.partition("+")[0] for kind in kinds}
     return Machine(
         processor=processor_and_system(),
         processors=available_threads(),
@@ -102,10 +101,6 @@ def _memory(key: str) -> int | None:
         return None
     found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
     return int(found[0]) * 1024 if found else None
-
-
-def _version(package: str) -> str:
-    return importlib.metadata.version(package).partition("+")[0]
 
 
 def _system() -> str:

@@ -22,7 +22,7 @@ def count_macs(bundle: Bundle) -> int:
     Raises:
         BundleError: the graph is absent, damaged, or none that OpenVINO reads.
     """
-    path = bundle.artifact("onnx")
+    path = bundle.file(format="onnx")
     try:
         model = read_onnx(str(path))
         _, *rest = model.input(0).partial_shape

@@ -12,6 +12,7 @@ from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
+from fleetnet.inference.engines import ENGINES, Precision
 from fleetnet.models.registry import NAMES, build_model, find_name, published
 from fleetnet.weights.subject import Say, find_subject
 from fleetnet.weights.subject import Subject as Trained
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 SIZES = (32, 1024)
 """Least and greatest side of the input in pixels: 32 is the networks' stride."""
-_INT8_ARTIFACTS = {
-    "openvino": ("openvino-int8", "openvino-int8-weights"),
-    "onnxruntime": ("onnx-int8",),
-}
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,10 @@ class Subject:
         """Side of the input, in pixels."""
         return self.bundle.manifest.preprocess.crop
 
-    def storage(self, engine: str, precision: str) -> int:
+    def storage(self, engine: str, precision: Precision) -> int:
         """Return the bytes of the files that an engine loads for a precision."""
-        names: tuple[str, ...] = ("weights",) if engine.startswith("torch") else ("onnx",)
-        if precision == "int8":
-            names = _INT8_ARTIFACTS.get(engine, ())
-        if self.bundle.path.is_file():
-            return self.bundle.path.stat().st_size
-        found = {artifact.name: artifact.bytes for artifact in self.bundle.manifest.artifacts}
-        return sum(found.get(name, 0) for name in names)
+        loaded = ENGINES[engine].finds(self.bundle, precision)
+        return loaded.bytes if loaded else 0
 
 
 def published_names() -> list[str]:
@@ -135,7 +127,7 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
 
 
 def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
-    bundle.artifact("onnx")  # finds a damaged bundle before anything is measured
+    bundle.file(format="onnx")  # finds a damaged bundle before anything is measured
     model = bundle.manifest.model
     structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
     return Subject(

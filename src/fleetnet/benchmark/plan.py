@@ -11,6 +11,7 @@ from fleetnet.benchmark.measure import Limits
 from fleetnet.benchmark.networks import Subject
 from fleetnet.errors import FleetnetError, unknown
 from fleetnet.inference.engines import (
+    CPU,
     MAX_THREADS,
     Precision,
     available_threads,
@@ -52,6 +53,7 @@ class Plan:
         batches: batch sizes.
         limits: how long to measure.
         processes: how many to start for a start-up time; 0 to leave that out.
+        device: that computes, as :func:`~fleetnet.inference.engines.find_device` takes it.
 
     Raises:
         FleetnetError: a value is out of range.
@@ -63,6 +65,7 @@ class Plan:
     batches: tuple[int, ...]
     limits: Limits
     processes: int = PROCESSES
+    device: str = CPU
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -95,6 +98,7 @@ def make_plan(
     batches: Sequence[int] = (),
     budget: float | None = None,
     quick: bool = False,
+    device: str = CPU,
 ) -> Plan:
     """Return a plan with defaults for what a user did not choose.
 
@@ -103,7 +107,8 @@ def make_plan(
     only the most threads, and batches of 1 and 8.
 
     Raises:
-        FleetnetError: an engine that is unknown or not installed, or a value out of range.
+        FleetnetError: an engine that is unknown, not installed or without the device, or a value
+            out of range.
     """
     engines = tuple(dict.fromkeys(engines)) or ("openvino",)
     # Also where a user has chosen precisions: this finds an engine's name that is wrong.
@@ -111,7 +116,7 @@ def make_plan(
         precision
         for engine in engines
         for subject in subjects
-        for precision in precisions(engine, subject.bundle)
+        for precision in precisions(engine, subject.bundle, device)
     ]
     default_threads = usable_threads()[-1:] if quick else usable_threads()
     limits = Limits(
@@ -125,6 +130,7 @@ def make_plan(
         batches=tuple(sorted(set(batches))) or ((BATCHES[0], BATCHES[-1]) if quick else BATCHES),
         limits=limits,
         processes=QUICK_PROCESSES if quick else PROCESSES,
+        device=device,
     )
 
 

@@ -46,10 +46,18 @@ class Process:
 
 
 def predict_command(
-    bundle: Path, image: Path, engine: str, precision: str, threads: int
+    bundle: Path, image: Path, engine: str, precision: str, threads: int, device: str = "cpu"
 ) -> list[str]:
     """Return the command that predicts one image, as a user would type it."""
-    options = ("--engine", engine, "--precision", precision, "--threads", str(threads))
+    options: tuple[str, ...] = (
+        "--engine",
+        engine,
+        "--precision",
+        precision,
+        "--threads",
+        str(threads),
+    )
+    options += ("--device", device) if device != "cpu" else ()
     return [
         sys.executable, "-m", "fleetnet", "predict", str(bundle), str(image), "--json", *options
     ]  # fmt: skip

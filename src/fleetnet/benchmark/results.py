@@ -116,7 +116,7 @@ class Results:
             "latency": [
                 *(self._cell_json(cell, timing) for cell, timing in self.timings.items()),
                 *(
-                    {**dataclasses.asdict(cell), "missing": why}
+                    {**dataclasses.asdict(cell), "device": self.plan.device, "missing": why}
                     for cell, why in self.missing.items()
                 ),
             ],
@@ -125,6 +125,7 @@ class Results:
                     "network": network,
                     "engine": engine,
                     "precision": precision,
+                    "device": self.plan.device,
                     "runs": process.runs,
                     "start_up_s": round(process.start_up, 4),
                     "quickest_s": round(process.quickest, 4),
@@ -145,6 +146,7 @@ class Results:
         known = timing.rounds > 1
         return {
             **dataclasses.asdict(cell),
+            "device": self.plan.device,
             **times,
             "uncertainty": round(timing.uncertainty, 5) if known else None,
             "runs": timing.runs,

@@ -21,7 +21,7 @@ from fleetnet.benchmark.results import NetworkFacts, Peak, Results
 from fleetnet.benchmark.timing import Timing
 from fleetnet.bundle import self_test_pixels
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.engines import Precision, open_engine, precisions
+from fleetnet.inference.engines import CPU, Precision, open_engine, precisions
 from fleetnet.measuring import Work
 from fleetnet.models.registry import find_name, published
 
@@ -73,7 +73,7 @@ def run_benchmark(
         with contextlib.ExitStack() as engines:
             work, lacking = _open(group, plan, stage_of_group, engines)
             limits = _limits(plan, len(group) / len(subjects))
-            found, best = _time(work, limits, stage_of_group)
+            found, best = _time(work, limits, stage_of_group, peaks=plan.device == CPU)
         timings |= found
         missing |= lacking
         for product, timing in best.items():
@@ -111,12 +111,12 @@ def _run_processes(
         write_image(image)
         commands: dict[tuple[str, str, str], list[str]] = {
             (subject.name, engine, precision): predict_command(
-                subject.bundle.path, image, engine, precision, process_threads(plan)
+                subject.bundle.path, image, engine, precision, process_threads(plan), plan.device
             )
             for subject in subjects
             for engine in plan.engines
             for precision in plan.precisions
-            if precision in precisions(engine, subject.bundle)
+            if precision in precisions(engine, subject.bundle, plan.device)
         }
         found, failed = run_processes(
             commands, plan.processes, functools.partial(stage, "starting processes")
@@ -146,7 +146,11 @@ def _open(
         stage("compiling", number, len(todo))
         try:
             engine = open_engine(
-                cell.engine, subject.bundle, cell.threads, precision=cell.precision
+                cell.engine,
+                subject.bundle,
+                cell.threads,
+                precision=cell.precision,
+                device=plan.device,
             )
         except FleetnetError as error:
             missing[cell] = str(error)
@@ -159,14 +163,14 @@ def _open(
 
 
 def _time(
-    work: dict[Cell, Work], limits: Limits, stage: Stage
+    work: dict[Cell, Work], limits: Limits, stage: Stage, *, peaks: bool
 ) -> tuple[dict[Cell, Timing], dict[Product, Timing]]:
-    """Time networks, and in the same rounds matrix products in their precisions and threads."""
+    """Time networks and, with ``peaks``, matrix products in their precisions and threads."""
     settings = dict.fromkeys((cell.precision, cell.threads) for cell in work)
     products = {
         Product(precision, threads, side): matrix_product(side, precision, threads)
         for precision, threads in settings
-        if has_peak(precision)
+        if peaks and has_peak(precision)
         for side in SIDES
     }
     both: dict[Cell | Product, Work] = dict([*work.items(), *products.items()])

@@ -94,8 +94,8 @@ def make_untrained(name: str, size: int, folder: Path) -> Bundle:
     graph = to_onnx(network, preprocess, manifest)
     weights = save({key: value.contiguous() for key, value in network.state_dict().items()})
     artifacts = (
-        Artifact.of("onnx", "model.onnx", "onnx", graph),
-        Artifact.of("weights", "model.safetensors", "safetensors", weights),
+        Artifact.of("onnx", {"model.onnx": graph}),
+        Artifact.of("safetensors", {"model.safetensors": weights}),
     )
     files = {"model.onnx": graph, "model.safetensors": weights}
     manifest = manifest.model_copy(update={"artifacts": artifacts})
@@ -139,8 +139,8 @@ def _make_in_cache(name: str, size: int) -> None:
 def _cached(name: str, size: int) -> Bundle | None:
     try:
         bundle = Bundle.load(cached_folder(name, size))
-        for artifact in bundle.manifest.artifacts:
-            bundle.artifact(artifact.name)  # checks the hash
+        for artifact in bundle.artifacts:
+            bundle.files_of(artifact)  # checks the hashes
     except BundleError:
         return None
     return bundle

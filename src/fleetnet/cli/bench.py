@@ -18,6 +18,8 @@ from fleetnet.benchmark.report import check_output, write_report
 from fleetnet.benchmark.run import Stage, run_benchmark
 from fleetnet.benchmark.tables import Table, tables
 from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.cli.options import DeviceOption
+from fleetnet.inference.engines import CPU
 from fleetnet.labels import printable
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def bench(
             help="fp32, bf16, fp16 or int8; may be repeated.  [all that the engine offers]",
         ),
     ] = None,
+    device: DeviceOption = None,
     threads: Annotated[
         list[int] | None,
         typer.Option(
@@ -102,6 +105,7 @@ def bench(
             batches=batch or (),
             budget=budget,
             quick=quick,
+            device=device or CPU,
         )
         if (machine := this_machine(plan.engines, load)).busy:
             warn(

@@ -20,7 +20,13 @@ from fleetnet.cli.console import (
     warn_unreadable,
 )
 from fleetnet.cli.opening import open_trained
-from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelArgument,
+    PrecisionOption,
+    ThreadsOption,
+)
 from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.data.sources import Source, SourceOptions
@@ -32,6 +38,7 @@ from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.overlap import UNKNOWN
 from fleetnet.evaluation.selection import Selection, check_split, sample_of, select_images
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
+from fleetnet.inference.engines import CPU
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
 from fleetnet.trained import BATCH, TrainedNetwork
@@ -62,6 +69,7 @@ def evaluate(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -107,6 +115,7 @@ def evaluate(
         batch_size,
         precision=precision,
         images=lambda: sample_of(images, ENOUGH),
+        device=device,
     )
     class_indices(images.classes, trained.classifier.classes)  # refuses classes that do not fit
     selection = _select(images, split, trained)
@@ -144,12 +153,17 @@ def evaluate(
         )
         return
     out = console()
-    engine_used = trained.classifier.engine
-    say(f"{model}: {selection.description}, engine {engine_used.name} in {engine_used.precision}")
+    say(f"{model}: {selection.description}, {_computed_by(trained)}")
     print_figures(out, evaluation, figures)
     _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
+
+
+def _computed_by(trained: TrainedNetwork) -> str:
+    engine = trained.classifier.engine
+    where = "" if engine.device == CPU else f" on {engine.device}"
+    return f"engine {engine.name} in {engine.precision}{where}"
 
 
 def _select(source: Source, split: str, trained: TrainedNetwork) -> Selection:

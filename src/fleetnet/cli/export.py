@@ -135,11 +135,11 @@ def run_export(
 
 def print_bundle(bundle: Bundle) -> None:
     """Print what a bundle holds and what its verification measured."""
-    for artifact in bundle.manifest.artifacts:
-        print_line(
-            f"{bundle.path / artifact.file}  {artifact.bytes / 1e6:.2f} MB  "
-            f"sha256 {artifact.sha256[:12]}…"
-        )
+    for artifact in bundle.artifacts:
+        for file in artifact.files:
+            print_line(
+                f"{bundle.path / file.name}  {file.bytes / 1e6:.2f} MB  sha256 {file.sha256[:12]}…"
+            )
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")
             table.add_column("engine")

@@ -50,6 +50,7 @@ def open_trained(
     *,
     precision: str | None = None,
     images: Callable[[], Iterable[Path | bytes]] = list,
+    device: str | None = None,
 ) -> TrainedNetwork:
     """Open a trained network, showing what it takes and what computes.
 
@@ -70,12 +71,20 @@ def open_trained(
                 batch_size,
                 precision=precision,
                 images=images,
+                device=device,
                 advance=show,
                 chosen=say_what_computes,
             )
     with download_bar("weights") as fetched:
         return trained.open_trained(
-            word, engine, threads, batch_size, precision=precision, say=say, fetched=fetched
+            word,
+            engine,
+            threads,
+            batch_size,
+            precision=precision,
+            device=device,
+            say=say,
+            fetched=fetched,
         )
 
 
@@ -88,6 +97,7 @@ def choose_what_computes(
     precision: str | None,
     threads: int | None,
     batch_size: int | None,
+    device: str | None = None,
 ) -> Computing:
     """Return what computes, showing what is measured for ``auto`` and what won.
 
@@ -103,6 +113,7 @@ def choose_what_computes(
             precision=precision,
             threads=threads,
             batch_size=batch_size,
+            device=device,
             advance=show,
         )
     say_what_computes(found)

@@ -31,6 +31,13 @@ PrecisionOption = Annotated[
         "--precision", help="fp32, bf16, fp16 or int8, where the engine offers it.  [fp32]"
     ),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="cpu, gpu, npu, cuda…, as the engine's runtime finds and names it here.  [cpu]",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads to compute with.  [all]")
 ]

@@ -26,7 +26,13 @@ from fleetnet.cli.console import (
     warn_left_out,
 )
 from fleetnet.cli.opening import choose_what_computes, open_bundle
-from fleetnet.cli.options import EngineOption, ModelArgument, PrecisionOption, ThreadsOption
+from fleetnet.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelArgument,
+    PrecisionOption,
+    ThreadsOption,
+)
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
@@ -61,6 +67,7 @@ def predict(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -103,6 +110,7 @@ def predict(
         precision=precision,
         threads=threads,
         batch_size=batch_size,
+        device=device,
     )
     paths = itertools.chain(sample, paths)
     classifier = Classifier(
@@ -114,6 +122,7 @@ def predict(
         labels=names,
         mode=mode,
         exact=exact,
+        device=chosen.device,
     )
     top_k = min(top_k, len(classifier.classes))
     write_table = functools.partial(_write_table, alone=alone)

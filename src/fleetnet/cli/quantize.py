@@ -81,6 +81,11 @@ def quantize(
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
     check_request(opened, output, engines, agreement)
+    if opened.manifest.passed_over:
+        warn(
+            f"{opened.path} is of a newer version than this fleetnet, which leaves out what it "
+            f"does not know: {printable(', '.join(opened.manifest.passed_over))}"
+        )
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)

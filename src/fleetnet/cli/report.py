@@ -17,6 +17,7 @@ from fleetnet.errors import FleetnetError, require_all
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.slices import Slice
+from fleetnet.inference.engines import CPU, Engine
 from fleetnet.inference.verify import machine
 from fleetnet.trained import TrainedNetwork
 
@@ -51,7 +52,7 @@ def save_report(
     about = About(
         model=trained.model,
         part=part,
-        engine=f"{engine.name} {engine.version}, {engine.precision}, {_threads(engine.threads)}",
+        engine=f"{engine.name} {engine.version}, {engine.precision}, {_where(engine)}",
         command=shlex.join(["fleetnet", *sys.argv[1:]]),
         made=f"{now:%Y-%m-%d %H:%M %Z}",
         version=fleetnet.__version__,
@@ -69,8 +70,10 @@ def save_report(
     write_report(path, evaluation, figures, source, preprocess, about, explain)
 
 
-def _threads(count: int) -> str:
-    return f"{count} thread" if count == 1 else f"{count} threads"
+def _where(engine: Engine) -> str:
+    if engine.device != CPU:
+        return engine.device
+    return f"{engine.threads} thread{'s' * (engine.threads != 1)}"
 
 
 def _environment(trained: TrainedNetwork) -> dict[str, str]:

@@ -41,6 +41,13 @@ def tune(
             "--engine", help="Try this one; may be repeated.  [all but torch-compiled, it is slow]"
         ),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            help="Try this one: cpu, gpu, npu, cuda…; may be repeated.  [all that are found]",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Compute with so many.  [tries several]")
     ] = None,
@@ -50,7 +57,7 @@ def tune(
     ] = BUDGET_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Measure every engine, precision and number of threads with this bundle, on this machine.
+    """Measure every engine, device, precision and number of threads with this bundle, here.
 
     What does not answer as fp32 does on the images is out, however fast. The choice is remembered
     for --engine auto.
@@ -74,6 +81,7 @@ def tune(
                     pixels,
                     wanted,
                     engines=engine,
+                    on=device,
                     threads=threads,
                     budget=seconds,
                     advance=show,
@@ -134,7 +142,7 @@ def _print(tuning: Tuning) -> None:
             continue
         low, high = trial.quartiles
         table.add_row(
-            f"{candidate.engine} {candidate.precision}",
+            candidate.what,
             str(candidate.threads),
             str(candidate.batch),
             f"{trial.median:.2f}",

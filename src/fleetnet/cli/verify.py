@@ -11,12 +11,15 @@ from rich.table import Table
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, say, warn_left_out
 from fleetnet.cli.opening import open_bundle
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
 from fleetnet.inference.engines import (
+    CPU,
+    ENGINES,
     Engine,
     Precision,
+    engines_on,
     installed_engines,
     open_engine,
     precisions,
@@ -35,6 +38,9 @@ from fleetnet.left_out import LeftOut
 if TYPE_CHECKING:
     from fleetnet.export.divergence import Divergence
 
+REFERENCE = "torch"
+"""The engine that all others have to answer as, on the processor."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -52,35 +58,41 @@ def verify(
         float, typer.Option(min=0, help="Largest difference of a probability to allow.")
     ] = TOLERANCE,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Compare every installed engine with the trained network, on this machine.
+    """Compare every installed engine that has the device with the trained network, here.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
     gave at export to made-up images which the bundle records. What the bundle has in int8 has to
     give the same answers as often as it was quantised for; fewer by chance do not count.
     """
     opened = open_bundle(model, images)
-    for artifact in opened.manifest.artifacts:
-        opened.artifact(artifact.name)  # checks the hash
+    for artifact in opened.artifacts:
+        opened.files_of(artifact)  # checks the hashes
     left_out = LeftOut()
     pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
     warn_left_out(left_out)
     with contextlib.ExitStack() as stack:
 
-        def open_one(name: str, precision: Precision = "fp32") -> Engine:
-            return stack.enter_context(open_engine(name, opened, threads, precision=precision))
+        def open_one(name: str, precision: Precision = "fp32", place: str = CPU) -> Engine:
+            return stack.enter_context(
+                open_engine(name, opened, threads, precision=precision, device=place)
+            )
 
-        installed = installed_engines()
-        reference = open_one("torch") if "torch" in installed else None
+        reference = open_one(REFERENCE) if REFERENCE in installed_engines() else None
         if reference is None:
             say("PyTorch is not installed: comparing with the answers recorded at export")
-        engines = [open_one(name) for name in installed if not name.startswith("torch")]
+        engines = [
+            open_one(name, next(iter(precisions(name, opened, place)), "fp32"), place)
+            for name, place in engines_on(device or CPU).items()
+            if ENGINES[name].unasked and (name, place) != (REFERENCE, CPU)
+        ]
         comparisons = list(verify_bundle(opened, engines, pixels, reference))
         quantized = [
-            open_one(engine.name, "int8")
+            open_one(engine.name, "int8", engine.device)
             for engine in engines
-            if "int8" in precisions(engine.name, opened)
+            if "int8" in precisions(engine.name, opened, engine.device)
         ]
         judged = list(verify_quantized(opened, quantized, pixels, reference or engines[0]))
     passed = all(comparison.passes(tolerance) for comparison in comparisons)
@@ -150,7 +162,9 @@ def _print(comparisons: list[Comparison]) -> None:
     for comparison in comparisons:
         table.add_row(
             f"{comparison.engine} {comparison.engine_version}",
-            comparison.precision,
+            comparison.precision
+            if comparison.device == CPU
+            else f"{comparison.precision} on {comparison.device}",
             str(comparison.images),
             f"{comparison.max_abs_diff:.1e}",
             f"{comparison.top1_agreement:.2%}",
@@ -175,13 +189,15 @@ def _failure(
     if reference is None:
         return VerificationError(summary)
     try:
-        from fleetnet.export.divergence import first_divergence
+        from fleetnet.export.divergence import GRAPH_ENGINES, first_divergence
     except ModuleNotFoundError:
         return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
     from fleetnet.inference.engines.torch import load_network
 
+    if worst.device != CPU or worst.engine not in GRAPH_ENGINES:
+        return VerificationError(summary)
     layer: Divergence | None = first_divergence(
-        bundle.artifact("onnx").read_bytes(),
+        bundle.file(format="onnx").read_bytes(),
         worst.engine,
         load_network(bundle),
         bundle.manifest.preprocess,

@@ -96,7 +96,7 @@ def check_bundle(
     inputs, pixels = _inputs(found, bundle.manifest.preprocess)
     # As verification does: a compiled network takes a minute, and is the same graph in PyTorch.
     others = [name for name in engines if not name.startswith(_IN_PYTORCH)]
-    trained = _IN_PYTORCH in engines and bundle.has("weights")
+    trained = _IN_PYTORCH in engines and bundle.find(format="safetensors") is not None
     names = [_IN_PYTORCH, *others] if trained else others
     if not names:
         raise DataError(f"no engine that is installed can run {bundle.path}")

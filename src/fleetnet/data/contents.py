@@ -23,8 +23,6 @@ BYTES = 8
 """Of a number: among a million images remembered and a million looked for, the chance that any one
 is taken for another is 1 in 20 million; with four bytes 230 of them would be."""
 DIGEST_BYTES = 16
-FORMAT = "blake2b-64"
-"""Name of the hash, for a bundle's manifest."""
 
 
 def content_of(data: bytes) -> int:

@@ -90,6 +90,6 @@ def trained_images_of(bundle: Bundle) -> Contents:
     Raises:
         BundleError: the file that holds them is damaged or gone.
     """
-    if not bundle.has(TRAINED_IMAGES):
+    if bundle.find(format=TRAINED_IMAGES, precision=None) is None:
         return from_bytes(b"")
-    return from_bytes(bundle.artifact(TRAINED_IMAGES).read_bytes())
+    return from_bytes(bundle.file(format=TRAINED_IMAGES, precision=None).read_bytes())

@@ -139,27 +139,25 @@ def export_bundle(
     artifacts: list[Artifact] = []
     files: dict[str, bytes] = {}
 
-    def add(name: str, file: str, content: bytes, batch: int | None = None) -> None:
+    def add_graph(file: str, content: bytes, batch: int | None = None) -> None:
         say(f"verifying {file} on {len(pixels)} images ({origin})")
         comparisons = verify_graph(
             content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
         )
         records = tuple(comparison.record(origin, tolerance) for comparison in comparisons)
-        artifacts.append(Artifact.of(name, file, "onnx", content, verification=records))
+        artifacts.append(Artifact.of("onnx", {file: content}, batch=batch, verification=records))
         files[file] = content
 
-    add("onnx", "model.onnx", graph)
+    add_graph("model.onnx", graph)
     for size in sizes:
-        add(f"onnx-batch{size}", f"model.batch{size}.onnx", fix_batch(graph, size), size)
+        add_graph(f"model.batch{size}.onnx", fix_batch(graph, size), size)
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     files["model.safetensors"] = weights
-    artifacts.append(Artifact.of("weights", "model.safetensors", "safetensors", weights))
+    artifacts.append(Artifact.of("safetensors", {"model.safetensors": weights}))
     if len(trained.trained_images):
         file, images_seen = f"{TRAINED_IMAGES}.bin", contents.to_bytes(trained.trained_images)
         files[file] = images_seen
-        artifacts.append(
-            Artifact.of(TRAINED_IMAGES, file, contents.FORMAT, images_seen, precision="none")
-        )
+        artifacts.append(Artifact.of(TRAINED_IMAGES, {file: images_seen}, precision=None))
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
     return write_bundle(output, manifest, files, replacing)
 

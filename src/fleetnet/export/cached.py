@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, all_there
 from fleetnet.errors import BundleError, require_all
 from fleetnet.files import cache_folder, locked, sha256_of, write_error
 from fleetnet.weights.folder import weights_in
@@ -94,13 +94,10 @@ def _kept(place: Path) -> Bundle | None:
     """Return the bundle at ``place``; None if there is none, or none that can be used."""
     try:
         bundle = Bundle.load(place)
-        # Whoever opens a file compares its hash; reading them all takes longer than the start.
-        whole = all(
-            (place / artifact.file).lstat().st_size == artifact.bytes
-            for artifact in bundle.manifest.artifacts
-        )
     except (BundleError, OSError):
         return None
+    # Whoever opens a file compares its hash; reading them all takes longer than the start.
+    whole = all(all_there(place, artifact.files) for artifact in bundle.artifacts)
     return bundle if whole else None
 
 

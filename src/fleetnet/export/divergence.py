@@ -23,7 +23,7 @@ THRESHOLD = 1e-3
 Rounding in fp32 stays some hundred times below; a wrong weight or attribute is far above.
 """
 
-_GRAPH_ENGINES: dict[str, Callable[[bytes, Setup], OpenVinoEngine | OnnxRuntimeEngine]] = {
+GRAPH_ENGINES: dict[str, Callable[[bytes, Setup], OpenVinoEngine | OnnxRuntimeEngine]] = {
     "openvino": OpenVinoEngine.of_onnx,
     "onnxruntime": OnnxRuntimeEngine,
 }
@@ -56,7 +56,7 @@ def first_divergence(
         The first layer beyond :data:`THRESHOLD`, in the order they run; None if no layer is.
     """
     tapped, names = _tap(content)
-    with _GRAPH_ENGINES[engine](tapped, Setup()) as opened:
+    with GRAPH_ENGINES[engine](tapped, Setup()) as opened:
         found = opened.outputs(pixels)
     expected = _layer_outputs(network, preprocess, pixels, list(names))
     for layer, value in names.items():

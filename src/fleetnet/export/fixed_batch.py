@@ -79,6 +79,7 @@ class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
         self._batch = batch
         self.name = engine.name
         self.precision = engine.precision
+        self.device = engine.device
         self.threads = engine.threads
         self.version = engine.version
 

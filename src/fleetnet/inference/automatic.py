@@ -24,6 +24,7 @@ class Computing:
         precision: of the arithmetic.
         threads: how many.
         batch_size: how many images at once.
+        device: to compute on.
         choice: with ``auto``, what was chosen and why, in words; empty if nothing was.
         untuned: why ``auto`` chose nothing, in words; empty if it did.
     """
@@ -32,6 +33,7 @@ class Computing:
     precision: Precision
     threads: int | None
     batch_size: int | None
+    device: str | None = None
     choice: str = ""
     untuned: str = ""
 
@@ -45,6 +47,7 @@ def computing(
     precision: str | None,
     threads: int | None,
     batch_size: int | None,
+    device: str | None = None,
     advance: Advance = lambda _: None,
 ) -> Computing:
     """Return what computes; for ``auto`` what was chosen before or wins now.
@@ -57,18 +60,23 @@ def computing(
         precision: by name, or None for fp32.
         threads: how many, or None for all there are.
         batch_size: how many images at once, or None.
+        device: to compute on, or None for the processor.
         advance: called with what is being tried.
 
     Raises:
-        FleetnetError: a precision is named beside ``auto``, or no engine works.
+        FleetnetError: a precision or a device is named beside ``auto``, or no engine works.
     """
     if engine != AUTO:
         # Opening the engine refuses a precision that it does not know.
         known = cast("Precision", precision or "fp32")
-        return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size)
+        return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size, device)
     if precision is not None:
         raise FleetnetError(
             f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine"
+        )
+    if device is not None:
+        raise FleetnetError(
+            f"engine='{AUTO}' chooses the device: leave device= out, or name an engine"
         )
     choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=advance)
     if choice is None:
@@ -82,5 +90,6 @@ def computing(
         choice.precision,
         choice.threads,
         batch_size or choice.batch,
+        choice.device,
         choice=f"{mode}: {choice}",
     )

@@ -9,15 +9,24 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Bundle
-from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
+from fleetnet.errors import BundleError, FleetnetError, ImageError
+from fleetnet.inference.engines import (
+    CPU,
+    DEFAULT_ENGINE,
+    ENGINES,
+    Closable,
+    Engine,
+    Logits,
+    Mode,
+    Precision,
+    open_engine,
+)
 from fleetnet.inference.inputs import ImageLike, is_one
 from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
 from fleetnet.inference.probabilities import to_probabilities
@@ -27,7 +36,6 @@ __all__ = ["AUTO", "DEFAULT_ENGINE", "Classifier", "ImageLike", "Prediction", "S
 
 AUTO = "auto"
 """In place of an engine's name: the one that tuning chose."""
-DEFAULT_ENGINE = "openvino"
 PYTORCH_BATCH = 8
 """PyTorch's threads share a batch, so that it should have several images."""
 LOW_PRECISION_BATCH = 4
@@ -102,7 +110,7 @@ class Prediction:
         return self.top[0]
 
 
-class Classifier:
+class Classifier(Closable):
     """A bundle made ready to answer on this machine, for any number of threads.
 
     Each call of :meth:`predict` is answered for itself. At the end of a ``with`` block, a
@@ -121,14 +129,16 @@ class Classifier:
         mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second:
             then as many threads as compute read and decode images ahead of the network.
         labels: names of the classes in place of the bundle's.
+        device: to compute on, as :func:`fleetnet.inference.engines.devices` names those of the
+            engine; None for the processor, or for what was chosen.
         exact: decode every image whole; else JPEGs whose sides are several times what the network
             needs are decoded smaller, for much less time and nearly the same answers
             (docs/prediction.md).
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        FleetnetError: the engine is unknown, not installed, or does not offer the precision; or a
-            precision is named beside ``auto``, which chooses that too.
+        FleetnetError: the engine is unknown, not installed, or does not offer the device or the
+            precision; or one of these is named beside ``auto``, which chooses them too.
     """
 
     _owned: Engine | None
@@ -144,6 +154,7 @@ class Classifier:
         precision: Precision | None = None,
         mode: Mode = "latency",
         exact: bool = False,
+        device: str | None = None,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(Path(bundle))
@@ -153,12 +164,15 @@ class Classifier:
                 f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
             )
         if engine == AUTO:
-            if precision is not None:
-                raise FleetnetError(f"engine '{AUTO}' chooses the precision: name one or the other")
-            engine, precision, threads, chosen_batch = _chosen(bundle, mode, threads)
+            for word, named in (("precision", precision), ("device", device)):
+                if named is not None:
+                    raise FleetnetError(
+                        f"engine '{AUTO}' chooses the {word}: name one or the other"
+                    )
+            engine, precision, threads, chosen_batch, device = _chosen(bundle, mode, threads)
             batch_size = batch_size or chosen_batch
-        precision = precision or "fp32"
-        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode)
+        precision, device = precision or "fp32", device or CPU
+        opened = open_engine(engine, bundle, threads, precision=precision, mode=mode, device=device)
         self._set_up(
             opened,
             bundle.manifest.preprocess,
@@ -222,17 +236,6 @@ class Classifier:
         if self._owned is not None:
             self._owned.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def predict(
         self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
     ) -> Iterator[Prediction]:
@@ -253,7 +256,8 @@ class Classifier:
         answers. What an iterable raises is raised after the answers to what it gave before.
 
         Raises:
-            FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
+            BundleError: the network does not give as many figures as there are classes.
+        FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
                 by its type; of an iterable, after the answers to what it gave before.
         """
         if self._closed:
@@ -280,9 +284,17 @@ class Classifier:
 
         with contextlib.closing(stream), _ended(self.engine.run_all(batches())) as answers:
             for logits in answers:
+                self._check(logits)
                 batch = running.popleft()
                 for image, row in zip(batch, logits[: len(batch)], strict=True):
                     yield self._answer(image, row, top_k)
+
+    def _check(self, logits: Logits) -> None:
+        if logits.shape[1:] != (len(self.classes),):
+            raise BundleError(
+                f"the network gives {logits.shape[-1]} figures an image for {len(self.classes)} "
+                "classes: the bundle is not what its manifest says; export it anew"
+            )
 
     def _stack(self, batch: list[Ready], size: int) -> npt.NDArray[np.uint8]:
         """Return ``uint8[size, crop, crop, 3]``, black where there is no image or none to read.
@@ -324,19 +336,19 @@ def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:
     if mode == "latency":
         return 1
-    if engine.startswith("torch"):
+    if ENGINES[engine].shares_batches:
         return PYTORCH_BATCH
     return 1 if precision == "fp32" else LOW_PRECISION_BATCH
 
 
 def _chosen(
     bundle: Bundle, mode: Mode, threads: int | None
-) -> tuple[str, Precision, int | None, int | None]:
-    """Return the engine, precision, threads and size of a batch that tuning chose, if it did."""
+) -> tuple[str, Precision, int | None, int | None, str]:
+    """Return the engine, precision, threads, batch and device that tuning chose, if it did."""
     # Tuning opens engines and compares them: whoever names an engine need not load all that.
     from fleetnet.inference.tuning_cache import load_tuned
 
     choice = load_tuned(bundle, mode, threads)
     if choice is None:
-        return DEFAULT_ENGINE, "fp32", threads, None
-    return choice.engine, choice.precision, choice.threads, choice.batch
+        return DEFAULT_ENGINE, "fp32", threads, None, CPU
+    return choice.engine, choice.precision, choice.threads, choice.batch, choice.device

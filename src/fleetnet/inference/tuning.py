@@ -1,8 +1,9 @@
 """The fastest way to compute a bundle's answers on this machine, found by measuring.
 
-Whatever is installed is tried with the network itself: every engine in every precision it offers
-and with several numbers of threads. What does not answer as fp32 does on real images is out,
-however fast; of the rest the fastest wins. :mod:`fleetnet.inference.tuning_cache` remembers it.
+Whatever is there is tried with the network itself: every engine on every device that its runtime
+finds, in every precision it offers there and, on the processor, with several numbers of threads.
+What does not answer as fp32 does on real images is out, however fast; of the rest the fastest wins.
+:mod:`fleetnet.inference.tuning_cache` remembers it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.engines import (
+    CPU,
+    ENGINES,
     Engine,
     Logits,
     Mode,
     Pixels,
     Precision,
     available_threads,
+    devices,
+    engines_on,
     installed_engines,
     open_engine,
     precisions,
@@ -57,12 +62,19 @@ class Candidate:
     precision: Precision
     threads: int
     batch: int = 1
+    device: str = CPU
+
+    @property
+    def what(self) -> str:
+        """The engine, the precision, and the device where that is not the processor."""
+        where = "" if self.device == CPU else f" on {self.device}"
+        return f"{self.engine} {self.precision}{where}"
 
     def __str__(self) -> str:
         """Name it for a person."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         batch = f", batches of {self.batch}" if self.batch > 1 else ""
-        return f"{self.engine} {self.precision}, {threads}{batch}"
+        return f"{self.what}, {threads}{batch}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,7 @@ def tune(
     mode: Mode,
     *,
     engines: Sequence[str] | None = None,
+    on: Sequence[str] | None = None,
     threads: int | None = None,
     budget: float = BUDGET_S,
     advance: Advance = lambda _: None,
@@ -133,6 +146,7 @@ def tune(
         mode: what matters, the time of one image or how many a second.
         engines: which to try; None for all that are installed but compiled PyTorch, which takes
             minutes.
+        on: which devices to try; None for all that each engine's runtime finds.
         threads: how many to compute with; None to try powers of two up to all in latency mode.
         budget: seconds for the timing; the answers of each candidate come on top.
         advance: told what is being tried.
@@ -140,11 +154,11 @@ def tune(
         clock: what time it is in seconds, for tests.
 
     Raises:
-        FleetnetError: an engine is not installed, or none of them works.
+        FleetnetError: an engine is not installed, no engine has a device, or none of them works.
     """
     if not len(pixels):
         raise FleetnetError("tuning takes at least one image")
-    candidates = list(_candidates(bundle, mode, engines, threads))
+    candidates = list(_candidates(bundle, mode, engines, on, threads))
     with contextlib.closing(_Bench(bundle, pixels, mode, opener or _open, clock)) as bench:
         for candidate in candidates:
             advance(f"trying {candidate}")
@@ -264,9 +278,13 @@ class _Bench:
 
 
 def _candidates(
-    bundle: Bundle, mode: Mode, engines: Sequence[str] | None, threads: int | None
+    bundle: Bundle,
+    mode: Mode,
+    engines: Sequence[str] | None,
+    wanted: Sequence[str] | None,
+    threads: int | None,
 ) -> Iterator[Candidate]:
-    """Yield what to try, fp32 first, so that there is something to judge the others by."""
+    """Yield what to try: fp32 on the processor first, so that there is something to judge by."""
     every = available_threads()
     if threads is not None:
         counts = [threads]
@@ -274,17 +292,55 @@ def _candidates(
         counts = [every]
     else:
         counts = [2**power for power in range(every.bit_length()) if 2**power < every] + [every]
-    names = engines or [name for name in installed_engines() if name != "torch-compiled"]
-    offered = [(name, precision) for name in names for precision in precisions(name, bundle)]
-    for name, precision in sorted(offered, key=lambda pair: pair[1] != "fp32"):
-        for count in counts:
+    names = engines or [name for name in installed_engines() if ENGINES[name].unasked]
+    offered = [
+        (name, device, precision)
+        for name, device in _places(names, wanted)
+        for precision in _offered(name, bundle, device)
+    ]
+    for name, device, precision in sorted(
+        offered, key=lambda one: (one[2] != "fp32", one[1] != CPU)
+    ):
+        # The threads of a processor have no part in what another device computes.
+        for count in counts if device == CPU else counts[-1:]:
             for batch in BATCHES if mode == "throughput" else BATCHES[:1]:
-                yield Candidate(name, precision, count, batch)
+                yield Candidate(name, precision, count, batch, device)
+
+
+def _places(names: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return each engine with each of its devices, or of those that are wanted."""
+    if wanted is None:
+        return [(name, device) for name in names for device in _found(name)]
+    by_device = [engines_on(device, names) for device in dict.fromkeys(wanted)]
+    return [(name, found[name]) for name in names for found in by_device if name in found]
+
+
+def _found(name: str) -> tuple[str, ...]:
+    """Return an engine's devices; if looking for others fails, the processor."""
+    try:
+        return devices(name)
+    except FleetnetError:
+        ENGINES.named(name)  # an engine that is not there is another matter
+        return (CPU,)
+
+
+def _offered(name: str, bundle: Bundle, device: str) -> tuple[Precision, ...]:
+    try:
+        return tuple(precisions(name, bundle, device))
+    except Exception:
+        if device == CPU:
+            raise
+        return ("fp32",)  # a driver that does not work: opening the engine will say why
 
 
 def _open(bundle: Bundle, candidate: Candidate, mode: Mode) -> Engine:
     return open_engine(
-        candidate.engine, bundle, candidate.threads, precision=candidate.precision, mode=mode
+        candidate.engine,
+        bundle,
+        candidate.threads,
+        precision=candidate.precision,
+        mode=mode,
+        device=candidate.device,
     )
 
 

@@ -12,13 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
-from fleetnet.files import atomic_file, cache_folder, sha256_of
+from fleetnet.files import atomic_file, cache_folder
 from fleetnet.inference.engines import (
+    CPU,
     ENGINES,
     MAX_THREADS,
     Mode,
     Precision,
     available_threads,
+    find_device,
     installed_engines,
 )
 from fleetnet.inference.tuning import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
@@ -38,6 +40,7 @@ class TunedSettings(BaseModel):
     precision: Precision
     threads: int = Field(ge=1, le=MAX_THREADS)
     batch: int = Field(ge=1, le=4096)
+    device: str = CPU
     mode: Mode
     milliseconds: float
     top1_agreement: float
@@ -56,6 +59,7 @@ class TunedSettings(BaseModel):
             precision=best.candidate.precision,
             threads=best.candidate.threads,
             batch=best.candidate.batch,
+            device=best.candidate.device,
             mode=tuning.mode,
             milliseconds=best.median,
             top1_agreement=found.top1 if found else 1.0,
@@ -66,7 +70,7 @@ class TunedSettings(BaseModel):
 
     def __str__(self) -> str:
         """Say what was chosen and why, on one line."""
-        candidate = Candidate(self.engine, self.precision, self.threads, self.batch)
+        candidate = Candidate(self.engine, self.precision, self.threads, self.batch, self.device)
         why = f"; next best: {self.runner_up}" if self.runner_up else ""
         return (
             f"{candidate}: {self.milliseconds:.2f} ms an image, top-1 as in fp32 on "
@@ -85,7 +89,7 @@ def load_tuned(bundle: Bundle, mode: Mode, threads: int | None = None) -> TunedS
     """Return what was chosen for this bundle, mode and number of threads on this machine, if so.
 
     A choice is of the very files, processor and versions that it was measured with. One whose file
-    is damaged, or whose engine has gone, is as none.
+    is damaged, or whose engine or device has gone, is as none.
     """
     file = cache_folder() / "tuning" / f"{_key(bundle, mode, threads)}.json"
     try:
@@ -93,8 +97,13 @@ def load_tuned(bundle: Bundle, mode: Mode, threads: int | None = None) -> TunedS
             choice = TunedSettings.model_validate_json(stream.read(MAX_BYTES))
     except (OSError, ValidationError):
         return None
-    usable = choice.engine in installed_engines() and choice.mode == mode
-    return choice if usable else None
+    if choice.engine not in installed_engines() or choice.mode != mode:
+        return None
+    try:
+        found = find_device(choice.engine, choice.device)
+    except FleetnetError:
+        return None
+    return choice if found == choice.device else None
 
 
 def save_tuned(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> TunedSettings:
@@ -156,14 +165,13 @@ def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:
         "machine": machine(),
         "fleetnet": importlib.metadata.version("fleetnet"),
         "engines": {
-            module: importlib.metadata.version(module)
-            for module in sorted({ENGINES[name][0] for name in installed_engines()})
+            ENGINES[name].needs: ENGINES[name].version for name in sorted(installed_engines())
         },
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _files(bundle: Bundle) -> list[str]:
-    if bundle.path.is_file():
-        return [sha256_of(bundle.path)]
-    return sorted(f"{artifact.name} {artifact.sha256}" for artifact in bundle.manifest.artifacts)
+    return sorted(
+        f"{artifact} {file.sha256}" for artifact in bundle.artifacts for file in artifact.files
+    )

@@ -17,7 +17,7 @@ from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import explained_by_chance
-from fleetnet.inference.engines import Engine, Logits, Precision
+from fleetnet.inference.engines import CPU, Engine, Logits, Precision
 from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
 from fleetnet.measuring import time_runs
 from fleetnet.preprocess import Preprocess
@@ -52,6 +52,7 @@ class Comparison:
     :func:`fleetnet.inference.agreement.same_answers`."""
     mean_abs_diff: float = 0.0
     """Mean difference of the probability of the reference's most probable class."""
+    device: str = CPU
 
     def passes(self, tolerance: float) -> bool:
         """Tell whether every probability is close enough and every top-1 is the same."""
@@ -78,6 +79,7 @@ class Comparison:
         return Verification(
             engine=self.engine,
             engine_version=self.engine_version,
+            device=self.device,
             images=self.images,
             source=source,
             max_abs_diff=self.max_abs_diff,
@@ -141,6 +143,7 @@ def compare(
         latency_ms=statistics.median(times) * 1000,
         threads=engine.threads,
         precision=engine.precision,
+        device=engine.device,
         agreement=same_answers(expected, np.concatenate(found), activation, boundary=0),
         mean_abs_diff=float(np.concatenate(shifts).mean()),
     )

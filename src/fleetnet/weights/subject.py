@@ -132,7 +132,7 @@ def file_of(
     if subject.published is not None:
         return _fetch(subject.published, say, fetched, offline=offline)
     if subject.kind == "bundle":
-        return Bundle.load(subject.path).artifact("weights")
+        return Bundle.load(subject.path).file(format="safetensors")
     return subject.path
 
 

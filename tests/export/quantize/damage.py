@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.bundle import MANIFEST, Bundle, File
 
 SCALED, COMPENSATED = "blocks.0.project", "blocks.1.expand"
 FACTOR = 2.0**12
@@ -29,9 +29,13 @@ def bundle_with(bundle: Bundle, graph: bytes, path: Path) -> Bundle:
     """Copy a bundle with another ONNX graph in it."""
     shutil.copytree(bundle.path, path)
     (path / "model.onnx").write_bytes(graph)
-    digest = hashlib.sha256(graph).hexdigest()
+    file = File.of("model.onnx", b"-").model_copy(
+        update={"sha256": hashlib.sha256(graph).hexdigest()}
+    )
     artifacts = tuple(
-        artifact.model_copy(update={"sha256": digest}) if artifact.name == "onnx" else artifact
+        artifact.model_copy(update={"files": (file,)})
+        if artifact.key == ("onnx", "fp32", None)
+        else artifact
         for artifact in bundle.manifest.artifacts
     )
     manifest = bundle.manifest.model_copy(update={"artifacts": artifacts})

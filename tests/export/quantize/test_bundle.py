@@ -23,12 +23,14 @@ from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import open_engine, precisions
-from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, core
+from fleetnet.inference.engines.openvino import core
 from fleetnet.inference.verify import Comparison, compare, run_in_batches
 from samples import CLASSES
 
 pytestmark = pytest.mark.slow
 
+BY_ENGINE = [("openvino-ir", "openvino"), ("onnx", "onnxruntime")]
+"""Formats of networks in int8, and the engine that takes each."""
 WANTED = 0.8
 """Less than these small networks reach, so that no test but those of the search has to search."""
 
@@ -50,19 +52,19 @@ def test_the_network_says_every_class(taught: Bundle, drawn: Samples) -> None:
 
 def test_the_bundle_holds_both_networks_beside_the_old_files(taught: Bundle, both: Both) -> None:
     written = Bundle.load(both[0].path)
-    assert {artifact.name: artifact.file for artifact in written.manifest.artifacts} == {
-        "onnx": "model.onnx",
-        "weights": "model.safetensors",
-        "trained-images": "trained-images.bin",
-        "openvino-int8": "model.int8.xml",
-        "openvino-int8-weights": "model.int8.bin",
-        "onnx-int8": "model.int8.onnx",
+    files = {artifact.key: [file.name for file in artifact.files] for artifact in written.artifacts}
+    assert files == {
+        ("onnx", "fp32", None): ["model.onnx"],
+        ("safetensors", "fp32", None): ["model.safetensors"],
+        ("trained-images", None, None): ["trained-images.bin"],
+        ("openvino-ir", "int8", None): ["model.int8.xml", "model.int8.bin"],
+        ("onnx", "int8", None): ["model.int8.onnx"],
     }
-    for artifact in written.manifest.artifacts:
-        content = written.artifact(artifact.name).read_bytes()
-        assert len(content) == artifact.bytes
+    for artifact in written.artifacts:
+        contents = [path.read_bytes() for path in written.files_of(artifact)]
+        assert sum(map(len, contents)) == artifact.bytes
         if artifact.precision != "int8":
-            assert content == taught.artifact(artifact.name).read_bytes()
+            assert contents == [path.read_bytes() for path in taught.files_of(artifact)]
     assert written.manifest.artifacts[:3] == taught.manifest.artifacts
     assert len(taught.manifest.artifacts) == 3
 
@@ -72,9 +74,8 @@ def test_what_was_measured_is_recorded(both: Both) -> None:
     assert [result.comparison.engine for result in results] == ["openvino", "onnxruntime"]
     for artifact in Bundle.load(written.path).manifest.artifacts[3:]:
         assert artifact.precision == "int8"
-        assert artifact.format == ("onnx" if artifact.name == "onnx-int8" else "openvino-ir")
         (record,) = artifact.verification
-        assert record.engine == ("onnxruntime" if artifact.name == "onnx-int8" else "openvino")
+        assert (artifact.format, record.engine) in BY_ENGINE
         assert (record.images, record.source, record.tolerance) == (40, "shapes", 1.0)
         assert record.agreement is not None
         assert record.agreement >= WANTED
@@ -104,7 +105,7 @@ def test_engines_find_int8_and_answer_as_recorded(both: Both, drawn: Samples) ->
 
 
 def test_weights_are_int8_by_channel_and_pixels_are_normalised_in_fp32(both: Both) -> None:
-    model = onnx.load(both[0].artifact("onnx-int8"))
+    model = onnx.load(both[0].file(format="onnx", precision="int8"))
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     weights = [name for name in kinds if name.endswith("weight_quantized")]
     assert len(weights) == 54
@@ -118,8 +119,8 @@ def test_weights_are_int8_by_channel_and_pixels_are_normalised_in_fp32(both: Bot
 
 
 def test_files_tell_nothing_of_the_machine(both: Both, tmp_path: Path) -> None:
-    for name in ("onnx-int8", "openvino-int8"):
-        content = both[0].artifact(name).read_bytes()
+    for name, _ in BY_ENGINE:
+        content = both[0].files(format=name, precision="int8")[0].read_bytes()
         for word in (b"/tmp", b"site-packages", str(tmp_path.parent).encode()):
             assert word not in content, name
 
@@ -134,20 +135,16 @@ def test_in_place_the_other_engines_int8_stays(both: Both, drawn: Samples, tmp_p
         weight_bits=8,
         agreement=WANTED,
     )
-    sources = {a.name: [r.source for r in a.verification] for a in written.manifest.artifacts}
-    assert sources["onnx-int8"] == ["again"]
-    assert sources["openvino-int8"] == ["shapes"]
-    bits = {
-        a.name: a.quantization.weight_bits for a in written.manifest.artifacts if a.quantization
-    }
-    assert bits["onnx-int8"] == 8
+    made = [written.find(format=name, precision="int8") for name, _ in BY_ENGINE]
+    assert [[r.source for r in a.verification] for a in made if a] == [["shapes"], ["again"]]
+    assert [a.quantization.weight_bits for a in made if a and a.quantization] == [7, 8]
     open_engine("openvino", Bundle.load(written.path), 1, precision="int8")
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]
 
 
 @pytest.fixture(scope="module")
 def outlier(taught: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    graph = with_outlier(taught.artifact("onnx").read_bytes())
+    graph = with_outlier(taught.file(format="onnx").read_bytes())
     return bundle_with(taught, graph, tmp_path_factory.mktemp("outlier") / "b.bundle")
 
 
@@ -158,7 +155,7 @@ def test_a_layer_that_does_not_bear_int8_stays_in_fp32(outlier: Bundle, drawn: S
         steps.append(what)
         return lambda _: None
 
-    before = outlier.artifact("onnx").read_bytes()
+    before = outlier.file(format="onnx").read_bytes()
     written, (result,) = quantize_bundle(
         outlier, drawn, "shapes", engines=("onnxruntime",), agreement=WANTED, begin=begin
     )
@@ -171,11 +168,11 @@ def test_a_layer_that_does_not_bear_int8_stays_in_fp32(outlier: Bundle, drawn: S
     assert 0 < result.quantization.kept_macs < 0.5
     assert steps.count("ranking layers") == 1
     assert steps.count("onnxruntime: calibrating") == 1
-    model = onnx.load(written.artifact("onnx-int8"))
+    model = onnx.load(written.file(format="onnx", precision="int8"))
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for layer in kept:
         assert kinds[f"network.{layer}.conv.weight"] == onnx.TensorProto.FLOAT
-    assert written.artifact("onnx").read_bytes() == before
+    assert written.file(format="onnx").read_bytes() == before
 
 
 def weights_in_fp32(graph: str) -> set[str]:
@@ -187,7 +184,7 @@ def weights_in_fp32(graph: str) -> set[str]:
 
 
 def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Samples) -> None:
-    content = outlier.artifact("onnx").read_bytes()
+    content = outlier.file(format="onnx").read_bytes()
     layers = {layer.name: layer for layer in layers_of(read_graph(content, "here"), "here")}
     quantizer = OpenVinoQuantizer(content, "here", drawn.calibration, 7, lambda *_: lambda _: None)
     expected = run_in_batches(open_engine("onnxruntime", outlier, 1), drawn.judging)
@@ -196,7 +193,7 @@ def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Sampl
         quantized = quantizer.quantize(kept)
         found = run_in_batches(quantized.open(1), drawn.judging)
         disturbance.append(float(np.square(found - expected).mean()))
-        in_fp32 = weights_in_fp32(quantized.files[0].content.decode())
+        in_fp32 = weights_in_fp32(quantized.contents["model.int8.xml"].decode())
         assert in_fp32 == {layer.name for layer in kept}
     assert disturbance[1] < disturbance[0] / 4
 
@@ -204,11 +201,10 @@ def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Sampl
 def test_silu_is_quantised_as_a_whole(tmp_path: Path) -> None:
     """With x and its sigmoid quantised apart, OpenVINO does not compute them in the convolution."""
     bundle = make_untrained("ReXNet_1_0", 32, tmp_path / "b.bundle")
-    content = bundle.artifact("onnx").read_bytes()
+    content = bundle.file(format="onnx").read_bytes()
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     quantizer = OpenVinoQuantizer(content, "here", pixels, 7, lambda *_: lambda _: None)
-    files = {file.artifact: file.content for file in quantizer.quantize([]).files}
-    model = core().read_model(files[INT8], files[INT8_WEIGHTS])
+    model = core().read_model(*quantizer.quantize([]).contents.values())
     joined = [one for one in model.get_ordered_ops() if one.get_type_name() == "Swish"]
     sigmoids = [node for node in onnx.load_from_string(content).graph.node if "act/" in node.name]
     assert len(joined) == sum(node.op_type == "Sigmoid" for node in sigmoids) > 10
@@ -321,7 +317,7 @@ def test_two_artifacts_in_one_file_are_refused(
     shutil.copytree(taught.path, tmp_path / "b.bundle")
     (tmp_path / "b.bundle" / "model.safetensors").rename(tmp_path / "b.bundle" / "model.int8.onnx")
     values = json.loads((tmp_path / "b.bundle" / MANIFEST).read_text())
-    values["artifacts"][1]["file"] = "model.int8.onnx"
+    values["artifacts"][1]["files"][0]["name"] = "model.int8.onnx"
     (tmp_path / "b.bundle" / MANIFEST).write_text(json.dumps(values))
     before = snapshot(tmp_path / "b.bundle")
     with pytest.raises(BundleError, match="in the same file"):
@@ -352,7 +348,7 @@ def test_wrong_values_are_refused(
 
 
 def test_a_lone_onnx_file_is_refused(taught: Bundle, drawn: Samples) -> None:
-    alone = Bundle.load(taught.artifact("onnx"))
+    alone = Bundle.load(taught.file(format="onnx"))
     with pytest.raises(BundleError, match="an ONNX file alone"):
         quantize_bundle(alone, drawn, "shapes")
 

@@ -12,7 +12,7 @@ from fleetnet.models.padding import pad_channels
 
 
 def test_layers_have_the_work_and_pixels_are_prepared_before_them(bundle: Bundle) -> None:
-    graph = read_graph(bundle.artifact("onnx").read_bytes(), "here")
+    graph = read_graph(bundle.file(format="onnx").read_bytes(), "here")
     layers = layers_of(graph, "here")
     network, size = build_model(bundle.manifest.model.name, 3), bundle.manifest.preprocess.crop
     network = pad_channels(fold_batch_norm(network))

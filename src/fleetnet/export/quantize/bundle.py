@@ -61,24 +61,20 @@ def quantize_bundle(
     contents = _contents(bundle)
     with contextlib.closing(Session(bundle, samples, agreement, weight_bits, begin)) as session:
         results = [session.quantize(engine) for engine in engines]
-    artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
+    artifacts = {artifact.key: artifact for artifact in bundle.artifacts}
     for result in results:
-        record = result.comparison.record(source, ANY_DIFFERENCE)
-        for file in result.files:
-            artifacts[file.artifact] = Artifact.of(
-                file.artifact,
-                file.name,
-                file.format,
-                file.content,
-                precision="int8",
-                verification=(record,),
-                quantization=result.quantization,
-            )
-            contents[file.name] = file.content
-    if len({artifact.file for artifact in artifacts.values()}) != len(artifacts):
-        raise BundleError(f"{bundle.path}: two of its artifacts are in the same file")
-    manifest = bundle.manifest.model_copy(update={"artifacts": tuple(artifacts.values())})
-    return write_bundle(output or bundle.path, manifest, contents, replacing), results
+        made = Artifact.of(
+            result.quantized.format,
+            result.quantized.contents,
+            precision="int8",
+            verification=(result.comparison.record(source, ANY_DIFFERENCE),),
+            quantization=result.quantization,
+        )
+        artifacts[made.key] = made
+        contents.update(result.quantized.contents)
+    manifest = bundle.manifest.with_artifacts(artifacts.values(), str(bundle.path))
+    files = {file.name: contents[file.name] for made in artifacts.values() for file in made.files}
+    return write_bundle(output or bundle.path, manifest, files, replacing), results
 
 
 def check_request(
@@ -106,7 +102,7 @@ def check_request(
         raise BundleError(f"{bundle.path} is an ONNX file alone: quantise the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():
         return check_replaceable(output)
-    listed = {artifact.file for artifact in bundle.manifest.artifacts}
+    listed = {file.name for artifact in bundle.artifacts for file in artifact.files}
     others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
     if others:
         raise BundleError(
@@ -119,6 +115,7 @@ def check_request(
 def _contents(bundle: Bundle) -> dict[str, bytes]:
     """Read all artifacts, checked, for the bundle that takes this one's place."""
     return {
-        artifact.file: bundle.artifact(artifact.name).read_bytes()
-        for artifact in bundle.manifest.artifacts
+        path.name: path.read_bytes()
+        for artifact in bundle.artifacts
+        for path in bundle.files_of(artifact)
     }

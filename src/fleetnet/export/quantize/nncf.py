@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Advance, Begin, File, Quantized, step
+from fleetnet.export.quantize.quantizer import Advance, Begin, Quantized, step
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.openvino import INT8, INT8_WEIGHTS, OpenVinoEngine, read_onnx
+from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry(), quiet():
@@ -82,10 +82,8 @@ class OpenVinoQuantizer:
             )
         graph, weights = _to_ir(quantized)
         return Quantized(
-            (
-                File(INT8, "model.int8.xml", "openvino-ir", graph),
-                File(INT8_WEIGHTS, "model.int8.bin", "openvino-ir", weights),
-            ),
+            "openvino-ir",
+            {"model.int8.xml": graph, "model.int8.bin": weights},
             lambda threads: OpenVinoEngine.of_ir(graph, weights, Setup("int8", threads)),
         )
 

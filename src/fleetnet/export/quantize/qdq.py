@@ -16,10 +16,10 @@ import onnx
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Advance, Begin, File, Quantized
+from fleetnet.export.quantize.quantizer import Advance, Begin, Quantized
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.onnxruntime import ARTIFACTS, OnnxRuntimeEngine
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.verify import BATCH
 from fleetnet.telemetry import without_telemetry
 
@@ -76,9 +76,10 @@ class OnnxRuntimeQuantizer:
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
         """Return the network with all layers but ``kept`` in int8."""
         content = self.graph_without([node for layer in kept for node in layer.nodes])
-        file = File(ARTIFACTS["int8"], "model.int8.onnx", "onnx", content)
         return Quantized(
-            (file,), lambda threads: OnnxRuntimeEngine(content, Setup("int8", threads))
+            "onnx",
+            {"model.int8.onnx": content},
+            lambda threads: OnnxRuntimeEngine(content, Setup("int8", threads)),
         )
 
     def graph_with_only(self, layer: Layer) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,25 +16,17 @@ Begin = Callable[[str, int], Advance]
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of a quantised network, to be an artifact of the bundle."""
-
-    artifact: str
-    name: str
-    format: str
-    content: bytes
-
-
-@dataclass(frozen=True)
 class Quantized:
-    """A network in int8.
+    """A network in int8, to be an artifact of the bundle.
 
     Attributes:
-        files: what the bundle gets.
+        format: of its files.
+        contents: of its files, by their names.
         open: gives an engine that runs those very files, on so many threads.
     """
 
-    files: tuple[File, ...]
+    format: str
+    contents: Mapping[str, bytes]
     open: Callable[[int], Engine]
 
 

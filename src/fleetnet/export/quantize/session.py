@@ -11,7 +11,7 @@ from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Begin, File, Quantized, Quantizer, step
+from fleetnet.export.quantize.quantizer import Begin, Quantized, Quantizer, step
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
@@ -33,7 +33,7 @@ class Result:
     """One engine's network in int8.
 
     Attributes:
-        files: what the bundle gets.
+        quantized: what the bundle gets.
         comparison: with the network in fp32, on the judging images; its latency is on one thread.
         quantization: how it was made.
         bytes_before: size of the network in fp32.
@@ -42,7 +42,7 @@ class Result:
         attempts: how many choices of layers to keep were judged.
     """
 
-    files: tuple[File, ...]
+    quantized: Quantized
     comparison: Comparison
     quantization: Quantization
     bytes_before: int
@@ -52,7 +52,7 @@ class Result:
     @property
     def bytes_after(self) -> int:
         """Size of the network in int8."""
-        return sum(len(file.content) for file in self.files)
+        return sum(map(len, self.quantized.contents.values()))
 
     @property
     def faster(self) -> list[Precision]:
@@ -100,7 +100,7 @@ class Session:
         self._agreement = agreement
         self._weight_bits = weight_bits
         self._begin = begin
-        path = bundle.artifact("onnx")
+        path = bundle.file(format="onnx")
         self._where = str(path)
         self._content = path.read_bytes()
         self._graph = read_graph(self._content, self._where)
@@ -126,7 +126,7 @@ class Session:
         )
         times = self._times(engine, found.judged.quantized)
         return Result(
-            files=found.judged.quantized.files,
+            quantized=found.judged.quantized,
             comparison=replace(found.judged.comparison, latency_ms=times["int8"], threads=1),
             quantization=Quantization(
                 tool=quantizer.tool,

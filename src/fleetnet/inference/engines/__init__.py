@@ -2,128 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from types import ModuleType, TracebackType
-from typing import Literal, Protocol, Self, get_args
-
-import numpy as np
-import numpy.typing as npt
+import re
+from collections.abc import Iterable
+from dataclasses import replace
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, nearest, require
-from fleetnet.telemetry import without_telemetry
+from fleetnet.errors import FleetnetError, one_line
+from fleetnet.inference.engines.closing import Closable, Closing
+from fleetnet.inference.engines.engine import (
+    CPU,
+    MAX_THREADS,
+    Engine,
+    Logits,
+    Mode,
+    Pixels,
+    Precision,
+    Setup,
+)
+from fleetnet.inference.engines.kind import EngineKind, Takes
+from fleetnet.inference.engines.registry import DEFAULT_ENGINE, ENGINES
 
-Pixels = npt.NDArray[np.uint8]
-Logits = npt.NDArray[np.float32]
-
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
-Mode = Literal["latency", "throughput"]
-
-ENGINES = {
-    "openvino": ("openvino", "openvino", ""),
-    "onnxruntime": ("onnxruntime", "ONNX Runtime", "onnxruntime"),
-    "torch": ("torch", "PyTorch", "train"),
-    "torch-compiled": ("torch", "PyTorch", "train"),
-}
-"""Engine's name to the module it needs, what people call that, and the extra that brings it."""
-MAX_THREADS = 1024
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How an engine computes.
-
-    Attributes:
-        precision: of the arithmetic; what an engine offers, :func:`precisions` says.
-        threads: how many to compute with, over all streams.
-        mode: ``latency`` gives each answer as soon as it can, ``throughput`` as many a second as
-            it can, with several batches in flight.
-        streams: how many batches are computed side by side, each on its share of the threads;
-            None for one in latency mode and one a thread in throughput mode, where small
-            networks gain nothing from a second thread.
-
-    Raises:
-        FleetnetError: a value that no engine knows.
-    """
-
-    precision: Precision = "fp32"
-    threads: int = 1
-    mode: Mode = "latency"
-    streams: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        for name, value, known in (
-            ("precision", self.precision, get_args(Precision)),
-            ("mode", self.mode, get_args(Mode)),
-        ):
-            if value not in known:
-                raise FleetnetError(
-                    f"unknown {name} '{value}'{nearest(value, known)} (known: {', '.join(known)})"
-                )
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise FleetnetError(f"threads is {self.threads}; it must be from 1 to {MAX_THREADS}")
-        if self.streams is not None and not 1 <= self.streams <= self.threads:
-            raise FleetnetError(
-                f"streams is {self.streams}; it must be from 1 to the number of threads, "
-                f"{self.threads}"
-            )
-
-    @property
-    def in_flight(self) -> int:
-        """How many batches are computed side by side."""
-        return self.streams or (self.threads if self.mode == "throughput" else 1)
-
-
-class Engine(Protocol):
-    """A compiled network on this machine, for any number of threads.
-
-    Each caller gets the answers to its own batches, whatever else is computed, opened and closed
-    meanwhile. Threads share what :class:`Setup` gives the engine: more callers mean no more
-    processors.
-
-    At the end of a ``with`` block an engine is closed.
-    """
-
-    name: str
-    precision: Precision
-    threads: int
-    version: str
-
-    def run(self, pixels: Pixels) -> Logits:
-        """Map ``uint8[N, H, W, 3]``, preprocessed RGB, to logits ``float32[N, K]``."""
-        ...
-
-    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, in order, lazily; in throughput mode side by side.
-
-        No more batches are taken than can be computed at once and one. What ``batches`` raises is
-        raised after the answers to those before.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the network; a second time changes nothing.
-
-        A call that has begun, an iteration too, is finished; any other raises
-        :class:`fleetnet.errors.FleetnetError`.
-        """
-        ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+__all__ = [
+    "CPU",
+    "DEFAULT_ENGINE",
+    "ENGINES",
+    "MAX_THREADS",
+    "Closable",
+    "Closing",
+    "Engine",
+    "EngineKind",
+    "Logits",
+    "Mode",
+    "Pixels",
+    "Precision",
+    "Setup",
+    "Takes",
+    "available_threads",
+    "devices",
+    "engines_on",
+    "find_device",
+    "installed_engines",
+    "open_engine",
+    "precisions",
+]
 
 
 def available_threads() -> int:
@@ -134,18 +56,87 @@ def available_threads() -> int:
 
 
 def installed_engines() -> list[str]:
-    """Return the names of the engines whose runtime is installed."""
-    return [name for name, (module, *_) in ENGINES.items() if importlib.util.find_spec(module)]
+    """Return the names of the engines whose runtime is installed; none is loaded."""
+    return [name for name, kind in ENGINES.items() if kind.installed]
 
 
-def precisions(name: str, bundle: Bundle) -> tuple[Precision, ...]:
-    """Return the precisions that an engine offers on this machine for a bundle, fp32 first.
+def devices(name: str) -> tuple[str, ...]:
+    """Return the devices that an engine's runtime finds on this machine, as it names them.
+
+    In small letters, and without what all of a runtime's names end in: ``cpu``, ``gpu.1`` or
+    ``npu`` of OpenVINO, ``cpu`` or ``cuda`` of PyTorch and ONNX Runtime.
 
     Raises:
-        FleetnetError: unknown engine, or it is not installed.
+        FleetnetError: unknown engine, it is not installed, or its runtime does not say.
     """
-    found: tuple[Precision, ...] = _module(name).precisions(bundle)
+    kind = ENGINES.named(name)
+    try:
+        return tuple(kind.devices())
+    except Exception as error:
+        # A driver may be broken, and each runtime has errors of its own.
+        raise FleetnetError(
+            f"{name} cannot tell which devices there are: {one_line(error)}"
+        ) from None
+
+
+def find_device(name: str, device: str) -> str:
+    """Return the device of an engine that somebody means, as :func:`devices` has it.
+
+    Upper case, the end of ONNX Runtime's names and the number of the first of several make no
+    difference: ``CUDAExecutionProvider``, ``CUDA`` and ``cuda:0`` are one device.
+
+    Raises:
+        FleetnetError: unknown engine, it is not installed, or its runtime finds no such device.
+    """
+    meant = _plain(device)
+    if meant == CPU:
+        return CPU  # to look for others takes time, and who names none wants no other
+    there = devices(name)
+    for found in there:
+        if _plain(found) == meant:
+            return found
+    raise FleetnetError(
+        f"{name} finds no device '{device}' on this machine: choose {' or '.join(there)}"
+    )
+
+
+def engines_on(device: str, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the engines that have a device, each with its runtime's name for it.
+
+    Args:
+        device: see :func:`find_device`.
+        names: of engines to ask; None for all that are installed.
+
+    Raises:
+        FleetnetError: unknown engine, one is not installed, or none finds such a device.
+    """
+    asked = list(installed_engines() if names is None else names)
+    found: dict[str, str] = {}
+    without: list[str] = []
+    for name in asked:
+        ENGINES.named(name)
+        try:
+            found[name] = find_device(name, device)
+        except FleetnetError as error:
+            without.append(str(error))
+    if not found:
+        raise FleetnetError("; ".join(without) or "no engine is installed")
     return found
+
+
+def precisions(name: str, bundle: Bundle, device: str = CPU) -> tuple[Precision, ...]:
+    """Return the precisions that an engine offers on this machine for a bundle.
+
+    Those are the ones that the device is built for and for which the bundle has what the engine
+    loads; the first of them, fp32 wherever the device computes in it, is offered even where it is
+    only opening that would tell what is missing.
+
+    Raises:
+        FleetnetError: unknown engine, it is not installed, or its runtime finds no such device.
+    """
+    kind = ENGINES.named(name)
+    able = kind.computes(find_device(name, device))
+    return able[:1] + tuple(one for one in able[1:] if kind.finds(bundle, one))
 
 
 def open_engine(
@@ -156,50 +147,43 @@ def open_engine(
     precision: Precision = "fp32",
     mode: Mode = "latency",
     streams: int | None = None,
+    device: str = CPU,
 ) -> Engine:
     """Load a bundle's network into the engine called ``name``.
 
     Args:
         name: a key of :data:`ENGINES`.
-        bundle: what to run; the file the engine takes is checked against its hash.
+        bundle: what to run; the files the engine takes are checked against their hashes.
         threads: how many to compute with; None for all the processors at hand.
         precision: see :class:`Setup`.
         mode: see :class:`Setup`.
         streams: see :class:`Setup`.
+        device: see :func:`find_device`.
 
     Raises:
-        FleetnetError: unknown engine, it is not installed, or it does not offer the precision
-            here.
+        FleetnetError: unknown engine, it is not installed, its runtime finds no such device, or it
+            does not offer the precision there.
         BundleError: the artifact it needs is absent or damaged.
     """
     setup = Setup(precision, threads or available_threads(), mode, streams)
     if threads is not None and threads < 1:
         raise FleetnetError(f"threads is {threads}; it must be from 1 to {MAX_THREADS}")
-    module = _module(name)
-    offered = module.precisions(bundle)
+    kind = ENGINES.named(name)
+    found = find_device(name, device)
+    offered = precisions(name, bundle, found)
     if precision not in offered:
-        raise FleetnetError(f"{name} {_why_not(name, precision)}: choose {' or '.join(offered)}")
-    engine: Engine = module.open(bundle, setup)
-    return engine
+        reason = _why_not(kind, precision, found)
+        raise FleetnetError(f"{name} {reason}: choose {' or '.join(offered) or 'another device'}")
+    return kind.open(bundle, replace(setup, device=found))
 
 
-def _why_not(name: str, precision: Precision) -> str:
-    if precision == "int8" and name in ("openvino", "onnxruntime"):
-        return "finds no int8 network in this bundle (fleetnet quantize makes one)"
-    return f"does not offer {precision} on this processor"
+def _why_not(kind: EngineKind, precision: Precision, device: str) -> str:
+    if precision in kind.computes(device):
+        made = " (fleetnet quantize makes one)" if kind.takes[precision].precision == "int8" else ""
+        return f"finds no {precision} network in this bundle{made}"
+    where = "on this processor" if device == CPU else f"on the device {device}"
+    return f"does not offer {precision} {where}"
 
 
-def _module(name: str) -> ModuleType:
-    if name not in ENGINES:
-        raise FleetnetError(
-            f"unknown engine '{name}'{nearest(name, ENGINES)} (known: {', '.join(ENGINES)})"
-        )
-    needs, title, extra = ENGINES[name]
-    try:
-        with without_telemetry():
-            importlib.import_module(needs)
-    except ModuleNotFoundError as error:
-        if error.name != needs:
-            raise
-        raise require(title, extra, f"the engine '{name}'") from None
-    return importlib.import_module(f"fleetnet.inference.engines.{name.replace('-', '_')}")
+def _plain(device: str) -> str:
+    return re.sub(r"[.:]0$", "", device.strip().lower().removesuffix("executionprovider"))

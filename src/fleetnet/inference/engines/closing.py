@@ -1,16 +1,39 @@
-"""An engine's end: it takes no new calls, and those that have begun are finished."""
+"""An end: whatever is closed takes no new calls, and those that have begun are finished."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from fleetnet.errors import FleetnetError
 
 Loaded = TypeVar("Loaded")
 
 
-class Closing(Generic[Loaded]):
+class Closable(Protocol):
+    """Something to close, which the end of a ``with`` block does."""
+
+    def close(self) -> None:
+        """Take no more calls, and let go of what it holds; a second time changes nothing.
+
+        A call that has begun, an iteration too, is finished; any other raises
+        :class:`fleetnet.errors.FleetnetError`.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Closing(Closable, Generic[Loaded]):
     """Something to compute with, until it is closed.
 
     Each call takes it once, when it begins, and keeps it to its end. So closing need not wait for
@@ -37,14 +60,3 @@ class Closing(Generic[Loaded]):
     def close(self) -> None:
         """Take no more calls, and let go of the network; a second time changes nothing."""
         self._loaded = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

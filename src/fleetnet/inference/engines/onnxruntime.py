@@ -1,25 +1,33 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the processor, and on what else its build has an execution provider for."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, one_line
-from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.telemetry import without_telemetry
+from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Setup
+from fleetnet.inference.engines.fitting import check_graph
+from fleetnet.inference.engines.kind import EngineKind, Takes
+from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.threads import map_in_threads
 
-with without_telemetry():
+if TYPE_CHECKING:
     import onnxruntime as ort
+else:
+    ort = Runtime("onnxruntime")
 
-ARTIFACTS: dict[Precision, str] = {"fp32": "onnx", "int8": "onnx-int8"}
-"""Precision to the artifact that holds the graph."""
+ELSEWHERE = ("AzureExecutionProvider",)
+"""Sends what it is given to somebody's servers: no device of this machine."""
+_ENDING = "ExecutionProvider"
+_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""What providers are told; unasked, CUDA would compute fp32 with 10 bits of a number's 23."""
 
 
-class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
+class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
     """An ONNX graph in an ONNX Runtime session.
 
     In throughput mode each batch is computed by a thread of its own: a session may be run from
@@ -29,10 +37,11 @@ class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
     """
 
     name = "onnxruntime"
-    version: str = ort.__version__
 
     def __init__(self, onnx: bytes | str, setup: Setup) -> None:
+        self.version: str = ort.__version__
         self.precision = setup.precision
+        self.device = setup.device
         self.threads = setup.threads
         self._in_flight = setup.in_flight
         self._turns = threading.Semaphore(setup.in_flight)
@@ -40,9 +49,10 @@ class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
         options.intra_op_num_threads = max(1, setup.threads // setup.in_flight)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = _session(onnx, options, setup.device)
         self._input = session.get_inputs()[0].name
-        self._names = [output.name for output in session.get_outputs()]
+        self.shape: list[object] = session.get_inputs()[0].shape
+        self.outputs_named = [output.name for output in session.get_outputs()]
         super().__init__(session)
 
     def run(self, pixels: Pixels) -> Logits:
@@ -69,12 +79,37 @@ class OnnxRuntimeEngine(Closing[ort.InferenceSession]):
     def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
         with self._turns:
             values = session.run(None, {self._input: pixels})
-        return dict(zip(self._names, values, strict=True))
+        return dict(zip(self.outputs_named, values, strict=True))
 
 
-def precisions(bundle: Bundle) -> tuple[Precision, ...]:
-    """Return fp32, and int8 where the bundle has such a graph."""
-    return tuple(name for name, artifact in ARTIFACTS.items() if bundle.has(artifact))
+def _session(onnx: bytes | str, options: ort.SessionOptions, device: str) -> ort.InferenceSession:
+    """Load a graph for a device; what that cannot compute of it, the processor does.
+
+    Raises:
+        FleetnetError: the provider is there, but it does not work.
+    """
+    processor = f"CPU{_ENDING}"
+    if device == CPU:
+        return ort.InferenceSession(onnx, options, providers=[processor])
+    provider = next(name for name in ort.get_available_providers() if _word(name) == device)
+    wanted = [(provider, _OPTIONS.get(provider, {})), processor]
+    session = ort.InferenceSession(onnx, options, providers=wanted)
+    if provider not in session.get_providers():
+        # It goes on without, with no more than a line in its log.
+        raise FleetnetError(
+            f"onnxruntime cannot use the device {device}: its driver or libraries are missing"
+        )
+    return session
+
+
+def _word(provider: str) -> str:
+    return provider.removesuffix(_ENDING).lower()
+
+
+def devices() -> tuple[str, ...]:
+    """Return what this build of ONNX Runtime has providers for, the processor first."""
+    there = [_word(name) for name in ort.get_available_providers() if name not in ELSEWHERE]
+    return tuple(sorted(there, key=lambda word: word != CPU))
 
 
 def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
@@ -82,11 +117,27 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
 
     Raises:
         BundleError: the file is absent, damaged, or no graph that ONNX Runtime reads.
+        FleetnetError: the device does not work.
     """
-    path = bundle.artifact(ARTIFACTS[setup.precision])
+    path = bundle.file(format="onnx", precision=setup.precision)
     try:
-        return OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
+        engine = OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
+    except FleetnetError:
+        raise
     except Exception as error:
         # ONNX Runtime's exceptions share no public base class.
         reason = one_line(error)
         raise BundleError(f"ONNX Runtime cannot read {path}: {reason}") from None
+    check_graph(bundle, path, engine.shape[1:], engine.outputs_named)
+    return engine
+
+
+ENGINE = EngineKind(
+    name=OnnxRuntimeEngine.name,
+    needs="onnxruntime",
+    title="ONNX Runtime",
+    extra="onnxruntime",
+    takes={"fp32": Takes("onnx"), "int8": Takes("onnx", "int8")},
+    open=open,
+    devices=devices,
+)

@@ -1,4 +1,4 @@
-"""OpenVINO, the default: the fastest on x86 and Arm processors."""
+"""OpenVINO, the default: the fastest on x86 and Arm processors; also on Intel's GPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
-from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, one_line
-from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.telemetry import without_telemetry
+from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.fitting import check_graph
+from fleetnet.inference.engines.kind import EngineKind, Takes
+from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.threads import in_order
 
-with without_telemetry():
+if TYPE_CHECKING:
     import openvino as ov
-    from openvino import properties
-    from openvino.frontend import FrontEndManager
+    from openvino import frontend, properties
+else:
+    ov = Runtime("openvino")
+    properties = Runtime("openvino.properties")
+    frontend = Runtime("openvino.frontend")
 
-INT8, INT8_WEIGHTS = "openvino-int8", "openvino-int8-weights"
 KEPT = 4
-_TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
-_MODES = {
-    "latency": properties.hint.PerformanceMode.LATENCY,
-    "throughput": properties.hint.PerformanceMode.THROUGHPUT,
+_CAPABILITIES: dict[Precision, str] = {
+    precision: precision.upper() for precision in get_args(Precision)
 }
 
 
@@ -66,13 +68,8 @@ class OpenVinoGraph:
         self._model = model
         # One more than are computed, see run_all.
         self._requests = setup.in_flight + 1
-        self._options = {
-            properties.hint.performance_mode: _MODES[setup.mode],
-            # On processors with bf16 OpenVINO would use it unasked.
-            properties.hint.inference_precision: _where_the_graph_does_not_say(setup.precision),
-            properties.inference_num_threads: setup.threads,
-            properties.num_streams: setup.in_flight,
-        }
+        self._device = setup.device.upper()
+        self._options = _options(setup)
         self._kept: dict[int, _Compiled] = {}
         self._lock = threading.Lock()
         self._compiling = threading.Lock()
@@ -97,7 +94,7 @@ class OpenVinoGraph:
         model = self._model.clone()
         _, *rest = model.input(0).partial_shape
         model.reshape(ov.PartialShape([size, *rest]))
-        made = _Compiled(core().compile_model(model, "CPU", self._options), self._requests)
+        made = _Compiled(core().compile_model(model, self._device, self._options), self._requests)
         with self._lock:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -106,17 +103,18 @@ class OpenVinoGraph:
 
 
 class OpenVinoEngine(Closing[OpenVinoGraph]):
-    """A graph compiled by OpenVINO for the CPU.
+    """A graph compiled by OpenVINO for a device.
 
     Shapes are static for speed: each batch size is compiled when it first comes, and the
     :data:`KEPT` used last are kept.
     """
 
     name = "openvino"
-    version = ov.__version__.partition("-")[0]
 
     def __init__(self, model: ov.Model, setup: Setup) -> None:
+        self.version: str = ov.__version__.partition("-")[0]
         self.precision = setup.precision
+        self.device = setup.device
         self.threads = setup.threads
         self._in_flight = setup.in_flight
         super().__init__(OpenVinoGraph(model, setup))
@@ -175,20 +173,45 @@ def _start(graph: OpenVinoGraph, pixels: Pixels) -> Callable[[], Logits]:
     return answer
 
 
-def _where_the_graph_does_not_say(precision: Precision) -> ov.Type:
+def _options(setup: Setup) -> dict[str, Any]:
+    modes = properties.hint.PerformanceMode
+    options = {
+        properties.hint.performance_mode: getattr(modes, setup.mode.upper()),
+        # On processors with bf16 OpenVINO would use it unasked.
+        properties.hint.inference_precision: _where_the_graph_does_not_say(setup),
+        properties.inference_num_threads: setup.threads,
+        properties.num_streams: setup.in_flight,
+    }
+    if setup.device == CPU:
+        return options
+    # Threads are the processor's; each kind of device takes some of the others.
+    taken = core().get_property(setup.device.upper(), properties.supported_properties)
+    return {name: value for name, value in options.items() if name in taken}
+
+
+def _where_the_graph_does_not_say(setup: Setup) -> ov.Type:
     """Return what is computed in; around int8 layers bf16, where the processor has it.
 
     The guard judges a network in int8 as it is computed here, so that what it keeps out of int8
-    need not cost what fp32 does.
+    need not cost what fp32 does. Other devices than the processor have fp16.
     """
-    if precision != "int8":
-        return _TYPES[precision]
-    return ov.Type.bf16 if "BF16" in _capabilities() else ov.Type.f32
+    types = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
+    if setup.precision != "int8":
+        return types[setup.precision]
+    fewer = "bf16" if setup.device == CPU else "fp16"
+    return types[fewer if fewer in native(setup.device) else "fp32"]
 
 
-def _capabilities() -> list[str]:
-    found: list[str] = core().get_property("CPU", properties.device.capabilities)
-    return found
+def devices() -> tuple[str, ...]:
+    """Return the devices that OpenVINO has a plugin and a driver for."""
+    return tuple(name.lower() for name in core().available_devices)
+
+
+def native(device: str) -> set[Precision]:
+    """Return the precisions that a device is built for; a processor computes in fp32 and int8."""
+    able = core().get_property(device.upper(), properties.device.capabilities)
+    found = {precision for precision, name in _CAPABILITIES.items() if name in able}
+    return found | {"fp32", "int8"} if device == CPU else found
 
 
 _one_at_a_time = threading.Lock()
@@ -218,37 +241,73 @@ def read_onnx(onnx: bytes | str) -> ov.Model:
     ``Core.read_model`` hands a file that is no ONNX graph to the readers of every other format in
     turn: more parsers than hostile bytes should meet.
     """
-    reader = FrontEndManager().load_by_framework("onnx")
+    reader = frontend.FrontEndManager().load_by_framework("onnx")
     return reader.convert(reader.load(io.BytesIO(onnx) if isinstance(onnx, bytes) else onnx))
-
-
-def precisions(bundle: Bundle) -> tuple[Precision, ...]:
-    """Return what this processor computes natively, and int8 where the bundle has such a graph."""
-    able = _capabilities()
-    native = {"bf16": "BF16", "fp16": "FP16"}
-    found: list[Precision] = ["fp32"]
-    found += [name for name in ("bf16", "fp16") if native[name] in able]
-    if bundle.has(INT8):
-        found.append("int8")
-    return tuple(found)
 
 
 def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetnet...openvino.open
     """Compile the bundle's graph.
 
     Raises:
-        BundleError: the file is absent, damaged, or no graph that OpenVINO reads.
+        BundleError: a file is absent, damaged, or no graph that OpenVINO reads.
+        FleetnetError: the device does not work.
     """
-    path = bundle.artifact(INT8 if setup.precision == "int8" else "onnx")
-    weights = bundle.artifact(INT8_WEIGHTS) if setup.precision == "int8" else None
+    wanted = ENGINE.takes[setup.precision]
+    paths = bundle.files(format=wanted.format, precision=wanted.precision)
+    path = paths[0]
+    # Without weights OpenVINO would look for some itself, which nobody has checked.
+    if len(paths) != (1 if wanted.format == "onnx" else 2):
+        raise BundleError(f"{path}: its weights are not in the manifest; export the bundle anew")
     try:
-        return OpenVinoEngine(_read_ir(path, weights) if weights else read_onnx(str(path)), setup)
+        model = read_onnx(str(path)) if wanted.format == "onnx" else core().read_model(*paths)
+        names = [name for output in model.outputs for name in output.names]
+        check_graph(bundle, path, _fixed_part(model), names)
+        engine = OpenVinoEngine(model, setup)
+    except BundleError:
+        raise
     except Exception as error:
         # The reader's exceptions share no public base class.
         reason = one_line(error)
         raise BundleError(f"OpenVINO cannot read {path}: {reason}") from None
+    if setup.device != CPU:
+        _try_out(engine, bundle)
+    return engine
 
 
-def _read_ir(path: Path, weights: Path) -> ov.Model:
-    """Read a graph and its weights in OpenVINO's own format."""
-    return core().read_model(path, weights)
+def _fixed_part(model: ov.Model) -> list[object]:
+    """Return the shape of the input, less the batch; None for a dimension that is free."""
+    _, *rest = model.input(0).partial_shape
+    return [None if dimension.is_dynamic else dimension.get_length() for dimension in rest]
+
+
+def _try_out(engine: OpenVinoEngine, bundle: Bundle) -> None:
+    """Compute one image, because a device that is there need not be able to.
+
+    Raises:
+        FleetnetError: it is not.
+    """
+    side = bundle.manifest.preprocess.crop
+    try:
+        engine.run(np.zeros((1, side, side, 3), np.uint8))
+    except Exception as error:
+        # The plugins' exceptions share no public base class.
+        raise FleetnetError(
+            f"openvino cannot compute this network in {engine.precision} on the device "
+            f"{engine.device}: {one_line(error)}"
+        ) from None
+
+
+ENGINE = EngineKind(
+    name=OpenVinoEngine.name,
+    needs="openvino",
+    title="openvino",
+    takes={
+        "fp32": Takes("onnx"),
+        "bf16": Takes("onnx"),
+        "fp16": Takes("onnx"),
+        "int8": Takes("openvino-ir", "int8"),
+    },
+    open=open,
+    devices=devices,
+    native=native,
+)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, CheckpointError, require
-from fleetnet.inference.engines import Logits, Pixels, Precision, Setup
+from fleetnet.errors import BundleError, CheckpointError, FleetnetError, one_line, require
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.number_formats import DTYPES, multiplies_bf16
-from fleetnet.models.registry import build_model
+from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
+from fleetnet.inference.engines.kind import EngineKind, Takes
+from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.preprocess import Preprocess
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+else:
+    torch = Runtime("torch")
+
+Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
 class _Network(NamedTuple):
@@ -46,7 +49,6 @@ class TorchEngine(Closing[_Network]):
     """
 
     name = "torch"
-    version: str = str(torch.__version__)
 
     def __init__(
         self,
@@ -56,12 +58,14 @@ class TorchEngine(Closing[_Network]):
         precision: Precision = "fp32",
         forward: Forward | None = None,
     ) -> None:
+        self.version = str(torch.__version__)
         self._asked = threads
         self.threads = torch.get_num_threads() if threads is None else threads
         self.precision = precision
-        self._dtype = DTYPES[precision]
+        self._dtype = _dtype(precision)
         self._turn = threading.RLock()
         self._device = next(network.parameters()).device
+        self.device = str(self._device)
         scale, shift = preprocess.normalisation()
         self._scale = torch.from_numpy(scale).to(self._device)
         self._shift = torch.from_numpy(shift).to(self._device)
@@ -88,6 +92,12 @@ class TorchEngine(Closing[_Network]):
             return np.asarray(logits, dtype=np.float32)
 
 
+def _dtype(precision: Precision) -> torch.dtype:
+    from fleetnet.models.number_formats import DTYPES
+
+    return DTYPES[precision]
+
+
 @contextlib.contextmanager
 def _in_evaluation_mode(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Put layers that are in training into evaluation mode, and those back afterwards.
@@ -104,9 +114,26 @@ def _in_evaluation_mode(layers: Iterable[nn.Module]) -> Iterator[None]:
             layer.training = True
 
 
-def precisions(bundle: Bundle) -> tuple[Precision, ...]:  # noqa: ARG001 - those of any bundle
-    """Return fp32, and bf16 where the processor multiplies such numbers itself."""
-    return ("fp32", "bf16") if multiplies_bf16() else ("fp32",)
+def devices() -> tuple[str, ...]:
+    """Return the processor, and the CUDA devices and Apple's GPU that PyTorch finds."""
+    found = [CPU]
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        found += ["cuda"] if count == 1 else [f"cuda:{number}" for number in range(count)]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
+
+
+def native(device: str) -> set[Precision]:
+    """Return fp32, and what the device multiplies itself of bf16 and fp16."""
+    if device == "mps":
+        return {"fp32", "fp16"}
+    if device != CPU:
+        return {"fp32", "fp16", "bf16"} if torch.cuda.is_bf16_supported() else {"fp32", "fp16"}
+    from fleetnet.models.number_formats import multiplies_bf16
+
+    return {"fp32", "bf16"} if multiplies_bf16() else {"fp32"}
 
 
 def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet...torch.open
@@ -114,16 +141,33 @@ def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet.
 
     Raises:
         BundleError: the weights are absent, damaged, not numbers, or not this network's.
+        FleetnetError: the device does not take them.
     """
     network = load_network(bundle)
     if setup.precision != "fp32":
         network = deployed(network, setup.precision)
+    network = placed(network, setup.device)
     return TorchEngine(network, bundle.manifest.preprocess, setup.threads, setup.precision)
+
+
+def placed(network: nn.Module, device: str) -> nn.Module:
+    """Return a network with its weights on a device.
+
+    Raises:
+        FleetnetError: the device is full, or does not work.
+    """
+    try:
+        return network.to(device)
+    except Exception as error:
+        # PyTorch says that a device is full, absent or broken by errors of several kinds.
+        raise FleetnetError(f"torch cannot use the device {device}: {one_line(error)}") from None
 
 
 def deployed(network: nn.Module, precision: Precision) -> nn.Module:
     """Return a copy made for speed: batch norm folded, channels last, in ``precision``."""
-    folded = fold_batch_norm(network).to(DTYPES[precision])
+    from fleetnet.models.folding import fold_batch_norm
+
+    folded = fold_batch_norm(network).to(_dtype(precision))
     channels_last: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last
 
@@ -139,9 +183,10 @@ def load_network(bundle: Bundle) -> nn.Module:
         from safetensors.torch import load
     except ModuleNotFoundError:
         raise require("safetensors", "train", "the engine 'torch'") from None
+    from fleetnet.models.registry import build_model
     from fleetnet.weights.state import check_finite, load_state
 
-    path = bundle.artifact("weights")
+    path = bundle.file(format="safetensors")
     network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
     try:
         state = load(path.read_bytes())
@@ -150,3 +195,16 @@ def load_network(bundle: Bundle) -> nn.Module:
     except (SafetensorError, CheckpointError) as error:
         raise BundleError(f"cannot load {path}: {error}") from None
     return network.eval()
+
+
+ENGINE = EngineKind(
+    name=TorchEngine.name,
+    needs="torch",
+    title="PyTorch",
+    extra="train",
+    takes={precision: Takes("safetensors") for precision in ("fp32", "bf16", "fp16")},
+    open=open,
+    devices=devices,
+    native=native,
+    shares_batches=True,
+)

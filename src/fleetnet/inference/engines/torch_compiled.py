@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch._dynamo
-from torch import nn
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.engines import Precision, Setup
-from fleetnet.inference.engines.torch import TorchEngine, deployed, load_network, precisions
+from fleetnet.inference.engines.engine import Precision, Setup
+from fleetnet.inference.engines.kind import EngineKind, Takes
+from fleetnet.inference.engines.runtime import Runtime
+from fleetnet.inference.engines.torch import (
+    TorchEngine,
+    deployed,
+    devices,
+    load_network,
+    native,
+    placed,
+)
 from fleetnet.preprocess import Preprocess
 
-__all__ = ["CompiledTorchEngine", "open", "precisions"]
+if TYPE_CHECKING:
+    import torch
+    import torch._dynamo
+    from torch import nn
+else:
+    torch = Runtime("torch")
 
-# All networks share their code, which PyTorch compiles for eight networks and batch sizes together
-# before it goes on uncompiled, with no more than a line in its log.
-torch._dynamo.config.recompile_limit = 1024
-torch._dynamo.config.accumulated_recompile_limit = 1024
-
+__all__ = ["ENGINE", "CompiledTorchEngine", "open"]
 
 _one_at_a_time = threading.RLock()
 
@@ -40,10 +49,22 @@ class CompiledTorchEngine(TorchEngine):
     def __init__(
         self, network: nn.Module, preprocess: Preprocess, threads: int, precision: Precision
     ) -> None:
+        _many_networks()
         fast = deployed(network, precision).eval().requires_grad_(False)
         compiled = torch.compile(fast, dynamic=False, options={"freezing": True})
         super().__init__(fast, preprocess, threads, precision, compiled)
         self._turn = _one_at_a_time
+
+
+def _many_networks() -> None:
+    """Let PyTorch compile for more than eight networks and batch sizes together.
+
+    All networks share their code, for which it would go on uncompiled after that, with no more than
+    a line in its log.
+    """
+    importlib.import_module("torch._dynamo")
+    torch._dynamo.config.recompile_limit = 1024
+    torch._dynamo.config.accumulated_recompile_limit = 1024
 
 
 def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
@@ -54,7 +75,7 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
         FleetnetError: it cannot be compiled here.
     """
     preprocess = bundle.manifest.preprocess
-    network = load_network(bundle)
+    network = placed(load_network(bundle), setup.device)
     side = preprocess.crop
     try:
         # Python's filters of warnings are the whole process's, too.
@@ -75,3 +96,17 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
             "'torch' does without"
         ) from None
     return engine
+
+
+ENGINE = EngineKind(
+    name=CompiledTorchEngine.name,
+    needs="torch",
+    title="PyTorch",
+    extra="train",
+    takes={precision: Takes("safetensors") for precision in ("fp32", "bf16", "fp16")},
+    open=open,
+    devices=devices,
+    native=native,
+    shares_batches=True,
+    unasked=False,
+)

@@ -1,0 +1,54 @@
+"""A deployable model on disk: a folder with ``fleetnet.json`` beside the artifacts it describes.
+
+The manifest can be read with a JSON parser alone, in any language; ``docs/bundle.md`` describes
+each field. The same manifest, less the list of artifacts, is in the metadata of the ONNX file, so
+that ``model.onnx`` alone is enough to predict.
+"""
+
+from fleetnet.bundle.artifacts import (
+    MANIFEST,
+    TRAINED_IMAGES,
+    Artifact,
+    File,
+    Quantization,
+    Verification,
+)
+from fleetnet.bundle.bundle import MAX_MANIFEST_BYTES, Bundle
+from fleetnet.bundle.integrity import all_there
+from fleetnet.bundle.manifest import (
+    FORMAT,
+    Activation,
+    Calibration,
+    Manifest,
+    ModelInfo,
+    TensorInfo,
+)
+from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
+from fleetnet.bundle.self_test import SelfTest, self_test_pixels
+from fleetnet.bundle.versions import FORMAT_VERSION
+from fleetnet.bundle.writing import check_replaceable, write_bundle
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "ONNX_METADATA_KEY",
+    "TRAINED_IMAGES",
+    "Activation",
+    "Artifact",
+    "Bundle",
+    "Calibration",
+    "File",
+    "Manifest",
+    "ModelInfo",
+    "Quantization",
+    "SelfTest",
+    "TensorInfo",
+    "Verification",
+    "all_there",
+    "check_replaceable",
+    "onnx_metadata",
+    "self_test_pixels",
+    "write_bundle",
+]

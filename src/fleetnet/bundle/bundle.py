@@ -1,0 +1,153 @@
+"""A bundle: a folder with a manifest and artifacts, or an ONNX file that carries a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, named
+from fleetnet.bundle.integrity import checked
+from fleetnet.bundle.manifest import Manifest
+from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
+from fleetnet.errors import BundleError
+from fleetnet.files import Standing, standing
+
+MAX_MANIFEST_BYTES = 64 * 2**20
+
+
+class Bundle:
+    """A bundle on disk, or a lone ``.onnx`` file that carries the same metadata.
+
+    Attributes:
+        path: the folder, or the ``.onnx`` file.
+        manifest: what it holds, checked.
+        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.found = found or standing(path)
+        self._lone: Artifact | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read and check the manifest of a bundle, or the metadata of an ONNX file.
+
+        Raises:
+            BundleError: missing, damaged, newer than this version, or no bundle at all.
+        """
+        path = Path(path)
+        if path.name == MANIFEST:
+            path = path.parent
+        if path.is_file() and path.suffix == ".onnx":
+            return cls._of_onnx(path)
+        if not path.exists():
+            raise BundleError(f"no such bundle: {path}")
+        file, found = path / MANIFEST, standing(path)
+        if not path.is_dir() or not file.is_file():
+            raise BundleError(
+                f"{path} is not a bundle: a bundle is a folder with {MANIFEST} in it, as "
+                "'fleetnet export' writes it"
+            )
+        try:
+            if file.stat().st_size > MAX_MANIFEST_BYTES:
+                raise BundleError(f"{file} is larger than {MAX_MANIFEST_BYTES // 2**20} MiB")
+            text = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read {file}: {error.strerror}") from None
+        return cls(path, Manifest.from_json(text, str(file)), found)
+
+    @classmethod
+    def _of_onnx(cls, path: Path) -> Bundle:
+        try:
+            content = path.read_bytes()
+            text = onnx_metadata(content).get(ONNX_METADATA_KEY)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"cannot read {path}: {error}") from None
+        if text is None:
+            raise BundleError(
+                f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'"
+            )
+        bundle = cls(path, Manifest.from_json(text, str(path)))
+        # Whoever names a file himself may call it what he likes.
+        file = File.of("model.onnx", content).model_copy(update={"name": path.name})
+        bundle._lone = Artifact(format="onnx", files=(file,))
+        return bundle
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All that the bundle has, those in formats that nothing here takes included.
+
+        A lone ONNX file is its own only artifact.
+        """
+        return (self._lone,) if self._lone else self.manifest.artifacts
+
+    def find(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> Artifact | None:
+        """Return an artifact, without looking at its files; None where there is none.
+
+        Args:
+            format: of its files: ``onnx``, ``openvino-ir``, ``safetensors``, ``trained-images``, or
+                whatever else was put in.
+            precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what is no network.
+            batch: the one size of batch that it takes; None for one that takes any.
+        """
+        key = (format, precision, batch)
+        return next((artifact for artifact in self.artifacts if artifact.key == key), None)
+
+    def files(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> tuple[Path, ...]:
+        """Return the paths of an artifact's files after checking their contents; see :meth:`find`.
+
+        Raises:
+            BundleError: no such artifact, or a file is missing or not the one it was.
+        """
+        found = self.find(format=format, precision=precision, batch=batch)
+        if found is not None:
+            return self.files_of(found)
+        wanted = named(format, precision, batch)
+        if self._lone:
+            raise BundleError(
+                f"{self.path} is an ONNX file alone, without {wanted}: give the bundle's folder"
+            )
+        there = ", ".join(map(str, self.artifacts)) or "nothing"
+        raise BundleError(f"{self.path} has no {wanted} (it has: {there})")
+
+    def file(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> Path:
+        """Return the path of an artifact's only file after checking it; see :meth:`find`.
+
+        Raises:
+            BundleError: no such artifact, one of several files, or the file is missing or not the
+                one it was.
+        """
+        paths = self.files(format=format, precision=precision, batch=batch)
+        if len(paths) != 1:
+            wanted = named(format, precision, batch)
+            raise BundleError(f"{self.path} has {wanted} in {len(paths)} files instead of one")
+        return paths[0]
+
+    def files_of(self, artifact: Artifact) -> tuple[Path, ...]:
+        """Return the paths of the files of one of :attr:`artifacts`, after checking their contents.
+
+        Raises:
+            BundleError: a file is missing or not the one it was.
+        """
+        if self._lone:
+            return (self.path,)
+        return tuple(checked(self.path, file) for file in artifact.files)

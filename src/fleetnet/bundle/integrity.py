@@ -1,0 +1,45 @@
+"""Is a file the one that was exported?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetnet.bundle.artifacts import File
+from fleetnet.errors import BundleError
+from fleetnet.files import in_cache, sha256_of
+
+
+def checked(folder: Path, file: File) -> Path:
+    """Return the path of an artifact's file, whose content is what the manifest says.
+
+    Raises:
+        BundleError: it is missing, a link, cannot be read, or has another content.
+    """
+    path = folder / file.name
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{path} is missing: the bundle is incomplete; {_way_out(folder)}")
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from None
+    if digest != file.sha256:
+        raise BundleError(
+            f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
+            f"manifest says {file.sha256[:12]}…; {_way_out(folder)}"
+        )
+    return path
+
+
+def all_there(folder: Path, files: tuple[File, ...]) -> bool:
+    """Tell whether all files are there with the sizes they should have, which takes no time."""
+    try:
+        return all((folder / file.name).lstat().st_size == file.bytes for file in files)
+    except OSError:
+        return False
+
+
+def _way_out(folder: Path) -> str:
+    """What to do where a file is damaged."""
+    if in_cache(folder):
+        return f"remove {folder}, and it is made anew"
+    return "copy or export the bundle anew"

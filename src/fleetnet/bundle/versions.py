@@ -1,0 +1,110 @@
+"""Manifests of other versions than the one that is written: older ones, and newer by a little."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from fleetnet.bundle.artifacts import TRAINED_IMAGES
+
+FORMAT_VERSION: Literal["2.0"] = "2.0"
+"""Of what is written. A reader of the same major version may pass over what it does not know."""
+_MAJOR = FORMAT_VERSION.partition(".")[0]
+
+_NAMED: dict[str, tuple[str, str | None]] = {
+    "onnx": ("onnx", "fp32"),
+    "weights": ("safetensors", "fp32"),
+    TRAINED_IMAGES: (TRAINED_IMAGES, None),
+    "onnx-int8": ("onnx", "int8"),
+    "openvino-int8": ("openvino-ir", "int8"),
+}
+"""Names that artifacts had in version 1, to their format and precision."""
+_SECOND_FILES = {"openvino-int8-weights": "openvino-int8"}
+"""Artifacts of version 1 that were another one's second file."""
+_OF_A_BATCH = re.compile(r"onnx-batch([1-9][0-9]{0,3})")
+_OF_A_FILE = {"file": "name", "sha256": "sha256", "bytes": "bytes"}
+"""Fields that artifacts had in version 1, to those that their files have now."""
+
+
+def to_current(values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return a manifest's values in the form of :data:`FORMAT_VERSION`.
+
+    Returns:
+        The values, and whether the version is a newer one, some of whose fields may be unknown.
+
+    Raises:
+        ValueError: a version that is not read here, or artifacts that version 1 did not have so.
+    """
+    version = values.get("format_version", 1)
+    if isinstance(version, int | float) and version == 1 and version is not True:
+        return _of_version_1(values), False
+    minor = _minor(version)
+    if minor is None:
+        shown = repr(version) if len(repr(version)) <= 20 else "unknown"
+        raise ValueError(
+            f"format version {shown}, but this fleetnet reads version 1 and {_MAJOR}.x; update "
+            "fleetnet"
+        )
+    newer = minor > int(FORMAT_VERSION.partition(".")[2])
+    return {**values, "format_version": FORMAT_VERSION}, newer
+
+
+def _minor(version: object) -> int | None:
+    """Return the minor part of a version of the major one that is written, None of others."""
+    found = re.fullmatch(rf"{_MAJOR}\.(0|[1-9][0-9]{{0,5}})", str(version))
+    return int(found[1]) if isinstance(version, str) and found else None
+
+
+def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest in which artifacts had names and one file each."""
+    entries = values.get("artifacts", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("artifacts must be a list of objects")
+    named: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        name = entry.get("name")
+        if not isinstance(name, str):
+            raise ValueError("an artifact has no name")  # noqa: TRY004 - of the content, not of an argument
+        if name in named:
+            raise ValueError("two artifacts have the same name")
+        named[name] = entry
+    artifacts = [
+        _artifact(name, [entry, *(named[other] for other in _others_of(name) if other in named)])
+        for name, entry in named.items()
+        if _SECOND_FILES.get(name) not in named
+    ]
+    return {**values, "format_version": FORMAT_VERSION, "artifacts": artifacts}
+
+
+def _others_of(name: str) -> list[str]:
+    return [second for second, first in _SECOND_FILES.items() if first == name]
+
+
+def _artifact(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return an artifact of several files, each of which version 1 had by itself."""
+    first = entries[0]
+    found = {key: first[key] for key in first if key not in ("name", *_OF_A_FILE)}
+    if first.get("precision") == "none":
+        found["precision"] = None
+    if name in _NAMED:
+        found["format"], found["precision"] = _NAMED[name]
+    if of_a_batch := _OF_A_BATCH.fullmatch(name):
+        found["batch"] = int(of_a_batch[1])
+    found["files"] = [
+        {new: entry[old] for old, new in _OF_A_FILE.items() if old in entry} for entry in entries
+    ]
+    return found
+
+
+def without(values: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Return a copy of JSON values without the fields at these places."""
+    copied: dict[str, Any] = copy.deepcopy(values)
+    for place in places:
+        *path, last = place
+        inside: Any = copied
+        for key in path:
+            inside = inside[key]
+        del inside[last]
+    return copied
