@@ -11,7 +11,9 @@ from fleetnet.telemetry import PACKAGE, VARIABLE, without_telemetry
 REPORTED = """
 import importlib, sys
 for module in sys.argv[1:]:
-    importlib.import_module(module)
+    loaded = importlib.import_module(module)
+    # An engine's file imports its runtime when something of it is asked for.
+    getattr(loaded, "devices", list)()
 import openvino.tools.ovc as ovc
 print("openvino_telemetry" in sys.modules, type(ovc.telemetry).__module__.rpartition(".")[2])
 """
