@@ -33,6 +33,7 @@ from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import cache_folder, standing
 from fleetnet.inference.engines import available_threads
 from fleetnet.labels import imagenet_classes
+from fleetnet.models.normalisation import Normalisation
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess
 
@@ -118,10 +119,10 @@ def untrained_network(name: str) -> nn.Module:
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.uniform_(norm.bias, -0.5, 0.5)
             norm.momentum = None  # the average over all batches, not a running one
-        scale, shift = (torch.from_numpy(values) for values in Preprocess().normalisation())
+        normalise = Normalisation(*Preprocess().normalisation())
         pixels = torch.from_numpy(self_test_pixels(_STATISTICS_IMAGES, _STATISTICS_SIDE))
         with torch.no_grad():
-            network.train()((pixels.float() * scale + shift).permute(0, 3, 1, 2))
+            network.train()(normalise(pixels))
     return network.eval()
 
 

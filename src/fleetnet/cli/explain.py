@@ -7,20 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from PIL import Image
 
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
 from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import DataError, FleetnetError, ImageError, unknown
-from fleetnet.evaluation.heatmap import overlay
+from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.evaluation.explanation import class_index, explain_image
 from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN, Pixels, decode, read_bytes
+from fleetnet.images import STDIN, Pixels, read_bytes
 from fleetnet.left_out import LeftOut
-from fleetnet.text import first_few
 from fleetnet.trained import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ def explain(
     """
     # Answers come from the very network that is looked into.
     trained = open_trained(model, engine="torch")
-    chosen = _class_index(trained, name)
+    chosen = None if name is None else class_index(name, trained.classifier.classes)
     grad_cam = trained.grad_cam()
     left_out = LeftOut()
     sources = list(find_images(images, left_out, lenient=True))
@@ -75,15 +73,6 @@ def explain(
     if failed:
         say(f"{failed} of {len(sources)} images could not be read")
         raise typer.Exit(1)
-
-
-def _class_index(trained: TrainedNetwork, name: str | None) -> int | None:
-    if name is None:
-        return None
-    classes = trained.classifier.classes
-    if name not in classes:
-        raise unknown("class", name, classes, DataError, shown=first_few(classes, 10))
-    return classes.index(name)
 
 
 def _outputs(sources: list[str], output: Path | None) -> Iterator[Path]:
@@ -119,22 +108,17 @@ def _in_folder(sources: list[str], folder: Path) -> Iterator[Path]:
 def _explain_one(
     trained: TrainedNetwork, grad_cam: GradCam, source: str, chosen: int | None, output: Path
 ) -> dict[str, Any]:
-    classifier = trained.classifier
     try:
-        image = decode(read_bytes(source), classifier.preprocess.sample_bits)
-        pixels = classifier.preprocess(image)
+        found = explain_image(trained.classifier, grad_cam, read_bytes(source), chosen)
     except ImageError as error:
         return {"image": source, "class": None, "probability": None, "top": None,
                 "output": None, "error": str(error)}  # fmt: skip
-    (prediction,) = classifier.predict(image, top_k=len(classifier.classes))
-    score = next(s for s in prediction.top if chosen in (None, s.index))
-    (heat,) = grad_cam(pixels[None], [score.index])
-    _save(output, np.concatenate([pixels, overlay(pixels, heat)], axis=1))
+    _save(output, found.picture)
     return {
         "image": source,
-        "class": score.label,
-        "probability": score.probability,
-        "top": prediction.label,
+        "class": found.score.label,
+        "probability": found.score.probability,
+        "top": found.prediction.label,
         "output": str(output),
         "error": None,
     }

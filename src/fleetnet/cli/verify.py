@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -14,32 +13,13 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import find_images
-from fleetnet.inference.engines import (
-    CPU,
-    ENGINES,
-    Engine,
-    Precision,
-    engines_on,
-    installed_engines,
-    open_engine,
-    precisions,
-)
-from fleetnet.inference.verify import (
-    BATCH,
-    TOLERANCE,
-    Comparison,
-    Pixels,
-    prepare,
-    verify_bundle,
-    verify_quantized,
-)
+from fleetnet.inference.engines import CPU
+from fleetnet.inference.verification import Report, verify_here
+from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
 from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.export.divergence import Divergence
-
-REFERENCE = "torch"
-"""The engine that all others have to answer as, on the processor."""
 
 
 def register(app: typer.Typer) -> None:
@@ -73,45 +53,17 @@ def verify(
     left_out = LeftOut()
     pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
     warn_left_out(left_out)
-    with contextlib.ExitStack() as stack:
-
-        def open_one(name: str, precision: Precision = "fp32", place: str = CPU) -> Engine:
-            return stack.enter_context(
-                open_engine(name, opened, threads, precision=precision, device=place)
-            )
-
-        reference = open_one(REFERENCE) if REFERENCE in installed_engines() else None
-        if reference is None:
-            say("PyTorch is not installed: comparing with the answers recorded at export")
-        engines = [
-            open_one(name, next(iter(precisions(name, opened, place)), "fp32"), place)
-            for name, place in engines_on(device or CPU).items()
-            if ENGINES[name].unasked and (name, place) != (REFERENCE, CPU)
-        ]
-        comparisons = list(verify_bundle(opened, engines, pixels, reference))
-        quantized = [
-            open_one(engine.name, "int8", engine.device)
-            for engine in engines
-            if "int8" in precisions(engine.name, opened, engine.device)
-        ]
-        judged = list(verify_quantized(opened, quantized, pixels, reference or engines[0]))
-    passed = all(comparison.passes(tolerance) for comparison in comparisons)
-    kept = all(comparison.meets(standard) for comparison, standard in judged)
+    report = verify_here(
+        opened, pixels, tolerance=tolerance, threads=threads, device=device or CPU, say=say
+    )
     if as_json:
-        print_json(_as_json(comparisons, judged, reference, tolerance, passed and kept))
+        print_json(report.to_json())
     else:
-        _print([*comparisons, *(comparison for comparison, _ in judged)])
-        if passed:
-            whose = "PyTorch's" if reference else "PyTorch's at export"
-            say(f"verified: probabilities within {tolerance:g} of {whose}, the same top-1 on all")
-        for comparison, standard in judged:
-            if comparison.meets(standard):
-                say(_kept(comparison, standard))
-    if not passed:
-        raise _failure(opened, comparisons, tolerance, pixels, reference)
-    for comparison, standard in judged:
-        if not comparison.meets(standard):
-            raise _broken(comparison, standard)
+        _print(report)
+    if report.failed:
+        raise _failure(opened, report, report.failed, pixels)
+    if report.int8_failed:
+        raise _broken(*report.int8_failed)
 
 
 def _kept(comparison: Comparison, standard: float) -> str:
@@ -129,37 +81,13 @@ def _broken(comparison: Comparison, standard: float) -> FleetnetError:
     )
 
 
-def _as_json(
-    comparisons: list[Comparison],
-    judged: list[tuple[Comparison, float]],
-    reference: Engine | None,
-    tolerance: float,
-    passed: bool,
-) -> dict[str, Any]:
-    return {
-        "passed": passed,
-        "tolerance": tolerance,
-        "reference": "torch" if reference else "self_test",
-        "engines": [vars(comparison) for comparison in comparisons],
-        "int8": [
-            {
-                **vars(comparison),
-                "required_agreement": standard,
-                "passed": comparison.meets(standard),
-                "reference": "torch" if reference else "fp32",
-            }
-            for comparison, standard in judged
-        ],
-    }
-
-
-def _print(comparisons: list[Comparison]) -> None:
+def _print(report: Report) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
     table.add_column("precision")
     for heading in ("images", "max |Δp|", "top-1 same", "ms/image", "threads"):
         table.add_column(heading, justify="right")
-    for comparison in comparisons:
+    for comparison in (*report.comparisons, *(comparison for comparison, _ in report.int8)):
         table.add_row(
             f"{comparison.engine} {comparison.engine_version}",
             comparison.precision
@@ -172,21 +100,21 @@ def _print(comparisons: list[Comparison]) -> None:
             str(comparison.threads),
         )
     console().print(table)
+    if report.failed is None:
+        whose = "PyTorch's" if report.has_reference else "PyTorch's at export"
+        within = f"within {report.tolerance:g} of {whose}"
+        say(f"verified: probabilities {within}, the same top-1 on all")
+    for comparison, standard in report.int8:
+        if comparison.meets(standard):
+            say(_kept(comparison, standard))
 
 
-def _failure(
-    bundle: Bundle,
-    comparisons: list[Comparison],
-    tolerance: float,
-    pixels: Pixels,
-    reference: Engine | None,
-) -> FleetnetError:
-    worst = next(comparison for comparison in comparisons if not comparison.passes(tolerance))
+def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) -> FleetnetError:
     summary = (
         f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
-        f"(allowed: {tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
+        f"(allowed: {report.tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
     )
-    if reference is None:
+    if not report.has_reference:
         return VerificationError(summary)
     try:
         from fleetnet.export.divergence import GRAPH_ENGINES, first_divergence

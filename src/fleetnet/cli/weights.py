@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, percent, print_json, print_line, say
 from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
@@ -18,7 +16,6 @@ from fleetnet.weights.published import cached_path, find_weights, published_weig
 from fleetnet.weights.subject import Subject, find_subject
 
 if TYPE_CHECKING:
-    from fleetnet.training.checkpoint import Checkpoint
     from fleetnet.weights.read import WeightsFile
 
 
@@ -147,7 +144,9 @@ def convert(
     read = _open(file)
     identity = read.identity
     if output.suffix == ".ckpt" and to is None:
-        _checkpoint(subject, file, labels).save(output)
+        from fleetnet.training.adopt import checkpoint_of
+
+        checkpoint_of(subject, file, labels, say=say).save(output)
         say(f"checkpoint in {output}; next: fleetnet export {output} --images DIR")
         return
     if read.remarks:
@@ -166,23 +165,6 @@ def convert(
     say(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
         f"{known[target].name} in {output}"
-    )
-
-
-def _checkpoint(subject: Subject, file: Path, labels: Path | None) -> Checkpoint:
-    from fleetnet.training.adopt import read_checkpoint
-
-    if subject.kind != "bundle":
-        return read_checkpoint(file, labels, say=say)
-    # The weights of a bundle do not say themselves what its manifest says.
-    manifest = Bundle.load(subject.path).manifest
-    checkpoint = read_checkpoint(file, labels)
-    return replace(
-        checkpoint,
-        model=manifest.model.name,
-        classes=checkpoint.classes if labels else manifest.classes,
-        preprocess=manifest.preprocess,
-        activation=manifest.model.activation,
     )
 
 

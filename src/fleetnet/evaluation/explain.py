@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fleetnet.images import Pixels
 from fleetnet.models.base import Network
+from fleetnet.models.normalisation import Normalisation
 from fleetnet.preprocess import Preprocess
 
 BATCH = 8
@@ -32,9 +33,7 @@ class GradCam:
     def __init__(self, network: Network, preprocess: Preprocess) -> None:
         self._network = network
         self._device = next(network.parameters()).device
-        scale, shift = preprocess.normalisation()
-        self._scale = torch.from_numpy(scale).to(self._device)
-        self._shift = torch.from_numpy(shift).to(self._device)
+        self._normalise = Normalisation(*preprocess.normalisation(), self._device)
 
     def __call__(
         self, pixels: npt.NDArray[np.uint8], classes: Sequence[int]
@@ -62,8 +61,7 @@ class GradCam:
     def _heat(self, pixels: Pixels, classes: Sequence[int]) -> npt.NDArray[np.float32]:
         batch = torch.tensor(pixels, device=self._device)
         with torch.no_grad():
-            normalised = (batch.float() * self._scale + self._shift).permute(0, 3, 1, 2)
-            features = self._network.forward_features(normalised)
+            features = self._network.forward_features(self._normalise(batch))
         features.requires_grad_()
         with torch.enable_grad():
             logits = self._network.classify(features)

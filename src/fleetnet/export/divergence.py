@@ -15,6 +15,7 @@ from fleetnet.export.onnx import LAYER_KEY
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.models.normalisation import Normalisation
 from fleetnet.preprocess import Preprocess
 
 THRESHOLD = 1e-3
@@ -102,11 +103,9 @@ def _layer_outputs(
             outputs[layer] = output.numpy().copy()
 
         handles.append(network.get_submodule(layer).register_forward_hook(keep))
-    scale, shift = map(torch.from_numpy, preprocess.normalisation())
+    normalise = Normalisation(*preprocess.normalisation())
     try:
-        network.eval()(
-            (torch.tensor(pixels).float() * scale + shift).permute(0, 3, 1, 2).contiguous()
-        )
+        network.eval()(normalise(torch.tensor(pixels)).contiguous())
     finally:
         for handle in handles:
             handle.remove()

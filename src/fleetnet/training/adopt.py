@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fleetnet.bundle import MANIFEST
+from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import CheckpointError
 from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
@@ -17,6 +17,7 @@ from fleetnet.weights.identify import Identity, to_ours
 from fleetnet.weights.published import published_file, usual_preprocess
 from fleetnet.weights.read import WeightsFile, read_content, weights_of
 from fleetnet.weights.state import check_finite
+from fleetnet.weights.subject import Subject
 
 
 def read_checkpoint(
@@ -48,6 +49,38 @@ def read_checkpoint(
     if file.remarks:
         say(f"left out: {file.remarks}")
     return as_checkpoint(file, labels, say=say)
+
+
+def checkpoint_of(
+    subject: Subject,
+    file: Path,
+    labels: Path | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Checkpoint:
+    """Make a checkpoint of any model.
+
+    Args:
+        subject: what was named.
+        file: of its weights, which is here.
+        labels: a file of the classes' names, instead of those that there are.
+        say: as of :func:`read_checkpoint`.
+
+    Raises:
+        CheckpointError, FleetnetError: as :func:`read_checkpoint`.
+    """
+    if subject.kind != "bundle":
+        return read_checkpoint(file, labels, say=say)
+    # The weights of a bundle do not say themselves what its manifest says.
+    manifest = Bundle.load(subject.path).manifest
+    checkpoint = read_checkpoint(file, labels)
+    return replace(
+        checkpoint,
+        model=manifest.model.name,
+        classes=checkpoint.classes if labels else manifest.classes,
+        preprocess=manifest.preprocess,
+        activation=manifest.model.activation,
+    )
 
 
 def as_checkpoint(

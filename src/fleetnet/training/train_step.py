@@ -13,6 +13,7 @@ from fleetnet.data.loader import Batch
 from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
 from fleetnet.models.base import Network
+from fleetnet.models.normalisation import Normalisation
 from fleetnet.models.number_formats import DTYPES
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.ema import MovingAverage
@@ -59,9 +60,7 @@ class TrainStep:
         self.optimizer = build_optimizer(network, recipe.optimizer)
         self.schedule = Schedule(recipe, steps_per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
-        scale, shift = preprocess.normalisation()
-        self._scale = torch.from_numpy(scale).to(self.device)
-        self._shift = torch.from_numpy(shift).to(self.device)
+        self._normalise = Normalisation(*preprocess.normalisation(), self.device)
         if recipe.compile:
             _check_compiler(self.device)
             network.compile()
@@ -97,7 +96,7 @@ class TrainStep:
         return StepOutput(images, tuple(losses), tuple(hits), lr)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.device, non_blocking=True).float() * self._scale + self._shift
+        return self._normalise.channels_last(pixels.to(self.device, non_blocking=True))
 
     def _forward(self, pixels: Tensor) -> Tensor:
         with torch.autocast(

@@ -20,6 +20,8 @@ from fleetnet.preprocess import Preprocess
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from fleetnet.models.normalisation import Normalisation
 else:
     torch = Runtime("torch")
 
@@ -66,9 +68,7 @@ class TorchEngine(Closing[_Network]):
         self._turn = threading.RLock()
         self._device = next(network.parameters()).device
         self.device = str(self._device)
-        scale, shift = preprocess.normalisation()
-        self._scale = torch.from_numpy(scale).to(self._device)
-        self._shift = torch.from_numpy(shift).to(self._device)
+        self._normalise = _normalisation(preprocess, self._device)
         layers = tuple(network.modules())
         super().__init__(_Network(network if forward is None else forward, layers))
 
@@ -87,9 +87,15 @@ class TorchEngine(Closing[_Network]):
             if self._asked is not None and torch.get_num_threads() != self._asked:
                 torch.set_num_threads(self._asked)
             batch = torch.tensor(pixels, device=self._device)
-            normalised = (batch.float() * self._scale + self._shift).permute(0, 3, 1, 2)
-            logits = network.forward(normalised.to(self._dtype)).float().cpu().numpy()
+            normalised = self._normalise(batch).to(self._dtype)
+            logits = network.forward(normalised).float().cpu().numpy()
             return np.asarray(logits, dtype=np.float32)
+
+
+def _normalisation(preprocess: Preprocess, device: torch.device) -> Normalisation:
+    from fleetnet.models.normalisation import Normalisation
+
+    return Normalisation(*preprocess.normalisation(), device)
 
 
 def _dtype(precision: Precision) -> torch.dtype:
@@ -127,12 +133,12 @@ def devices() -> tuple[str, ...]:
 
 def native(device: str) -> set[Precision]:
     """Return fp32, and what the device multiplies itself of bf16 and fp16."""
+    from fleetnet.models.number_formats import multiplies_bf16
+
     if device == "mps":
         return {"fp32", "fp16"}
     if device != CPU:
-        return {"fp32", "fp16", "bf16"} if torch.cuda.is_bf16_supported() else {"fp32", "fp16"}
-    from fleetnet.models.number_formats import multiplies_bf16
-
+        return {"fp32", "fp16", "bf16"} if multiplies_bf16("cuda") else {"fp32", "fp16"}
     return {"fp32", "bf16"} if multiplies_bf16() else {"fp32"}
 
 

@@ -1,0 +1,122 @@
+"""Verifying a bundle on this machine: every engine that is here, against the trained network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fleetnet.bundle import Bundle
+from fleetnet.inference.engines import (
+    CPU,
+    ENGINES,
+    Engine,
+    Precision,
+    engines_on,
+    installed_engines,
+    open_engine,
+    precisions,
+)
+from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+
+REFERENCE = "torch"
+"""The engine that all others have to answer as, on the processor."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verification found.
+
+    Attributes:
+        comparisons: of the engines, each in the first precision that it offers on the device.
+        int8: of those that compute in int8, each with the agreement that it has to meet.
+        has_reference: whether the trained network itself was compared with; else the answers that
+            it gave at export, which the bundle records.
+        tolerance: largest difference of a probability that is allowed.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    int8: tuple[tuple[Comparison, float], ...]
+    has_reference: bool
+    tolerance: float
+
+    @property
+    def failed(self) -> Comparison | None:
+        """The first comparison beyond the tolerance; None if there is none."""
+        return next((one for one in self.comparisons if not one.passes(self.tolerance)), None)
+
+    @property
+    def int8_failed(self) -> tuple[Comparison, float] | None:
+        """The first in int8 that agrees too seldom, and what it should meet; None if none."""
+        return next(((one, wanted) for one, wanted in self.int8 if not one.meets(wanted)), None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything did."""
+        return self.failed is None and self.int8_failed is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "passed": self.passed,
+            "tolerance": self.tolerance,
+            "reference": "torch" if self.has_reference else "self_test",
+            "engines": [vars(one) for one in self.comparisons],
+            "int8": [
+                {
+                    **vars(one),
+                    "required_agreement": wanted,
+                    "passed": one.meets(wanted),
+                    "reference": "torch" if self.has_reference else "fp32",
+                }
+                for one, wanted in self.int8
+            ],
+        }
+
+
+def verify_here(
+    bundle: Bundle,
+    pixels: Pixels,
+    *,
+    tolerance: float,
+    threads: int = 1,
+    device: str = CPU,
+    say: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Compare every installed engine that has the device with the trained network.
+
+    Args:
+        bundle: what to verify; the files that engines take are checked against their hashes.
+        pixels: real images, ``uint8[N, crop, crop, 3]``.
+        tolerance: largest difference of a probability to allow.
+        threads: to compute with.
+        device: as the engines' runtimes name it.
+        say: called with what a person should know.
+
+    Raises:
+        FleetnetError: an engine cannot be opened, or there is nothing to compare with.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def open_one(name: str, precision: Precision = "fp32", place: str = CPU) -> Engine:
+            return stack.enter_context(
+                open_engine(name, bundle, threads, precision=precision, device=place)
+            )
+
+        reference = open_one(REFERENCE) if REFERENCE in installed_engines() else None
+        if reference is None:
+            say("PyTorch is not installed: comparing with the answers recorded at export")
+        engines = [
+            open_one(name, next(iter(precisions(name, bundle, place)), "fp32"), place)
+            for name, place in engines_on(device).items()
+            if ENGINES[name].unasked and (name, place) != (REFERENCE, CPU)
+        ]
+        comparisons = tuple(verify_bundle(bundle, engines, pixels, reference))
+        quantized = [
+            open_one(engine.name, "int8", engine.device)
+            for engine in engines
+            if "int8" in precisions(engine.name, bundle, engine.device)
+        ]
+        int8 = tuple(verify_quantized(bundle, quantized, pixels, reference or engines[0]))
+    return Report(comparisons, int8, reference is not None, tolerance)
