@@ -215,7 +215,7 @@ def test_onnx_runtimes_devices_are_its_execution_providers(
 def test_pytorchs_devices(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices("torch") == devices("torch-compiled") == ("cpu", "cuda", "mps")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
