@@ -47,6 +47,7 @@ def test_a_comparison_knows_how_many_images_differ(images: int, data: st.DataObj
 def test_comparing_counts_answers_and_measures_their_shift() -> None:
     class Shifted:
         name, precision, threads, version = "shifted", "int8", 1, "1"
+        device = "cpu"
 
         def run(self, pixels: Pixels) -> Logits:
             return np.repeat(logits([0.0, 2.0]), len(pixels), axis=0)
