@@ -50,6 +50,21 @@ def find_images(
             yield pattern
 
 
+def check_given(patterns: Iterable[str]) -> None:
+    """Refuse what a user typed that names nothing, before the work that would pass over it.
+
+    Raises:
+        DataError: names the first that does not exist.
+    """
+    for pattern in patterns:
+        # As in find_images; what may not be looked at says so when it is read.
+        if pattern != STDIN and not glob.has_magic(pattern) and not os.path.exists(pattern):  # noqa: PTH110
+            raise DataError(
+                f"{pattern or 'an empty name'} does not exist: give images, folders of "
+                "them or globs"
+            )
+
+
 def walk_images(
     folder: Path, left_out: LeftOut | None = None, *, lenient: bool = False
 ) -> Iterator[Path]:

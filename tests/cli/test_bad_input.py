@@ -47,6 +47,19 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
     assert not output.exists()
 
 
+@pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
+def test_images_that_do_not_exist(
+    fleetnet: Run, bundle: Bundle, run_folder: Path, shapes: Path, output: Path, verb: str
+) -> None:
+    """Beside others too, which would be enough by themselves."""
+    model = run_folder / "best.ckpt" if verb == "export" else bundle.path
+    target = ["-o", output] if verb in ("export", "quantize") else []
+    for name in ("nothing/there", ""):
+        result = fleetnet(verb, model, "--images", shapes, "--images", name, *target)
+        result.assert_one_line(name or "an empty name", "does not exist")
+    assert not output.exists()
+
+
 @pytest.mark.slow
 def test_an_older_run_is_not_replaced_unasked(
     fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
@@ -196,3 +209,11 @@ def test_debug_shows_the_traceback(fleetnet: Run) -> None:
 
     with pytest.raises(FleetnetError):
         main(["predict", "nothing", "x.jpg", "--debug"])
+
+
+def test_images_that_cannot_be_read_are_said(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+    bad = shapes.parent / "bad.jpg"
+    bad.write_bytes(b"no image")
+    result = fleetnet("verify", bundle.path, "--images", shapes, "--images", bad)
+    assert result.code == 0
+    assert f"could not be read and were left out: {bad}: " in result.err

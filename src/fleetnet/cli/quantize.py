@@ -16,7 +16,7 @@ from fleetnet.cli.console import console, print_json, print_line, progress, say,
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.chance import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
@@ -74,6 +74,7 @@ def quantize(
     int8 least stay in fp32; where even that does not help, nothing is written.
     """
     require_all(NEEDS, "quantize", "quantize")
+    check_given(images)
     opened = open_bundle(model, images)
     from fleetnet.export.quantization.samples import draw_samples
     from fleetnet.export.quantization.session import ENGINES

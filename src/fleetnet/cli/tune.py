@@ -8,10 +8,19 @@ import typer
 from rich.table import Table
 
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, print_line, say, status, warn, warn_left_out
+from fleetnet.cli.console import (
+    console,
+    print_json,
+    print_line,
+    say,
+    status,
+    warn,
+    warn_left_out,
+    warn_unreadable,
+)
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, nearest
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
 from fleetnet.inference.autotune import tune as run_tuning
 from fleetnet.inference.choices import ENOUGH, remember
@@ -56,10 +65,14 @@ def tune(
     for --engine auto.
     """
     modes = _modes(mode)
+    check_given(images)
     opened = open_bundle(model, images)
     left_out = LeftOut()
-    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    unreadable: list[str] = []
+    paths = find_images(images, left_out)
+    pixels = prepare(paths, opened.manifest.preprocess, limit, unreadable)
     warn_left_out(left_out)
+    warn_unreadable(unreadable)
     if len(pixels) < MIN_IMAGES:
         warn(
             f"{len(pixels)} images are too few to judge precisions below fp32 by, and the choice "

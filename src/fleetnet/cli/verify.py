@@ -10,10 +10,10 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_bundle
-from fleetnet.cli.console import console, print_json, say, warn_left_out
+from fleetnet.cli.console import console, print_json, say, warn_left_out, warn_unreadable
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -60,12 +60,16 @@ def verify(
     gave at export to made-up images which the bundle records. What the bundle has in int8 has to
     give the same answers as often as it was quantised for; fewer by chance do not count.
     """
+    check_given(images)
     opened = open_bundle(model, images)
     for artifact in opened.manifest.artifacts:
         opened.artifact(artifact.name)  # checks the hash
     left_out = LeftOut()
-    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    unreadable: list[str] = []
+    paths = find_images(images, left_out)
+    pixels = prepare(paths, opened.manifest.preprocess, limit, unreadable)
     warn_left_out(left_out)
+    warn_unreadable(unreadable)
     with contextlib.ExitStack() as stack:
 
         def open_one(name: str, precision: Precision = "fp32") -> Engine:

@@ -39,7 +39,7 @@ from fleetnet.export.divergence import first_divergence
 from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
@@ -117,9 +117,11 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     replacing = check_replaceable(output)
+    images = tuple(images)
+    if not made_up:
+        check_given(images)
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
-    images = tuple(images)
     # Both may want it, and finding it reads names and, of files of one size, contents.
     held_out = _held_out(trained) if calibrate or not images else None
     pixels, origin = _images(trained, images, limit, held_out, left_out, made_up=made_up)
