@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 
 class FleetnetError(Exception):
@@ -64,6 +64,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
     return f", did you mean '{by_folded[close[0]]}'?" if close else ""
+
+
+def check_known(what: str, word: str, known: Collection[str]) -> None:
+    """Refuse a word that is none of those known.
+
+    Raises:
+        FleetnetError: names the nearest and all of them.
+    """
+    if word not in known:
+        raise FleetnetError(
+            f"unknown {what} '{word}'{nearest(word, known)} (known: {', '.join(known)})"
+        )
 
 
 def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str:

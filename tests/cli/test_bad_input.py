@@ -47,6 +47,37 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "/nothing", "--model", "MobilNetV2"], ["did you mean 'MobileNetV2'"]),
+        (["evaluate", "RUN", "DATA", "--split", "tset"], ["unknown part 'tset'", "mean 'test'"]),
+        (["evaluate", "RUN", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["evaluate", "RUN", "DATA", "--precision", "fp33"], ["did you mean 'fp32'"]),
+        (["predict", "RUN", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["predict", "RUN", "DATA", "--engine", "auto", "--precision", "int8"], ["--precision"]),
+        (["tune", "RUN", "--images", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["quantize", "RUN", "--images", "DATA", "--engine", "opnvino"], ["mean 'openvino'"]),
+        (["bench", "RUN", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["bench", "RUN", "--precision", "fp33"], ["did you mean 'fp32'"]),
+    ],
+)
+def test_wrong_names_are_found_before_the_work(
+    fleetnet: Run,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    """Not after data are read, and a bundle is made of weights: so the model need not be one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    places = {"DATA": str(shapes), "RUN": "run"}
+    fleetnet(*(places.get(word, word) for word in arguments)).assert_one_line(*words)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
 def test_images_that_do_not_exist(
     fleetnet: Run, bundle: Bundle, run_folder: Path, shapes: Path, output: Path, verb: str

@@ -9,11 +9,12 @@ from typing import get_args
 
 from fleetnet.benchmark.measure import Limits
 from fleetnet.benchmark.networks import Subject
-from fleetnet.errors import FleetnetError, nearest
+from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import (
     MAX_THREADS,
     Precision,
     available_threads,
+    check_names,
     precisions,
 )
 
@@ -66,13 +67,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        known = get_args(Precision)
-        for precision in self.precisions:
-            if precision not in known:
-                raise FleetnetError(
-                    f"unknown precision '{precision}'{nearest(precision, known)} "
-                    f"(known: {', '.join(known)})"
-                )
+        check_names(self.engines, self.precisions)
         for name, values, most in (
             ("threads", self.threads, MAX_THREADS),
             ("batch", self.batches, MAX_BATCH),

@@ -13,7 +13,7 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.autotune import MIN_IMAGES
 from fleetnet.inference.choices import choose
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
-from fleetnet.inference.engines import Mode, Precision
+from fleetnet.inference.engines import Mode, Precision, check_names
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,24 @@ class Computing:
     precision: Precision
     threads: int | None
     batch_size: int | None
+
+
+def check_asked(engine: str | None, precision: str | None) -> None:
+    """Refuse, before data are read and bundles made, what cannot be meant.
+
+    Args:
+        engine: its name, ``auto``, or None for the default.
+        precision: by name, or None for fp32.
+
+    Raises:
+        FleetnetError: a name that no engine or precision has, or a precision beside ``auto``.
+    """
+    named = [name for name in (engine,) if name is not None and name != AUTO]
+    check_names(named, [] if precision is None else [precision])
+    if engine == AUTO and precision is not None:
+        raise FleetnetError(
+            f"--engine {AUTO} chooses the precision: leave --precision out, or name an engine"
+        )
 
 
 def computing(
@@ -50,14 +68,10 @@ def computing(
     Raises:
         FleetnetError: a precision is named beside ``auto``, or no engine works.
     """
+    check_asked(engine, precision)
     if engine != AUTO:
-        # Opening the engine refuses a precision that it does not know.
         known = cast("Precision", precision or "fp32")
         return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size)
-    if precision is not None:
-        raise FleetnetError(
-            f"--engine {AUTO} chooses the precision: leave --precision out, or name an engine"
-        )
     with status(f"measuring for {mode}") as show:
         choice = choose(bundle, mode, images(), threads=threads, advance=show)
     if choice is None:

@@ -18,6 +18,7 @@ from fleetnet.benchmark.report import check_output, write_report
 from fleetnet.benchmark.run import Stage, run_benchmark
 from fleetnet.benchmark.tables import Table, tables
 from fleetnet.cli.console import console, print_json, progress, say, warn
+from fleetnet.inference.engines import check_names
 from fleetnet.labels import printable
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def bench(
     load = load_average()  # before this program computes anything
     if output is not None:
         check_output(output)
+    check_names(engine or (), precision or ())
     with _stages() as stage:
         subjects = find_subjects(
             networks or [],

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fleetnet.cli.automatic import check_asked
 from fleetnet.cli.console import (
     console,
     percent,
@@ -30,7 +31,7 @@ from fleetnet.data.sources import SampleTable, Source, SourceOptions, fingerprin
 from fleetnet.data.sources.parts import IS_LEFT_OUT
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.splits import Indices, split
-from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.errors import FleetnetError, ImageError, check_known
 from fleetnet.evaluation.evaluate import Evaluation, class_indices
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
@@ -42,6 +43,7 @@ from fleetnet.labels import printable
 
 SHOWN_CLASSES = 12
 """A confusion matrix of more classes is shown by its largest confusions instead."""
+PARTS = ("auto", "all", "train", "val", "test")
 SEEN = "These are all images, those that the network was trained on among them."
 
 
@@ -103,6 +105,8 @@ def evaluate(
         raise FleetnetError("--slice-by names a column of a file: give it with --slices FILE.csv")
     if report is not None:
         check_report(report)
+    check_known("part", part, PARTS)
+    check_asked(engine, precision)
     images = open_told(data, source)
     subject = open_subject(
         model,
@@ -159,6 +163,7 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     Raises:
         FleetnetError: there is no such part.
     """
+    check_known("part", part, PARTS)
     everything = np.arange(len(source.samples))
     same = fingerprint(source) == trained_on.get("fingerprint")
     if part == "all" or (part == "auto" and not same):
@@ -166,8 +171,6 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
         return everything, description, SEEN if same else UNKNOWN
     if part == "test":
         return _test_part(source)
-    if part not in ("auto", "val", "train"):
-        raise FleetnetError(f"unknown part '{part}' (known: auto, all, train, val, test)")
     settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
     parts = split(source, *settings)
     if part == "train":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.cells import cell_len
 
-from fleetnet.cli.automatic import computing
+from fleetnet.cli.automatic import check_asked, computing
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
@@ -91,6 +91,7 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    check_asked(engine, precision)
     opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     left_out = LeftOut()

@@ -74,13 +74,14 @@ def quantize(
     int8 least stay in fp32; where even that does not help, nothing is written.
     """
     require_all(NEEDS, "quantize", "quantize")
-    check_given(images)
-    opened = open_bundle(model, images)
     from fleetnet.export.quantization.samples import draw_samples
     from fleetnet.export.quantization.session import ENGINES
-    from fleetnet.export.quantize import check_request, quantize_bundle
+    from fleetnet.export.quantize import check_engines, check_request, quantize_bundle
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
+    check_engines(engines)
+    check_given(images)
+    opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
     left_out = LeftOut()
     paths = list(find_images(images, left_out))

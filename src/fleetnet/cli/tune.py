@@ -19,12 +19,12 @@ from fleetnet.cli.console import (
     warn_unreadable,
 )
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import FleetnetError, nearest
+from fleetnet.errors import check_known
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.autotune import BUDGET_S, MIN_IMAGES, Trial, Tuning
 from fleetnet.inference.autotune import tune as run_tuning
 from fleetnet.inference.choices import ENOUGH, remember
-from fleetnet.inference.engines import Mode
+from fleetnet.inference.engines import Mode, check_names
 from fleetnet.inference.verify import prepare
 from fleetnet.left_out import LeftOut
 
@@ -65,6 +65,7 @@ def tune(
     for --engine auto.
     """
     modes = _modes(mode)
+    check_names(engine or ())
     check_given(images)
     opened = open_bundle(model, images)
     left_out = LeftOut()
@@ -114,16 +115,9 @@ def tune(
 
 
 def _modes(wanted: str) -> tuple[Mode, ...]:
-    known = get_args(Mode)
-    if wanted == "both":
-        return known
-    for mode in known:
-        if mode == wanted:
-            return (mode,)
-    raise FleetnetError(
-        f"unknown mode '{wanted}'{nearest(wanted, (*known, 'both'))} (known: "
-        f"{', '.join(known)}, both)"
-    )
+    known: tuple[Mode, ...] = get_args(Mode)
+    check_known("mode", wanted, (*known, "both"))
+    return tuple(mode for mode in known if wanted in (mode, "both"))
 
 
 def _as_json(trial: Trial) -> dict[str, Any]:

@@ -213,10 +213,13 @@ class Recipe(_Section):
                 replaces what it says of all, before the overrides do.
 
         Raises:
+            ModelError: no such network.
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
                 key's nearest relative is named.
         """
         values, where = _read(name_or_path)
+        if model is not None:
+            find_model(model)
         values = _of_model(values, model, where)
         for override in overrides:
             _set(values, override)

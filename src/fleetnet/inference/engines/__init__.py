@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, nearest, require
+from fleetnet.errors import FleetnetError, check_known, require
 from fleetnet.telemetry import without_telemetry
 
 Pixels = npt.NDArray[np.uint8]
@@ -61,10 +61,7 @@ class Setup:
             ("precision", self.precision, get_args(Precision)),
             ("mode", self.mode, get_args(Mode)),
         ):
-            if value not in known:
-                raise FleetnetError(
-                    f"unknown {name} '{value}'{nearest(value, known)} (known: {', '.join(known)})"
-                )
+            check_known(name, value, known)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FleetnetError(f"threads is {self.threads}; it must be from 1 to {MAX_THREADS}")
         if self.streams is not None and not 1 <= self.streams <= self.threads:
@@ -138,6 +135,18 @@ def installed_engines() -> list[str]:
     return [name for name, (module, *_) in ENGINES.items() if importlib.util.find_spec(module)]
 
 
+def check_names(engines: Iterable[str], asked: Iterable[str] = ()) -> None:
+    """Refuse a name that no engine or precision has, before the work; nothing is imported.
+
+    Raises:
+        FleetnetError: names the first, the nearest and all of them.
+    """
+    for engine in engines:
+        check_known("engine", engine, ENGINES)
+    for precision in asked:
+        check_known("precision", precision, get_args(Precision))
+
+
 def precisions(name: str, bundle: Bundle) -> tuple[Precision, ...]:
     """Return the precisions that an engine offers on this machine for a bundle, fp32 first.
 
@@ -190,10 +199,7 @@ def _why_not(name: str, precision: Precision) -> str:
 
 
 def _module(name: str) -> ModuleType:
-    if name not in ENGINES:
-        raise FleetnetError(
-            f"unknown engine '{name}'{nearest(name, ENGINES)} (known: {', '.join(ENGINES)})"
-        )
+    check_known("engine", name, ENGINES)
     needs, title, extra = ENGINES[name]
     try:
         with without_telemetry():
