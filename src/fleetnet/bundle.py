@@ -28,6 +28,7 @@ from pydantic import (
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.files import Standing, atomic_folder, in_cache, json_text, sha256_of, standing
 from fleetnet.preprocess import Preprocess
+from fleetnet.schema import first_problem
 
 MANIFEST = "fleetnet.json"
 FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
@@ -270,10 +271,8 @@ class Manifest(_Strict):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            raise BundleError(f"{where}: {place + ': ' if place else ''}{message}") from None
+            place, text = first_problem(error)
+            raise BundleError(f"{where}: {place + ': ' if place else ''}{text}") from None
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON, ending in a newline."""

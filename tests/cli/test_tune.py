@@ -59,7 +59,7 @@ def test_json_has_every_trial(fleetnet: Run, bundle: Bundle, shapes: Path) -> No
     [
         (["--mode", "latencey"], "unknown mode 'latencey', did you mean 'latency'"),
         (["--engine", "tensorrt"], "unknown engine 'tensorrt'"),
-        (["--images", "nowhere"], "no image"),
+        (["--images", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_bad_arguments_are_one_line(

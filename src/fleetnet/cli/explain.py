@@ -18,7 +18,7 @@ from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN, Pixels, decode, read_bytes
+from fleetnet.images import STDIN, Pixels, decode, is_image_name, read_bytes
 from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ LONGEST = 240
 """Bytes of a picture's name, so that there is room for a number and an ending."""
 SIDE = 384
 """Pictures of a small input are enlarged to about this, by a whole factor."""
+_DOCUMENTS = (".pdf", ".svg", ".html")
+"""Endings of what people may ask for beside images."""
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +59,7 @@ def explain(
     the places that speak for the class. An image that cannot be read gets a line that says why;
     the exit code is then 1.
     """
+    _check_output(output)
     # Answers come from the very network that is looked into.
     subject = open_subject(model, engine="torch")
     chosen = _class_index(subject, name)
@@ -73,6 +76,16 @@ def explain(
     if failed:
         say(f"{failed} of {len(sources)} images could not be read")
         raise typer.Exit(1)
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse a file of another kind, which would become the name of a folder."""
+    if output is None or output.is_dir() or output.suffix.lower() == ".png":
+        return
+    if is_image_name(output.name) or output.suffix.lower() in _DOCUMENTS:
+        raise FleetnetError(
+            f"{output}: pictures are PNG files: name one that ends in .png, or a folder"
+        )
 
 
 def _class_index(subject: Subject, name: str | None) -> int | None:

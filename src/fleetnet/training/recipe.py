@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fleetnet.errors import FleetnetError, ModelError, RecipeError, nearest
 from fleetnet.models.registry import find_model
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
+from fleetnet.schema import first_problem
 
 DEFAULT = "finetune"
 
@@ -236,11 +237,8 @@ class Recipe(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
-            raise RecipeError(f"recipe {where}: {key}: {message}{got}") from None
+            key, text = first_problem(error)
+            raise RecipeError(f"recipe {where}: {key}: {text}") from None
 
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""
