@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetnet.cli.console import shorten
-from fleetnet.data.findings import Alike, ClassCount, Report, Sizes, count
+from fleetnet.counted import count
+from fleetnet.data.findings import Alike, ClassCount, Report, Sizes
 from fleetnet.labels import printable
 
 SHOWN_CLASSES = 12

@@ -30,16 +30,20 @@ from fleetnet.cli.sources import (
     warn_of_names,
     with_source_options,
 )
+from fleetnet.counted import count
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder
-from fleetnet.training.loggers import Logger, open_loggers
+from fleetnet.training.loggers import Logger, open_loggers, told_before
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
     from fleetnet.training.progress import EpochRecord
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import Trainer, TrainResult
+
+
+DEFAULT_LOG = "tensorboard"
 
 
 def register(app: typer.Typer) -> None:
@@ -88,12 +92,12 @@ def train(
         typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
     ] = False,
     log: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Where figures go besides the run's folder: tensorboard, wandb, mlflow, several "
-            "with commas, or none."
+            "with commas, or none.  [tensorboard; with --resume where they went before]"
         ),
-    ] = "tensorboard",
+    ] = None,
     *,
     source: SourceOptions,
 ) -> None:
@@ -111,7 +115,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(resume_training(resume, data, source, _loggers(log)))
+        _report(resume_training(resume, data, source, None if log is None else _loggers(log)))
         return
     if data is None:
         raise FleetnetError(
@@ -127,7 +131,9 @@ def train(
         if search_lr:
             _search_lr(data, source, model, chosen, folder, fetched)
             return
-        result = run_training(data, source, model, chosen, folder, fetched, _loggers(log))
+        result = run_training(
+            data, source, model, chosen, folder, fetched, _loggers(log or DEFAULT_LOG)
+        )
     _report(result)
 
 
@@ -212,9 +218,16 @@ def run_training(
 
 
 def resume_training(
-    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] = ()
+    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None = None
 ) -> TrainResult:
-    """Go on with the run in ``folder``; ``data`` says where its images are now, if they moved."""
+    """Go on with the run in ``folder``.
+
+    Args:
+        folder: the run's, or its last checkpoint.
+        data: where its images are now, if they moved.
+        options: how to read them there.
+        log: names of loggers; None for those that were told of the run before.
+    """
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
@@ -223,7 +236,9 @@ def resume_training(
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
     _check_free(folder, overwrite=True)
-    loggers = open_loggers(log, folder, resume=True, warn=warn)
+    loggers = open_loggers(
+        told_before(folder) if log is None else log, folder, resume=True, warn=warn
+    )
     checkpoint = last_checkpoint(folder)
     source = (
         open_source_spec(data_of(checkpoint, folder))
@@ -233,7 +248,23 @@ def resume_training(
     tell_of(source)
     with comparing(source) as advance:
         trainer = Trainer.resumed(source, folder, checkpoint=checkpoint, advance=advance)
+    if trainer.finished:
+        return _complete(trainer)
     return _fit(trainer, loggers)
+
+
+def _complete(trainer: Trainer) -> TrainResult:
+    """Say that a run has nothing left to train, and return its results once more."""
+    from fleetnet.training.trainer import Silent
+
+    done, epochs = len(trainer.progress.history), trainer.recipe.epochs
+    how = "as planned" if done == epochs else f"of {epochs}: it had stopped getting better"
+    say(
+        f"the run in {trainer.output} is complete, {count(done, 'epoch')} {how}, and stays as it "
+        "is; to train on from its weights begin a new one: fleetnet train DATA --model "
+        f"{trainer.model} --weights {trainer.output / LAST}"
+    )
+    return trainer.fit(Silent())
 
 
 def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fleetnet.counted import count
 from fleetnet.errors import INSTALL
 
 
@@ -221,8 +222,3 @@ def few(lines: list[str], what: str) -> list[str]:
     """Return some lines about ``what``, the last of which says how many more there are."""
     shown = [f"{what}: {line}" for line in lines[:FEW]]
     return shown + ([f"{what}: {len(lines) - FEW:,} more like these"] if len(lines) > FEW else [])
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun, such as ``1 image`` and ``2 images``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
