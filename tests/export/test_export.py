@@ -282,7 +282,9 @@ def test_export_verifies_on_photographs(
 @pytest.mark.slow
 def test_an_older_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     first = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=1)
-    second = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=2)
+    said: list[str] = []
+    second = pipeline.export_bundle(checkpoint, tmp_path / "b", limit=2, say=said.append)
+    assert said[-1] == f"{tmp_path / 'b'} replaces the bundle that was there"
     assert first.path == second.path
     assert Bundle.load(tmp_path / "b").manifest.artifacts[0].verification[0].images == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]

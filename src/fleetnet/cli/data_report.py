@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import shorten
-from fleetnet.counted import count
 from fleetnet.data.findings import Alike, ClassCount, Report, Sizes
 from fleetnet.labels import printable
 

@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
 from fleetnet.cli.options import ModelArgument
@@ -83,6 +83,7 @@ def quantize(
     check_given(images)
     opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
+    older = output is not None and (output / MANIFEST).is_file()
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)
@@ -107,6 +108,8 @@ def quantize(
             weight_bits=cast("WeightBits", weight_bits),
             begin=begin,
         )
+    if older:
+        say(f"{output} replaces the bundle that was there")
     if as_json:
         print_json(_as_json(written, samples, results))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fleetnet.amounts import count
 from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import (
     console,
@@ -30,7 +31,6 @@ from fleetnet.cli.sources import (
     warn_of_names,
     with_source_options,
 )
-from fleetnet.counted import count
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder

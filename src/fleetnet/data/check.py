@@ -91,7 +91,7 @@ def check(
         raise DataError(f"near must be from 0 to {MAX_DISTANCE} of 64 bits, not {near}")
     hasher = None if near is None else open_hasher()
     sides, split_error = _sides(source, val_fraction, seed)
-    drawn = ContactSheets(source, np.isin(sides, (VAL, TEST)), sheets) if sheets else None
+    drawn = ContactSheets(source, sides == VAL, sheets, sides == TEST) if sheets else None
     columns = np.zeros(len(source.samples), _COLUMNS)
     unreadable: list[Unreadable] = []
     formats: Counter[str] = Counter()
@@ -270,11 +270,14 @@ class _Marks:
 
     def alike(self, indices: Sequence[int] | Indices, distance: int | None = None) -> Alike:
         members = [self.samples[int(index)] for index in indices]
+        sides = {int(self.sides[index]) for index in indices}
         return Alike(
             names=tuple(member.name for member in members),
             across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split={TRAIN} < {int(self.sides[index]) for index in indices},
+            across_split={TRAIN} < sides,
             distance=distance,
+            across_test={TRAIN, TEST} <= sides,
+            across_val={TRAIN, VAL} <= sides,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from fleetnet.counted import count
+from fleetnet.amounts import count
 from fleetnet.data.findings import OddNames
 from fleetnet.data.sources.labels import as_number
 from fleetnet.data.sources.protocol import Source

@@ -18,6 +18,7 @@ from torch import nn
 
 import fleetnet
 from fleetnet.bundle import (
+    MANIFEST,
     TRAINED_IMAGES,
     Artifact,
     Bundle,
@@ -117,6 +118,7 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     replacing = check_replaceable(output)
+    older = (output / MANIFEST).is_file()
     images = tuple(images)
     if not made_up:
         check_given(images)
@@ -163,7 +165,10 @@ def export_bundle(
             Artifact.of(TRAINED_IMAGES, file, contents.FORMAT, images_seen, precision="none")
         )
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
-    return write_bundle(output, manifest, files, replacing)
+    bundle = write_bundle(output, manifest, files, replacing)
+    if older:
+        say(f"{output} replaces the bundle that was there")
+    return bundle
 
 
 def verify_graph(
