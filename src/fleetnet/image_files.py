@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fleetnet.errors import DataError
-from fleetnet.images import EXTENSIONS, STDIN, is_image_name
+from fleetnet.images import STDIN, USUAL, is_image_name
 from fleetnet.left_out import LeftOut
 
 Identity = tuple[int, int] | str
@@ -276,6 +276,6 @@ def _some(paths: Iterator[Path], otherwise: str, left_out: LeftOut) -> Iterator[
     first = next(paths, None)
     if first is None:
         beside = f"; left out: {left_out.line}" if left_out.line else ""
-        raise DataError(f"{otherwise} (looked for {', '.join(sorted(EXTENSIONS))}){beside}")
+        raise DataError(f"{otherwise} (looked for {USUAL}){beside}")
     yield str(first)
     yield from map(str, paths)

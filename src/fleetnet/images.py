@@ -29,6 +29,8 @@ from fleetnet.formats import FORMATS, format_of, open_image
 Pixels = npt.NDArray[np.uint8]
 
 EXTENSIONS = frozenset(ending for known in FORMATS for ending in known.endings)
+USUAL = ".jpg, .png, .webp, .tif, .bmp, .gif and others, see docs/images.md"
+"""What messages say of the endings, which are too many for a line."""
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""

@@ -264,4 +264,4 @@ def test_images_that_cannot_be_read_are_said(fleetnet: Run, bundle: Bundle, shap
     bad.write_bytes(b"no image")
     result = fleetnet("verify", bundle.path, "--images", shapes, "--images", bad)
     assert result.code == 0
-    assert f"could not be read and were left out: {bad}: " in result.err
+    assert f"1 image could not be read and was left out: {bad}: " in result.err

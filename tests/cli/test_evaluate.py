@@ -220,7 +220,7 @@ def test_rows_of_other_images_are_warned_of(
         file.write("circle/999.jpg,north,1\n")
     result = fleetnet("evaluate", bundle.path, shapes, "--slices", sites)
     assert result.code == 0
-    assert "warning: 1 rows of" in result.err
+    assert "warning: 1 row of" in result.err
     assert "south" in result.out
 
 

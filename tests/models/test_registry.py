@@ -26,7 +26,13 @@ def test_the_networks_of_both_documents_are_there() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "nearest"),
-    [("MobilNetV2", "MobileNetV2"), ("rexnet_10", "ReXNet_1_0"), ("ReXNet1_5", "ReXNet_1_5")],
+    [
+        ("MobilNetV2", "MobileNetV2"),
+        ("rexnet_10", "ReXNet_1_0"),
+        ("ReXNet1_5", "ReXNet_1_5"),
+        ("ReXNet_1", "ReXNet_1_0"),
+        ("mobilenet", "MobileNetV2"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest(wrong: str, nearest: str) -> None:
     with pytest.raises(ModelError, match=f"did you mean '{nearest}'"):

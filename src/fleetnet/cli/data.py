@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import console, print_json, progress, say, warn_left_out
 from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
@@ -168,4 +169,4 @@ def _is_report(file: Path) -> bool:
 
 def _written(folder: Path, report: Report) -> str:
     sheets = len(report.sheets)
-    return f"{folder / REPORT}" + (f" and {sheets} sheets beside it" if sheets else "")
+    return f"{folder / REPORT}" + (f" and {count(sheets, 'sheet')} beside it" if sheets else "")

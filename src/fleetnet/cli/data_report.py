@@ -49,7 +49,7 @@ def _print_classes(out: Console, report: Report) -> None:
     kind = ", any number of labels an image" if report.multi_label else ""
     out.print(
         f"{printable(report.source)}: {count(report.images, 'image')} in "
-        f"{len(report.classes):,} classes{split}{kind}"
+        f"{count(len(report.classes), 'class')}{split}{kind}"
     )
     for note in report.notes:
         out.print(printable(note), markup=False)

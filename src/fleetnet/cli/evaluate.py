@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fleetnet.amounts import count, percent
 from fleetnet.cli.automatic import check_asked
 from fleetnet.cli.console import (
     console,
-    percent,
     print_json,
     print_line,
     progress,
@@ -167,17 +167,17 @@ def choose_part(source: Source, part: str, trained_on: dict[str, Any]) -> tuple[
     everything = np.arange(len(source.samples))
     same = fingerprint(source) == trained_on.get("fingerprint")
     if part == "all" or (part == "auto" and not same):
-        description = f"all {len(everything)} images of {source.description}"
+        description = f"all {count(len(everything), 'image')} of {source.description}"
         return everything, description, SEEN if same else UNKNOWN
     if part == "test":
         return _test_part(source)
     settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
     parts = split(source, *settings)
     if part == "train":
-        description = f"the {len(parts.train)} training images of {source.description}"
+        description = f"the {count(len(parts.train), 'training image')} of {source.description}"
         seen = "These are images that the network was trained on." if same else UNKNOWN
         return parts.train, description, seen
-    description = f"the {len(parts.val)} held-out images of {source.description}"
+    description = f"the {count(len(parts.val), 'held-out image')} of {source.description}"
     return parts.val, description, "" if same else UNKNOWN
 
 
@@ -210,7 +210,7 @@ def _test_part(source: Source) -> tuple[Indices, str, str]:
             f"{source.description} has no test part: judge all of it with --split all, or give the "
             "images to test on alone"
         )
-    return indices, f"the {len(indices)} test images of {source.description}", ""
+    return indices, f"the {count(len(indices), 'test image')} of {source.description}", ""
 
 
 def _sample(source: Source) -> Iterator[bytes]:
@@ -299,7 +299,7 @@ def _print_slices(out: Console, slices: list[Slice], accuracy: str) -> None:
     if not slices:
         return
     table = _plain_table("slice", "value")
-    for heading in ("images", accuracy, "95 % interval"):
+    for heading in ("images", accuracy, "95% interval"):
         table.add_column(heading, justify="right")
     for one in slices:
         table.add_row(

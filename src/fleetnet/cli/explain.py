@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
 from fleetnet.cli.options import ModelArgument
 from fleetnet.cli.subject import Subject, open_subject
@@ -74,7 +75,7 @@ def explain(
             failed += row["error"] is not None
             _show(row, as_json=as_json)
     if failed:
-        say(f"{failed} of {len(sources)} images could not be read")
+        say(f"{failed} of {count(len(sources), 'image')} could not be read")
         raise typer.Exit(1)
 
 

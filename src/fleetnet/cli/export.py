@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import size
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import console, print_line, say, warn_left_out
@@ -137,8 +138,7 @@ def print_bundle(bundle: Bundle) -> None:
     """Print what a bundle holds and what its verification measured."""
     for artifact in bundle.manifest.artifacts:
         print_line(
-            f"{bundle.path / artifact.file}  {artifact.bytes / 1e6:.2f} MB  "
-            f"sha256 {artifact.sha256[:12]}…"
+            f"{bundle.path / artifact.file}  {size(artifact.bytes)}  sha256 {artifact.sha256[:12]}…"
         )
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.cells import cell_len
 
+from fleetnet.amounts import count
 from fleetnet.cli.automatic import check_asked, computing
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import (
@@ -127,7 +128,7 @@ def predict(
         total, failed = write(predictions, top_k)
     warn_left_out(left_out)
     if failed:
-        say(f"{failed} of {total} images could not be read")
+        say(f"{failed} of {count(total, 'image')} could not be read")
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from fleetnet.amounts import count
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
@@ -138,7 +139,8 @@ def _tell(samples: Samples, agreement: float) -> None:
         + (f"; {samples.repeated} are repetitions" if samples.repeated else "")
     )
     if samples.unreadable:
-        warn(f"{samples.unreadable} images could not be read and were left out")
+        were = "was" if samples.unreadable == 1 else "were"
+        warn(f"{count(samples.unreadable, 'image')} could not be read and {were} left out")
     if samples.trained_on:
         warn(
             f"the network was trained on {samples.trained_on} of the {judging} images that judge: "

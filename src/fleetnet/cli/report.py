@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import fleetnet
+from fleetnet.amounts import count
 from fleetnet.cli.subject import Subject
 from fleetnet.data.sources import Source
 from fleetnet.errors import FleetnetError, require_all
@@ -52,11 +53,12 @@ def save_report(
     from fleetnet.evaluation.report import About, write_report
 
     engine = subject.classifier.engine
+    threads = count(engine.threads, "thread")
     now = datetime.datetime.now().astimezone()
     about = About(
         model=subject.model,
         part=part,
-        engine=f"{engine.name} {engine.version}, {engine.precision}, {_threads(engine.threads)}",
+        engine=f"{engine.name} {engine.version}, {engine.precision}, {threads}",
         command=shlex.join(["fleetnet", *sys.argv[1:]]),
         made=f"{now:%Y-%m-%d %H:%M %Z}",
         version=fleetnet.__version__,
@@ -74,15 +76,12 @@ def save_report(
     write_report(path, evaluation, figures, source, preprocess, about, explain)
 
 
-def _threads(count: int) -> str:
-    return f"{count} thread" if count == 1 else f"{count} threads"
-
-
 def _environment(subject: Subject) -> dict[str, str]:
     classifier = subject.classifier
     preprocess = classifier.preprocess
     return {
-        "model": f"{subject.model}, {len(classifier.classes)} classes, {classifier.activation}",
+        "model": f"{subject.model}, {count(len(classifier.classes), 'class')}, "
+        f"{classifier.activation}",
         "input": f"short side to {preprocess.resize}, centre {preprocess.crop}×{preprocess.crop}, "
         f"{preprocess.interpolation}",
         "engine": f"{classifier.engine.name} {classifier.engine.version}",

@@ -143,7 +143,8 @@ def _report(result: TrainResult) -> None:
     best = best_epoch(result.history)
     if best:
         last = result.history[-1]
-        print_line(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
+        images = count(result.metrics.images, "held-out image")
+        print_line(f"last epoch: top-1 {last.top1:.2%} on {images}")
         print_line(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
     print_line(f"checkpoints: {result.last} and {result.best}")
     print_line(f"next: fleetnet export {result.best}")
@@ -354,8 +355,9 @@ class TrainingProgress:
         """Print the recipe whole and what it is applied to."""
         self._epochs = run.recipe.epochs
         say(
-            f"{run.model} on {run.source.description}: {len(run.source.classes)} classes, "
-            f"{len(run.split.train)} images to train, {len(run.split.val)} held out, "
+            f"{run.model} on {run.source.description}: "
+            f"{count(len(run.source.classes), 'class')}, "
+            f"{count(len(run.split.train), 'image')} to train, {len(run.split.val)} held out, "
             f"on {run.device}"
         )
         for note in run.notes:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import count
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import (
     console,
@@ -75,9 +76,10 @@ def tune(
     warn_left_out(left_out)
     warn_unreadable(unreadable)
     if len(pixels) < MIN_IMAGES:
+        are = "is" if len(pixels) == 1 else "are"
         warn(
-            f"{len(pixels)} images are too few to judge precisions below fp32 by, and the choice "
-            f"is not remembered: give {MIN_IMAGES} or more"
+            f"{count(len(pixels), 'image')} {are} too few to judge precisions below fp32 by, and "
+            f"the choice is not remembered: give {MIN_IMAGES} or more"
         )
     tunings: list[Tuning] = []
     for wanted in modes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_bundle
 from fleetnet.cli.console import console, print_json, say, warn_left_out, warn_unreadable
@@ -110,14 +111,14 @@ def _kept(comparison: Comparison, standard: float) -> str:
     same = f"{comparison.engine} in int8: the same answer on {comparison.agreement:.2%}"
     if comparison.agreement >= standard:
         return f"{same}, {standard:.2%} are wanted"
-    return f"{same}, which of {comparison.images} images is {standard:.2%} within chance"
+    return f"{same}, which of {count(comparison.images, 'image')} is {standard:.2%} within chance"
 
 
 def _broken(comparison: Comparison, standard: float) -> FleetnetError:
     return VerificationError(
         f"{comparison.engine} in int8 gives the trained network's answer on "
-        f"{comparison.agreement:.2%} of {comparison.images} images, too few for {standard:.2%}: "
-        "use --precision fp32 here, or quantise with images like these"
+        f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
+        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these"
     )
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import percent
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_file
-from fleetnet.cli.console import console, percent, print_json, print_line, say
+from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
 from fleetnet.weights.published import cached_path, find_weights, published_weights

@@ -111,7 +111,7 @@ def normalised_margins(
 
 
 def worst_mistakes(right: npt.NDArray[np.bool_], nll: Floats, count: int) -> npt.NDArray[np.intp]:
-    """Return the positions of wrongly answered images, those the network was surest of first.
+    """Return the positions of wrongly answered images, those of the least probable truth first.
 
     Args:
         right: whether each image was answered right, ``bool[N]``.

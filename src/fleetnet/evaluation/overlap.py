@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fleetnet.amounts import count
 from fleetnet.bundle import TRAINED_IMAGES, Bundle
 from fleetnet.data.contents import Contents, are_among, from_bytes
 from fleetnet.data.duplicates import Advance
@@ -44,7 +45,7 @@ class Overlap:
             return ""
         seen = "was trained on" if self.trained_on == 1 else "were trained on"
         verdict = " and left out" if self.left_out else ""
-        return f"{self.trained_on} of {self.images} images {seen}{verdict}."
+        return f"{self.trained_on} of {count(self.images, 'image')} {seen}{verdict}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, null where it is not known."""

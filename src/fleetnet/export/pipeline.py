@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 import fleetnet
+from fleetnet.amounts import count
 from fleetnet.bundle import (
     MANIFEST,
     TRAINED_IMAGES,
@@ -144,7 +145,7 @@ def export_bundle(
     files: dict[str, bytes] = {}
 
     def add(name: str, file: str, content: bytes, batch: int | None = None) -> None:
-        say(f"verifying {file} on {len(pixels)} images ({origin})")
+        say(f"verifying {file} on {count(len(pixels), 'image')} ({origin})")
         comparisons = verify_graph(
             content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
         )
@@ -222,7 +223,8 @@ def divergence_message(
     return (
         f"{comparison.engine} {comparison.engine_version} does not answer as PyTorch does: "
         f"probabilities differ by up to {comparison.max_abs_diff:.2g} (allowed: {tolerance:g}), "
-        f"top-1 agrees on {comparison.top1_agreement:.1%} of {comparison.images} images; {where}"
+        f"top-1 agrees on {comparison.top1_agreement:.1%} of "
+        f"{count(comparison.images, 'image')}; {where}"
     )
 
 
@@ -267,7 +269,9 @@ def _with_made_up(
         with contextlib.suppress(DataError):  # whoever asked for answers learns which is unreadable
             given = prepare(find_images(images), preprocess, max(limit // 2, 1))
     pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
-    origin = f"{len(pictures)} {MADE_UP}" + (f", {len(given)} images" if len(given) else "")
+    origin = f"{len(pictures)} {MADE_UP}" + (
+        f", {count(len(given), 'image')}" if len(given) else ""
+    )
     return np.concatenate([pictures, given]), origin
 
 

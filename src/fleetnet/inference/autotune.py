@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
@@ -58,7 +59,7 @@ class Candidate:
 
     def __str__(self) -> str:
         """Name it for a person."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = count(self.threads, "thread")
         batch = f", batches of {self.batch}" if self.batch > 1 else ""
         return f"{self.engine} {self.precision}, {threads}{batch}"
 
@@ -274,9 +275,9 @@ def _candidates(
     names = engines or [name for name in installed_engines() if name != "torch-compiled"]
     offered = [(name, precision) for name in names for precision in precisions(name, bundle)]
     for name, precision in sorted(offered, key=lambda pair: pair[1] != "fp32"):
-        for count in counts:
+        for threads_each in counts:
             for batch in BATCHES if mode == "throughput" else BATCHES[:1]:
-                yield Candidate(name, precision, count, batch)
+                yield Candidate(name, precision, threads_each, batch)
 
 
 def _open(bundle: Bundle, candidate: Candidate, mode: Mode) -> Engine:
@@ -303,7 +304,7 @@ def _objection(candidate: Candidate, found: Agreement) -> str:
     if not found.mean_difference <= MEAN_DIFFERENCE:
         return f"probabilities off by {found.mean_difference:.4f}"
     if candidate.precision != "fp32" and found.images < MIN_IMAGES:
-        return f"not to be judged by {found.images} images"
+        return f"not to be judged by {count(found.images, 'image')}"
     return ""
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.inference.engines import Engine, Logits, Mode, Precision, open_engine
@@ -138,9 +139,8 @@ class Classifier:
             bundle = Bundle.load(Path(bundle))
         classes = bundle.manifest.classes if labels is None else tuple(labels)
         if len(classes) != len(bundle.manifest.classes):
-            raise FleetnetError(
-                f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
-            )
+            known = count(len(bundle.manifest.classes), "class")
+            raise FleetnetError(f"{count(len(classes), 'label')} for a model of {known}")
         if engine == AUTO:
             if precision is not None:
                 raise FleetnetError(f"engine '{AUTO}' chooses the precision: name one or the other")

@@ -205,10 +205,10 @@ def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Sampl
     disturbance: list[float] = []
     for kept in ((), (layers[SCALED], layers[COMPENSATED])):
         quantized = quantizer.quantize(kept)
-        files = [file.content for file in quantized.files]
-        found = with_fp32_beside_int8(*files, drawn.judging)
+        graph, weights = (file.content for file in quantized.files)
+        found = with_fp32_beside_int8(graph, weights, drawn.judging)
         disturbance.append(float(np.square(found - expected).mean()))
-        assert weights_in_fp32(files[0].decode()) == {layer.name for layer in kept}
+        assert weights_in_fp32(graph.decode()) == {layer.name for layer in kept}
     assert disturbance[1] < disturbance[0] / 2
 
 

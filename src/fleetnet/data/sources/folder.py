@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleetnet.amounts import count
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.layout import Layout, recognise
 from fleetnet.data.sources.parts import settle, without_test
 from fleetnet.data.sources.samples import NO_PART, TEST, TRAIN, VAL, SampleTable
 from fleetnet.errors import DataError, nearest
 from fleetnet.image_files import visible_folders, walk_images
-from fleetnet.images import EXTENSIONS
+from fleetnet.images import USUAL
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 
@@ -113,7 +114,7 @@ def _no_images(name: str, folder: Path) -> DataError:
     beside = f"; there is: {left_out.line}" if left_out.line else ""
     return DataError(
         f"class '{name}' has no images in {folder}: add some or remove the folder (images end in "
-        f"{', '.join(sorted(EXTENSIONS))}{beside})"
+        f"{USUAL}{beside})"
     )
 
 
@@ -121,7 +122,7 @@ def _said_of_parts(layout: Layout, images: Mapping[int, int]) -> tuple[str, ...]
     """Return what the folders were taken for, given how many images each part has."""
     use = _USE if VAL in images else _USE_WITHOUT_VAL
     said = [
-        f"{layout.parts[part].relative_to(layout.base).as_posix()}/ ({number:,} images) is "
+        f"{layout.parts[part].relative_to(layout.base).as_posix()}/ ({count(number, 'image')}) is "
         f"{use[part]}"
         for part, number in images.items()
         if part != NO_PART
