@@ -416,13 +416,13 @@ def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -
     """Return an array as ``uint8[H, W, 3]``; one of two dimensions is taken as grey.
 
     Args:
-        array: ``uint8`` or ``uint16``, ``[H, W, 3]`` or ``[H, W]``.
+        array: ``uint8`` or ``uint16`` in either order of bytes, ``[H, W, 3]`` or ``[H, W]``.
         sample_bits: as of :class:`OpenImage`, for ``uint16``.
 
     Raises:
         ImageError: another dtype or shape.
     """
-    if array.dtype == np.uint16:
+    if array.dtype.newbyteorder("=") == np.uint16:
         array = _upper_eight(array.astype(np.uint16), sample_bits or 16)
     if array.dtype != np.uint8:
         raise ImageError(f"an image array must be uint8 or uint16, this one is {array.dtype}")

@@ -44,6 +44,7 @@ def bench(
         list[str] | None,
         typer.Option(
             "--engine",
+            metavar="ENGINE",
             help="openvino, onnxruntime, torch or torch-compiled; may be repeated.  [openvino]",
         ),
     ] = None,
@@ -51,18 +52,24 @@ def bench(
         list[str] | None,
         typer.Option(
             "--precision",
+            metavar="PRECISION",
             help="fp32, bf16, fp16 or int8; may be repeated.  [all that the engine offers]",
         ),
     ] = None,
     threads: Annotated[
         list[int] | None,
         typer.Option(
-            "--threads", min=1, help="May be repeated.  [1, 2, 4, as there are processors]"
+            "--threads",
+            metavar="N",
+            min=1,
+            help="May be repeated.  [1, 2, 4, as there are processors]",
         ),
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option("--batch", min=1, help="Images at once; may be repeated.  [1, 4, 8]"),
+        typer.Option(
+            "--batch", metavar="N", min=1, help="Images at once; may be repeated.  [1, 4, 8]"
+        ),
     ] = None,
     size: Annotated[
         int, typer.Option(help="Pixels a side, of networks by name; a bundle has its own.")

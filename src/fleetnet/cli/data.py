@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     data = typer.Typer(help="Look at labelled images before training.", rich_markup_mode=None)
     data.callback()(_data)
-    data.command("check")(check)
-    data.command("preview")(preview)
+    data.command("check", short_help="Say what is wrong with labelled images.")(check)
+    data.command("preview", short_help="Draw what augmentation makes of images.")(preview)
     app.add_typer(data, name="data")
 
 

@@ -41,7 +41,9 @@ def demo(
     label: Annotated[
         str, typer.Option(help="type (mono or poly, quick) or defect (the real task).")
     ] = "type",
-    model: Annotated[str, typer.Option("--model", "-m")] = "MobileNetV2_x0_25",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
+    ] = "MobileNetV2_x0_25",
     epochs: Annotated[int | None, typer.Option(help="Train for longer or shorter.")] = None,
     settings: SettingsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the run.")] = Path(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fleetnet.amounts import count
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.options import NetworkArgument
 from fleetnet.cli.subject import Subject, open_subject
 from fleetnet.errors import DataError, FleetnetError, ImageError, nearest
 from fleetnet.evaluation.heatmap import overlay
@@ -39,8 +39,10 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    model: ModelArgument,
-    images: Annotated[list[str], typer.Argument(help="Files, folders, globs or '-'.")],
+    model: NetworkArgument,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES", help="Files, folders, globs or '-'.")
+    ],
     name: Annotated[
         str | None, typer.Option("--class", help="Class to look for.  [the most probable]")
     ] = None,

@@ -13,7 +13,7 @@ from fleetnet.amounts import size
 from fleetnet.bundle import Bundle
 from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import console, print_line, say, warn_left_out
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.pictures import MADE_UP
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: ModelArgument,
+    model: WeightsArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [MODEL's .bundle]")
     ] = None,
@@ -36,6 +36,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--images",
+            metavar="PATH",
             help="Verify with these files, folders or globs.  [held-out images; made-up pictures "
             "where there is no training data]",
         ),

@@ -57,7 +57,10 @@ def predict(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs; '-' reads one image from standard input."),
+        typer.Argument(
+            metavar="IMAGES",
+            help="Files, folders, globs; '-' reads one image from standard input.",
+        ),
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
     engine: EngineOption = None,

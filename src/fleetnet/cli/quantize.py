@@ -43,6 +43,7 @@ def quantize(
         list[str],
         typer.Option(
             "--images",
+            metavar="PATH",
             help="Real images, not trained on: files, folders or globs; may be repeated.",
         ),
     ],
@@ -51,7 +52,11 @@ def quantize(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", help="openvino or onnxruntime; may be repeated.  [both]"),
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="openvino or onnxruntime; may be repeated.  [both]",
+        ),
     ] = None,
     agreement: Annotated[
         float,

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def runs(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FOLDER]...", help="Runs, or folders of runs.  [runs]"),
+        typer.Argument(metavar="FOLDER", help="Runs, or folders of runs.  [runs]"),
     ] = None,
     plot: Annotated[
         Path | None,

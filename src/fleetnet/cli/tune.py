@@ -39,7 +39,11 @@ def tune(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+        typer.Option(
+            "--images",
+            metavar="PATH",
+            help="Real images: files, folders or globs; may be repeated.",
+        ),
     ],
     mode: Annotated[
         str,
@@ -48,7 +52,9 @@ def tune(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            "--engine", help="Try this one; may be repeated.  [all but torch-compiled, it is slow]"
+            "--engine",
+            metavar="ENGINE",
+            help="Try this one; may be repeated.  [all but torch-compiled, it is slow]",
         ),
     ] = None,
     threads: Annotated[

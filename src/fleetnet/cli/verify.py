@@ -46,7 +46,11 @@ def verify(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+        typer.Option(
+            "--images",
+            metavar="PATH",
+            help="Real images: files, folders or globs; may be repeated.",
+        ),
     ],
     limit: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 256,
     tolerance: Annotated[

@@ -15,6 +15,7 @@ from fleetnet.cli.bundles import open_file
 from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import CheckpointError, FleetnetError, nearest, require
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.weights.published import cached_path, find_weights, published_weights
 from fleetnet.weights.subject import Subject, find_subject
 
@@ -27,12 +28,13 @@ def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     weights = typer.Typer(
         help="Weights from PaddleClas, timm, torchvision and ReXNet's authors, and back.",
+        short_help="Published weights, and files of others.",
         rich_markup_mode=None,
     )
-    weights.command("list")(list_published)
-    weights.command("fetch")(fetch)
-    weights.command("inspect")(inspect)
-    weights.command("convert")(convert)
+    weights.command("list", short_help="List the published sets of weights.")(list_published)
+    weights.command("fetch", short_help="Download published weights into the cache.")(fetch)
+    weights.command("inspect", short_help="Say what a file of weights is.")(inspect)
+    weights.command("convert", short_help="Write weights in another layout or format.")(convert)
     app.add_typer(weights, name="weights")
 
 
@@ -185,7 +187,13 @@ def _checkpoint(subject: Subject, file: Path, labels: Path | None) -> Checkpoint
     if subject.kind != "bundle":
         return read_checkpoint(file, labels, say=say)
     # The weights of a bundle do not say themselves what its manifest says.
-    manifest = Bundle.load(subject.path).manifest
+    bundle = Bundle.load(subject.path)
+    manifest = bundle.manifest
+    if manifest.temperature != 1:
+        say(
+            f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has no "
+            "place: 'fleetnet export --calibrate' fits it anew"
+        )
     checkpoint = read_checkpoint(file, labels)
     return replace(
         checkpoint,
@@ -193,6 +201,7 @@ def _checkpoint(subject: Subject, file: Path, labels: Path | None) -> Checkpoint
         classes=checkpoint.classes if labels else manifest.classes,
         preprocess=manifest.preprocess,
         activation=manifest.model.activation,
+        trained_images=trained_images_of(bundle),
     )
 
 

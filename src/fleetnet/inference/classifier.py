@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -188,6 +189,7 @@ class Classifier:
         activation: Activation,
         temperature: float,
     ) -> None:
+        batch_size = _whole("batch size", batch_size)
         if not 1 <= batch_size <= 4096:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
         self.exact = True
@@ -247,6 +249,7 @@ class Classifier:
         """
         if self._closed:
             raise FleetnetError("this classifier is closed: open another")
+        top_k = _whole("top_k", top_k)
         if top_k < 1:
             raise FleetnetError(f"top_k is {top_k}; it must be at least 1")
         one = is_one(images)
@@ -308,6 +311,18 @@ def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
     finally:
         if isinstance(answers, Generator):
             answers.close()
+
+
+def _whole(name: str, value: object) -> int:
+    """Return a caller's whole number, NumPy's too.
+
+    Raises:
+        FleetnetError: it is none.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise FleetnetError(f"{name} is {value!r}; it must be a whole number") from None
 
 
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:

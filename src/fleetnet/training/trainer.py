@@ -36,7 +36,7 @@ from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.models.network import Network
 from fleetnet.models.registry import find_model
-from fleetnet.training.checkpoint import Checkpoint, trained_images_of
+from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.claim import claim
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.judgement import AnyMetrics, Judgement, judge
@@ -182,6 +182,8 @@ class Trainer:
                 f"{len(self.split.dropped)} training images are held out or tested too, under "
                 "other names, and were dropped"
             )
+        if weights is not None:
+            self._compare_bits(sample_bits_of(weights))
         self.progress = Progress()
         self.train_loader, self.val_loader = self._loaders()
         self._trained_images = Remembered(NONE if weights is None else trained_images_of(weights))
@@ -258,6 +260,15 @@ class Trainer:
             "train_images": len(self.split.train),
             "val_images": len(self.split.val),
         }
+
+    def _compare_bits(self, before: int | None) -> None:
+        """Note where the weights to start from saw 16-bit images otherwise scaled."""
+        now = self.preprocess.sample_bits
+        if before is not None and before != now:
+            self.notes.append(
+                f"the weights were trained with input.sample_bits={before}, this run has "
+                f"{now or 'none'}: where the images are alike, --set input.sample_bits={before}"
+            )
 
     def _check_held_out(self) -> None:
         """Note how many held-out images the weights to start from were trained on."""

@@ -62,6 +62,9 @@ class Setup:
             ("mode", self.mode, get_args(Mode)),
         ):
             check_known(name, value, known)
+        for name, number in (("threads", self.threads), ("streams", self.streams)):
+            if number is not None and not isinstance(number, int | np.integer):
+                raise FleetnetError(f"{name} is {number!r}; it must be a whole number")
         if not 1 <= self.threads <= MAX_THREADS:
             raise FleetnetError(f"threads is {self.threads}; it must be from 1 to {MAX_THREADS}")
         if self.streams is not None and not 1 <= self.streams <= self.threads:
