@@ -127,7 +127,9 @@ def test_a_checkpoint_in_another_engine_is_made_a_bundle(
     assert "kept in" in result.err
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "engine", [pytest.param("openvino", marks=pytest.mark.slow), "onnxruntime"]
+)
 def test_a_lone_onnx_file_has_a_report_without_heat(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, engine: str
 ) -> None:

@@ -27,6 +27,7 @@ def test_the_table_names_the_choice(fleetnet: Run, bundle: Bundle, shapes: Path)
     assert choice.engine == "openvino"
 
 
+@pytest.mark.slow
 def test_nothing_of_the_table_is_cut_off_in_80_columns(
     fleetnet: Run, bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,15 @@ def tampered(graph: bytes, layer: str) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("layer", ["stem", "blocks.3.depthwise", "blocks.7.project", "head"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "stem",
+        pytest.param("blocks.3.depthwise", marks=pytest.mark.slow),
+        pytest.param("blocks.7.project", marks=pytest.mark.slow),
+        "head",
+    ],
+)
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_the_first_layer_that_diverges_is_named(layer: str, engine: str, bundle: Bundle) -> None:
     from fleetnet.inference.engines.torch import load_network
