@@ -40,6 +40,7 @@ def test_from_networks_to_results(bundle: Bundle) -> None:
     assert results.to_json()["latency"][0]["rounds"] == 2
 
 
+@pytest.mark.slow
 def test_nothing_compiles_while_it_is_timed(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

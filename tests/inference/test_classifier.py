@@ -106,7 +106,10 @@ def test_prediction_is_lazy_and_in_order(bundle: Bundle, shapes: Path) -> None:
     assert len(taken) <= 6
 
 
-@pytest.mark.parametrize("batch_size", [2, 5, 64])
+@pytest.mark.parametrize(
+    "batch_size",
+    [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(64, marks=pytest.mark.slow)],
+)
 def test_the_batch_size_changes_no_answer(bundle: Bundle, shapes: Path, batch_size: int) -> None:
     paths = sorted(shapes.glob("*/*"))
     expected = Classifier(bundle).predict(paths)
@@ -240,6 +243,7 @@ def test_softmax_is_a_distribution_in_the_order_of_the_logits(
     )
 
 
+@pytest.mark.slow
 def test_a_process_outlives_its_classifiers(bundle: Bundle) -> None:
     """A child's end interrupts the process with a signal, for which its stack must be sound."""
     code = f"""

@@ -145,7 +145,7 @@ def classifier(preprocess: Preprocess, batch_size: int = 2) -> Classifier:
     return made
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_images(batch_size: int) -> None:
     Counting.alive = Counting.most = 0
     made = classifier(Counting(resize=2, crop=2), batch_size)

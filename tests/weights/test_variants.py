@@ -351,7 +351,7 @@ def test_another_network_is_refused_with_its_first_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("legacy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_whole_networks_are_taken_apart(legacy: bool, tmp_path: Path) -> None:
     for network in (timm_network(NAME), torchvision_network(0.35)):
         for content in (network, {"model": nn.DataParallel(network), "epoch": 3}):

@@ -22,6 +22,7 @@ from fleetnet.bundle.versions import FORMAT_VERSION, to_current, without
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.files import json_text
 from fleetnet.preprocess import Preprocess
+from fleetnet.schema import first_problem
 
 FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 MAX_DEPTH = 64
@@ -151,10 +152,8 @@ class Manifest(Strict):
             current, newer = to_current(values)
             return cls._of(current, newer=newer)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            said = f"{place + ': ' if place else ''}{message}"
+            place, text = first_problem(error)
+            said = f"{place + ': ' if place else ''}{text}"
         except ValueError as error:
             said = str(error)
         raise BundleError(f"{where}: {one_line(said)}")

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import size
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_line, say, warn_left_out
 from fleetnet.cli.opening import open_file
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.pictures import MADE_UP
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: ModelArgument,
+    model: WeightsArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [MODEL's .bundle]")
     ] = None,
@@ -35,6 +36,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--images",
+            metavar="PATH",
             help="Verify with these files, folders or globs.  [held-out images; made-up pictures "
             "where there is no training data]",
         ),
@@ -137,9 +139,7 @@ def print_bundle(bundle: Bundle) -> None:
     """Print what a bundle holds and what its verification measured."""
     for artifact in bundle.artifacts:
         for file in artifact.files:
-            print_line(
-                f"{bundle.path / file.name}  {file.bytes / 1e6:.2f} MB  sha256 {file.sha256[:12]}…"
-            )
+            print_line(f"{bundle.path / file.name}  {size(file.bytes)}  sha256 {file.sha256[:12]}…")
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")
             table.add_column("engine")

@@ -17,7 +17,9 @@ from safetensors.torch import save
 from torch import nn
 
 import fleetnet
+from fleetnet.amounts import count
 from fleetnet.bundle import (
+    MANIFEST,
     TRAINED_IMAGES,
     Artifact,
     Bundle,
@@ -39,7 +41,7 @@ from fleetnet.export.divergence import first_divergence
 from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
@@ -117,9 +119,12 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     replacing = check_replaceable(output)
+    older = (output / MANIFEST).is_file()
+    images = tuple(images)
+    if not made_up:
+        check_given(images)
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
-    images = tuple(images)
     # Both may want it, and finding it reads names and, of files of one size, contents.
     held_out = _held_out(trained) if calibrate or not images else None
     pixels, origin = _images(trained, images, limit, held_out, left_out, made_up=made_up)
@@ -140,7 +145,7 @@ def export_bundle(
     files: dict[str, bytes] = {}
 
     def add_graph(file: str, content: bytes, batch: int | None = None) -> None:
-        say(f"verifying {file} on {len(pixels)} images ({origin})")
+        say(f"verifying {file} on {count(len(pixels), 'image')} ({origin})")
         comparisons = verify_graph(
             content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
         )
@@ -159,7 +164,10 @@ def export_bundle(
         files[file] = images_seen
         artifacts.append(Artifact.of(TRAINED_IMAGES, {file: images_seen}, precision=None))
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
-    return write_bundle(output, manifest, files, replacing)
+    bundle = write_bundle(output, manifest, files, replacing)
+    if older:
+        say(f"{output} replaces the bundle that was there")
+    return bundle
 
 
 def verify_graph(
@@ -213,7 +221,8 @@ def divergence_message(
     return (
         f"{comparison.engine} {comparison.engine_version} does not answer as PyTorch does: "
         f"probabilities differ by up to {comparison.max_abs_diff:.2g} (allowed: {tolerance:g}), "
-        f"top-1 agrees on {comparison.top1_agreement:.1%} of {comparison.images} images; {where}"
+        f"top-1 agrees on {comparison.top1_agreement:.1%} of "
+        f"{count(comparison.images, 'image')}; {where}"
     )
 
 
@@ -258,7 +267,9 @@ def _with_made_up(
         with contextlib.suppress(DataError):  # whoever asked for answers learns which is unreadable
             given = prepare(find_images(images), preprocess, max(limit // 2, 1))
     pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
-    origin = f"{len(pictures)} {MADE_UP}" + (f", {len(given)} images" if len(given) else "")
+    origin = f"{len(pictures)} {MADE_UP}" + (
+        f", {count(len(given), 'image')}" if len(given) else ""
+    )
     return np.concatenate([pictures, given]), origin
 
 

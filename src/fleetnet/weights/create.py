@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetnet.amounts import count
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.weights.subject import file_of, find_weights_for
@@ -75,11 +76,11 @@ def _load(
     if identity.num_classes != network.num_classes:
         if not replace_head:
             raise CheckpointError(
-                f"{path} has {identity.num_classes} classes, not {network.num_classes}"
+                f"{path} has {count(identity.num_classes, 'class')}, not {network.num_classes}"
             )
         say(
-            f"its classifier of {identity.num_classes} classes is replaced by a fresh one of "
-            f"{network.num_classes}"
+            f"its classifier of {count(identity.num_classes, 'class')} is replaced by a fresh one "
+            f"of {network.num_classes}"
         )
         replaced = network.classifier_parameters
         state = {key: value for key, value in state.items() if key not in replaced}

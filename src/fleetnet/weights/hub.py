@@ -64,6 +64,8 @@ def fetch(
 
 def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
     part = target.with_name(f"{target.name}.part")
+    if part.exists():
+        _check_file(part)
     failures, last = 0, ""
     while failures < ATTEMPTS:
         before = part.stat().st_size if part.exists() else 0
@@ -113,6 +115,7 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
     Of a file that somebody put there by hand none is recorded: were it the wrong one, the right one
     would be refused ever after.
     """
+    _check_file(path)
     digest = sha256_of(path)
     note = path.with_name(f"{entry.file}.sha256")
     recorded = _recorded(note)
@@ -135,9 +138,15 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
             temporary.write_text(f"{digest}\n", "utf-8")
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what is read without end, such as a pipe, in a file's place."""
+    if not path.is_file():
+        raise FleetnetError(f"{path} is not a plain file: remove it and fetch again")
+
+
 def _recorded(note: Path) -> str:
     """Return the hash that was recorded, empty where none was or where it does not read."""
-    text = note.read_bytes().decode("ascii", "replace").strip() if note.exists() else ""
+    text = note.read_bytes().decode("ascii", "replace").strip() if note.is_file() else ""
     return text if re.fullmatch("[0-9a-f]{64}", text) else ""
 
 

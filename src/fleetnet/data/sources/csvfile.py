@@ -9,6 +9,7 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetnet.amounts import count
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
@@ -170,8 +171,8 @@ class _Rows:
     def _check(self, row: list[str]) -> None:
         if len(row) != len(self.heading):
             raise LabelError(
-                f"{len(row)} cells for {len(self.heading)} columns; a cell with the separator in "
-                "it must be in double quotes"
+                f"{count(len(row), 'cell')} for {count(len(self.heading), 'column')}; a cell with "
+                "the separator in it must be in double quotes"
             )
 
 

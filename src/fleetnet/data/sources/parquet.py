@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.lru_cache import LruCache, one
@@ -83,7 +84,9 @@ class ParquetSource:
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
     ) -> None:
         """Read the labels of all files, and where their row groups begin."""
-        self.description = f"Parquet {printable(Path(data).absolute().name)}, {len(chosen)} files"
+        self.description = (
+            f"Parquet {printable(Path(data).absolute().name)}, {count(len(chosen), 'file')}"
+        )
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
 from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
@@ -101,7 +102,7 @@ class WebDatasetSource:
         """Index the shards."""
         self._files = [file for file, _ in chosen]
         self.description = (
-            f"WebDataset {printable(Path(data).absolute().name)}, {len(chosen)} shards"
+            f"WebDataset {printable(Path(data).absolute().name)}, {count(len(chosen), 'shard')}"
         )
         self.spec = options.spec(Path(data).absolute())
         self.multi_label = options.multi_label is not None
@@ -195,8 +196,8 @@ def _samples_of(
             continue
         if len(images) > 1:
             raise DataError(
-                f"{path}: '{name}' has {len(images)} images; one is expected (a key ends at the "
-                "first dot)"
+                f"{path}: '{name}' has {count(len(images), 'image')}; one is expected (a key ends "
+                "at the first dot)"
             )
         (image,) = images
         kind = shard.kind or next((one for one in kinds if one in labels), "")

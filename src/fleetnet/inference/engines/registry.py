@@ -8,7 +8,7 @@ import pkgutil
 import threading
 from collections.abc import Iterator, Mapping
 
-from fleetnet.errors import FleetnetError, nearest, one_line, require
+from fleetnet.errors import FleetnetError, one_line, require, unknown
 from fleetnet.inference.engines.kind import EngineKind
 from fleetnet.telemetry import without_telemetry
 
@@ -51,19 +51,26 @@ class Engines(Mapping[str, EngineKind]):
                 raise FleetnetError(f"there is an engine '{kind.name}' already")
             self._all()[kind.name] = kind
 
+    def known(self, name: str) -> EngineKind:
+        """Return an engine, whether or not its runtime is installed.
+
+        Raises:
+            FleetnetError: unknown engine, or what brings it cannot be loaded.
+        """
+        found = self._all().get(name)
+        if found is None and name in self._broken:
+            raise FleetnetError(f"the engine '{name}' cannot be loaded: {self._broken[name]}")
+        if found is None:
+            raise unknown("engine", name, self)
+        return found
+
     def named(self, name: str) -> EngineKind:
         """Return an engine whose runtime is installed.
 
         Raises:
             FleetnetError: unknown engine, or it is not installed.
         """
-        found = self._all().get(name)
-        if found is None and name in self._broken:
-            raise FleetnetError(f"the engine '{name}' cannot be loaded: {self._broken[name]}")
-        if found is None:
-            raise FleetnetError(
-                f"unknown engine '{name}'{nearest(name, self)} (known: {', '.join(self)})"
-            )
+        found = self.known(name)
         try:
             with without_telemetry():
                 importlib.import_module(found.needs)
