@@ -144,9 +144,10 @@ def test_a_bundle_whose_graph_is_of_other_weights_does_not(
     (folder / "model.safetensors").write_bytes(content)
     manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     for artifact in manifest["artifacts"]:
-        if artifact["file"] == "model.safetensors":
-            artifact["sha256"] = hashlib.sha256(content).hexdigest()
-            artifact["bytes"] = len(content)
+        for file in artifact["files"]:
+            if file["name"] == "model.safetensors":
+                file["sha256"] = hashlib.sha256(content).hexdigest()
+                file["bytes"] = len(content)
     (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")
     result = fleetnet("conformance", folder)
     assert result.code == 2

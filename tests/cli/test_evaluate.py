@@ -174,7 +174,7 @@ def three_labels(monkeypatch: pytest.MonkeyPatch) -> MadeUpSource:
     labels = [(n % 3,) if n % 2 else (n % 3, (n + 1) % 3) for n in range(12)]
     source = MadeUpSource(("circle", "square", "stripes"), labels, multi_label=True)
     monkeypatch.setattr("fleetnet.cli.evaluate.open_told", lambda *_, **__: source)
-    monkeypatch.setattr("fleetnet.cli.evaluate.fingerprint", lambda _: "none")
+    monkeypatch.setattr("fleetnet.evaluation.selection.fingerprint", lambda _: "none")
     return source
 
 
