@@ -70,6 +70,8 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
         (["evaluate", "RUN", "DATA", "--precision", "fp33"], ["did you mean 'fp32'"]),
         (["predict", "RUN", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
         (["predict", "RUN", "DATA", "--engine", "auto", "--precision", "int8"], ["--precision"]),
+        (["predict", "RUN", "DATA", "--engine", "auto", "--device", "gpu"], ["--device"]),
+        (["evaluate", "RUN", "DATA", "--engine", "auto", "--device", "gpu"], ["--device"]),
         (["tune", "RUN", "--images", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
         (["quantize", "RUN", "--images", "DATA", "--engine", "opnvino"], ["mean 'openvino'"]),
         (["bench", "RUN", "--engine", "opnvino"], ["did you mean 'openvino'"]),
