@@ -237,7 +237,7 @@ def test_it_travels_from_training_to_prediction(folder: Path, tmp_path: Path) ->
     weights = tmp_path / "run" / "last.ckpt"
     source = open_source(str(folder))
     other = Trainer(source, "mobilenetv2_x0_25", plain, tmp_path / "other", weights=weights)
-    assert any("--set input.sample_bits=12" in note for note in other.notes)
+    assert any("set input.sample_bits=12" in note for note in other.notes)
     same = Trainer(source, "mobilenetv2_x0_25", recipe, tmp_path / "other", weights=weights)
     assert not any("sample_bits" in note for note in same.notes)
     bundle = export_bundle(tmp_path / "run" / "last.ckpt", tmp_path / "deep.bundle")

@@ -74,7 +74,7 @@ def test_a_precision_that_is_not_there_is_an_empty_cell(bundle: Bundle) -> None:
     }
     assert len(results.timings) == 2
     assert len(results.processes) == 2
-    assert sorted(line.partition(":")[0] for line in said) == ["1 figures are missing"] * 2
+    assert sorted(line.partition(":")[0] for line in said) == ["1 figure is missing"] * 2
     assert "fleetnet quantize" in said[0]
 
 

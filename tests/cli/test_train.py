@@ -113,7 +113,7 @@ def test_strict_stops_at_the_first_unreadable_image(fleetnet: Run, tmp_path: Pat
     assert last.startswith("error: cannot read circle/000.jpg: not an image")
     loose = fleetnet("train", data, *where, *QUICK)
     assert loose.code == 0, loose
-    assert "1 images could not be read" in loose.err
+    assert "1 image could not be read" in loose.err
 
 
 def test_a_search_for_the_learning_rate_draws_it(
