@@ -1,6 +1,7 @@
 """Export targets: those of our own, and what a target's answers are held to."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_bad_input(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lone_graph_has_no_network_to_compare_with(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    graph = bundle.file(format="onnx")
+    result = fleetnet("export", graph, "-o", tmp_path / "made", "--to", "openvino")
+    assert result.code == 2
+    assert "without safetensors in fp32: give the bundle's folder" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_bundle_is_not_replaced(
     fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -208,6 +219,30 @@ def test_a_converter_that_fails_is_one_line(
     result = fleetnet("export", bundle.path, "-o", tmp_path / "made", "--to", "odd")
     assert result.code == 2
     assert "cannot be converted to Odd: the odd tool fails" in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("files", [{}, {"../model": b"x"}, {"model": b""}, {"fleetnet.json": b"x"}])
+def test_files_that_no_bundle_can_hold(
+    files: dict[str, bytes], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(monkeypatch, convert=lambda *_: files)
+    with pytest.raises(FleetnetError, match=r"the target 'odd' gives odd files: [^\n]+$"):
+        export_to(str(bundle.path), "odd", tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_newer_bundle_says_is_left_out_with_a_warning(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer.bundle"
+    shutil.copytree(bundle.path, newer)
+    manifest = json.loads((newer / "fleetnet.json").read_text("utf-8"))
+    manifest |= {"format_version": "2.7", "novelty": 1}
+    (newer / "fleetnet.json").write_text(json.dumps(manifest), "utf-8")
+    result = fleetnet("export", newer, "--to", "onnx", "-o", tmp_path / "made", "--limit", "2")
+    assert result.code == 0, result
+    assert f"{newer} is of a newer version than this fleetnet" in result.err
+    assert "novelty" in result.err
 
 
 def test_what_cannot_be_run_here_is_written_and_said_to_be_unverified(

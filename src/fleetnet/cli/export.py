@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, download_bar, print_line, say, warn, warn_left_out
-from fleetnet.cli.opening import open_file
+from fleetnet.cli.opening import open_file, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
@@ -45,8 +45,7 @@ def export(
         float | None,
         typer.Option(
             min=0,
-            help=f"Largest difference of a probability to allow.  [{TOLERANCE:f}; with --to ten "
-            "times that]",
+            help="Largest difference of a probability to allow.  [0.0001; with --to 0.001]",
         ),
     ] = None,
     calibrate: Annotated[
@@ -141,6 +140,8 @@ def _run_export_to(
     check_installed("export")
     from fleetnet.export import converted
 
+    if subject.kind == "bundle":
+        warn_passed_over(Bundle.load(subject.path))
     left_out = LeftOut()
     with download_bar("weights") as fetched:
         bundle = converted.export_to(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
-from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
@@ -81,11 +81,7 @@ def quantize(
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
     check_request(opened, output, engines, agreement)
-    if opened.manifest.passed_over:
-        warn(
-            f"{opened.path} is of a newer version than this fleetnet, which leaves out what it "
-            f"does not know: {printable(', '.join(opened.manifest.passed_over))}"
-        )
+    warn_passed_over(opened)
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)

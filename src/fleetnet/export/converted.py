@@ -96,6 +96,7 @@ def export_to(
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
     say(f"converting to {target.title} in {precision}")
     files = _files_of(target, bundle, precision, batch)
+    artifact = _artifact_of(target, files, precision, batch)
     records: tuple[Verification, ...] = ()
     if target.load is not None:
         pixels, origin = _images(subject, bundle, images, limit, left_out)
@@ -105,9 +106,7 @@ def export_to(
         _check(comparison, target, tolerance)
         standard = tolerance if precision == "fp32" else 1.0
         records = (comparison.record(origin, standard),)
-    artifact = Artifact.of(
-        target.format, files, precision=precision, batch=batch, verification=records
-    )
+    artifact = artifact.model_copy(update={"verification": records})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
     return write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
 
@@ -126,6 +125,14 @@ def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None)
         raise FleetnetError(
             f"{bundle.path} cannot be converted to {target.title}: {one_line(error)}"
         ) from None
+
+
+def _artifact_of(target: Target, files: Files, precision: str, batch: int | None) -> Artifact:
+    try:
+        return Artifact.of(target.format, files, precision=precision, batch=batch)
+    except ValueError as error:
+        reason = one_line(error).partition(" [type=")[0]
+        raise FleetnetError(f"the target '{target.name}' gives odd files: {reason}") from None
 
 
 def _images(
