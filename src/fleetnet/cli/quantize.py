@@ -13,7 +13,7 @@ from rich.table import Table
 from fleetnet.amounts import count
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
-from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
@@ -90,11 +90,7 @@ def quantize(
     opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
     older = output is not None and (output / MANIFEST).is_file()
-    if opened.manifest.passed_over:
-        warn(
-            f"{opened.path} is of a newer version than this fleetnet, which leaves out what it "
-            f"does not know: {printable(', '.join(opened.manifest.passed_over))}"
-        )
+    warn_passed_over(opened)
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)

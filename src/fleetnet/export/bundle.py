@@ -38,7 +38,7 @@ from fleetnet.errors import DataError, FleetnetError, VerificationError
 from fleetnet.evaluation.calibration import cross_fit
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.export.divergence import first_divergence
-from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
+from fleetnet.export.fixed_batch import InWholeBatches, check_batch, file_name, fix_batch
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.image_files import check_given, find_images
@@ -126,8 +126,10 @@ def export_bundle(
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
     # Both may want it, and finding it reads names and, of files of one size, contents.
-    held_out = _held_out(trained) if calibrate or not images else None
-    pixels, origin = _images(trained, images, limit, held_out, left_out, made_up=made_up)
+    held_out = held_out_part(trained) if calibrate or not images else None
+    pixels, origin = images_to_verify_with(
+        trained, images, limit, held_out, left_out, made_up=made_up
+    )
 
     say(f"exporting {trained.model} to ONNX")
     with TorchEngine(network, trained.preprocess) as reference:
@@ -153,9 +155,9 @@ def export_bundle(
         artifacts.append(Artifact.of("onnx", {file: content}, batch=batch, verification=records))
         files[file] = content
 
-    add_graph("model.onnx", graph)
+    add_graph(file_name(None), graph)
     for size in sizes:
-        add_graph(f"model.batch{size}.onnx", fix_batch(graph, size), size)
+        add_graph(file_name(size), fix_batch(graph, size), size)
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     files["model.safetensors"] = weights
     artifacts.append(Artifact.of("safetensors", {"model.safetensors": weights}))
@@ -234,7 +236,7 @@ def training_source(checkpoint: Checkpoint) -> Source | None:
         return None
 
 
-def _images(
+def images_to_verify_with(
     trained: Checkpoint,
     images: Sequence[str],
     limit: int,
@@ -243,6 +245,11 @@ def _images(
     *,
     made_up: bool,
 ) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return ``uint8[N, crop, crop, 3]`` and what a record of a comparison calls them.
+
+    Raises:
+        DataError: none can be read, or there are none; see :func:`export_bundle`.
+    """
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images and not made_up:
@@ -279,7 +286,7 @@ def _gone(trained: Checkpoint) -> str:
     return "the images that this checkpoint was trained on are not here any more"
 
 
-def _held_out(trained: Checkpoint) -> HeldOut | None:
+def held_out_part(trained: Checkpoint) -> HeldOut | None:
     """Return the data that a checkpoint was trained on and its held-out part, if still there.
 
     Where names or classes have changed since, the images that were held out are known by their

@@ -89,7 +89,7 @@ class Comparison:
             machine=machine(),
             **(
                 {"agreement": self.agreement, "mean_abs_diff": self.mean_abs_diff}
-                if self.precision == "int8"
+                if self.precision != "fp32"
                 else {}
             ),
         )

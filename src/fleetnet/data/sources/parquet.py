@@ -12,11 +12,12 @@ import numpy as np
 
 from fleetnet.amounts import count
 from fleetnet.data.sources import headings
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
+from fleetnet.data.sources.shards import but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
@@ -299,3 +300,14 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def _line(error: BaseException) -> str:
     return one_line(error)[:200] or type(error).__name__
+
+
+SOURCE = SourceKind(
+    name="parquet",
+    title="Parquet files",
+    open=ParquetSource,
+    options=ParquetSource.OPTIONS,
+    suffixes=(SUFFIX,),
+    holds=lambda folder: bool(shards_in(folder, SUFFIX)),
+    rank=40,
+)

@@ -69,7 +69,7 @@ def check_names(engines: Iterable[str], asked: Iterable[str] = ()) -> None:
         FleetnetError: names the first, the nearest and all of them.
     """
     for engine in engines:
-        ENGINES.known(engine)
+        ENGINES.find(engine)
     for precision in asked:
         check_known("precision", precision, get_args(Precision))
 
