@@ -87,6 +87,16 @@ def test_half_the_bits_are_half_the_bytes(bundle: Bundle, tmp_path: Path) -> Non
     assert sizes["openvino:fp16"] < 0.55 * sizes["openvino"]
 
 
+def test_images_that_do_not_exist(
+    fleetnet: conftest.Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    given = ["--images", shapes, "--images", tmp_path / "nothing"]
+    refused = fleetnet("export", bundle.path, "--to", "onnx", "-o", made, *given)
+    refused.assert_one_line("nothing does not exist")
+    assert not made.exists()
+
+
 def test_on_the_command_line(
     fleetnet: conftest.Run, bundle: Bundle, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +120,7 @@ def test_on_the_command_line(
     again = fleetnet("export", checkpoint, "--to", "onnx", "-o", made)
     assert again.code == 0, again
     assert "images (held-out images of folder shapes)" in again.err
+    assert f"{made} replaces the bundle that was there" in again.err
     assert sorted(path.name for path in made.iterdir()) == [
         "README.md", "fleetnet.json", "model.onnx",
     ]  # fmt: skip

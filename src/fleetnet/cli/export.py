@@ -75,7 +75,8 @@ def export(
         typer.Option(
             "--to",
             metavar="TARGET[:PRECISION]",
-            help="Convert to a format of other runtimes instead: onnx, openvino, openvino:fp16.",
+            help="Convert to a format of other runtimes instead, a bundle too: onnx, openvino, "
+            "openvino:fp16.",
         ),
     ] = None,
 ) -> None:

@@ -12,7 +12,9 @@ from typing import cast
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.bundle import (
+    MANIFEST,
     Artifact,
     Bundle,
     Manifest,
@@ -26,7 +28,7 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch, whole_batches
 from fleetnet.export.targets import Files, Run, Target, find_target
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.engines import CPU, Closing, Logits, Pixels, Precision, open_engine
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import (
@@ -93,6 +95,8 @@ def export_to(
     output, images = Path(output), tuple(images)
     subject = model if isinstance(model, Subject) else find_subject(model)
     replacing = check_replaceable(output)
+    older = (output / MANIFEST).is_file()
+    check_given(images)
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
     say(f"converting to {target.title} in {precision}")
     files = _files_of(target, bundle, precision, batch)
@@ -100,7 +104,7 @@ def export_to(
     records: tuple[Verification, ...] = ()
     if target.load is not None:
         pixels, origin = _images(subject, bundle, images, limit, left_out)
-        say(f"verifying on {len(pixels)} images ({origin})")
+        say(f"verifying on {count(len(pixels), 'image')} ({origin})")
         with _Converted(target, files, precision, batch) as converted:
             comparison = _compared(converted, bundle, pixels)
         _check(comparison, target, tolerance)
@@ -108,7 +112,10 @@ def export_to(
         records = (comparison.record(origin, standard),)
     artifact = artifact.model_copy(update={"verification": records})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
-    return write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
+    written = write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
+    if older:
+        say(f"{output} replaces the bundle that was there")
+    return written
 
 
 def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
@@ -235,5 +242,6 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
         raise VerificationError(
             f"{target.title} in {comparison.precision} does not answer as the trained network "
             f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
-            f"class agrees on {agreed:.1%} of {comparison.images} images (allowed: {allowed})"
+            f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
+            f"(allowed: {allowed})"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleetnet.amounts import count
 from fleetnet.bundle import MANIFEST, Manifest
 from fleetnet.export.targets import Target
 
@@ -13,7 +14,7 @@ def description(target: Target, manifest: Manifest) -> str:
     (artifact,) = manifest.artifacts
     first = artifact.files[0].name
     crop, batch = manifest.preprocess.crop, artifact.batch or "N"
-    files = "\n".join(f"- `{file.name}`, {file.bytes:,} bytes" for file in artifact.files)
+    files = "\n".join(f"- `{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files)
     return f"""\
 # {manifest.model.name} as {target.title} in {artifact.precision}
 
@@ -38,7 +39,7 @@ def _verification(target: Target, manifest: Manifest) -> str:
     (record,) = artifact.verification
     return (
         f"Verified with {record.engine} {record.engine_version} against the trained network on "
-        f"{record.images} images ({record.source}):\n"
+        f"{count(record.images, 'image')} ({record.source}):\n"
         f"probabilities differ by up to {record.max_abs_diff:.1e}, the most probable class is the "
         f"same on {record.top1_agreement:.1%}."
     )
