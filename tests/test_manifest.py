@@ -248,6 +248,7 @@ EDITED = st.sampled_from([VALUES, {**VALUES, "format_version": NEWER}, OLD]).fla
 """A manifest, and what somebody does to it."""
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(EDITED)
 def test_random_edits_are_read_or_refused_in_one_line(edited: Any) -> None:

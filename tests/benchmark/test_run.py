@@ -90,6 +90,7 @@ def test_processes_that_fail_are_told_once(bundle: Bundle, monkeypatch: pytest.M
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_too_little_memory_makes_parts(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_opening_an_engine_leaves_the_callers_pytorch_as_it_is(bundle: Bundle) -
         assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_engines_of_pytorch_keep_their_threads_apart(bundle: Bundle) -> None:
     """The number is the whole process's, and whoever is opened last would set it for all."""
     before = torch.get_num_threads()

@@ -158,6 +158,7 @@ def test_strict_stops_at_the_first_unreadable_image(damaged: Path, workers: int)
         list(data.batches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_multi_label_batches_say_which_labels(shapes: Path, workers: int) -> None:
     data = Loader(ManyLabels(shapes), np.arange(10), PREPROCESS, batch_size=10, workers=workers)

@@ -165,6 +165,7 @@ def test_the_usual_batch(bundle: Bundle, engine: str, mode: Mode, batch: int) ->
     assert Classifier(bundle, engine=engine, mode=mode, batch_size=3).batch_size == 3
 
 
+@pytest.mark.slow
 def test_fewer_bits_than_fp32_have_several_images_a_batch(bundle: Bundle) -> None:
     for engine in ("openvino", "torch"):
         for precision in precisions(engine, bundle)[1:]:

@@ -99,6 +99,7 @@ def test_widths_grow_by_less_than_a_multiple(channels: int, multiple: int) -> No
     assert padded_width(width, multiple) == width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "growth"),
     [

@@ -377,6 +377,7 @@ def test_a_name_is_fetched_and_answers_and_the_second_time_it_is_here(
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 

@@ -30,6 +30,8 @@ from fleetnet.weights.identify import from_ours, template, to_ours
 from fleetnet.weights.read import WeightsFile, read_weights
 from fleetnet.weights.tables import find_tables
 
+pytestmark = pytest.mark.slow  # two hundred whole networks
+
 NAME = "mobilenetv2_035"
 State = dict[str, Tensor]
 
