@@ -22,8 +22,8 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import CPU, Mode, find_device
-from fleetnet.inference.tuning import Advance
-from fleetnet.weights.subject import Fetched, Say, find_subject
+from fleetnet.reporting import Fetched, Say
+from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +89,7 @@ def open_trained(
     device: str | None = None,
     say: Say = lambda _: None,
     fetched: Fetched = lambda _have, _total: None,
-    advance: Advance = lambda _: None,
+    trying: Say = lambda _: None,
     chosen: Callable[[Computing], None] = lambda _: None,
 ) -> TrainedNetwork:
     """Open a trained network to run in ``engine``.
@@ -107,7 +107,7 @@ def open_trained(
         device: to compute on, as the engine's runtime names it; None for the processor.
         say: called with what is being done, a line each.
         fetched: called with a download's progress.
-        advance: called with what ``auto`` is trying.
+        trying: called with what ``auto`` is trying.
         chosen: called with what computes a bundle.
 
     Raises:
@@ -130,7 +130,7 @@ def open_trained(
             threads=threads,
             batch_size=batch_size,
             device=device,
-            advance=advance,
+            say=trying,
         )
         chosen(found)
         return _open_bundle(bundle, found, mode)

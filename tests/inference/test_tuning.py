@@ -292,9 +292,7 @@ def test_real_engines_are_measured(
     monkeypatch.undo()
     images = prepare(sorted(shapes.glob("*/*.png"))[:8], bundle.manifest.preprocess)
     doing: list[str] = []
-    tuning = tune(
-        bundle, images, "throughput", engines=["openvino"], budget=0, advance=doing.append
-    )
+    tuning = tune(bundle, images, "throughput", engines=["openvino"], budget=0, say=doing.append)
     assert tuning.best.candidate.engine == "openvino"
     assert tuning.best.median > 0
     assert doing[0] == "trying openvino fp32, 1 thread" or doing[0].startswith("trying openvino")

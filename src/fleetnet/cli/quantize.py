@@ -21,9 +21,9 @@ from fleetnet.inference.binomial import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Advance
 
 if TYPE_CHECKING:
-    from fleetnet.export.quantize.quantizer import Advance
     from fleetnet.export.quantize.samples import Samples
     from fleetnet.export.quantize.session import Result, WeightBits
 

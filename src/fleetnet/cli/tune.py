@@ -84,7 +84,7 @@ def tune(
                     on=device,
                     threads=threads,
                     budget=seconds,
-                    advance=show,
+                    say=show,
                 )
             )
     choices = [save_tuned(opened, tuning, threads) for tuning in tunings]

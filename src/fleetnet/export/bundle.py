@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ from fleetnet.inference.verify import (
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Say
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.weights.folder import weights_in
@@ -68,7 +69,6 @@ IMAGES = 64
 """How many images export verifies with unless told otherwise."""
 SELF_TEST_IMAGES = 2
 
-Say = Callable[[str], None]
 HeldOut = tuple[Source, Indices]
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from fleetnet.bundle import Bundle, all_there
 from fleetnet.errors import BundleError, require_all
 from fleetnet.files import cache_folder, locked, sha256_of, write_error
+from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import published_file
-from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, file_of, find_subject
 
 NEEDS = {
     "torch": "PyTorch",

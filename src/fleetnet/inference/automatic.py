@@ -11,8 +11,9 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import Mode, Precision
-from fleetnet.inference.tuning import MIN_IMAGES, Advance
+from fleetnet.inference.tuning import MIN_IMAGES
 from fleetnet.inference.tuning_cache import tuned_or_tune
+from fleetnet.reporting import Say
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def computing(
     threads: int | None,
     batch_size: int | None,
     device: str | None = None,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Computing:
     """Return what computes; for ``auto`` what was chosen before or wins now.
 
@@ -61,7 +62,7 @@ def computing(
         threads: how many, or None for all there are.
         batch_size: how many images at once, or None.
         device: to compute on, or None for the processor.
-        advance: called with what is being tried.
+        say: called with what is being tried, in a line.
 
     Raises:
         FleetnetError: a precision or a device is named beside ``auto``, or no engine works.
@@ -78,7 +79,7 @@ def computing(
         raise FleetnetError(
             f"engine='{AUTO}' chooses the device: leave device= out, or name an engine"
         )
-    choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=advance)
+    choice = tuned_or_tune(bundle, mode, images(), threads=threads, say=say)
     if choice is None:
         untuned = (
             f"{bundle.path} was not tuned on this machine, and tuning takes at least {MIN_IMAGES} "

@@ -37,6 +37,7 @@ from fleetnet.inference.engines import (
 )
 from fleetnet.inference.verify import probabilities_of
 from fleetnet.measuring import Clock, seconds_of, spread
+from fleetnet.reporting import Say
 
 TOP1_AGREEMENT = 0.995
 MEAN_DIFFERENCE = 0.01
@@ -122,7 +123,6 @@ class Tuning:
 
 
 Opener = Callable[[Bundle, Candidate, Mode], Engine]
-Advance = Callable[[str], None]
 
 
 def tune(
@@ -134,7 +134,7 @@ def tune(
     on: Sequence[str] | None = None,
     threads: int | None = None,
     budget: float = BUDGET_S,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
     opener: Opener | None = None,
     clock: Clock = time.perf_counter,
 ) -> Tuning:
@@ -149,7 +149,7 @@ def tune(
         on: which devices to try; None for all that each engine's runtime finds.
         threads: how many to compute with; None to try powers of two up to all in latency mode.
         budget: seconds for the timing; the answers of each candidate come on top.
-        advance: told what is being tried.
+        say: called with what is being tried, in a line.
         opener: opens an engine, for tests.
         clock: what time it is in seconds, for tests.
 
@@ -161,12 +161,12 @@ def tune(
     candidates = list(_candidates(bundle, mode, engines, on, threads))
     with contextlib.closing(_Bench(bundle, pixels, mode, opener or _open, clock)) as bench:
         for candidate in candidates:
-            advance(f"trying {candidate}")
+            say(f"trying {candidate}")
             bench.judge(candidate)
         if bench.expected is None:
             reasons = "; ".join(f"{trial.candidate} {trial.reason}" for trial in bench.trials())
             raise FleetnetError(f"no engine computes this bundle in fp32: {reasons}")
-        bench.time(budget, advance)
+        bench.time(budget, say)
     return Tuning(mode, len(pixels), tuple(bench.trials()))
 
 
@@ -249,12 +249,12 @@ class _Bench:
             self.bundle.manifest.model.activation,
         )
 
-    def time(self, budget: float, advance: Advance) -> None:
+    def time(self, budget: float, say: Say) -> None:
         """Time bursts of each in turns, so that what else the machine does hits all alike."""
         started = self.clock()
         running = [c for c in self._times if replace(c, threads=1) in self._judged]
         for number in range(ROUNDS):
-            advance(f"timing, round {number + 1}")
+            say(f"timing, round {number + 1}")
             medians = {c: statistics.median(t) for c, t in self._times.items() if t}
             best = min(medians.values(), default=float("inf"))
             for candidate in running:

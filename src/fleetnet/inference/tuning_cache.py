@@ -23,8 +23,9 @@ from fleetnet.inference.engines import (
     find_device,
     installed_engines,
 )
-from fleetnet.inference.tuning import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
+from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Trial, Tuning, tune
 from fleetnet.inference.verify import machine, prepare
+from fleetnet.reporting import Say
 
 MAX_BYTES = 65536
 ENOUGH = 200
@@ -128,7 +129,7 @@ def tuned_or_tune(
     images: Iterable[Path | bytes],
     *,
     threads: int | None = None,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
 ) -> TunedSettings | None:
     """Return what was chosen before, else what turns out best with ``images`` now.
 
@@ -138,7 +139,7 @@ def tuned_or_tune(
         images: real images, files or encoded; of these :data:`ENOUGH` are used, and none where
             there is a choice already.
         threads: how many to compute with; None to choose.
-        advance: told what is being tried.
+        say: called with what is being tried, in a line.
 
     Returns:
         The choice; None where there was none and the images that can be read are fewer than it
@@ -152,7 +153,7 @@ def tuned_or_tune(
         return None
     if len(pixels) < MIN_IMAGES:
         return None
-    return save_tuned(bundle, tune(bundle, pixels, mode, threads=threads, advance=advance), threads)
+    return save_tuned(bundle, tune(bundle, pixels, mode, threads=threads, say=say), threads)
 
 
 def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+from fleetnet.reporting import Say
 
 REFERENCE = "torch"
 """The engine that all others have to answer as, on the processor."""
@@ -82,7 +82,7 @@ def verify_here(
     tolerance: float,
     threads: int = 1,
     device: str = CPU,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Report:
     """Compare every installed engine that has the device with the trained network.
 

@@ -21,6 +21,7 @@ from fleetnet.inference.engines import CPU, Engine, Logits, Precision
 from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
 from fleetnet.measuring import time_runs
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Advance
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that export and verification allow."""
@@ -100,7 +101,7 @@ def compare(
     pixels: Pixels,
     expected: Logits,
     probabilities_of: ToProbabilities = softmax,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
     activation: Activation = "softmax",
 ) -> Comparison:
     """Run ``engine`` and compare its probabilities with those of ``expected``.

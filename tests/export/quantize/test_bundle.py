@@ -17,7 +17,6 @@ from fleetnet.export.quantize import session
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.nncf import OpenVinoQuantizer
-from fleetnet.export.quantize.quantizer import Advance
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
@@ -25,6 +24,7 @@ from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import open_engine, precisions
 from fleetnet.inference.engines.openvino import core
 from fleetnet.inference.verify import Comparison, compare, run_in_batches
+from fleetnet.reporting import Advance
 from samples import CLASSES
 
 pytestmark = pytest.mark.slow

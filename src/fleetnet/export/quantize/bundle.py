@@ -14,11 +14,11 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
-from fleetnet.export.quantize.quantizer import Begin
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import ENGINES, Result, Session, WeightBits
 from fleetnet.files import Standing
 from fleetnet.inference.verify import AGREEMENT
+from fleetnet.reporting import Begin
 
 WEIGHT_BITS: WeightBits = 7
 """One bit fewer than int8 has: see ``docs/quantization.md``."""

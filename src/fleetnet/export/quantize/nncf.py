@@ -8,10 +8,11 @@ from pathlib import Path
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Advance, Begin, Quantized, step
+from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
+from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry(), quiet():

@@ -9,11 +9,6 @@ from typing import Protocol
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.inference.engines import Engine
 
-Advance = Callable[[int], None]
-"""Told how many steps of something long are done."""
-Begin = Callable[[str, int], Advance]
-"""Told what begins and of how many steps it is; gives what is told of steps done."""
-
 
 @dataclass(frozen=True)
 class Quantized:

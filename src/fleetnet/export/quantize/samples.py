@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Advance
 
 CALIBRATION, JUDGING = 300, 1000
 """How many images calibrate and judge, at most, unless told otherwise."""
@@ -47,7 +48,7 @@ def draw_samples(
     preprocess: Preprocess,
     calibration: int = CALIBRATION,
     judging: int = JUDGING,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
     trained_images: Contents = NONE,
 ) -> Samples:
     """Read images in a random order and split them; a third calibrates where there are few.

@@ -9,10 +9,10 @@ import numpy as np
 from fleetnet.bundle import Activation
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Advance
 from fleetnet.inference.engines import Logits, Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.verify import run_in_batches
+from fleetnet.reporting import Advance
 
 IMAGES = 32
 """How many images show how much a layer disturbs the logits: a mean, so a few suffice."""

@@ -11,7 +11,7 @@ from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Begin, Quantized, Quantizer, step
+from fleetnet.export.quantize.quantizer import Quantized, Quantizer, step
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
@@ -23,6 +23,7 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.reporting import Begin
 
 ENGINES = ("openvino", "onnxruntime")
 WeightBits = Literal[7, 8]
