@@ -1,4 +1,4 @@
-"""What every way to quantise offers."""
+"""What every quantiser offers."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class Quantizer(Protocol):
 
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:
-    """Return what a person is told of a step of the search."""
+    """Return the title of a step of the search, for people."""
     return f"{engine}: {what}, {len(kept)} layers in fp32" if kept else f"{engine}: {what}"
