@@ -125,7 +125,7 @@ def test_its_onnx_file_alone_is_read(old: Path, tmp_path: Path) -> None:
         with Classifier(bundle) as classifier:
             pixels = np.zeros((40, 40, 3), np.uint8)
             assert next(classifier.predict(pixels)).ok
-    with pytest.raises(BundleError, match="takes batches of 2 alone"):
+    with pytest.raises(BundleError, match="takes only batches of 2"):
         Bundle.load(old / "model.batch2.onnx")
 
 
