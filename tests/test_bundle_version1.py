@@ -204,7 +204,7 @@ def test_classes_that_the_network_does_not_have_are_found(
     (old / MANIFEST).write_text(json.dumps(values), "utf-8")
     with (
         Classifier(old) as classifier,
-        pytest.raises(BundleError, match="figures an image for"),
+        pytest.raises(BundleError, match="logits per image for"),
     ):
         list(classifier.predict(np.zeros((40, 40, 3), np.uint8)))
 

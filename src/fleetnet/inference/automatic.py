@@ -1,4 +1,4 @@
-"""What computes answers: what was asked for, or with ``auto`` what is fastest here."""
+"""Choosing what computes: what was asked for, or with ``auto`` the fastest here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleetnet.reporting import Say
 
 @dataclass(frozen=True)
 class Computing:
-    """What computes; None where the engine may decide.
+    """What computes the answers; None where the engine decides.
 
     Attributes:
         engine: its name.
@@ -51,12 +51,12 @@ def computing(
     device: str | None = None,
     say: Say = lambda _: None,
 ) -> Computing:
-    """Return what computes; for ``auto`` what was chosen before or wins now.
+    """Return what computes; for ``auto``, what was chosen before or is found fastest now.
 
     Args:
         bundle: whose network.
-        mode: what matters.
-        images: gives real images to measure with, should that be needed.
+        mode: what to optimise for.
+        images: returns real images, called only if something has to be measured.
         engine: its name, ``auto``, or None for the default.
         precision: by name, or None for fp32.
         threads: how many, or None for all there are.

@@ -1,4 +1,4 @@
-"""The engines there are: each file of this folder that has one, and those of other packages."""
+"""All engines: those in the files of this folder, and those of other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleetnet.inference.engines.kind import EngineKind
 from fleetnet.telemetry import without_telemetry
 
 GROUP = "fleetnet.engines"
-"""Entry points by which other packages bring engines: an engine's name to its :class:`EngineKind`.
+"""Group of the entry points of other packages' engines: a name for each :class:`EngineKind`.
 """
 DEFAULT_ENGINE = "openvino"
 PACKAGE = __name__.rpartition(".")[0]
@@ -22,8 +22,8 @@ PACKAGE = __name__.rpartition(".")[0]
 class Engines(Mapping[str, EngineKind]):
     """Engines by their names, found when they are first asked for.
 
-    The default is first, then come the others of this package and those of other packages, each by
-    name. What is in another package and cannot be imported is left out until somebody names it.
+    The default comes first, then this package's others, then those of other packages, sorted by
+    name. Another package's engine that cannot be imported is left out until somebody names it.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Engines(Mapping[str, EngineKind]):
         return len(self._all())
 
     def add(self, kind: EngineKind) -> None:
-        """Make an engine known for as long as the process lasts.
+        """Add an engine for the rest of the process.
 
         Raises:
-            FleetnetError: there is one of this name.
+            FleetnetError: there is an engine of this name.
         """
         with self._lock:
             if kind.name in self._all():
@@ -93,7 +93,7 @@ class Engines(Mapping[str, EngineKind]):
             try:
                 kind = point.load()
             except Exception as error:
-                # Anybody's code: whatever is wrong with it, the other engines are not the worse.
+                # Code of others may raise anything, which must not affect the other engines.
                 self._broken[point.name] = one_line(error) or type(error).__name__
                 continue
             if isinstance(kind, EngineKind) and kind.name == point.name:
@@ -112,4 +112,4 @@ def _in_this_folder() -> Iterator[EngineKind]:
 
 
 ENGINES = Engines()
-"""Every engine by its name, those that are not installed included."""
+"""Every engine by its name, including those that are not installed."""
