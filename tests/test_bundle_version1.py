@@ -125,7 +125,7 @@ def test_its_onnx_file_alone_is_read(old: Path, tmp_path: Path) -> None:
         with Classifier(bundle) as classifier:
             pixels = np.zeros((40, 40, 3), np.uint8)
             assert next(classifier.predict(pixels)).ok
-    with pytest.raises(BundleError, match="takes batches of 2 alone"):
+    with pytest.raises(BundleError, match="takes only batches of 2"):
         Bundle.load(old / "model.batch2.onnx")
 
 
@@ -204,7 +204,7 @@ def test_classes_that_the_network_does_not_have_are_found(
     (old / MANIFEST).write_text(json.dumps(values), "utf-8")
     with (
         Classifier(old) as classifier,
-        pytest.raises(BundleError, match="figures an image for"),
+        pytest.raises(BundleError, match="logits per image for"),
     ):
         list(classifier.predict(np.zeros((40, 40, 3), np.uint8)))
 

@@ -126,3 +126,13 @@ def test_the_reference_begins_with_names_that_exist() -> None:
     for name in names:
         home, _, member = name.rpartition(".")
         assert hasattr(importlib.import_module(home), member), name
+
+
+def test_the_architecture_names_every_room_and_no_file_that_is_gone() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    there = {path.name for folder in ("src", "native") for path in (ROOT / folder).rglob("*.*")}
+    assert set(re.findall(r"`(?:[\w/]+/)?(\w+\.(?:py|toml|tsv))`", page)) <= there
+    package = ROOT / "src" / "fleetnet"
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    rooms |= {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    assert rooms <= set(re.findall(r"`([\w.]+/?)`", page.partition("## Decisions")[0]))

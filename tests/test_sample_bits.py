@@ -190,7 +190,7 @@ def test_every_road_scales(folder: Path) -> None:
         assert np.array_equal(next(iter(loader.batches(1))).pixels.numpy(), expected)
         assert np.array_equal(prepare(files, preprocess), expected)
         drawn = draw_samples(map(str, files), preprocess, 20, 40)
-        seen = np.concatenate([drawn.calibration, drawn.judging])
+        seen = np.concatenate([drawn.calibration, drawn.validation])
         assert {row.tobytes() for row in seen} == {row.tobytes() for row in expected}
         ready = make_ready(files, preprocess, exact=False, workers=2, ahead=4)
         assert np.array_equal(pixels_of(ready), expected)

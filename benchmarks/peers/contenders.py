@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
 
 
-class Subject(NamedTuple):
+class SharedNetwork(NamedTuple):
     """A network that every project has under its own name, with the same weights."""
 
     ours: str
@@ -22,10 +22,10 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = (
-    Subject("mobilenetv2_100", "mobilenetv2_100", None),
+    SharedNetwork("mobilenetv2_100", "mobilenetv2_100", None),
     # PaddleClas's channel counts are not rounded, and its first block expands.
-    Subject("MobileNetV2", None, "MobileNetV2"),
-    Subject("ReXNet_1_0", "rexnet_100", "ReXNet_1_0"),
+    SharedNetwork("MobileNetV2", None, "MobileNetV2"),
+    SharedNetwork("ReXNet_1_0", "rexnet_100", "ReXNet_1_0"),
 )
 
 ENVIRONMENTS = {
@@ -115,7 +115,7 @@ def networks(threads: int) -> list[Contender]:
     return [one for subject in SUBJECTS for one in _networks_of(subject, threads)]
 
 
-def _networks_of(subject: Subject, threads: int) -> Iterator[Contender]:
+def _networks_of(subject: SharedNetwork, threads: int) -> Iterator[Contender]:
     group = subject.ours
     bundle = f"{group}.bicubic.bundle"
     yield _network(group, "fleetnet", "base", "with_fleetnet", "openvino:fp32", threads, bundle)

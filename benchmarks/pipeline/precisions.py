@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{machine()}, one thread\n")
     print(
-        "| network | judged on | engine | precision | layers kept in fp32 (of multiply-adds) | "
+        "| network | validated on | engine | precision | layers kept in fp32 (of multiply-adds) | "
         "top-1 agreement | mean change of a probability | ms |\n"
         "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |"
     )
@@ -54,7 +54,7 @@ def main() -> None:
             bundle = export_bundle(weights, folder / "lite0.bundle", made_up=True)
             views = list(photograph_views(options.photos, bundle.manifest.preprocess))
             samples = divided(views, calibration=len(views) // 3)
-            report(bundle, samples, f"{len(samples.judging)} views of photographs")
+            report(bundle, samples, f"{len(samples.validation)} views of photographs")
 
 
 def report(bundle: Bundle, samples: Samples, title: str) -> None:
@@ -73,10 +73,10 @@ def report(bundle: Bundle, samples: Samples, title: str) -> None:
             refused = str(error)
         offered = {name: open_engine(engine, bundle, 1, precision=name)
                    for name in precisions(engine, bundle)}  # fmt: skip
-        times = median_ms(offered, samples.judging[:1])
-        expected = to_probabilities(run_in_batches(offered["fp32"], samples.judging))
+        times = median_ms(offered, samples.validation[:1])
+        expected = to_probabilities(run_in_batches(offered["fp32"], samples.validation))
         for precision, opened in offered.items():
-            found = to_probabilities(run_in_batches(opened, samples.judging))
+            found = to_probabilities(run_in_batches(opened, samples.validation))
             close = agreement(expected, found, activation)
             cells_ = (
                 bundle.manifest.model.name, title, engine, precision,

@@ -1,4 +1,4 @@
-"""Trained networks, and images that they have not seen: some calibrate int8, others judge."""
+"""Trained networks, and images they have not seen, for calibration and for validation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cells(checkpoint: Checkpoint) -> tuple[Samples, str]:
     indices = np.random.default_rng(0).permutation(held_out)
     pixels = [preprocess.from_bytes(source.read(int(index))) for index in indices]
     samples = divided(pixels, calibration=len(pixels) // 3)
-    return samples, f"{len(samples.judging)} held-out cells"
+    return samples, f"{len(samples.validation)} held-out cells"
 
 
 def photograph_views(folder: Path, preprocess: Preprocess) -> Iterator[Pixels]:

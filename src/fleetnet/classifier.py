@@ -1,4 +1,4 @@
-"""The classifier that users of the package import: it takes any trained network there is."""
+"""The classifier that users of the package import: it takes any kind of trained network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ class Classifier(classifier.Classifier):
     Args:
         bundle: a :class:`fleetnet.Bundle`; the path of a bundle, of an ``.onnx`` file of one, of
             a checkpoint, a run's folder or a file of weights; or the name of a network with
-            published weights, ``ReXNet_1_0`` or ``timm:ReXNet_1_0``. Of what is no bundle one is
-            made and verified in the cache, which takes the extra ``export``, and only the first
-            time.
+            published weights, ``ReXNet_1_0`` or ``timm:ReXNet_1_0``. If it is not a bundle, one
+            is made and verified in the cache the first time, which needs the extra ``export``.
         engine: as the other arguments, see :class:`fleetnet.inference.classifier.Classifier`.
         threads: likewise.
         batch_size: likewise.

@@ -1,4 +1,4 @@
-"""Finding damage in image files where their decoders check too little or too much."""
+"""Finding damage in image files, where decoders check too little or too strictly."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def check_tiff(image: ImageFile.ImageFile) -> None:
 def check_jpeg2000(data: bytes) -> None:
     """Check that a JPEG 2000 file has every tile, each as long as its header says.
 
-    OpenJPEG leaves a tile black that is cut off or missing, or the last one without an end marker.
+    OpenJPEG leaves tiles black that are cut off or missing, or the last one if the file has no end
+    marker.
 
     Raises:
         ImageError: a tile is cut off or missing.
@@ -105,8 +106,8 @@ def _named(chunk: bytes) -> str:
 def with_jpeg_end(data: bytes, max_pixels: int) -> bytes:
     """Return a JPEG file, with its end marker added if it lacks nothing else.
 
-    Scanners, and cameras that lose power, leave it out, and browsers show such files; libjpeg does
-    not distinguish them from files that lack a part of the picture.
+    Scanners and cameras that lose power leave it out, and browsers show such files. libjpeg cannot
+    tell them from files that lack a part of the picture.
     """
     if data.endswith(_END):
         return data
@@ -134,8 +135,8 @@ def _is_whole(data: bytes, max_pixels: int) -> bool:
 def _has_all_scans(data: bytes) -> bool:
     """Tell whether a file has every bit of every coefficient of every component.
 
-    A progressive file that was cut off between two scans decodes without an error, but to a
-    blurred picture.
+    A progressive file that was cut off between two scans decodes without an error to a blurred
+    picture.
 
     Raises:
         LookupError: it is cut off in a header.

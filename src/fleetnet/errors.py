@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one clear line each, never a traceback."""
+"""Errors that the user can fix: one clear line each, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class FleetnetError(Exception):
     their place, prints the message on one line and exits with code 2.
 
     Attributes:
-        code: what is wrong, a word that stays the same whatever the message says: a server answers
-            with it, a program decides by it.
-        fields: the facts in the message, by name; JSON values.
+        code: what is wrong, as a word for programs; it stays the same when the message changes.
+        fields: the facts of the message by name, as JSON values.
     """
 
     code = "invalid"
@@ -28,7 +27,7 @@ class FleetnetError(Exception):
         self.fields = fields
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep code and fields on the way from one process to another."""
+        """Keep code and fields when the error is sent from one process to another."""
         return _restored, (type(self), self.args, self.__dict__)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +81,7 @@ class RecipeError(FleetnetError):
 
 
 class OvertakenError(FleetnetError):
-    """Another process made or is making the same thing; it keeps what is its own."""
+    """Another process made or is making the same thing, and its result is kept."""
 
     code = "overtaken"
 
@@ -111,12 +110,12 @@ def unknown(
     *,
     shown: str | None = None,
 ) -> FleetnetError:
-    """Return the error that a word names nothing, with the nearest that does and all there are.
+    """Return the error for an unknown word, with the nearest known word and a list of all.
 
     Args:
-        what: the word should name, such as ``engine``.
-        word: that was given.
-        known: words that name one.
+        what: what the word should name, such as ``engine``.
+        word: the word that was given.
+        known: the words that are known.
         kind: class of the error.
         shown: the known words as the message lists them; None for all, with commas.
     """
@@ -131,7 +130,7 @@ def unknown(
 
 
 def one_line(error: object) -> str:
-    """Return the text of an error of somebody else's on one line, empty where it has none."""
+    """Return the text of another library's error on one line; empty if it has none."""
     return " ".join(str(error).split())
 
 
@@ -164,13 +163,13 @@ def check_known(what: str, word: str, known: Collection[str]) -> None:
 def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str:
     """Return ``"; the first: x"`` for the first of what cannot be read, ``""`` if there is none.
 
-    Where nothing can be read, all of it often lacks one and the same thing, which ``x`` then names.
+    If nothing can be read, all files often have the same problem, and ``x`` names it.
     """
     return next((f"; {introduction}: {text}" for text in unreadable), "")
 
 
 INSTALL = "pip install"
-"""What is in every message that something is not installed."""
+"""A part of every message about a package that is not installed."""
 
 
 def require(module: str, extra: str, purpose: str) -> FleetnetError:
@@ -184,15 +183,15 @@ def require(module: str, extra: str, purpose: str) -> FleetnetError:
 
 
 def require_all(modules: Mapping[str, str], extra: str, purpose: str) -> None:
-    """Refuse at once what would fail later for want of a package; nothing is imported.
+    """Refuse at once what would fail later because a package is missing; nothing is imported.
 
     Args:
-        modules: that are needed, to what people call them.
-        extra: that brings them.
+        modules: the modules needed, with the names that people know.
+        extra: the extra that installs them.
         purpose: what needs them.
 
     Raises:
-        FleetnetError: names the first that is absent, and the extra.
+        FleetnetError: the message names the first missing one and the extra.
     """
     for module, title in modules.items():
         if importlib.util.find_spec(module) is None:

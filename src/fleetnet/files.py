@@ -24,8 +24,8 @@ CACHE_VARIABLE = "FLEETNET_CACHE"
 _ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that JSON allows but terminals act on, and those that UTF-8 cannot encode."""
 _KEPT = 32
-"""Characters of a file's name that its temporary's name has: a name may have 255 bytes, and a
-character up to four."""
+"""How many characters of a file's name go into the name of its temporary file: a name may have 255
+bytes, and a character up to four."""
 
 
 def cache_folder() -> Path:
@@ -42,7 +42,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
     """Lock the file ``path`` against other processes while the block runs.
 
-    It is a lock of the operating system, which ends with the process in any case.
+    It is a lock of the operating system, which always ends with the process.
 
     Args:
         path: created if it is missing.
@@ -113,7 +113,7 @@ class Standing(NamedTuple):
 
 
 NOTHING = Standing(0, 0, 0)
-"""Of a path where there is nothing."""
+"""The value for a path where there is nothing."""
 
 
 def standing(path: Path) -> Standing:
@@ -176,7 +176,7 @@ def _take_place(folder: Path, path: Path, replacing: Standing) -> None:
         _check_inode(old, replacing, path)
         _rename_to_nothing(folder, path)
     except BaseException:
-        # If that fails too, it stays beside, because it may be the user's only copy.
+        # If that fails too, it stays under its other name: it may be the user's only copy.
         with contextlib.suppress(OSError, OvertakenError):
             _rename_to_nothing(old, path)
         raise
@@ -256,7 +256,8 @@ def json_text(value: Any, *, indent: int | None = 2) -> str:
     r"""Return a value as JSON that is valid UTF-8 and safe to show, whatever names are in it.
 
     A file name that is not UTF-8 has surrogates, which become JSON's escapes: ``\udcXX`` for the
-    byte XX, which is read back as the same name. Characters that a terminal acts on do so too.
+    byte XX, which is read back as the same name. Characters that a terminal acts on are escaped
+    too.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -26,9 +26,9 @@ class Format(NamedTuple):
     """A format of images.
 
     Attributes:
-        name: Pillow's name of it.
+        name: Pillow's name for it.
         endings: of its files' names, in lower case.
-        begins: tells whether a file's bytes are of this format.
+        begins: tells whether a file's bytes are in this format.
         codec: the optional feature that Pillow must be built with, if any.
     """
 
@@ -42,7 +42,7 @@ def format_of(data: bytes) -> Format:
     """Return the format of a file's bytes.
 
     Raises:
-        ImageError: it is none of those that are read.
+        ImageError: it is no format that is read here.
     """
     found = next((known for known in FORMATS if known.begins(data)), None)
     if found is None:
@@ -51,7 +51,7 @@ def format_of(data: bytes) -> Format:
 
 
 def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
-    """Open an image whose pixels are decoded on demand; of several images the main one.
+    """Open an image whose pixels are decoded on demand; the main one if there are several.
 
     Raises:
         ImageError: the decoder of this format is not installed.
@@ -96,7 +96,7 @@ def _open_heif(data: bytes) -> ImageFile.ImageFile:
 
 
 def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
-    """Return the largest picture of an icon, of several the deepest, as a PNG or DIB file.
+    """Return the largest picture of an icon (of equal ones, the deepest) as a PNG or DIB file.
 
     Pillow's own reader of icons decodes them before their size can be checked.
 
@@ -149,8 +149,8 @@ _LONGEST_RUN = 128
 def _tga(data: bytes) -> bool:
     """Tell whether bytes can be a Targa file.
 
-    It has no magic number, and older files have no footer: so its header must make sense, and there
-    must be at least as many bytes as the pixels need, run-length encoded the fewest possible.
+    The format has no magic number, and older files have no footer. So the header must make sense,
+    and there must be at least as many bytes as the pixels need, with the best run-length encoding.
     """
     if len(data) < 18:
         return False

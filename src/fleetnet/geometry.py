@@ -1,7 +1,7 @@
 """Which pixels of a picture are wanted: sizes after resizing, the crop's place, scaled decoding.
 
-Computed by the C core (``native/geometry.c``), which every host shares; the same in Python is the
-reference that tests compare it with, and what computes where there was no compiler.
+The C core (``native/geometry.c``), which every host shares, computes this. The same in Python is
+the reference that tests compare it with, and is used if there was no compiler.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from fleetnet.orientation import MIRRORED, UPSIDE_DOWN
 Interpolation = Literal["bilinear", "bicubic", "cv2-linear"]
 
 MAX_ASPECT = 100
-"""Beyond this ratio of the sides, resizing the short one would make a gigantic picture."""
+"""Beyond this ratio of the sides, the resized picture would be gigantic."""
 
 SHRINKS = (8, 4, 2)
 """By how much a JPEG can be decoded smaller; libjpeg's other factors are slower than none."""
 
 SPARE = 2.5
-"""How many times ``resize`` the short side of a picture decoded smaller has at least.
+"""The short side of a picture that is decoded smaller is at least so many times ``resize``.
 
-With less to spare, libjpeg's way of making it smaller shows in the answers: with 2, EfficientNet-
-Lite0 said something else of 5 photographs in 556, with 2.5 of 1 in 430. A picture of twelve
+With less, libjpeg's way of making it smaller changes answers: with 2, EfficientNet-Lite0 gave
+another answer for 5 photographs of 556, with 2.5 for 1 of 430. A picture of twelve
 megapixels is decoded at a quarter of its sides with either.
 """
 
 
 class Geometry(NamedTuple):
-    """What becomes of a picture."""
+    """How a picture is resized and cropped."""
 
     size: tuple[int, int]
     """Width and height after resizing."""
     offset: tuple[int, int]
-    """Of the crop in that, from the left and from the top."""
+    """Offset of the crop in the resized picture, from the left and from the top."""
 
 
 class Extent(NamedTuple):
@@ -102,8 +102,8 @@ def reference(
 def shrink_for(width: int, height: int, resize: int, interpolation: Interpolation) -> int:
     """Return by how much a JPEG may be decoded smaller with hardly a change of the answer.
 
-    With ``cv2-linear`` not at all: it takes single pixels out of a large picture, and those of a
-    smaller one are others.
+    With ``cv2-linear`` it may not: that uses single pixels of the large picture, which a smaller
+    one does not have.
     """
     if native.core is None:
         return reference_shrink(width, height, resize, interpolation)
@@ -123,7 +123,7 @@ def extent_of(width: int, height: int, shrink: int, orientation: int) -> Extent:
     """Return where the upright picture is in the pixels that decoding by ``shrink`` gives.
 
     Sides that ``shrink`` does not divide are rounded up: libjpeg fills the last block of pixels
-    from beyond the edge. Taken for the picture, these would stretch it.
+    from beyond the edge. If these counted as part of the picture, it would be stretched.
 
     Args:
         width: of the upright picture at full size.

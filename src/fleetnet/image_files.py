@@ -15,7 +15,7 @@ from fleetnet.images import STDIN, USUAL, is_image_name
 from fleetnet.left_out import LeftOut
 
 Identity = tuple[int, int] | str
-"""Identifies a folder, whatever path leads to it."""
+"""Identifies a folder, independent of the path to it."""
 _ANY_DEPTH = "**"
 
 
@@ -25,7 +25,7 @@ def find_images(
     """Expand files, folders (recursively, sorted), globs and ``-`` to paths, one after another.
 
     Folders and globs give only files with an image's extension. A file that is named itself is
-    always given, so that a missing one is reported.
+    always returned, so that a missing one is reported.
 
     Args:
         patterns: what a user typed.
@@ -37,7 +37,7 @@ def find_images(
     """
     left_out = LeftOut() if left_out is None else left_out
     for pattern in patterns:
-        # os.path returns False where a Path raises: in a folder without permission.
+        # In a folder without permission, os.path returns False and a Path raises.
         if pattern == STDIN or os.path.isfile(pattern):  # noqa: PTH113
             yield pattern
         elif os.path.isdir(pattern):  # noqa: PTH112
@@ -72,13 +72,12 @@ def walk_images(
 
     Links to folders are followed, but not to a folder that the link is in, nor twice to the same
     folder. Hidden files and folders are skipped, and so are those of the operating system. Only
-    plain files are yielded, and broken links, which then are reported as unreadable.
+    plain files and broken links are yielded; the latter are then reported as unreadable.
 
     Args:
         folder: where to begin.
         left_out: counts what is skipped.
-        lenient: yield a folder that cannot be read itself, so that reading it as an image gives the
-            reason.
+        lenient: yield folders that cannot be read; reading them as images then gives the reason.
 
     Raises:
         DataError: a folder cannot be read.
@@ -143,8 +142,8 @@ class _Found(NamedTuple):
 
 def _walk(folder: Path, left_out: LeftOut, *, lenient: bool) -> Iterator[_Found]:
     """Yield the files below a folder, and, if lenient, the folders that cannot be read."""
-    above = _above(folder)  # later with the folders that are being walked through, and …
-    levels: list[Iterator[os.DirEntry[str]]] = []  # … the entries that are left in each
+    above = _above(folder)  # later also the folders that are being walked through
+    levels: list[Iterator[os.DirEntry[str]]] = []  # the entries that are left in each of those
     linked: set[Identity] = set()
 
     def enter(folder: Path | os.DirEntry[str]) -> None:

@@ -1,8 +1,8 @@
 """Decoding image files to RGB pixels, the same way in training, evaluation and prediction.
 
 The pixels are what a person would see: EXIF orientation is applied, grey and palette images become
-RGB, 16-bit samples keep their upper eight bits (or those of the bits that are used, with
-``sample_bits``), alpha is dropped, and only the first frame of an animation is used. Files from
+RGB, 16-bit samples keep their upper eight bits (with ``sample_bits``, the upper eight of the bits
+that are used), alpha is dropped, and only the first frame of an animation is used. Files from
 outside may be hostile: formats, bytes and pixels are limited, and every failure is an
 :class:`fleetnet.errors.ImageError` of one line.
 """
@@ -76,7 +76,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             data: bytes = stream.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
-                # Python allocates as much as it is asked for, so ask for no more than the file has;
+                # Python allocates what it is asked for, so ask for no more than the file has;
                 # a pipe has no size and is asked for all that is allowed.
                 size = os.fstat(file.fileno()).st_size
                 data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
@@ -136,8 +136,8 @@ class OpenImage:
 
     A JPEG is decoded by libjpeg-turbo through simplejpeg, which takes about half of Pillow's time
     for the same pixels. If simplejpeg refuses or warns, Pillow either decodes the file or says what
-    is wrong: so both accept the same files, and a truncated file is an error with both. Pillow
-    decodes other formats, right away.
+    is wrong. So both accept the same files, and a truncated file is an error with both. Pillow
+    decodes other formats at once.
 
     Args:
         data: the file's bytes.
@@ -166,7 +166,7 @@ class OpenImage:
             self.unstated_depth = self.mode == DEEP and _stated_bits(self._image) is None
             deep_colour = _is_deep_colour(self._image)
             if self._image.format == "PNG":
-                _load(self._image)  # reading its EXIF does too, but hides errors
+                _load(self._image)  # reading its EXIF decodes too, but hides errors
             self.orientation = orientation_of(self._image)
             if self._image.format in ("JPEG", "MPO"):
                 self.width, self.height = upright_size(*self._image.size, self.orientation)
@@ -210,7 +210,8 @@ class OpenImage:
             return None
         width, height = self._image.size
         try:
-            # The limits were checked for the size that Pillow read; hostile files may have two.
+            # The limits were checked for the size that Pillow read; hostile files may state two
+            # sizes.
             if simplejpeg.decode_jpeg_header(self._data)[:2] != (height, width):
                 return None
             pixels: Pixels = simplejpeg.decode_jpeg(
@@ -303,7 +304,7 @@ def _to_rgb(image: Image.Image, sample_bits: int | None = None) -> Pixels:
 
 
 def _upper_eight(samples: npt.NDArray[np.uint16], bits: int) -> Pixels:
-    """Return the upper eight of the ``bits`` that are used; larger samples become the brightest."""
+    """Return the upper eight of the ``bits`` that are used; samples above them become 255."""
     pixels: Pixels = (np.minimum(samples, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
     return pixels
 
@@ -321,7 +322,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 
 def _deep_colour(upper: Image.Image, lower: ImageFile.ImageFile, bits: int) -> Pixels:
-    """Return the ``bits`` that are used of an image of 16-bit colour, opened twice.
+    """Return the ``bits`` that are used of an image of 16-bit colour, which is opened twice.
 
     Pillow keeps only the upper byte of each sample. With the other byte order set for the second,
     it keeps the lower one.
@@ -363,7 +364,7 @@ def _load(image: Image.Image) -> None:
     except OSError:
         raise
     except Exception:
-        image.load()  # Pillow turns TIFF files upright here, and may fail only in that
+        image.load()  # Pillow turns TIFF files upright here, and sometimes only that fails
 
 
 def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -> Pixels:

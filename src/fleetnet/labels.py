@@ -49,10 +49,10 @@ def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
-    """Read the names of classes from a text file, however many there are.
+    """Read any number of class names from a text file.
 
-    A line a class, in order, or PaddleClas's form: ``id name``, ids from 0, in any order. It is
-    taken for the latter when every line begins with a whole number and all ids are there.
+    One class per line, in order, or PaddleClas's form: ``id name``, ids from 0, in any order. The
+    file is read in the latter form if every line begins with a whole number and no id is missing.
 
     Raises:
         DataError: the file cannot be read, is no text, names nothing, or counts its ids from 1.
@@ -80,7 +80,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
 
 
 def printable(text: str) -> str:
-    """Return a name from outside as text that a terminal only shows.
+    """Return a name from outside as text that is safe to show on a terminal.
 
     What a terminal would act on or cannot show – control characters, marks that turn the writing
     direction, halves of characters from a file name that is not UTF-8 – becomes its escape.

@@ -19,9 +19,9 @@ SYSTEM_FOLDERS = frozenset(
 """Folders of operating systems, archives, network disks and notebooks, in lower case."""
 SYSTEM_FILES = frozenset((".ds_store", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini"))
 _SYSTEM_PREFIX = "._"
-"""Of the files in which macOS keeps attributes that other file systems do not have."""
+"""Prefix of the files in which macOS keeps attributes that other file systems lack."""
 _LONGEST = 10
-"""Characters of an ending with its dot; longer ones are part of the name."""
+"""Longest ending, with its dot; longer ones count as part of the name."""
 _SHOWN = 6
 
 
@@ -32,10 +32,10 @@ class LeftOut:
     Attributes:
         endings: files whose names are not those of images, by ending in lower case, ``""`` for
             those without one.
-        loose: images beside class folders, which so have no class.
+        loose: images beside class folders, which therefore have no class.
         hidden: files and folders whose names begin with a dot.
         special: pipes, sockets and devices.
-        links: links to a folder that they are in, or that another link led to before.
+        links: links to a folder that contains them, or that was visited before by another link.
         system: folders and files of the operating system, by name.
     """
 
@@ -66,9 +66,9 @@ class LeftOut:
 
     @property
     def line(self) -> str:
-        """Return all of it on one line; empty if there is nothing that a person would miss.
+        """Return all of it on one line; empty if nothing relevant was left out.
 
-        Files of the operating system are never photographs: they are not reported.
+        Files of the operating system are not reported: they are never photographs.
         """
         found = [
             self._endings(),

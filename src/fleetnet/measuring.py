@@ -1,7 +1,7 @@
-"""Timing pieces of work in interleaved rounds, so that the machine's noise hits all alike.
+"""Timing pieces of work in interleaved rounds, so that the machine's noise affects all alike.
 
-Figures are medians with quartiles; what two pieces of work have to do with one another is the
-median of the ratios within a round, in which both met the same noise.
+Figures are medians with quartiles. Two pieces of work are compared by the median of the ratios
+within a round, in which both met the same noise.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 Work = Callable[[], object]
 Clock = Callable[[], float]
-"""Seconds since any beginning: ``time.perf_counter``, or ``time.process_time`` for the time that
-the processors spend only on this process."""
+"""Returns seconds: ``time.perf_counter``, or ``time.process_time`` for processor time of this
+process."""
 
 
 class Spread(NamedTuple):
@@ -36,7 +36,7 @@ class Spread(NamedTuple):
         return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
 
     def with_range(self, form: str) -> str:
-        """Return the median, the least and the most as text in the same way."""
+        """Return the median, the minimum and the maximum as text, likewise."""
         return f"{self.median:{form}} ({self.least:{form}}–{self.most:{form}})"
 
 
@@ -85,8 +85,8 @@ def time_in_rounds(
         work: what to time, by any name.
         rounds: how many; each has another order.
         warm_up: runs of each piece of work before the first round, which are not timed.
-        before_each: runs that are not timed before each one that is: they bring what it works on
-            back into the processor's cache, as when nothing else runs in between.
+        before_each: runs before each timed one, not timed: they bring its data back into the
+            processor's cache, as if nothing else had run in between.
         clock: what to time by.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The C core, where it was compiled: :data:`core` is None where there was no compiler."""
+"""The C core: :data:`core` is None if it was not compiled, for lack of a compiler."""
 
 from __future__ import annotations
 

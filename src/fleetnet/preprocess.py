@@ -26,7 +26,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_SIDE = 4096
 _OPTIONAL = ("sample_bits",)
-"""Fields that bundles of older versions lack, and that are written only where they are set."""
+"""Fields that older bundles lack, and that are written only if they are set."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Preprocess:
             rounded to nearest and the offset down, as PaddleClas does.
         mean: subtracted from each channel of pixels scaled to 0…1, in the order R, G, B.
         std: divides each channel after that.
-        sample_bits: how many bits of 16-bit samples are used where the image's format does not say,
+        sample_bits: how many bits of 16-bit samples are used if the image's format does not say,
             8 to 16 (:class:`fleetnet.images.OpenImage`); None for all 16.
 
     Raises:
@@ -95,7 +95,7 @@ class Preprocess:
 
         Raises:
             ImageError: sides more than 1:100 apart.
-            ValueError: a part with ``cv2-linear``.
+            ValueError: only a part of the image, with ``cv2-linear``.
         """
         extent = extent or Extent.of(image)
         size, offset = geometry(

@@ -1,7 +1,7 @@
 """Resizing, only of what a crop needs: the same pixels on every machine and with every Pillow.
 
-The arithmetic is :mod:`fleetnet.preprocess`'s; this is where it is computed. In C where that was
-compiled, several times as fast as Pillow; else by Pillow and NumPy, which give the same bits.
+:mod:`fleetnet.preprocess` defines the arithmetic, and this module computes it: in C if that was
+compiled, several times as fast as Pillow; otherwise by Pillow and NumPy, with the same bits.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def resample(
 
     Args:
         image: ``uint8[H, W, 3]``.
-        extent: what of it is resized. With ``cv2-linear``, whose arithmetic knows whole pixels
-            alone, it has to be all.
-        size: width and height that this becomes.
+        extent: the part that is resized. With ``cv2-linear``, whose arithmetic has only whole
+            pixels, it has to be the whole image.
+        size: width and height of that part after resizing.
         offset: of the square in the resized picture, from the left and from the top.
         crop: side of the square.
         interpolation: ``bilinear`` and ``bicubic`` are antialiased: Pillow's weights of 22
@@ -42,7 +42,7 @@ def resample(
 
     Raises:
         ValueError: the square is not in the resized picture, the extent not in the image, or with
-            ``cv2-linear`` not all of it.
+            ``cv2-linear`` not the whole image.
     """
     if interpolation == "cv2-linear" and extent != Extent.of(image):
         raise ValueError("cv2-linear resizes only whole images")
@@ -89,14 +89,14 @@ _CV2_ONE = 1 << 11
 def _cv2_linear(image: Pixels, size: tuple[int, int], offset: tuple[int, int], crop: int) -> Pixels:
     """Crop what ``cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)`` gives, in its integers.
 
-    Only what the crop needs is computed, in 32 bits, as many as eight bits times two weights take.
+    Only what the crop needs is computed. 32 bits suffice for eight bits times two weights.
     """
     x0, x1, wx0, wx1 = _cv2_taps(image.shape[1], size[0], offset[0], crop, snap=True)
     # Rows beyond the edge are repeated, not snapped to: two truncations instead of one.
     y0, y1, wy0, wy1 = _cv2_taps(image.shape[0], size[1], offset[1], crop, snap=False)
     needed, places = np.unique(np.concatenate([y0, y1]), return_inverse=True)
     source = image[needed]
-    # A weight for each number of a row, because vectors of three are slow.
+    # One weight per number of a row, because vectors of three are slow.
     rows = source.take(x0, axis=1).reshape(len(needed), -1) * np.repeat(wx0, 3)
     rows += source.take(x1, axis=1).reshape(len(needed), -1) * np.repeat(wx1, 3)
     rows >>= 4
@@ -120,7 +120,7 @@ def _cv2_taps(
 ) -> tuple[npt.NDArray[Any], ...]:
     """Return both neighbours of target pixels from ``start`` on and their weights, ``int32``.
 
-    With ``snap`` the nearer neighbour gets the whole weight where the other is beyond the edge.
+    With ``snap`` the nearer neighbour gets the whole weight if the other is beyond the edge.
     """
     places = np.arange(start, start + count)
     centre = ((places + 0.5) * (source / target) - 0.5).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Nobody is told that Fleetnet is used."""
+"""Keeping libraries from reporting that they are used."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ _absence = _Absence()
 def without_telemetry() -> Iterator[None]:
     """Import OpenVINO, NNCF or ONNX Runtime inside the block, so that they report nothing.
 
-    OpenVINO tells Google Analytics that it was imported, NNCF what is done with it, unless their
-    common package for that is absent: then each puts a stand-in in its place, for good. So it is
-    made to seem absent for as long as they are imported. ONNX Runtime, from 1.29 on, tells
-    Microsoft of sessions and models and leaves a device's number in the home folder, unless a
-    variable of the environment says otherwise when it is imported.
+    OpenVINO reports its import, and NNCF its use, to Google Analytics through a package that both
+    share. If that package is absent at import, each uses a stand-in from then on; so it is made to
+    seem absent during the import. ONNX Runtime, from 1.29 on, reports sessions and models to
+    Microsoft and leaves a device number in the home folder, unless an environment variable is set
+    when it is imported.
     """
     _absence.begin()
     try:

@@ -1,4 +1,4 @@
-"""Lists and names that are too long for a message, cut short in one way."""
+"""Shortening lists and names that are too long for a message."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def first_few(words: Sequence[str], shown: int) -> str:
 def shorten(
     text: str, room: float, width: Callable[[str], float] = len, *, keep_end: bool = False
 ) -> str:
-    """Return as much of a text as there is room for, with an ellipsis where it is cut.
+    """Return as much of a text as fits, with an ellipsis where it is cut.
 
     Args:
         text: of any length.
-        room: for the text with its ellipsis.
+        room: how wide the text with its ellipsis may be.
         width: of a text, in the unit of ``room``; characters unless given.
         keep_end: cut the beginning off instead of the end.
     """

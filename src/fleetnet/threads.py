@@ -1,4 +1,4 @@
-"""Work that is done by several threads at once, its results in the order of the work."""
+"""Work that several threads do at once, with results in the order of the work."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def map_in_threads(
 ) -> Generator[Result]:
     """Yield ``function(item)`` for each item, in order, computed by so many threads.
 
-    The generator holds at most ``ahead + 1`` results and items. An error comes in the place of the
-    result; then, and where the caller ends the iteration, calls that run are finished and those
-    that wait are not made.
+    The generator holds at most ``ahead + 1`` results and items. An error is raised in place of the
+    result. Then, or if the caller ends the iteration, running calls are finished and waiting ones
+    are cancelled.
 
     Args:
         function: called from the threads.
@@ -50,15 +50,15 @@ def in_order(
 ) -> Generator[Result]:
     """Start work on each item as it comes, and yield the results as if each were waited for.
 
-    What ``items`` or ``start`` raises is raised after the results of the items before. Where a
-    result is an error, or the caller ends the iteration, what was started is finished first.
+    What ``items`` or ``start`` raises is raised after the results of the earlier items. If a result
+    is an error, or the caller ends the iteration, work that has started is finished first.
 
     Args:
         items: what to work on.
-        start: starts the work on one item and returns what waits for its result.
+        start: starts the work on one item and returns a function that waits for its result.
         ahead: how many items are taken before their results are asked for; with 0 an item is taken
             when its result is asked for.
-        cancel: called first where what was started is no longer wanted, to cancel what can be.
+        cancel: called if results are no longer wanted, to cancel work that has not begun.
     """
     started: deque[Callable[[], Result]] = deque()
     coming = iter(items)

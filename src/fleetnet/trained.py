@@ -1,7 +1,7 @@
 """A trained network of any kind, opened to be evaluated, explained or reported on.
 
-What :class:`fleetnet.Classifier` is for answers, this is for whoever also wants to know where the
-network came from, or to look into it.
+Use :class:`fleetnet.Classifier` to get answers only. This module also says where the network came
+from, and gives access to its layers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import CPU, Mode, find_device
-from fleetnet.inference.tuning import Advance
-from fleetnet.weights.subject import Fetched, Say, find_subject
+from fleetnet.reporting import Fetched, Say
+from fleetnet.weights.subject import find_subject
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fleetnet.training.checkpoint import Checkpoint
 
 BATCH = 8
-"""Images the engine gets at once, unless told."""
+"""Default of how many images the engine gets at once."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class TrainedNetwork:
         model: the network's name.
         trained_on: what is known of the data it was trained on.
         trained_images: the contents of the images it was trained on; empty if not known.
-        recipe: that it was trained with.
-        provenance: of a bundle, what else it says of itself.
+        recipe: the one that it was trained with.
+        provenance: what else a bundle says about its origin.
         history: of the training.
-        epoch: how many of its epochs were done.
+        epoch: how many epochs it was trained for.
         network: builds the network itself.
-        no_network: why that cannot be, empty where it can.
+        no_network: why the network cannot be built; empty if it can.
     """
 
     classifier: Classifier
@@ -65,7 +65,7 @@ class TrainedNetwork:
     no_network: str = ""
 
     def grad_cam(self) -> GradCam:
-        """Make what finds a class in an image.
+        """Return the function that shows where in an image a class is found.
 
         Raises:
             FleetnetError: there is no network to look into, or PyTorch is not installed.
@@ -89,13 +89,13 @@ def open_trained(
     device: str | None = None,
     say: Say = lambda _: None,
     fetched: Fetched = lambda _have, _total: None,
-    advance: Advance = lambda _: None,
+    trying: Say = lambda _: None,
     chosen: Callable[[Computing], None] = lambda _: None,
 ) -> TrainedNetwork:
     """Open a trained network to run in ``engine``.
 
-    Weights run in PyTorch as they are, unless another engine or precision is asked for; anything
-    else runs as a bundle, which is made where there is none.
+    Weights run in PyTorch as they are, unless another engine or precision is asked for. Anything
+    else runs as a bundle, which is made if there is none.
 
     Args:
         word: see :mod:`fleetnet.weights.subject`.
@@ -103,15 +103,15 @@ def open_trained(
         threads: how many to compute with; None for all there are.
         batch_size: how many images at once; None for :data:`BATCH`, or for what ``auto`` chose.
         precision: by name, or None for fp32.
-        images: gives real images, should it take some to find the fastest.
+        images: returns real images, which ``auto`` may need to find the fastest.
         device: to compute on, as the engine's runtime names it; None for the processor.
         say: called with what is being done, a line each.
         fetched: called with a download's progress.
-        advance: called with what ``auto`` is trying.
+        trying: called with what ``auto`` is trying.
         chosen: called with what computes a bundle.
 
     Raises:
-        FleetnetError: it is nothing of the kind, or it cannot be used.
+        FleetnetError: there is no such network, or it cannot be used.
     """
     subject = find_subject(word)
     if (
@@ -130,7 +130,7 @@ def open_trained(
             threads=threads,
             batch_size=batch_size,
             device=device,
-            advance=advance,
+            say=trying,
         )
         chosen(found)
         return _open_bundle(bundle, found, mode)
@@ -140,7 +140,7 @@ def open_trained(
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwork:
     manifest = bundle.manifest
     provenance = manifest.provenance
-    # Exact, so that a bundle's figures are those of the training that it came from.
+    # Exact, so that a bundle's figures are the same as in its training.
     classifier = Classifier(
         bundle,
         engine=chosen.engine,
@@ -223,5 +223,5 @@ def _load_checkpoint(path: Path, say: Say) -> Checkpoint:
 
 
 def _dict(value: Any) -> dict[str, Any]:
-    """Return a part of a bundle's provenance, which may hold anything."""
+    """Return a part of a bundle's provenance, which may contain anything."""
     return value if isinstance(value, dict) else {}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fleetnet.benchmark import plan as planning
 from fleetnet.benchmark.measure import Limits
-from fleetnet.benchmark.networks import Subject, find_subjects
+from fleetnet.benchmark.networks import BenchmarkedNetwork, find_subjects
 from fleetnet.benchmark.plan import Plan, cells_of, groups, make_plan
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
@@ -27,7 +27,7 @@ class Weighty:
 
 
 @pytest.fixture(scope="module")
-def subjects(bundle: Bundle) -> list[Subject]:
+def subjects(bundle: Bundle) -> list[BenchmarkedNetwork]:
     return find_subjects([str(bundle.path)])
 
 
@@ -35,7 +35,7 @@ def subjects(bundle: Bundle) -> list[Subject]:
     ("processors", "threads"), [(1, (1,)), (2, (1, 2)), (3, (1, 2)), (64, (1, 2, 4))]
 )
 def test_what_is_measured_unasked(
-    subjects: list[Subject],
+    subjects: list[BenchmarkedNetwork],
     monkeypatch: pytest.MonkeyPatch,
     processors: int,
     threads: tuple[int, ...],
@@ -52,7 +52,7 @@ def test_what_is_measured_unasked(
 
 
 def test_what_is_asked_for_is_measured(
-    subjects: list[Subject], monkeypatch: pytest.MonkeyPatch
+    subjects: list[BenchmarkedNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "available_threads", lambda: 2)
     plan = make_plan(
@@ -84,14 +84,14 @@ def test_what_is_asked_for_is_measured(
     ],
 )
 def test_what_cannot_be_measured(
-    subjects: list[Subject], asked: dict[str, Any], words: str
+    subjects: list[BenchmarkedNetwork], asked: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(FleetnetError) as caught:
         make_plan(subjects, **asked)
     assert words in str(caught.value)
 
 
-def test_every_combination_once(subjects: list[Subject]) -> None:
+def test_every_combination_once(subjects: list[BenchmarkedNetwork]) -> None:
     cells = list(cells_of(subjects[0], PLAN))
     assert len(cells) == len(set(cells)) == 12
 
@@ -99,7 +99,8 @@ def test_every_combination_once(subjects: list[Subject]) -> None:
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=20), st.integers(0, 10**11))
 def test_groups_fit_into_memory_and_keep_the_order(sizes: list[int], memory: int) -> None:
     weighty = cast(
-        "list[Subject]", [Weighty(str(number), size) for number, size in enumerate(sizes)]
+        "list[BenchmarkedNetwork]",
+        [Weighty(str(number), size) for number, size in enumerate(sizes)],
     )
     found = groups(weighty, PLAN, memory)
     assert [one for group in found for one in group] == weighty

@@ -102,7 +102,7 @@ def test_bad_input_is_one_line(fleetnet: Run, tmp_path: Path, wrong: Path) -> No
     (wrong / DESCRIPTION).write_text(text, "utf-8")
     fleetnet("conformance", "--set", wrong).assert_one_line("interpolation", "not 'nearest'")
     (tmp_path / "mine").write_text("mine")
-    fleetnet("conformance", "--write", tmp_path).assert_one_line("is no conformance set: choose")
+    fleetnet("conformance", "--write", tmp_path).assert_one_line("is not a conformance set: choose")
     fleetnet("conformance", "x", "--write", tmp_path).assert_one_line("--write goes with no MODEL")
     fleetnet("conformance", "nothing").assert_one_line("'nothing' is neither a file nor a network")
 

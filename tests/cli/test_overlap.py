@@ -1,4 +1,4 @@
-"""What was trained on is not judged without a word, whatever it is called by now."""
+"""Images that were trained on are not evaluated silently, whatever their names are now."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_a_judge_of_int8_that_was_trained_on_is_said(
     )  # fmt: skip
     assert result.code == 0, result
     assert "warning: the network was trained on " in result.err
-    assert " of the 40 images that judge" in result.err
+    assert " of the 40 validation images" in result.err
     result = fleetnet(
         "quantize", bundle.path, "--images", make_folder(tmp_path / "new", 16, seed=12), "--engine",
         "onnxruntime", "--agreement", "0.01", "--output", tmp_path / "other.bundle",

@@ -34,7 +34,7 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     result = fleetnet("quantize", copy, "--images", images, *QUICK)
     assert result.code == 0, result
-    assert "16 images calibrate, 32 others judge" in result.err
+    assert "16 calibration images, 32 validation images" in result.err
     assert "32 images cannot show that 30.00%" not in result.err
     heading, row, *_ = result.out.splitlines()
     assert heading.split()[:4] == ["engine", "images", "same", "answer"]
@@ -136,7 +136,7 @@ def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> No
         (["BUNDLE", "--images", "IMAGES", "--agreement", "1.5"], ["--agreement"]),
         (["BUNDLE", "--images", "IMAGES", "--engine", "torch"], ["no int8 for the engine"]),
         (["BUNDLE", "--images", "IMAGES", "--weight-bits", "4"], ["--weight-bits"]),
-        (["ONNX", "--images", "IMAGES"], ["an ONNX file alone"]),
+        (["ONNX", "--images", "IMAGES"], ["only an ONNX file"]),
     ],
 )
 def test_bad_input_is_one_line(

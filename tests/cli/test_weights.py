@@ -52,7 +52,7 @@ def test_they_take_what_every_verb_takes(
         assert checkpoint.classes == bundle.manifest.classes
         assert checkpoint.preprocess == bundle.manifest.preprocess
     fleetnet("weights", "inspect", "ReXNet_1").assert_one_line("did you mean 'ReXNet_1_")
-    fleetnet("weights", "inspect", bundle.path / "model.onnx").assert_one_line("ONNX file alone")
+    fleetnet("weights", "inspect", bundle.path / "model.onnx").assert_one_line("only an ONNX file")
 
 
 def test_convert_there_and_back(fleetnet: Run, timm_like: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_weights_from_elsewhere_predict_by_imagenets_names(
     assert result.code == 0, result
     assert "resized to 256 (cv2-linear), cropped to 224" in result.err
     alone = fleetnet("export", checkpoint, "-o", tmp_path / "alone.bundle")
-    assert "made-up pictures alone" in alone.err
+    assert "only on made-up pictures" in alone.err
     exported = fleetnet("export", checkpoint, "--images", shapes, "--limit", "3")
     assert exported.code == 0, exported
     image = shapes / "circle" / "000.jpg"
@@ -149,7 +149,7 @@ def test_what_inspect_takes_the_other_verbs_take(
     )
     without = fleetnet("export", file)
     assert without.code == 0, without
-    assert "made-up pictures alone" in without.err.splitlines()[-1]
+    assert "only on made-up pictures" in without.err.splitlines()[-1]
 
 
 @pytest.mark.slow

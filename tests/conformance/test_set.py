@@ -152,7 +152,7 @@ def test_the_answers_tell_pictures_apart() -> None:
 
 def test_it_replaces_a_set_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
-    with pytest.raises(FleetnetError, match="is no conformance set: choose another place"):
+    with pytest.raises(FleetnetError, match="is not a conformance set: choose another place"):
         write_set(tmp_path)
     assert (tmp_path / "precious").read_text() == "mine"
 

@@ -79,7 +79,7 @@ def test_any_number_of_images_in_whole_batches(fixed: Bundle, engine: type, coun
 
 def test_alone_it_is_refused_in_one_line(fleetnet: Run, fixed: Bundle, shapes: Path) -> None:
     path = fixed.file(format="onnx", batch=3)
-    with pytest.raises(BundleError, match="takes batches of 3 alone"):
+    with pytest.raises(BundleError, match="takes only batches of 3"):
         Bundle.load(path)
     result = fleetnet("predict", path, shapes)
     assert result.code == 2

@@ -208,7 +208,7 @@ def test_answers_that_are_no_numbers_are_out(bundle: Bundle) -> None:
 def test_few_images_leave_lower_precisions_out(bundle: Bundle) -> None:
     tuning = run(bundle, images=MIN_IMAGES - 1)
     assert tuning.best.candidate.precision == "fp32"
-    assert "not to be judged by 31 images" in tuning.trials[-1].reason
+    assert "31 images are too few" in tuning.trials[-1].reason
 
 
 def test_throughput_tries_batches_with_all_threads(bundle: Bundle) -> None:
@@ -237,7 +237,7 @@ def test_an_engine_that_fails_is_a_row_and_not_the_end(bundle: Bundle) -> None:
 def test_what_is_far_too_slow_is_not_judged(bundle: Bundle) -> None:
     tuning = run(bundle, speeds={**SPEEDS, ("onnxruntime", "fp32", "cpu"): 0.1})
     slow = [trial for trial in tuning.trials if trial.candidate.engine == "onnxruntime"]
-    assert all("slower at first sight" in trial.reason for trial in slow)
+    assert all("slower in its first runs" in trial.reason for trial in slow)
     assert not any(trial.milliseconds or trial.agreement for trial in slow)
 
 
@@ -292,9 +292,7 @@ def test_real_engines_are_measured(
     monkeypatch.undo()
     images = prepare(sorted(shapes.glob("*/*.png"))[:8], bundle.manifest.preprocess)
     doing: list[str] = []
-    tuning = tune(
-        bundle, images, "throughput", engines=["openvino"], budget=0, advance=doing.append
-    )
+    tuning = tune(bundle, images, "throughput", engines=["openvino"], budget=0, say=doing.append)
     assert tuning.best.candidate.engine == "openvino"
     assert tuning.best.median > 0
     assert doing[0] == "trying openvino fp32, 1 thread" or doing[0].startswith("trying openvino")

@@ -100,7 +100,7 @@ def entry(url: str, sha256: str = "") -> PublishedWeights:
 
 def test_a_file_is_fetched_once_and_its_hash_recorded(server: Server, folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    path = fetch(entry(server.url), advance=lambda have, total: seen.append((have, total)))
+    path = fetch(entry(server.url), fetched=lambda have, total: seen.append((have, total)))
     assert path == folder / "weights.bin"
     assert path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))

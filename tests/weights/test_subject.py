@@ -126,7 +126,7 @@ def test_for_a_network_the_name_of_a_set_is_enough(run_folder: Path, bundle: Bun
 
 def test_weights_come_from_a_bundle_too(bundle: Bundle, tmp_path: Path) -> None:
     assert file_of(find_subject(bundle.path)) == bundle.path / "model.safetensors"
-    with pytest.raises(BundleError, match="an ONNX file alone"):
+    with pytest.raises(BundleError, match="only an ONNX file"):
         file_of(find_subject(bundle.path / "model.onnx"))
 
 

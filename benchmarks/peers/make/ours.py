@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers.contenders import SUBJECTS, Interpolation, Subject
+from benchmarks.peers.contenders import SUBJECTS, Interpolation, SharedNetwork
 from fleetnet.bundle import Artifact, Manifest, ModelInfo, TensorInfo, write_bundle
 from fleetnet.export.onnx import INPUT, LOGITS, PROBABILITIES, to_onnx
 from fleetnet.image_files import find_images
@@ -103,7 +103,7 @@ def _manifest(name: str, preprocess: Preprocess) -> Manifest:
     )
 
 
-def write_for_others(folder: Path, subject: Subject, network: nn.Module) -> None:
+def write_for_others(folder: Path, subject: SharedNetwork, network: nn.Module) -> None:
     """Write the weights under timm's and PaddleClas's names."""
     entry, state = find_model(subject.ours), network.state_dict()
     if subject.timm:

@@ -3,8 +3,8 @@
     python -m benchmarks.peers.make.trained FOLDER PHOTOS [CHECKPOINT ...]
 
 EfficientNet-Lite0 has its weights from a package; checkpoints are networks that were trained on the
-ELPV data. The images are in three parts: some calibrate int8, the guard judges by others, and what
-is reported comes from the rest, which none of that has seen.
+ELPV data. The images are in three parts: for int8's calibration, for the guard's validation, and
+unseen ones that the report is about.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _elpv(folder: Path, path: Path) -> Trained | None:
     name = f"{TIMM_NAMES[checkpoint.model]}.{path.parent.name}"
     bundle = export_bundle(path, folder / f"{name}.trained.bundle")
     samples, _ = cells(checkpoint)
-    pixels = np.concatenate([samples.calibration, samples.judging])
+    pixels = np.concatenate([samples.calibration, samples.validation])
     _write_for_others(folder / f"{name}.pth", checkpoint)
     what = checkpoint.data.get("spec", {}).get("label", "")
     title = f"{checkpoint.model}, ELPV {what}".rstrip()
@@ -92,13 +92,13 @@ def _write_for_others(path: Path, checkpoint: Checkpoint) -> None:
 def _made(
     folder: Path, file: str, title: str, bundle: Bundle, network: nn.Module, pixels: Pixels
 ) -> Trained:
-    calibrate, judge, report = np.split(pixels, [len(pixels) // 4, len(pixels) * 5 // 8])
+    calibration, validation, report = np.split(pixels, [len(pixels) // 4, len(pixels) * 5 // 8])
     floats = normalised(report, bundle.manifest.preprocess)
     np.savez(folder / f"{file}.inputs.npz", pixels=report, floats=floats.numpy())
     with torch.inference_mode():
         answers = torch.cat([network(part).softmax(1) for part in torch.split(floats, 16)])
     np.save(folder / f"{file}.npy", answers.numpy())
-    samples = Samples(calibrate, judge, 0, 0)
+    samples = Samples(calibration, validation, 0, 0)
     try:
         _, (result,) = quantize_bundle(bundle, samples, title, engines=["openvino"])
     except VerificationError as error:

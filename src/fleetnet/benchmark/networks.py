@@ -14,8 +14,8 @@ from fleetnet.errors import FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.engines import ENGINES, Precision
 from fleetnet.models.registry import NAMES, build_model, find_name, published
-from fleetnet.weights.subject import Say, find_subject
-from fleetnet.weights.subject import Subject as Trained
+from fleetnet.reporting import Say
+from fleetnet.weights.subject import Subject, find_subject
 
 if TYPE_CHECKING:
     from fleetnet.models.network import Structure
@@ -25,7 +25,7 @@ SIZES = (32, 1024)
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkedNetwork:
     """A network to measure.
 
     Attributes:
@@ -66,7 +66,7 @@ def find_subjects(
     size: int = 224,
     done: Callable[[int, int], None] = lambda _done, _total: None,
     say: Say = lambda _: None,
-) -> list[Subject]:
+) -> list[BenchmarkedNetwork]:
     """Find the networks that a user names: networks of the registry, and trained ones.
 
     A name from the registry is built untrained: its speed does not depend on its weights.
@@ -88,7 +88,7 @@ def find_subjects(
     chosen = [_resolve(word) for word in dict.fromkeys(words or published_names())]
     chosen = list(dict.fromkeys(chosen))
     made = iter(_build(dict.fromkeys(name for name in chosen if isinstance(name, str)), size))
-    subjects: list[Subject] = []
+    subjects: list[BenchmarkedNetwork] = []
     names = _names(chosen)
     for number, (one, name) in enumerate(zip(chosen, names, strict=True)):
         done(number, len(chosen))
@@ -98,7 +98,7 @@ def find_subjects(
     return subjects
 
 
-def _resolve(word: str) -> str | Trained:
+def _resolve(word: str) -> str | Subject:
     """Return a network's name as the registry spells it, or the trained network of that word."""
     try:
         return find_name(word).name
@@ -106,7 +106,7 @@ def _resolve(word: str) -> str | Trained:
         return find_subject(word)
 
 
-def _names(chosen: Sequence[str | Trained]) -> list[str]:
+def _names(chosen: Sequence[str | Subject]) -> list[str]:
     """Return a name for each: a bundle's file name, or its path where two share that name."""
     short = [one if isinstance(one, str) else Path(one.word).name or one.word for one in chosen]
     return [
@@ -126,11 +126,11 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
     return untrained_bundles(names, size)
 
 
-def _subject(name: str, bundle: Bundle, *, trained: bool) -> Subject:
+def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
     bundle.file(format="onnx")  # finds a damaged bundle before anything is measured
     model = bundle.manifest.model
     structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
-    return Subject(
+    return BenchmarkedNetwork(
         name=name,
         bundle=bundle,
         model=model.name,

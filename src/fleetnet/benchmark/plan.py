@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from fleetnet.benchmark.measure import Limits
-from fleetnet.benchmark.networks import Subject
+from fleetnet.benchmark.networks import BenchmarkedNetwork
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import (
     CPU,
@@ -88,7 +88,7 @@ class Plan:
 
 
 def make_plan(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchmarkedNetwork],
     *,
     engines: Sequence[str] = (),
     asked_precisions: Sequence[Precision] = (),
@@ -142,20 +142,22 @@ def in_order(names: Sequence[Precision]) -> tuple[Precision, ...]:
     return tuple(name for name in get_args(Precision) if name in names)
 
 
-def cells_of(subject: Subject, plan: Plan) -> Iterator[Cell]:
+def cells_of(subject: BenchmarkedNetwork, plan: Plan) -> Iterator[Cell]:
     """Yield the cells of one network, in the order of the tables."""
     combinations = itertools.product(plan.engines, plan.precisions, plan.threads, plan.batches)
     for engine, precision, threads, batch in combinations:
         yield Cell(subject.name, engine, precision, threads, batch)
 
 
-def groups(subjects: Sequence[Subject], plan: Plan, memory: int) -> list[list[Subject]]:
+def groups(
+    subjects: Sequence[BenchmarkedNetwork], plan: Plan, memory: int
+) -> list[list[BenchmarkedNetwork]]:
     """Divide the networks into groups whose compiled forms fit into ``memory`` bytes together.
 
     Networks should be compared in the same rounds, so groups are as few and as large as possible;
     a network that does not fit by itself is a group of its own.
     """
-    found: list[list[Subject]] = []
+    found: list[list[BenchmarkedNetwork]] = []
     room = 0.0
     for subject in subjects:
         need = _need(subject, plan)
@@ -167,6 +169,6 @@ def groups(subjects: Sequence[Subject], plan: Plan, memory: int) -> list[list[Su
     return found
 
 
-def _need(subject: Subject, plan: Plan) -> float:
+def _need(subject: BenchmarkedNetwork, plan: Plan) -> float:
     cells = sum(1 for _ in cells_of(subject, plan))
     return cells * (_OVERHEAD + _COPIES * subject.storage("openvino", "fp32"))

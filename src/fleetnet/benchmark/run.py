@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fleetnet.amounts import count as counted
 from fleetnet.benchmark.machine import Machine, available_memory, this_machine
 from fleetnet.benchmark.measure import Limits, time_in_turns, warm_up
-from fleetnet.benchmark.networks import Subject
+from fleetnet.benchmark.networks import BenchmarkedNetwork
 from fleetnet.benchmark.peak import SIDES, has_peak, matrix_product, numpy_peak, operations
 from fleetnet.benchmark.plan import Cell, Plan, cells_of, groups
 from fleetnet.benchmark.process import Process, predict_command, run_processes, write_image
@@ -25,10 +25,10 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import CPU, Precision, open_engine, precisions
 from fleetnet.measuring import Work
 from fleetnet.models.registry import find_name, published
+from fleetnet.reporting import Warn
 
 Stage = Callable[[str, float, float], None]
 """Called with what is being done, how much of it is done, and how much there is in all."""
-Warn = Callable[[str], None]
 
 _MEMORY_SHARE = 0.5
 """Share of the available memory that compiled networks may take."""
@@ -44,7 +44,7 @@ class Product(NamedTuple):
 
 
 def run_benchmark(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchmarkedNetwork],
     plan: Plan,
     *,
     machine: Machine | None = None,
@@ -104,7 +104,7 @@ def _numbered(stage: Stage, number: int, of: int) -> Stage:
 
 
 def _run_processes(
-    subjects: Sequence[Subject], plan: Plan, stage: Stage, warn: Warn
+    subjects: Sequence[BenchmarkedNetwork], plan: Plan, stage: Stage, warn: Warn
 ) -> dict[tuple[str, str, str], Process]:
     """Measure start-up time and memory on as many threads as there are processors for."""
     with tempfile.TemporaryDirectory(prefix="fleetnet-bench-") as folder:
@@ -133,7 +133,7 @@ def process_threads(plan: Plan) -> int:
 
 
 def _open(
-    subjects: Sequence[Subject], plan: Plan, stage: Stage, engines: contextlib.ExitStack
+    subjects: Sequence[BenchmarkedNetwork], plan: Plan, stage: Stage, engines: contextlib.ExitStack
 ) -> tuple[dict[Cell, Work], dict[Cell, str]]:
     """Compile every cell in an engine of its own, which ``engines`` closes, and warm it up.
 
@@ -199,7 +199,7 @@ def _peaks(products: dict[Product, Timing], stage: Stage) -> dict[tuple[str, int
     return found
 
 
-def _facts(subject: Subject, plan: Plan) -> NetworkFacts:
+def _facts(subject: BenchmarkedNetwork, plan: Plan) -> NetworkFacts:
     manifest = subject.bundle.manifest
     return NetworkFacts(
         name=subject.name,
@@ -218,7 +218,7 @@ def _facts(subject: Subject, plan: Plan) -> NetworkFacts:
     )
 
 
-def _published(subject: Subject) -> dict[str, object]:
+def _published(subject: BenchmarkedNetwork) -> dict[str, object]:
     """Return the documents' figures if a network is measured as published, else none."""
     if subject.trained or subject.size != _PUBLISHED_SIZE:
         return {}

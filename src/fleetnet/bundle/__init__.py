@@ -1,8 +1,8 @@
 """A deployable model on disk: a folder with ``fleetnet.json`` beside the artifacts it describes.
 
-The manifest can be read with a JSON parser alone, in any language; ``docs/bundle.md`` describes
-each field. The same manifest, less the list of artifacts, is in the metadata of the ONNX file, so
-that ``model.onnx`` alone is enough to predict.
+Any language with a JSON parser can read the manifest; ``docs/bundle.md`` describes each field. The
+same manifest, without the list of artifacts, is in the metadata of the ONNX file, so
+``model.onnx`` is enough to predict.
 """
 
 from fleetnet.bundle.artifacts import (

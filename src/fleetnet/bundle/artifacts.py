@@ -1,4 +1,4 @@
-"""What a bundle holds beside its manifest: artifacts, each of one file or several."""
+"""What a bundle holds besides its manifest: artifacts of one file or several."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fleetnet.bundle.strict import Strict
 
 MANIFEST = "fleetnet.json"
 TRAINED_IMAGES = "trained-images"
-"""Format of the artifact by which evaluation knows images that the network was trained on."""
+"""Format of the artifact that tells evaluation which images the network was trained on."""
 
 Key = tuple[str, str | None, int | None]
-"""What an artifact is found by: its format, precision and size of batch."""
+"""What an artifact is found by: its format, precision and batch size."""
 
 
 class Verification(Strict):
-    """What one engine's answers differed by from the trained network's, as measured."""
+    """How much one engine's answers differed from the trained network's, as measured."""
 
     engine: str
     engine_version: str
     device: str = "cpu"
-    """That computed, as the engine's runtime names it."""
+    """The device that computed, as the engine's runtime names it."""
     images: int = Field(ge=1)
     source: str
     max_abs_diff: float
@@ -36,7 +36,7 @@ class Verification(Strict):
     tolerance: float
     """Largest ``max_abs_diff`` allowed; 1 where :class:`Quantization` sets the standard instead."""
     agreement: float | None = None
-    """Share of the images with the same answer, where that is what the file is judged by."""
+    """Share of the images with the same answer, where that decides whether the file is accepted."""
     mean_abs_diff: float | None = None
     """Mean difference of the probability of the network's most probable class."""
     latency_ms: float
@@ -56,7 +56,7 @@ class Quantization(Strict):
     layers: int = Field(ge=1)
     """How many layers with weights the network has."""
     kept_layers: tuple[str, ...] = ()
-    """Those of them that compute in fp32, because int8 disturbed the answers too much."""
+    """Which of them compute in fp32, because int8 changed the answers too much."""
     kept_macs: float = Field(ge=0, le=1)
     """Their share of the network's multiply-adds."""
 
@@ -69,7 +69,7 @@ class File(Strict):
     bytes: int = Field(ge=1, lt=2**63)
 
     @classmethod
-    def of(cls, name: str, content: builtins.bytes) -> File:  # the plain name is a field's here
+    def of(cls, name: str, content: builtins.bytes) -> File:  # here ``bytes`` is a field
         """Describe a file by its content."""
         return cls(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
@@ -87,19 +87,20 @@ class File(Strict):
 class Artifact(Strict):
     """Something that an engine or an evaluation takes: a graph, weights, a list of images.
 
-    No two of a bundle have the same format, precision and size of batch: by these it is found.
+    It is found by format, precision and batch size. No two in a bundle have the same three.
     """
 
     format: str = Field(min_length=1)
     """Of the files: ``onnx``, ``openvino-ir``, ``safetensors``, ``trained-images``, or another."""
     precision: str | None = "fp32"
-    """What is computed in, ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what is no network.
+    """``fp32``, ``bf16``, ``fp16`` or ``int8``, which the network is stored in; None for other
+    things.
 
-    Engines compute a network in fp32 in other precisions by themselves."""
+    Engines may compute an fp32 network in other precisions."""
     batch: int | None = Field(default=None, ge=1)
-    """The one size of batch that a graph takes; None where it takes any."""
+    """The only batch size that a graph takes; None if it takes any."""
     files: tuple[File, ...] = Field(min_length=1)
-    """In the order that the format has: of ``openvino-ir`` the graph, then its weights."""
+    """In the order of the format: for ``openvino-ir`` the graph, then its weights."""
     verification: tuple[Verification, ...] = ()
     quantization: Quantization | None = None
 
@@ -135,18 +136,18 @@ class Artifact(Strict):
         return sum(file.bytes for file in self.files)
 
     def __str__(self) -> str:
-        """Name it for a person."""
+        """Return its name for people."""
         return named(*self.key)
 
 
 def named(kind: str, precision: str | None, batch: int | None) -> str:
-    """Return what people call an artifact of this format, precision and size of batch."""
+    """Return the name, for people, of an artifact of this format, precision and batch size."""
     words = f"{kind} in {precision}" if precision else kind
     return f"{words} for batches of {batch}" if batch else words
 
 
 def no_two_alike(artifacts: Iterable[Artifact]) -> None:
-    """Refuse artifacts of which one could be taken for another.
+    """Refuse artifacts that could be mistaken for each other.
 
     Raises:
         ValueError: two have the same format, precision and size of batch, or a file in common.
@@ -158,7 +159,7 @@ def no_two_alike(artifacts: Iterable[Artifact]) -> None:
             raise ValueError(f"two artifacts are {artifact}")
         keys.add(artifact.key)
         for file in artifact.files:
-            # Some file systems take names that differ in case for one.
+            # On some file systems, names that differ only in case are the same file.
             if file.name.casefold() in names:
                 raise ValueError(f"two artifacts are in the same file {file.name!r}")
             names.add(file.name.casefold())

@@ -20,7 +20,7 @@ class Bundle:
     Attributes:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
-        found: what stood at ``path`` when the manifest was read, so that nothing newer is replaced.
+        found: what was at ``path`` when the manifest was read, so that nothing newer is replaced.
     """
 
     def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
@@ -69,16 +69,16 @@ class Bundle:
                 f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'"
             )
         bundle = cls(path, Manifest.from_json(text, str(path)))
-        # Whoever names a file himself may call it what he likes.
+        # A file that the user names directly may have any name.
         file = File.of("model.onnx", content).model_copy(update={"name": path.name})
         bundle._lone = Artifact(format="onnx", files=(file,))
         return bundle
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All that the bundle has, those in formats that nothing here takes included.
+        """All artifacts of the bundle, including those in formats that nothing here reads.
 
-        A lone ONNX file is its own only artifact.
+        A lone ONNX file is its only artifact.
         """
         return (self._lone,) if self._lone else self.manifest.artifacts
 
@@ -89,13 +89,13 @@ class Bundle:
         precision: str | None = "fp32",
         batch: int | None = None,
     ) -> Artifact | None:
-        """Return an artifact, without looking at its files; None where there is none.
+        """Return an artifact, without looking at its files; None if there is none.
 
         Args:
             format: of its files: ``onnx``, ``openvino-ir``, ``safetensors``, ``trained-images``, or
                 whatever else was put in.
-            precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what is no network.
-            batch: the one size of batch that it takes; None for one that takes any.
+            precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what is not a network.
+            batch: the only batch size that it takes; None for a graph that takes any.
         """
         key = (format, precision, batch)
         return next((artifact for artifact in self.artifacts if artifact.key == key), None)
@@ -110,7 +110,7 @@ class Bundle:
         """Return the paths of an artifact's files after checking their contents; see :meth:`find`.
 
         Raises:
-            BundleError: no such artifact, or a file is missing or not the one it was.
+            BundleError: no such artifact, or a file is missing or has changed.
         """
         found = self.find(format=format, precision=precision, batch=batch)
         if found is not None:
@@ -118,7 +118,7 @@ class Bundle:
         wanted = named(format, precision, batch)
         if self._lone:
             raise BundleError(
-                f"{self.path} is an ONNX file alone, without {wanted}: give the bundle's folder"
+                f"{self.path} is only an ONNX file, without {wanted}: give the bundle's folder"
             )
         there = ", ".join(map(str, self.artifacts)) or "nothing"
         raise BundleError(f"{self.path} has no {wanted} (it has: {there})")
@@ -133,8 +133,8 @@ class Bundle:
         """Return the path of an artifact's only file after checking it; see :meth:`find`.
 
         Raises:
-            BundleError: no such artifact, one of several files, or the file is missing or not the
-                one it was.
+            BundleError: no such artifact, it has several files, or the file is missing or has
+                changed.
         """
         paths = self.files(format=format, precision=precision, batch=batch)
         if len(paths) != 1:
@@ -146,7 +146,7 @@ class Bundle:
         """Return the paths of the files of one of :attr:`artifacts`, after checking their contents.
 
         Raises:
-            BundleError: a file is missing or not the one it was.
+            BundleError: a file is missing or has changed.
         """
         if self._lone:
             return (self.path,)

@@ -1,4 +1,4 @@
-"""Is a file the one that was exported?"""
+"""Checking that a bundle's files are the ones that were exported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fleetnet.files import in_cache, sha256_of
 
 
 def checked(folder: Path, file: File) -> Path:
-    """Return the path of an artifact's file, whose content is what the manifest says.
+    """Return the path of an artifact's file, after comparing its content with the manifest.
 
     Raises:
-        BundleError: it is missing, a link, cannot be read, or has another content.
+        BundleError: it is missing, a link, unreadable, or has other content.
     """
     path = folder / file.name
     if path.is_symlink() or not path.is_file():
@@ -31,7 +31,7 @@ def checked(folder: Path, file: File) -> Path:
 
 
 def all_there(folder: Path, files: tuple[File, ...]) -> bool:
-    """Tell whether all files are there with the sizes they should have, which takes no time."""
+    """Tell whether all files are there with the right sizes, without reading them."""
     try:
         return all((folder / file.name).lstat().st_size == file.bytes for file in files)
     except OSError:
@@ -39,7 +39,7 @@ def all_there(folder: Path, files: tuple[File, ...]) -> bool:
 
 
 def _way_out(folder: Path) -> str:
-    """What to do where a file is damaged."""
+    """Return what to do about a damaged file."""
     if in_cache(folder):
         return f"remove {folder}, and it is made anew"
     return "copy or export the bundle anew"

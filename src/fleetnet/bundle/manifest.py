@@ -26,7 +26,7 @@ from fleetnet.schema import first_problem
 
 FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 MAX_DEPTH = 64
-"""How deep objects and lists of a manifest may be in each other."""
+"""How deep objects and lists of a manifest may be nested."""
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -45,18 +45,18 @@ class ModelInfo(Strict):
 class Calibration(Strict):
     """The temperature that the logits are divided by before they become probabilities.
 
-    Temperature scaling (Guo et al. 2017); the logits themselves are given out as they are.
+    Temperature scaling (Guo et al. 2017). The logits that the graph returns are not divided.
     """
 
     temperature: float = Field(ge=1e-6, allow_inf_nan=False)
     images: int = Field(ge=1)
-    """How many it was fitted to."""
+    """How many images it was fitted to."""
     ece_before: float = Field(ge=0, le=1)
-    """Expected calibration error of those images without it."""
+    """Expected calibration error on those images without it."""
     ece_after: float = Field(ge=0, le=1)
-    """The same with it, cross-fitted."""
+    """The same with the temperature, cross-fitted."""
     source: str
-    """Where those images were from."""
+    """Where those images came from."""
 
 
 class TensorInfo(Strict):
@@ -109,7 +109,7 @@ class Manifest(Strict):
         crop = self.preprocess.crop
         if self.input.shape[1:] == (crop, crop, 3) and self.input.shape[0] is not None:
             raise ValueError(
-                f"the graph takes batches of {self.input.shape[0]} alone, for other runtimes: give "
+                f"the graph takes only batches of {self.input.shape[0]}, for other runtimes: give "
                 "the bundle, or its model.onnx"
             )
         if self.input.shape != (None, crop, crop, 3):
@@ -127,16 +127,15 @@ class Manifest(Strict):
 
     @property
     def passed_over(self) -> tuple[str, ...]:
-        """Fields of a newer version that were not read, and which are not written again."""
+        """Fields of a newer version that were ignored; they are not written again."""
         return self._passed_over
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Manifest:
         """Parse and check a manifest; ``where`` names its file in errors.
 
-        Fields that a newer version of the same major one has added are passed over. What decides
-        over answers, ``preprocess`` and ``model.activation``, is not: there anything unknown is
-        refused.
+        Fields that a newer minor version has added are ignored. In what determines the answers,
+        ``preprocess`` and ``model.activation``, anything unknown is refused.
 
         Raises:
             BundleError: not JSON, or not a manifest that this version understands.
@@ -173,10 +172,10 @@ class Manifest(Strict):
         return manifest
 
     def with_artifacts(self, artifacts: Iterable[Artifact], where: str) -> Manifest:
-        """Return the same with other artifacts; ``where`` names its bundle in errors.
+        """Return a copy with other artifacts; ``where`` names its bundle in errors.
 
         Raises:
-            BundleError: one could be taken for another.
+            BundleError: two could be mistaken for each other.
         """
         chosen = tuple(artifacts)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ONNX_METADATA_KEY = "fleetnet"
-"""Under which the manifest is, less its artifacts."""
+"""The key of the manifest, which is stored there without its artifacts."""
 _METADATA_FIELD = 14
 """Number of ``metadata_props`` in ONNX's ``ModelProto``."""
 
@@ -11,8 +11,8 @@ _METADATA_FIELD = 14
 def onnx_metadata(data: bytes) -> dict[str, str]:
     """Return the metadata of an ONNX model.
 
-    A walk over the outermost level of its protobuf encoding, because neither the base install nor
-    every engine reads metadata, and parsing the whole graph for a few strings is slow.
+    This reads only the outermost level of the protobuf encoding: the base install has no ONNX
+    library, not every engine reads metadata, and parsing the whole graph would be slow.
 
     Raises:
         ValueError: ``data`` is not a protobuf message.

@@ -1,4 +1,4 @@
-"""Images made of arithmetic and the trained network's answers to them."""
+"""Images computed by a formula, and the trained network's answers to them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fleetnet.bundle.strict import Strict
 
 
 class SelfTest(Strict):
-    """Answers of the trained network to made-up images, with which any host can check itself.
+    """The trained network's answers to made-up images, by which any host can check itself.
 
     Pixel ``k`` of image ``n``, counted along height, width and channel, is the top byte of the
-    32-bit product ``(k + 1 + n * 1000003) * 2654435761``: a line of code in any language.
+    32-bit product ``(k + 1 + n * 1000003) * 2654435761``, which is one line in any language.
     """
 
     logits: tuple[tuple[float, ...], ...]

@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Fields of a manifest, which holds no others: a misspelt one is found when it is read."""
+    """An object of a manifest, with no other fields, so that misspelt ones are found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)

@@ -1,4 +1,4 @@
-"""Manifests of other versions than the one that is written: older ones, and newer by a little."""
+"""Reading manifests of older versions and of newer minor versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fleetnet.bundle.artifacts import TRAINED_IMAGES
 
 FORMAT_VERSION: Literal["2.0"] = "2.0"
-"""Of what is written. A reader of the same major version may pass over what it does not know."""
+"""The version that is written. Readers of this major version may ignore unknown fields."""
 _MAJOR = FORMAT_VERSION.partition(".")[0]
 
 _NAMED: dict[str, tuple[str, str | None]] = {
@@ -20,22 +20,22 @@ _NAMED: dict[str, tuple[str, str | None]] = {
     "onnx-int8": ("onnx", "int8"),
     "openvino-int8": ("openvino-ir", "int8"),
 }
-"""Names that artifacts had in version 1, to their format and precision."""
+"""Artifact names of version 1, with the format and precision that they stand for."""
 _SECOND_FILES = {"openvino-int8-weights": "openvino-int8"}
-"""Artifacts of version 1 that were another one's second file."""
+"""Artifacts of version 1 that are now the second file of another artifact."""
 _OF_A_BATCH = re.compile(r"onnx-batch([1-9][0-9]{0,3})")
 _OF_A_FILE = {"file": "name", "sha256": "sha256", "bytes": "bytes"}
-"""Fields that artifacts had in version 1, to those that their files have now."""
+"""Fields of artifacts in version 1, with their names in today's files."""
 
 
 def to_current(values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return a manifest's values in the form of :data:`FORMAT_VERSION`.
 
     Returns:
-        The values, and whether the version is a newer one, some of whose fields may be unknown.
+        The values, and whether the version is newer, so that it may have unknown fields.
 
     Raises:
-        ValueError: a version that is not read here, or artifacts that version 1 did not have so.
+        ValueError: a version that is not read here, or artifacts that are not as in version 1.
     """
     version = values.get("format_version", 1)
     if isinstance(version, int | float) and version == 1 and version is not True:
@@ -52,13 +52,13 @@ def to_current(values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _minor(version: object) -> int | None:
-    """Return the minor part of a version of the major one that is written, None of others."""
+    """Return the minor version if the major one is ours, else None."""
     found = re.fullmatch(rf"{_MAJOR}\.(0|[1-9][0-9]{{0,5}})", str(version))
     return int(found[1]) if isinstance(version, str) and found else None
 
 
 def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest in which artifacts had names and one file each."""
+    """Return a manifest of version 1, where artifacts had a name and one file, in today's form."""
     entries = values.get("artifacts", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("artifacts must be a list of objects")
@@ -83,7 +83,7 @@ def _others_of(name: str) -> list[str]:
 
 
 def _artifact(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return an artifact of several files, each of which version 1 had by itself."""
+    """Return one artifact made of several artifacts of version 1."""
     first = entries[0]
     found = {key: first[key] for key in first if key not in ("name", *_OF_A_FILE)}
     if first.get("precision") == "none":

@@ -18,7 +18,7 @@ def write_bundle(
 
     Args:
         path: the folder to make.
-        manifest: what to say of it; its artifacts' files must be the keys of ``files``.
+        manifest: its artifacts' files must be the keys of ``files``.
         files: the artifacts' contents by file name.
         replacing: what :func:`check_replaceable` returned when the work began; None if it begins
             now.
@@ -37,7 +37,7 @@ def write_bundle(
 
 
 def check_replaceable(path: Path) -> Standing:
-    """Refuse to put a bundle where something else stands, and return what does.
+    """Refuse a place that holds something other than a bundle; return what is there now.
 
     Raises:
         FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.

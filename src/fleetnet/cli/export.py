@@ -62,7 +62,7 @@ def export(
         typer.Option(
             "--fixed-batch",
             metavar="N",
-            help="Add a graph that takes batches of N alone, for runtimes that want that; may be "
+            help="Add a graph that takes only batches of N, for runtimes that need it; may be "
             "repeated.",
         ),
     ] = None,
@@ -114,7 +114,7 @@ def export(
     print_bundle(bundle)
     if all(record.source.endswith(MADE_UP) for record in bundle.manifest.artifacts[0].verification):
         say(
-            f"verified on {MADE_UP} alone: 'fleetnet verify {bundle.path} --images DIR' does it on "
+            f"verified only on {MADE_UP}: 'fleetnet verify {bundle.path} --images DIR' does it on "
             "yours"
         )
     print_line(f"next: fleetnet predict {bundle.path} IMAGES…")

@@ -73,7 +73,7 @@ def open_trained(
                 precision=precision,
                 images=images,
                 device=device,
-                advance=show,
+                trying=show,
                 chosen=say_what_computes,
             )
     with download_bar("weights") as fetched:
@@ -115,7 +115,7 @@ def choose_what_computes(
             threads=threads,
             batch_size=batch_size,
             device=device,
-            advance=show,
+            say=show,
         )
     say_what_computes(found)
     return found

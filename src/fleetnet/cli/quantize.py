@@ -22,9 +22,9 @@ from fleetnet.inference.binomial import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Advance
 
 if TYPE_CHECKING:
-    from fleetnet.export.quantize.quantizer import Advance
     from fleetnet.export.quantize.samples import Samples
     from fleetnet.export.quantize.session import Result, WeightBits
 
@@ -61,11 +61,16 @@ def quantize(
     agreement: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Share of the judging images that must get the same answer."
+            min=0, max=1, help="Share of the validation images that must get the same answer."
         ),
     ] = AGREEMENT,
-    calibration: Annotated[int, typer.Option(min=10, help="Calibrate with at most so many.")] = 300,
-    judging: Annotated[int, typer.Option(min=30, help="Judge by at most so many others.")] = 1000,
+    calibration: Annotated[
+        int, typer.Option(min=10, help="Calibrate with at most so many images.")
+    ] = 300,
+    validation: Annotated[
+        int,
+        typer.Option("--judging", min=30, help="Validate with at most so many others."),
+    ] = 1000,
     weight_bits: Annotated[
         int,
         typer.Option(
@@ -76,8 +81,8 @@ def quantize(
 ) -> None:
     """Add the network in int8 to a bundle, for OpenVINO and for ONNX Runtime.
 
-    Some of the images calibrate, others judge. Where too many answers differ, the layers that bear
-    int8 least stay in fp32; where even that does not help, nothing is written.
+    Some of the images are for calibration, the others for validation. If too many answers differ,
+    the most sensitive layers stay in fp32; if that does not help either, nothing is written.
     """
     require_all(NEEDS, "quantize", "quantize")
     from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
@@ -100,8 +105,8 @@ def quantize(
             paths,
             opened.manifest.preprocess,
             calibration,
-            judging,
-            begin("reading images", min(len(paths), calibration + judging)),
+            validation,
+            begin("reading images", min(len(paths), calibration + validation)),
             trained_images_of(opened),
         )
         _tell(samples, agreement)
@@ -139,23 +144,23 @@ class _Steps:
 
 
 def _tell(samples: Samples, agreement: float) -> None:
-    judging = len(samples.judging)
+    validation = len(samples.validation)
     say(
-        f"{len(samples.calibration)} images calibrate, {judging} others judge"
-        + (f"; {samples.repeated} are repetitions" if samples.repeated else "")
+        f"{len(samples.calibration)} calibration images, {validation} validation images"
+        + (f"; {samples.repeated} repetitions left out" if samples.repeated else "")
     )
     if samples.unreadable:
         were = "was" if samples.unreadable == 1 else "were"
         warn(f"{count(samples.unreadable, 'image')} could not be read and {were} left out")
     if samples.trained_on:
         warn(
-            f"the network was trained on {samples.trained_on} of the {judging} images that judge: "
-            "on those int8 agrees more readily than on others"
+            f"the network was trained on {samples.trained_on} of the {validation} validation "
+            "images: int8 agrees more often on those than on new images"
         )
     enough = enough_to_show(agreement)
-    if agreement < 1 and judging < enough:
+    if agreement < 1 and validation < enough:
         warn(
-            f"{judging} images cannot show that {agreement:.2%} of all agree, even if all of these "
+            f"{validation} images cannot show that {agreement:.2%} of all agree, even if they all "
             f"do: that takes {enough}"
         )
 
@@ -164,7 +169,7 @@ def _as_json(written: Bundle, samples: Samples, results: list[Result]) -> dict[s
     return {
         "bundle": str(written.path),
         "calibration_images": len(samples.calibration),
-        "judging_images": len(samples.judging),
+        "judging_images": len(samples.validation),
         "unreadable": samples.unreadable,
         "repeated": samples.repeated,
         "engines": [

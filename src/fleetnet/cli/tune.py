@@ -108,7 +108,7 @@ def tune(
                     on=device,
                     threads=threads,
                     budget=seconds,
-                    advance=show,
+                    say=show,
                 )
             )
     choices = [save_tuned(opened, tuning, threads) for tuning in tunings]

@@ -1,4 +1,4 @@
-"""The conformance set: pictures and the answers to them that every host has to give.
+"""The conformance set: pictures, and the answers that every host has to give to them.
 
 ``docs/conformance.md`` describes the set, and how a host in another language uses it.
 """

@@ -1,4 +1,4 @@
-"""Does a bundle give the same answers in every engine, to the set's pictures?"""
+"""Checking that a bundle gives the same answers in every engine, on the set's pictures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _EXACT = (True, False)
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """What a bundle answers to the set's pictures.
+    """A bundle's answers to the set's pictures.
 
     Attributes:
         inputs: its preprocessing by the C core compared with the reference.
         reference: the engine that the others are compared with.
-        comparisons: the engines, in every precision that they offer.
-        tolerance: largest difference of a probability that is allowed in fp32.
+        comparisons: of the engines, in every precision that they offer.
+        tolerance: largest allowed difference of a probability in fp32.
     """
 
     inputs: Check
@@ -51,9 +51,9 @@ class BundleCheck:
         return self.inputs.passed and all(map(self.allows, self.comparisons))
 
     def allows(self, comparison: Comparison) -> bool:
-        """Tell whether an engine's answers are close enough; of fewer bits they always are.
+        """Tell whether an engine's answers are close enough; with fewer bits than fp32, always.
 
-        ``fleetnet verify`` judges those, on images like the network's own.
+        ``fleetnet verify`` checks those, on images like the network's own.
         """
         return comparison.precision != "fp32" or comparison.passes(self.tolerance)
 
@@ -79,13 +79,13 @@ def check_bundle(
 ) -> BundleCheck:
     """Compare a bundle's preprocessing and its answers here with the reference's.
 
-    The reference is the trained network in PyTorch, where that is installed and the bundle has its
-    weights; else the bundle's fp32 graph in the first of the other engines.
+    The reference is the trained network in PyTorch, if that is installed and the bundle has its
+    weights; otherwise the bundle's fp32 graph in the first of the other engines.
 
     Args:
         found: the set whose pictures are used.
         bundle: what to check.
-        engines: that are installed.
+        engines: the installed ones.
         tolerance: largest difference of a probability to allow in fp32.
 
     Raises:
@@ -94,7 +94,7 @@ def check_bundle(
             cannot be opened.
     """
     inputs, pixels = _inputs(found, bundle.manifest.preprocess)
-    # As verification does: a compiled network takes a minute, and is the same graph in PyTorch.
+    # As in verification: compiling takes a minute, and PyTorch computes the same network.
     others = [name for name in engines if not name.startswith(_IN_PYTORCH)]
     trained = _IN_PYTORCH in engines and bundle.find(format="safetensors") is not None
     names = [_IN_PYTORCH, *others] if trained else others
@@ -128,7 +128,7 @@ def _opened(bundle: Bundle, names: Sequence[str]) -> Iterator[Engine]:
 
 
 def _inputs(found: ConformanceSet, preprocess: Preprocess) -> tuple[Check, Pixels]:
-    """Return whether the C core makes the inputs that Python makes, and these, exact."""
+    """Compare the C core's inputs with Python's; return that and Python's exact inputs."""
     answers = 0
     differences: list[Difference] = []
     crops: list[Pixels] = []

@@ -1,4 +1,4 @@
-"""Does this installation give the answers of the set?"""
+"""Checking that this installation gives the set's answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PYTHON, CORE = "Python", "C core"
 
 @dataclass(frozen=True)
 class Difference:
-    """An answer that is not the set's."""
+    """An answer that differs from the set's."""
 
     picture: str
     detail: str
@@ -39,14 +39,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared, and what of it differs."""
+    """What was compared, and what differs."""
 
     name: str
     answers: int
-    """How many were compared."""
+    """How many answers were compared."""
     differences: tuple[Difference, ...] = ()
     max_abs_diff: float | None = None
-    """Largest difference of a logit, where logits are what was compared."""
+    """Largest difference of a logit, if logits were compared."""
 
     @property
     def passed(self) -> bool:
@@ -55,18 +55,18 @@ class Check:
 
 
 def check_installation(found: ConformanceSet, engines: Sequence[str]) -> Iterator[Check]:
-    """Compare what this installation answers with a set.
+    """Compare this installation's answers with a set's.
 
     Args:
         found: the set.
-        engines: those that are to answer with the set's network, in fp32, on one thread.
+        engines: these run the set's network, in fp32, on one thread.
 
     Yields:
-        The checks, as they are done: the set's files, refusals, whole pictures, inputs as the C
-        core and as Python makes them, and each engine's logits.
+        The checks in turn: the set's files, refusals, whole pictures, inputs made by the C core and
+        by Python, and each engine's logits.
 
     Raises:
-        FleetnetError: the set is not whole, or an engine cannot be opened.
+        FleetnetError: the set is incomplete, or an engine cannot be opened.
     """
     yield Check("files of the set", found.check_files())
     yield _check_refusals(found)
@@ -87,7 +87,7 @@ def readable(found: ConformanceSet) -> Iterator[tuple[Entry, bytes]]:
     """Yield the pictures that can be decoded, and their files' content.
 
     Raises:
-        FleetnetError: a file is missing, or not the one it was.
+        FleetnetError: a file is missing or has changed.
     """
     for picture in found.description.pictures:
         if picture.error is None:
@@ -95,7 +95,7 @@ def readable(found: ConformanceSet) -> Iterator[tuple[Entry, bytes]]:
 
 
 def first_difference(pixels: Pixels, expected: Pixels) -> str | None:
-    """Return where two crops, ``uint8[H, W, 3]``, begin to differ, None where they do not."""
+    """Return where two crops, ``uint8[H, W, 3]``, begin to differ; None if they are equal."""
     if pixels.shape != expected.shape:
         return f"it is {_size(pixels)}, not {_size(expected)}"
     differs = (pixels != expected).any(axis=2)
@@ -114,7 +114,7 @@ def check_logits(found: ConformanceSet, engine: Engine) -> Check:
     """Compare an engine's answers with the set's, from the set's own pixels.
 
     Raises:
-        FleetnetError: a file of the set is missing, or not the one it was.
+        FleetnetError: a file of the set is missing or has changed.
     """
     name = f"logits, {engine.name} {engine.version}"
     description = found.description
@@ -131,7 +131,7 @@ def check_logits(found: ConformanceSet, engine: Engine) -> Check:
             f"{engine.name}'s logits differ by up to {far:.2g} (allowed: {tolerance:g})",
         )
         for picture, far in zip(pictures, apart.tolist(), strict=True)
-        if not far <= tolerance  # so that what is no number fails
+        if not far <= tolerance  # written so that NaN fails
     ]
     return Check(name, len(pictures), tuple(differences), float(apart.max()))
 
@@ -157,7 +157,7 @@ def _check_refusals(found: ConformanceSet) -> Check:
         refused += 1
         kind = picture.error.kind
         try:
-            # From the file, because an empty one is refused when it is read.
+            # From the file: an empty one is refused when it is read.
             preprocess.from_bytes(read_bytes(found.path / picture.file))
         except ImageError as error:
             if not fits(kind_of(error), kind):

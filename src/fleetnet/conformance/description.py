@@ -1,4 +1,4 @@
-"""``conformance.json``: the set as any language reads it, checked before it is believed."""
+"""``conformance.json``: the set as any language reads it, checked before it is used."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _PATH = re.compile(f"({_PART}/)?{_PART}")
 
 def _inside(path: str) -> str:
     if not _PATH.fullmatch(path):
-        raise ValueError("it is no plain path below the set's folder")
+        raise ValueError("it is not a plain path below the set's folder")
     return path
 
 
 File = Annotated[str, AfterValidator(_inside)]
-"""A path below the set's folder, at most one folder deep: never out of it."""
+"""A path below the set's folder, at most one folder deep, never outside of it."""
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Bytes = Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -59,18 +59,18 @@ class _Strict(BaseModel):
 
 
 class Input(_Strict):
-    """What a picture becomes, with one way of preprocessing."""
+    """What a picture becomes with one preprocessing."""
 
     interpolation: Interpolation
     resize: Side
     crop: Side
     exact: StrictBool
-    """False where a large JPEG is to be decoded smaller."""
+    """False if large JPEGs are to be decoded smaller."""
     sample_bits: int | None = Field(None, ge=8, le=16)
     sha256: Sha256
-    """Of the expected crop: rows of RGB, a byte a sample, nothing between them."""
+    """SHA-256 of the expected crop: rows of RGB, one byte per sample, nothing between them."""
     file: File | None = None
-    """That holds these bytes."""
+    """The file that holds these bytes."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -80,12 +80,12 @@ class Input(_Strict):
 
     @property
     def preprocess(self) -> Preprocess:
-        """The same as the package's own object."""
+        """The preprocessing as the package's own object."""
         return Preprocess(self.resize, self.crop, self.interpolation, sample_bits=self.sample_bits)
 
     @property
     def title(self) -> str:
-        """The way of preprocessing, for people."""
+        """A short name of the preprocessing, for people."""
         bits = f", {self.sample_bits} bits" if self.sample_bits else ""
         return f"{self.interpolation}{'' if self.exact else ', decoded smaller'}{bits}"
 
@@ -96,19 +96,19 @@ class Decoded(_Strict):
     width: int = Field(ge=1, le=2**20)
     height: int = Field(ge=1, le=2**20)
     sha256: Sha256
-    """Of its pixels, as of an :class:`Input`."""
+    """SHA-256 of its pixels, as in :class:`Input`."""
 
 
 class Refusal(_Strict):
-    """The error that is right for a picture."""
+    """The expected error for a picture."""
 
     kind: Kind
     message: str = ""
-    """What the host that wrote the set says, for information."""
+    """The message of the host that wrote the set, for information."""
 
 
 class Entry(_Strict):
-    """A picture of the set, and either its pixels or its error."""
+    """A picture of the set, with either its pixels or its error."""
 
     name: str = Field(pattern=f"^{_PART}$")
     note: str = ""
@@ -140,7 +140,7 @@ class Network(_Strict):
     resize: Side
     crop: Side
     tolerance: float = Field(gt=0, allow_inf_nan=False)
-    """Largest difference of a logit that is right, in fp32."""
+    """Largest allowed difference of a logit in fp32."""
 
 
 class Description(_Strict):
@@ -178,7 +178,7 @@ class Description(_Strict):
         return self
 
     def network_input(self, picture: Entry) -> Input | None:
-        """Return which of a picture's inputs the network gets, None if it is not recorded."""
+        """Return the input of a picture that the network gets; None if it is not recorded."""
         wanted = self.network.interpolation, self.network.resize, self.network.crop
         return next(
             (
@@ -193,7 +193,7 @@ class Description(_Strict):
         )
 
     def to_json(self) -> str:
-        """Return it as indented JSON, without what is not set, ending in a newline."""
+        """Return it as indented JSON without unset fields, ending in a newline."""
         return json_text(_HEAD | self.model_dump(mode="json", exclude_defaults=True)) + "\n"
 
 
@@ -214,7 +214,7 @@ class ConformanceSet:
 
     @classmethod
     def load(cls, folder: Path | None = None) -> ConformanceSet:
-        """Read and check a set's description; of its files nothing yet.
+        """Read and check a set's description, but none of its other files yet.
 
         Args:
             folder: where it is; None for the set that comes with this package.
@@ -240,7 +240,7 @@ class ConformanceSet:
         """Return the content of one of the set's files.
 
         Raises:
-            FleetnetError: it is missing, or not the one that the set was written with.
+            FleetnetError: it is missing or has changed since the set was written.
         """
         content = self._content(self.path / file, size)
         digest = hashlib.sha256(content).hexdigest()
@@ -252,7 +252,7 @@ class ConformanceSet:
         return content
 
     def crop(self, found: Input) -> Pixels | None:
-        """Return the expected pixels, ``uint8[crop, crop, 3]``, None where only their hash is.
+        """Return the expected pixels, ``uint8[crop, crop, 3]``; None if the set has only a hash.
 
         Raises:
             FleetnetError: as :meth:`read`.
@@ -263,7 +263,7 @@ class ConformanceSet:
         return np.frombuffer(content, np.uint8).reshape(found.crop, found.crop, 3)
 
     def check_files(self) -> int:
-        """Hold every file of the set to its hash.
+        """Compare every file of the set with its hash.
 
         Returns:
             How many there are.
@@ -284,7 +284,7 @@ class ConformanceSet:
 
     def _content(self, path: Path, size: int) -> bytes:
         try:
-            # A link may lead anywhere, and what has no end is no file of a set.
+            # A link may lead out of the folder, and a pipe may have no end.
             if path.is_symlink() or not path.is_file():
                 raise FleetnetError(f"{path} is missing: the conformance set is incomplete")
             actual = path.stat().st_size
@@ -302,7 +302,7 @@ def find_set() -> Path:
     """Return the folder of the set that comes with this package, installed or in a checkout.
 
     Raises:
-        FleetnetError: none does.
+        FleetnetError: this package has none.
     """
     room = Path(__file__).resolve().parent
     for folder in (room / "set", room.parents[2] / "conformance"):

@@ -1,4 +1,4 @@
-"""Files that no library writes as they are needed here: PNG of every kind, and files that break."""
+"""Encoding files that no library writes as needed: every kind of PNG, and damaged files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from PIL import Image
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 GREY, RGB, GREY_ALPHA, RGB_ALPHA = 0, 2, 4, 6
-"""PNG's numbers of what a pixel has."""
+"""PNG's numbers for the kinds of pixels."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
 _LAST_PASS = (0, 1, 1, 2)
-"""First column, first row, and the steps from there, of an interlaced PNG's parts."""
+"""First column, first row, and steps of each part of an interlaced PNG."""
 
 
 def encode(image: Image.Image | npt.NDArray[Any], kind: str, **options: object) -> bytes:
@@ -30,7 +30,7 @@ def encode(image: Image.Image | npt.NDArray[Any], kind: str, **options: object) 
 
 
 def exif(orientation: int) -> bytes:
-    """Return an EXIF block that says only how the picture lies, 1 to 8."""
+    """Return an EXIF block that has only the orientation, 1 to 8."""
     block = Image.Exif()
     block[0x0112] = orientation
     return block.tobytes()
@@ -47,9 +47,9 @@ def png(
 
     Args:
         samples: ``uint8`` or ``uint16``, ``[H, W, C]``.
-        colour: PNG's number of what the ``C`` are.
-        interlaced: whether coarse pixels come first.
-        chunks: names and contents of what comes before the pixels.
+        colour: PNG's number for the kind of pixel.
+        interlaced: whether the file is interlaced.
+        chunks: names and contents of the chunks before the pixels.
     """
     height, width = samples.shape[:2]
     header = struct.pack(
@@ -62,7 +62,7 @@ def png(
         for row in samples[y::down, x::across]
         if row.size
     )
-    # Not compressed: zlib and what stands in for it give other bytes, and the pictures are small.
+    # Not compressed: zlib and its replacements give different bytes, and the pictures are small.
     body = (*chunks, (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
     return _PNG + b"".join(chunk(name, data) for name, data in ((b"IHDR", header), *body))
 
@@ -74,17 +74,17 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def with_png_size(data: bytes, width: int, height: int) -> bytes:
-    """Return a PNG file whose header says another size, with the right checksum."""
+    """Return a PNG file whose header states another size, with the right checksum."""
     header = struct.pack(">II", width, height) + data[24:29]
     return data[:8] + chunk(b"IHDR", header) + data[33:]
 
 
 def with_jpeg_size(data: bytes, width: int, height: int) -> bytes:
-    """Return a baseline JPEG file whose header says another size."""
+    """Return a baseline JPEG file whose header states another size."""
     place = data.index(b"\xff\xc0") + 5
     return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
 
 
 def flipped(data: bytes, place: int) -> bytes:
-    """Return the bytes with one of them changed."""
+    """Return the bytes with one byte changed."""
     return data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]

@@ -1,7 +1,7 @@
-"""The set's network: small, of weights that follow from whole numbers, and its answers.
+"""The set's network, which is small and has weights computed from integers, and its answers.
 
-It was never trained, and says nothing of a picture; but its answers to any two differ, and all of
-its arithmetic is in them. Its weights are short in binary, so that the file compresses well.
+It was never trained, and its answers mean nothing. But they differ for any two pictures, and they
+depend on all of its arithmetic. Its weights have few bits, so that the file compresses well.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from fleetnet.preprocess import Preprocess
 NAME = "MobileNetV2_x0_25"
 CLASSES = ("circle", "square", "stripes", "nothing")
 DECIMALS = 6
-"""Of the expected logits: enough for any tolerance, and too few for a processor's rounding."""
+"""Digits of the expected logits: enough for any tolerance, too few to show rounding errors."""
 _STEPS = 7
-"""Weights are this many steps of a power of two at most, either way."""
+"""Weights are at most this many steps of a power of two, positive or negative."""
 
 
 def network() -> nn.Module:
@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 
 def manifest(preprocess: Preprocess) -> Manifest:
-    """Return what the network's file says of itself."""
+    """Return the manifest in the network's file."""
     return Manifest(
         model=ModelInfo(name=NAME, num_classes=len(CLASSES)),
         classes=CLASSES,
@@ -57,7 +57,7 @@ def logits(preprocess: Preprocess, pixels: npt.NDArray[np.uint8]) -> list[list[f
     """Return the network's answers, computed in double precision.
 
     Args:
-        preprocess: with whose normalisation.
+        preprocess: its normalisation is used.
         pixels: ``uint8[N, crop, crop, 3]``.
     """
     deployable = Deployable(network(), preprocess).eval().double()
@@ -69,7 +69,7 @@ def logits(preprocess: Preprocess, pixels: npt.NDArray[np.uint8]) -> list[list[f
 
 
 def _values(key: str, like: Tensor, seed: int) -> Tensor:
-    """Return a parameter's values, the size of activations being kept from layer to layer."""
+    """Return a parameter's values, such that activations keep their size from layer to layer."""
     if key.endswith("num_batches_tracked"):
         return like
     if key.endswith("running_var"):
@@ -81,15 +81,15 @@ def _values(key: str, like: Tensor, seed: int) -> Tensor:
         return steps / 32
     inputs = like[0].numel()
     if key.startswith("classifier"):
-        steps = 8 * steps  # answers as far apart as a trained network's
+        steps = 8 * steps  # so that answers are as far apart as a trained network's
     return steps * 2.0 ** round(math.log2(math.sqrt(2 / inputs) / (_STEPS * 0.6)))
 
 
 def _whole_numbers(count: int, seed: int) -> Tensor:
-    """Return numbers from -7 to 7 that look like chance, ``float32[count]``.
+    """Return numbers from -7 to 7 that look random, ``float32[count]``.
 
-    The top bits of a product, as in a bundle's self-test, here of 64 bits and mixed once more: the
-    numbers of neighbours and of one place in two tensors have nothing in common.
+    They are the top bits of a product, as in a bundle's self-test, here of 64 bits and mixed once
+    more, so that neither neighbours nor the same place in two tensors are correlated.
     """
     k = np.arange(count, dtype=np.uint64) + np.uint64((seed + 1) * 1_000_003)
     mixed = k * np.uint64(0x9E3779B97F4A7C15)

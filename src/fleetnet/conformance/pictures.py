@@ -1,7 +1,7 @@
 """The pictures of the set, drawn and encoded by code: the same bytes each time.
 
-What is drawn is computed with whole numbers only, so that no library's random numbers and no
-processor's rounding are in it.
+They are drawn with integers only, so they depend on no library's random numbers and on no
+processor's rounding.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ Deep = npt.NDArray[np.uint16]
 _SIZE = (48, 38)
 _ODD = (51, 37)
 _TURN = 274
-"""TIFF's tag of how a picture lies, which EXIF took over."""
+"""TIFF's orientation tag, which EXIF uses too."""
 
 
 class Picture(NamedTuple):
     """An encoded picture of the set.
 
     Attributes:
-        name: what it is called, its file less the ending.
+        name: its file's name without the ending.
         ending: of its file.
         note: what a host can get wrong with it, for people.
         data: the file's content.
-        sample_bits: how many bits of its 16-bit samples are used; None where nobody has to say.
-        large: whether it is decoded smaller where that is allowed.
-        error: the kind of refusal that is right, None where it can be decoded.
+        sample_bits: how many bits of its 16-bit samples are used; None if that is not needed.
+        large: whether it is decoded smaller if that is allowed.
+        error: the kind of the expected error; None if it can be decoded.
     """
 
     name: str
@@ -85,7 +85,7 @@ def drawing(width: int, height: int) -> Pixels:
 
 
 def _deep_drawing(width: int, height: int, bits: int) -> Deep:
-    """Draw colours of ``bits`` bits, whose lower bits matter."""
+    """Draw colours of ``bits`` bits, in which the lower bits matter."""
     y, x = np.mgrid[:height, :width].astype(np.int64)
     upper = drawing(width, height).astype(np.int64) << (bits - 8)
     lower = (x * 37 + y * 101)[..., None] % (1 << (bits - 8))
@@ -125,7 +125,7 @@ def _jpeg() -> Iterator[Picture]:
 
 
 def _large_jpeg() -> Iterator[Picture]:
-    """Return JPEGs that are decoded smaller where that is allowed, with sides of all remainders."""
+    """Return JPEGs that are decoded smaller if allowed, with sides of all remainders."""
     for name, size, turn, options in (
         ("2", (153, 139), 1, {}),
         ("2-turned", (141, 155), 8, {}),

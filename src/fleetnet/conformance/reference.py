@@ -1,6 +1,6 @@
 """A picture's input by the package's reference: geometry in Python, resizing by Pillow and NumPy.
 
-What runs where there was no compiler, and what the C core is compared with where there was.
+This runs if there was no compiler. Otherwise, the C core is compared with it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def reference_input(
     """Return what :meth:`fleetnet.preprocess.Preprocess.from_bytes` does, without the C core.
 
     Args:
-        data: an image file's content, its sides no more than 1:100 apart.
-        preprocess: how.
+        data: an image file's content; the ratio of its sides is at most 1:100.
+        preprocess: the settings.
         exact: as there.
 
     Raises:
@@ -32,7 +32,7 @@ def reference_input(
     shrink = 1 if exact else geometry.reference_shrink(image.width, image.height, resize, kind)
     pixels = image.decode(shrink)
     extent = Extent.of(pixels)
-    if image.format == "JPEG":  # others are never decoded smaller
+    if image.format == "JPEG":  # other formats are never decoded smaller
         sides = image.width, image.height
         extent = geometry.reference_extent(*sides, shrink, image.orientation)
     wide, high = extent.right - extent.left, extent.bottom - extent.top

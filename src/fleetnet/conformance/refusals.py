@@ -1,6 +1,6 @@
-"""Why a picture is refused, in one word that every host has.
+"""Why a picture is refused, in one word that all hosts share.
 
-The words are part of the set; the messages of this host, by which it knows them, are not.
+The words are part of the set. The messages of this host, from which it finds them, are not.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def kind_of(error: ImageError) -> Kind:
 
 
 def fits(found: Kind, expected: Kind) -> bool:
-    """Tell whether a refusal is the right one.
+    """Tell whether a refusal is the expected one.
 
-    What ends too early is damaged, and some decoders say no more of it than that.
+    For a file that ends too early, some decoders say only that it is damaged.
     """
     return found == expected or (expected == "truncated" and found == "damaged")

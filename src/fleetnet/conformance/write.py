@@ -1,4 +1,4 @@
-"""Writing the set: the same bytes each time, with the same versions of the libraries."""
+"""Writing the set: with the same versions of the libraries, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from fleetnet.images import OpenImage, read_bytes
 from fleetnet.preprocess import Preprocess
 
 RESIZE, CROP = 27, 24
-"""Small, because the pixels are stored as they are; odd, so that offsets have to be rounded."""
+"""Small, because raw pixels are stored; odd, so that offsets have to be rounded."""
 TOLERANCE = 1e-3
-"""Of logits: a hundred times what engines are apart, a thousandth of what pictures are."""
+"""For logits: 100 times the difference between engines, 1/1000 of that between pictures."""
 NETWORK = "network.onnx"
 PICTURES, CROPS = "pictures", "crops"
 _NEEDS = {"torch": "PyTorch", "onnx": "onnx", "onnxscript": "onnxscript"}
@@ -49,7 +49,7 @@ Pixels = npt.NDArray[np.uint8]
 def write_set(folder: Path) -> ConformanceSet:
     """Write the set so that it is whole or absent, replacing an older one.
 
-    Expected pixels are computed by the reference, never by the C core.
+    The reference in Python computes the expected pixels, never the C core.
 
     Args:
         folder: to make.
@@ -70,7 +70,7 @@ def write_set(folder: Path) -> ConformanceSet:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what encodes and decodes here, and the kind of processor."""
+    """Return the versions of the libraries that encode and decode, and the kind of processor."""
     found = {name: metadata.version(name) for name in _LIBRARIES}
     for name, version in (
         ("libjpeg-turbo", features.version_feature("libjpeg_turbo")),
@@ -87,19 +87,19 @@ def _check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file()):
-        raise FleetnetError(f"{folder} is there and is no conformance set: choose another place")
+        raise FleetnetError(f"{folder} exists and is not a conformance set: choose another place")
 
 
 class Writer:
-    """Writes into a folder that has a place for pictures and one for crops."""
+    """Writes into a folder with one subfolder for pictures and one for crops."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.crops: dict[str, str] = {}
-        """Files of crops by their content: formats that keep every pixel share them."""
+        """Files of crops by their content: pictures with equal pixels share them."""
 
     def write(self) -> Description:
-        """Write every file but the description, and return that."""
+        """Write every file except the description, and return the description."""
         from fleetnet.conformance import network
 
         preprocess = Preprocess(RESIZE, CROP)
@@ -127,7 +127,7 @@ class Writer:
         )
 
     def entry(self, picture: Picture, logits: Sequence[float] = ()) -> Entry:
-        """Write a picture and its crops, and return what is to be said of them."""
+        """Write a picture and its crops, and return their description."""
         file = self.folder / PICTURES / picture.file
         file.write_bytes(picture.data)
         error, decoded = None, None
@@ -189,10 +189,10 @@ class Writer:
 
 
 def _refusal(kind: Kind, file: Path) -> Refusal:
-    """Return the error of a file that has to be refused so.
+    """Return the error of a file that has to be refused for this reason.
 
     Raises:
-        FleetnetError: it is not.
+        FleetnetError: it is not refused for this reason.
     """
     try:
         Preprocess(RESIZE, CROP).from_bytes(read_bytes(file))

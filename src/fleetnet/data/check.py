@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from fleetnet.data.sources.samples import (
 )
 from fleetnet.data.splits import check_classes, split
 from fleetnet.errors import DataError, ImageError
+from fleetnet.reporting import Advance
 from fleetnet.threads import map_in_threads
 
 MAX_PAIRS = 100_000
@@ -69,7 +70,7 @@ def check(
     sheets: Path | None = None,
     workers: int | None = None,
     sample_bits: int | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Report:
     """Read every image of ``source`` once, in several threads, and report on all of them.
 

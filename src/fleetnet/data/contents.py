@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,10 +12,10 @@ from fleetnet.data.reading import for_each
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import ImageError
+from fleetnet.reporting import Advance
 
 Contents = npt.NDArray[np.uint64]
 """A number for each image, which depends on nothing but its encoded bytes."""
-Advance = Callable[[int], None]
 NONE: Contents = np.empty(0, np.uint64)
 NONE.flags.writeable = False
 BYTES = 8

@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.contents import Advance, content_of, digest_of
+from fleetnet.data.contents import content_of, digest_of
 from fleetnet.data.reading import for_each
 from fleetnet.data.sources.protocol import ReadsEnds, Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import ImageError
+from fleetnet.reporting import Advance
 
 END = 4 * 2**10
 """Bytes from the end of an image that are compared before the whole: the beginning holds tables

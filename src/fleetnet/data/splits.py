@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.contents import Advance
 from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import TEST, TRAIN, VAL, Indices, SampleTable
 from fleetnet.data.stratify import iterative, take
 from fleetnet.errors import DataError
+from fleetnet.reporting import Advance
 
 __all__ = ["Indices", "Split", "check_classes", "split"]
 

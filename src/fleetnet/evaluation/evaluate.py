@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,7 @@ from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_labe
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits
 from fleetnet.inference.probabilities import to_probabilities
+from fleetnet.reporting import Advance
 from fleetnet.text import first_few
 
 
@@ -82,7 +83,7 @@ def evaluate(
     classifier: Classifier,
     source: Source,
     indices: Indices,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> Evaluation:
     """Classify the samples ``indices`` of ``source`` and keep the answers with their labels.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import DataError
+from fleetnet.reporting import Warn
 
 METRICS = "metrics.jsonl"
 """The file in a run's folder, with a JSON object a line, an epoch each."""
@@ -16,7 +17,6 @@ MAX_BYTES = 64 * 2**20
 """Of a file to read; a thousand epochs take a quarter of a mebibyte."""
 MAX_EPOCHS = 100_000
 
-Warn = Callable[[str], object]
 EpochFigures = dict[str, float]
 """Figures by name: epoch, lr, train_loss, train_top1, top1, top5, images_per_s, seconds."""
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from fleetnet.amounts import count
 from fleetnet.bundle import TRAINED_IMAGES, Bundle
-from fleetnet.data.contents import Advance, Contents, are_among, from_bytes
+from fleetnet.data.contents import Contents, are_among, from_bytes
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import DataError
+from fleetnet.reporting import Advance
 
 UNKNOWN = "Which images the network was trained on is not known: some of these may be among them."
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from fleetnet.amounts import count
-from fleetnet.data.contents import Advance, Contents
+from fleetnet.data.contents import Contents
 from fleetnet.data.sources import SampleTable, Source, fingerprint, notes_of
 from fleetnet.data.sources.samples import TEST
 from fleetnet.data.sources.split_names import IS_LEFT_OUT
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, ImageError, unknown
 from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
+from fleetnet.reporting import Advance
 
 SPLITS = ("auto", "all", "train", "val", "test")
 SEEN = "These are all images, those that the network was trained on among them."

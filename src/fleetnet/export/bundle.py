@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,15 @@ from fleetnet.inference.verify import (
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Say
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.weights.folder import weights_in
 
 IMAGES = 64
-"""How many images export verifies with unless told otherwise."""
+"""Default of how many images export verifies with."""
 SELF_TEST_IMAGES = 2
 
-Say = Callable[[str], None]
 HeldOut = tuple[Source, Indices]
 
 
@@ -88,7 +88,7 @@ def export_bundle(
     left_out: LeftOut | None = None,
     say: Say = lambda _: None,
 ) -> Bundle:
-    """Export a checkpoint to a bundle, refusing to write one whose answers differ.
+    """Export a checkpoint to a bundle; if its answers differ, nothing is written.
 
     Args:
         checkpoint: a file that training wrote, or weights from elsewhere, a file or a folder, as
@@ -100,17 +100,17 @@ def export_bundle(
         tolerance: largest difference of a probability to allow.
         calibrate: fit a temperature (Guo et al. 2017) to the held-out images of the data that the
             checkpoint was trained on, which then is part of the graph and the manifest.
-        fixed_batches: sizes of batches for each of which the bundle gets a graph that takes no
-            other, for runtimes that want that.
-        made_up: verify with made-up pictures where the held-out images are gone, and beside
-            ``images``; where nothing is known of the training's images, they are taken anyway.
+        fixed_batches: batch sizes; for each, the bundle gets a graph that takes only that size,
+            for runtimes that need it.
+        made_up: verify with made-up pictures if the held-out images are gone, and in addition to
+            ``images``. If the training images are unknown, they are used in any case.
         labels: a file of the classes' names, instead of the checkpoint's own.
-        left_out: is told what of ``images`` is passed over.
-        say: told what is being done, a line each.
+        left_out: counts what is skipped in ``images``.
+        say: called with what is being done, in a line.
 
     Raises:
-        VerificationError: an engine's answers differ from PyTorch's beyond ``tolerance`` or in
-            their top-1; the message names the first layer that diverges.
+        VerificationError: an engine's answers differ from PyTorch's by more than ``tolerance`` or
+            in their top-1; the message names the first layer that diverges.
         OvertakenError: another process has written to ``output`` in the meantime.
         FleetnetError: the checkpoint, the images or the output cannot be used.
     """
@@ -125,7 +125,7 @@ def export_bundle(
         check_given(images)
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
-    # Both may want it, and finding it reads names and, of files of one size, contents.
+    # Found once for both: that reads all names, and the contents of files of equal size.
     held_out = held_out_part(trained) if calibrate or not images else None
     pixels, origin = images_to_verify_with(
         trained, images, limit, held_out, left_out, made_up=made_up
@@ -186,15 +186,15 @@ def verify_graph(
     Args:
         graph: the content of an ``.onnx`` file.
         network: in PyTorch.
-        trained: where it comes from.
+        trained: the checkpoint it comes from.
         pixels: real images, ``uint8[N, crop, crop, 3]``.
         tolerance: largest difference of a probability to allow.
         probabilities: how logits become probabilities.
-        batch: the one size of batch that the graph takes; None where it takes any.
+        batch: the only batch size that the graph takes; None if it takes any.
 
     Raises:
-        VerificationError: beyond tolerance; names the engine, the figures and the first layer that
-            diverges.
+        VerificationError: a difference is too large; the message names the engine, the figures and
+            the first layer that diverges.
     """
     with TorchEngine(network, trained.preprocess) as reference:
         expected = run_in_batches(reference, pixels)
@@ -214,7 +214,7 @@ def verify_graph(
 def divergence_message(
     comparison: Comparison, tolerance: float, layer: tuple[str, float] | None
 ) -> str:
-    """Return the line that says how far an engine is off and where it begins."""
+    """Return the line that says how much an engine differs, and from which layer on."""
     where = (
         f"the first layer that diverges is '{layer[0]}' (by {layer[1]:.2g} of its largest value)"
         if layer
@@ -229,7 +229,7 @@ def divergence_message(
 
 
 def training_source(checkpoint: Checkpoint) -> Source | None:
-    """Open the data that a checkpoint was trained on, if it is still there; it may have changed."""
+    """Open a checkpoint's training data, if it is still there; it may have changed."""
     try:
         return open_source_spec(checkpoint.data.get("spec", {}))
     except FleetnetError:
@@ -271,7 +271,8 @@ def _with_made_up(
     """Return those of the images that can be read, and made-up pictures up to the limit."""
     given = np.empty((0, preprocess.crop, preprocess.crop, 3), np.uint8)
     if images:
-        with contextlib.suppress(DataError):  # whoever asked for answers learns which is unreadable
+        # The command that wanted answers reports which images are unreadable.
+        with contextlib.suppress(DataError):
             given = prepare(find_images(images), preprocess, max(limit // 2, 1))
     pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
     origin = f"{len(pictures)} {MADE_UP}" + (
@@ -289,8 +290,8 @@ def _gone(trained: Checkpoint) -> str:
 def held_out_part(trained: Checkpoint) -> HeldOut | None:
     """Return the data that a checkpoint was trained on and its held-out part, if still there.
 
-    Where names or classes have changed since, the images that were held out are known by their
-    content, less those that the weights had been trained on before.
+    If names or classes have changed since, held-out images are recognised by their content; those
+    that the weights had been trained on earlier are left out.
     """
     source = training_source(trained)
     if source is None:

@@ -1,4 +1,4 @@
-"""A bundle of whatever somebody names: made and verified once, then kept in the cache."""
+"""A bundle of any model that a user names: made and verified once, then kept in the cache."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from fleetnet.bundle import Bundle, all_there
 from fleetnet.errors import BundleError, require_all
 from fleetnet.files import cache_folder, locked, sha256_of, write_error
+from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import published_file
-from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, file_of, find_subject
 
 NEEDS = {
     "torch": "PyTorch",
@@ -24,7 +25,7 @@ NEEDS = {
     "onnxscript": "onnxscript",
     "onnxruntime": "ONNX Runtime",
 }
-"""Modules that making a bundle takes, to what people call them."""
+"""Modules that making a bundle needs, with the names that people know."""
 
 
 def bundle_of(
@@ -35,24 +36,24 @@ def bundle_of(
     fetched: Fetched = lambda _have, _total: None,
     offline: bool = False,
 ) -> Bundle:
-    """Return a bundle of a subject, making one in the cache where it is none itself.
+    """Return a bundle of a subject; if it is not a bundle itself, one is made in the cache.
 
-    A published network's is kept by its name, another file's by its content, so that the second
-    time is as quick as with any bundle and needs nothing that making takes. Processes that want
-    the same one at once wait for the first of them.
+    A published network's bundle is kept by name, another file's by content. So the second time is
+    as fast as with any bundle, and needs no packages for making one. Processes that want the same
+    bundle at once wait for the first of them.
 
     Args:
         subject: see :mod:`fleetnet.weights.subject`.
-        images: files to verify with, beside made-up pictures, should the bundle have to be made.
-        say: told what is being done, a line each.
-        fetched: told of a download's progress.
+        images: files to verify with if the bundle has to be made, in addition to made-up pictures.
+        say: called with what is being done, in a line.
+        fetched: called with a download's progress.
         offline: fetch nothing.
 
     Raises:
-        FleetnetError: there is no such subject; what making a bundle takes is not installed; the
+        FleetnetError: there is no such subject; a package for making bundles is not installed; the
             published weights cannot be fetched (the message says which file to put where).
-        CheckpointError: a file is no weights of a network known here.
-        VerificationError: an engine does not answer as the network does.
+        CheckpointError: a file holds no weights of a network known here.
+        VerificationError: an engine's answers differ from the network's.
     """
     if isinstance(subject, Bundle):
         return subject
@@ -65,10 +66,10 @@ def bundle_of(
 
 
 def check_installed(purpose: str) -> None:
-    """Refuse at once what would fail for want of a package.
+    """Refuse at once what would fail because a package is missing.
 
     Raises:
-        FleetnetError: names the first that is missing, and the extra that brings it.
+        FleetnetError: the message names the first missing one, and the extra that installs it.
     """
     require_all(NEEDS, "export", purpose)
 
@@ -79,24 +80,24 @@ def _place(subject: Subject) -> Path:
     if subject.published is not None:
         return bundles / subject.published.set / f"{subject.published.model}.bundle"
     file, config = weights_in(subject.path)
-    # What is said of weights makes another bundle of them: beside them in a folder, or by the
-    # name of a published file, which decides over the network and how images are prepared.
+    # The bundle depends not only on the weights, but also on a config.json beside them and on the
+    # name of a published file: these decide about the network and the preprocessing.
     entry = published_file(file.name)
-    sayings = (config.values or None, entry and (entry.set, entry.model))
-    said = hashlib.sha256(repr(sayings).encode()).hexdigest()[:8] if any(sayings) else ""
+    described = (config.values or None, entry and (entry.set, entry.model))
+    suffix = hashlib.sha256(repr(described).encode()).hexdigest()[:8] if any(described) else ""
     try:
-        return bundles / "files" / f"{sha256_of(file)[:32]}{said}.bundle"
+        return bundles / "files" / f"{sha256_of(file)[:32]}{suffix}.bundle"
     except OSError as error:
         raise BundleError(f"cannot read {subject.path}: {error.strerror or error}") from None
 
 
 def _kept(place: Path) -> Bundle | None:
-    """Return the bundle at ``place``; None if there is none, or none that can be used."""
+    """Return the bundle at ``place``; None if there is no usable one."""
     try:
         bundle = Bundle.load(place)
     except (BundleError, OSError):
         return None
-    # Whoever opens a file compares its hash; reading them all takes longer than the start.
+    # Hashes are compared when a file is opened; reading all files would delay the start.
     whole = all(all_there(place, artifact.files) for artifact in bundle.artifacts)
     return bundle if whole else None
 
@@ -128,7 +129,7 @@ def _made(
 
 
 def _clear(place: Path) -> None:
-    """Remove what an older version left, half of a bundle, or whatever else stands there."""
+    """Remove what is there: an older version's bundle, half of one, or anything else."""
     if place.is_symlink() or place.is_file():
         place.unlink()
     shutil.rmtree(place, ignore_errors=True)

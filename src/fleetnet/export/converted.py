@@ -41,8 +41,9 @@ from fleetnet.inference.verify import (
 )
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Fetched, Say
 from fleetnet.training.adopt import read_checkpoint
-from fleetnet.weights.subject import Fetched, Say, Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, file_of, find_subject
 
 TOLERANCE = 1e-3
 """Largest difference of a probability that a conversion to fp32 may make."""

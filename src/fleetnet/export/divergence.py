@@ -1,4 +1,4 @@
-"""Which layer is the first whose output differs from the trained network's?"""
+"""Finding the first layer whose output differs from the trained network's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fleetnet.models.normalisation import Normalisation
 from fleetnet.preprocess import Preprocess
 
 THRESHOLD = 1e-3
-"""A layer diverges when its largest difference exceeds this share of its largest value.
+"""A layer diverges if its largest difference exceeds this share of its largest value.
 
-Rounding in fp32 stays some hundred times below; a wrong weight or attribute is far above.
+Rounding in fp32 causes about a hundredth of that; a wrong weight or attribute far more.
 """
 
 GRAPH_ENGINES: dict[str, Callable[[bytes, Setup], OpenVinoEngine | OnnxRuntimeEngine]] = {
@@ -76,7 +76,7 @@ def _widened(values: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.f
 
 
 def _tap(content: bytes) -> tuple[bytes, dict[str, str]]:
-    """Make every labelled layer's output an output of the graph; layer to value's name."""
+    """Make every labelled layer's output an output of the graph; return its name for each layer."""
     model = onnx.load_from_string(content)
     names: dict[str, str] = {}
     present = {output.name for output in model.graph.output}

@@ -1,8 +1,7 @@
-"""The exported graph for a batch of one size alone, for runtimes that take no other.
+"""The exported graph for one fixed batch size, for runtimes that need one.
 
-TensorRT and the compilers of most accelerators plan memory and kernels for shapes that they know;
-some refuse a free dimension. The graph is the same but for the first dimension of its inputs and
-outputs.
+TensorRT and the compilers of most accelerators plan memory and kernels for known shapes, and some
+refuse a free dimension. Only the first dimension of the graph's inputs and outputs changes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MAX_BATCH = 4096
 
 
 def check_batch(batch: int) -> None:
-    """Refuse a size that no batch has.
+    """Refuse an impossible batch size.
 
     Raises:
         FleetnetError: ``batch`` is out of range.
@@ -49,7 +48,7 @@ def graph_of(bundle: Bundle, batch: int | None) -> bytes:
 
 
 def fix_batch(graph: bytes, batch: int) -> bytes:
-    """Return an exported ONNX file that takes ``batch`` images, no more and no fewer.
+    """Return an exported ONNX file that takes exactly ``batch`` images.
 
     Args:
         graph: as :func:`fleetnet.export.onnx.to_onnx` returns it.
@@ -66,7 +65,7 @@ def fix_batch(graph: bytes, batch: int) -> bytes:
     for entry in model.metadata_props:
         if entry.key == ONNX_METADATA_KEY:
             entry.value = _with_batch(Manifest.from_json(entry.value, "the graph"), batch).to_json()
-    # Inferring anew finds a graph that mixes images or counts on a free dimension.
+    # Inferring shapes again finds graphs that mix images or rely on a free dimension.
     fixed = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     onnx.checker.check_model(fixed, full_check=True)
     content: bytes = fixed.SerializeToString()
@@ -92,7 +91,10 @@ def whole_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
 
 
 class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
-    """An engine whose graph takes one size of batch, given any number of images."""
+    """Runs any number of images on an engine whose graph takes one batch size.
+
+    The last batch is filled up with its last image.
+    """
 
     def __init__(self, engine: OnnxRuntimeEngine | OpenVinoEngine, batch: int) -> None:
         super().__init__(engine)
@@ -120,7 +122,7 @@ class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
         yield from map(self.run, batches)
 
     def close(self) -> None:
-        """Close the engine, too."""
+        """Close the engine."""
         if self._loaded is not None:
             self._loaded.close()
         super().close()

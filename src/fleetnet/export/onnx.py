@@ -40,11 +40,11 @@ def graph_outputs(classes: int) -> tuple[TensorInfo, ...]:
 
 
 class Deployable(nn.Module):
-    """A network for engines: normalisation before it, probabilities after it, and less between.
+    """A network for engines: normalisation before it, probabilities after it, fewer layers between.
 
     Takes ``uint8[N, crop, crop, 3]`` and gives logits and probabilities, ``float32[N, K]`` each;
-    the probabilities are of the logits over ``temperature``. Batch norm is folded away and channel
-    counts are padded; docs/graph.md describes these steps.
+    the probabilities are those of the logits divided by ``temperature``. Batch norm is folded away
+    and channel counts are padded; docs/graph.md describes these steps.
     """
 
     offset: Tensor
@@ -61,8 +61,8 @@ class Deployable(nn.Module):
         self.temperature = temperature
         assert isinstance(network, Network)  # noqa: S101 - for the type checker
         scale, shift = preprocess.normalisation()
-        # Once for each pixel of a row: engines add whole rows at the speed of memory, but work
-        # through the three numbers of a pixel nearly one by one.
+        # Repeated for each pixel of a row: engines add whole rows as fast as memory allows, but
+        # broadcast the three numbers of a pixel nearly one by one.
         offset = torch.from_numpy(shift / scale).repeat(preprocess.crop, 1)
         self.register_buffer("offset", offset)
         folded = fold_input_scale(fold_batch_norm(network), torch.from_numpy(scale))
@@ -70,7 +70,7 @@ class Deployable(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities."""
-        # The cast comes first: TensorRT takes uint8 only as an input that a cast follows.
+        # The cast comes first: TensorRT takes uint8 only as an input followed by a cast.
         centred = (pixels.float() + self.offset).permute(0, 3, 1, 2)
         logits = self.network(centred)
         scaled = logits if self.temperature == 1.0 else logits / self.temperature
@@ -86,8 +86,8 @@ def to_onnx(network: nn.Module, preprocess: Preprocess, manifest: Manifest) -> b
 
     Args:
         network: a trained network, any mode, on the CPU.
-        preprocess: whose normalisation and size the graph gets.
-        manifest: put into the metadata, without its artifacts; says how logits become
+        preprocess: gives the graph's normalisation and size.
+        manifest: put into the metadata without its artifacts; says how logits become
             probabilities.
 
     Returns:
@@ -141,7 +141,7 @@ def _label_layers(model: ir.Model, layers: list[str]) -> None:
     """Replace the exporter's traces of the Python source by plain layer names.
 
     Nodes are named after the layer they belong to, and the node that computes a layer's output
-    carries the layer's name as metadata; file names of the exporting machine go away.
+    carries the layer's name as metadata. File names of the exporting machine are removed.
     """
     last: dict[str, ir.Node] = {}
     for number, node in enumerate(model.graph):
@@ -173,7 +173,7 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
 
 
 class _quiet:  # noqa: N801 - used like a function
-    """Keep the exporter's log lines, which are about torchvision and opsets, off the terminal."""
+    """Hide the exporter's log lines, which are about torchvision and opsets."""
 
     def __enter__(self) -> None:
         self.logger = logging.getLogger("torch.onnx")

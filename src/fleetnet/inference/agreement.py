@@ -1,4 +1,4 @@
-"""Do two engines give the same answers? Counted, not assumed."""
+"""Comparing the answers of two engines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fleetnet.inference.probabilities import Probabilities
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far some answers are from those that they should be.
+    """How far some answers are from the expected ones.
 
     Attributes:
         images: how many were compared.
         top1: share of the images with the same answer, see :func:`same_answers`.
         mean_difference: of the probabilities, over all images and classes.
-        max_difference: the same, the largest.
+        max_difference: the largest of them.
     """
 
     images: int
@@ -29,10 +29,10 @@ class Agreement:
 
 
 def agreement(expected: Probabilities, found: Probabilities, activation: Activation) -> Agreement:
-    """Compare probabilities, ``float32[N, K]`` each; an answer that is no number agrees with none.
+    """Compare probabilities, ``float32[N, K]`` each; an answer that is not a number never agrees.
 
-    The mean is over each image's two classes that matter most, the one expected and the one found,
-    and not over all: over a thousand classes any difference would vanish.
+    The mean is over two classes of each image, the expected one and the one found. Over all of a
+    thousand classes, any difference would vanish.
     """
     difference = np.abs(expected.astype(np.float64) - found)
     images = np.arange(len(expected))
@@ -54,14 +54,14 @@ def same_answers(
 ) -> float:
     """Return the share of the images that get the same answer.
 
-    With ``softmax`` that is the same top-1. With ``sigmoid`` every label is a classifier of its
-    own, which says yes from ``boundary`` upwards: the share is that of the label on whose answers
-    the two agree least. All labels' answers taken together would flatter, because nearly all are
-    "no" where labels are many.
+    With ``softmax``, that is the same top-1. With ``sigmoid``, every label is a separate
+    classifier, which says yes from ``boundary`` upwards, and the share is that of the label with
+    the least agreement. The share over all labels would be too favourable: with many labels, nearly
+    all answers are "no".
 
     Args:
         expected: logits or probabilities, ``float32[N, K]``.
-        found: the same of what is judged; what is not a number agrees with nothing.
+        found: the same, of the engine that is compared; what is not a number never agrees.
         activation: of both.
         boundary: between no and yes, 0 for logits and 0.5 for probabilities.
     """

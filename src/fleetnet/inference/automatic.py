@@ -1,4 +1,4 @@
-"""What computes answers: what was asked for, or with ``auto`` what is fastest here."""
+"""Choosing what computes: what was asked for, or with ``auto`` the fastest here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import Mode, Precision, check_names
-from fleetnet.inference.tuning import MIN_IMAGES, Advance
+from fleetnet.inference.tuning import MIN_IMAGES
 from fleetnet.inference.tuning_cache import tuned_or_tune
+from fleetnet.reporting import Say
 
 
 @dataclass(frozen=True)
 class Computing:
-    """What computes; None where the engine may decide.
+    """What computes the answers; None where the engine decides.
 
     Attributes:
         engine: its name.
@@ -73,20 +74,20 @@ def computing(
     threads: int | None,
     batch_size: int | None,
     device: str | None = None,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Computing:
-    """Return what computes; for ``auto`` what was chosen before or wins now.
+    """Return what computes; for ``auto``, what was chosen before or is found fastest now.
 
     Args:
         bundle: whose network.
-        mode: what matters.
-        images: gives real images to measure with, should that be needed.
+        mode: what to optimise for.
+        images: returns real images, called only if something has to be measured.
         engine: its name, ``auto``, or None for the default.
         precision: by name, or None for fp32.
         threads: how many, or None for all there are.
         batch_size: how many images at once, or None.
         device: to compute on, or None for the processor.
-        advance: called with what is being tried.
+        say: called with what is being tried, in a line.
 
     Raises:
         FleetnetError: a precision or a device is named beside ``auto``, or no engine works.
@@ -95,7 +96,7 @@ def computing(
     if engine != AUTO:
         known = cast("Precision", precision or "fp32")
         return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size, device)
-    choice = tuned_or_tune(bundle, mode, images(), threads=threads, advance=advance)
+    choice = tuned_or_tune(bundle, mode, images(), threads=threads, say=say)
     if choice is None:
         untuned = (
             f"{bundle.path} was not tuned on this machine, and tuning takes at least {MIN_IMAGES} "

@@ -1,13 +1,13 @@
-"""What a share of a sample of images says of all images."""
+"""What a share of a sample of images says about all images."""
 
 from __future__ import annotations
 
 import math
 
 CHANCE = 0.01
-"""A sample that comes about by chance less often than this tells against a network."""
+"""A network fails if its sample would come about by chance less often than this."""
 DOUBT = 0.05
-"""One sample in so many has a share below :func:`at_least` of what it shows."""
+"""The probability that the true share is below :func:`at_least`."""
 
 
 def binomial_tail(trials: int, least: int, probability: float) -> float:
@@ -30,12 +30,12 @@ def binomial_tail(trials: int, least: int, probability: float) -> float:
 
 
 def explained_by_chance(trials: int, failures: int, rate: float) -> bool:
-    """Tell whether so many failures come about often enough where ``rate`` of all trials fail."""
+    """Tell whether so many failures are plausible if a share of ``rate`` of all trials fails."""
     return binomial_tail(trials, failures, rate) >= CHANCE
 
 
 def at_least(trials: int, failures: int) -> float:
-    """Return the share of successes that so many failures leave sure, with 95 % confidence.
+    """Return a lower bound for the share of successes, with 95 % confidence.
 
     The exact lower bound of a binomial proportion (Clopper and Pearson 1934), one-sided.
     """
@@ -52,5 +52,5 @@ def at_least(trials: int, failures: int) -> float:
 
 
 def enough_to_show(share: float) -> int:
-    """Return how many trials, all of them successes, show ``share``: see :func:`at_least`."""
+    """Return how many trials without a failure show ``share``, see :func:`at_least`."""
     return 1 if share >= 1 else math.ceil(math.log(DOUBT) / math.log(share))

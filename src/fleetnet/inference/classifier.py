@@ -37,12 +37,12 @@ from fleetnet.preprocess import Preprocess
 __all__ = ["AUTO", "DEFAULT_ENGINE", "Classifier", "ImageLike", "Prediction", "Score"]
 
 AUTO = "auto"
-"""In place of an engine's name: the one that tuning chose."""
+"""Stands for the engine that tuning chose."""
 PYTORCH_BATCH = 8
-"""PyTorch's threads share a batch, so that it should have several images."""
+"""PyTorch's threads share a batch, so it should have several images."""
 LOW_PRECISION_BATCH = 4
-"""Where a thread computes a batch of its own, fp32 is quickest with one image, whose feature maps
-stay in the cache; with fewer bits several fit, and weights are fetched once for all of them
+"""If each thread computes its own batch, fp32 is fastest with one image, whose feature maps stay in
+the cache. With fewer bits, several images fit, and weights are fetched once for all of them
 (docs/prediction.md)."""
 
 
@@ -60,11 +60,11 @@ class Prediction:
     """The answer for one image.
 
     Attributes:
-        source: the path, or ``image 0``, ``image 1``, … where the image had none.
-        top: the most probable classes, best first; empty where the image could not be read.
-        error: why it could not, else None.
-        logits: ``float32[K]`` as the network gives them, whatever the temperature; None where the
-            image could not be read.
+        source: the path, or ``image 0``, ``image 1``, … if the image had none.
+        top: the most probable classes, best first; empty if the image could not be read.
+        error: why it could not be read, else None.
+        logits: ``float32[K]`` as the network gives them, before the temperature; None if the image
+            could not be read.
     """
 
     source: str
@@ -115,32 +115,33 @@ class Prediction:
 class Classifier(Closable):
     """A bundle made ready to answer on this machine, for any number of threads.
 
-    Each call of :meth:`predict` is answered for itself. At the end of a ``with`` block, a
-    classifier is closed.
+    Calls of :meth:`predict` do not affect each other. At the end of a ``with`` block, a classifier
+    is closed.
 
     Args:
-        bundle: a :class:`Bundle`, or the path of one, or of its ``.onnx`` file alone.
+        bundle: a :class:`Bundle`, or the path of one or of its ``.onnx`` file.
         engine: ``openvino``, ``onnxruntime``, ``torch``, ``torch-compiled``, or ``auto`` for what
-            ``fleetnet tune`` chose on this machine, and OpenVINO in fp32 where it chose nothing.
-        threads: how many to compute with; None for all the processors at hand.
-        batch_size: how many images the engine gets at once; None for what was chosen, else one,
-            in throughput mode :data:`LOW_PRECISION_BATCH` with fewer bits than fp32 and
-            :data:`PYTORCH_BATCH` for PyTorch.
+            ``fleetnet tune`` chose on this machine, or OpenVINO in fp32 if it chose nothing.
+        threads: how many to compute with; None for all available processors.
+        batch_size: how many images the engine gets at once. None for what was chosen, else for one;
+            in throughput mode for :data:`LOW_PRECISION_BATCH` with fewer bits than fp32 and for
+            :data:`PYTORCH_BATCH` with PyTorch.
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``, where the engine offers it; None for
             fp32, or for what was chosen.
-        mode: ``latency``, to have each answer soon, or ``throughput``, to have many a second:
-            then as many threads as compute read and decode images ahead of the network.
-        labels: names of the classes in place of the bundle's.
-        device: to compute on, as :func:`fleetnet.inference.engines.devices` names those of the
-            engine; None for the processor, or for what was chosen.
-        exact: decode every image whole; else JPEGs whose sides are several times what the network
-            needs are decoded smaller, for much less time and nearly the same answers
+        mode: ``latency`` for each answer as soon as possible, or ``throughput`` for as many as
+            possible per second: then images are read and decoded ahead, by as many threads as
+            compute.
+        labels: names of the classes, instead of the bundle's.
+        device: to compute on, named as by :func:`fleetnet.inference.engines.devices`; None for the
+            processor, or for what was chosen.
+        exact: decode every image in full size. Otherwise JPEGs much larger than the network needs
+            are decoded smaller, which takes much less time and gives nearly the same answers
             (docs/prediction.md).
 
     Raises:
         BundleError: the bundle is missing or damaged.
         FleetnetError: the engine is unknown, not installed, or does not offer the device or the
-            precision; or one of these is named beside ``auto``, which chooses them too.
+            precision; or one of these is named with ``auto``, which chooses them.
     """
 
     _owned: Engine | None
@@ -198,8 +199,7 @@ class Classifier(Closable):
     ) -> Classifier:
         """Make a classifier of an engine that is open already, such as a network in training.
 
-        It decodes every image whole. The engine stays its opener's: closing the classifier leaves
-        it open.
+        It decodes every image in full size. Closing the classifier leaves the engine open.
         """
         classifier = cls.__new__(cls)
         classifier._set_up(engine, preprocess, classes, batch_size, activation, 1.0)
@@ -229,9 +229,9 @@ class Classifier(Closable):
         self.temperature = temperature
 
     def close(self) -> None:
-        """Take no more calls, and close the engine that was opened; again, it changes nothing.
+        """Take no more calls, and close the engine that was opened; may be called again.
 
-        Predictions that are being made are finished, and any other call of :meth:`predict` raises
+        Predictions that have begun are finished; later calls of :meth:`predict` raise
         :class:`fleetnet.errors.FleetnetError`.
         """
         self._closed = True
@@ -244,23 +244,23 @@ class Classifier(Closable):
         """Yield one :class:`Prediction` an image, in order, lazily.
 
         Args:
-            images: one image or many: paths, encoded bytes and what holds such (``bytearray``,
+            images: one image or many: paths, encoded bytes and buffers of them (``bytearray``,
                 ``memoryview``, ``mmap``, ``uint8[N]``), files opened in binary mode, Pillow images,
                 arrays ``uint8[H, W, 3]`` in RGB (``uint8[H, W]`` for grey; of ``uint16`` the upper
                 eight of the bits that the preprocessing says are used), PyTorch's tensors of that
-                shape or ``uint8[3, H, W]``. Of an iterable no more is taken ahead of its answers
-                than the batch at hand; in throughput mode, some batches for the engine and the
-                threads that decode, a number that does not grow. Any image may be changed or
-                closed when the next one is asked for.
-            top_k: how many classes to name, at most all.
+                shape or ``uint8[3, H, W]``. From an iterable, only the current batch is taken ahead
+                of its answers; in throughput mode a few more, for the engine and the threads that
+                decode, a number that does not grow. An image may be changed or closed when the
+                next one is asked for.
+            top_k: how many classes to name, at most all of them.
 
         An image that cannot be read gets a prediction with its ``error``; the others get their
-        answers. What an iterable raises is raised after the answers to what it gave before.
+        answers. What an iterable raises is raised after the answers to its earlier images.
 
         Raises:
-            BundleError: the network does not give as many figures as there are classes.
-        FleetnetError: the classifier is closed, ``top_k`` is below 1, or something is no image
-                by its type; of an iterable, after the answers to what it gave before.
+            BundleError: the network does not give one logit for each class.
+            FleetnetError: the classifier is closed, ``top_k`` is below 1, or an object is of no
+                type that images have; in an iterable, after the answers to its earlier images.
         """
         if self._closed:
             raise FleetnetError("this classifier is closed: open another")
@@ -295,14 +295,14 @@ class Classifier(Closable):
     def _check(self, logits: Logits) -> None:
         if logits.shape[1:] != (len(self.classes),):
             raise BundleError(
-                f"the network gives {logits.shape[-1]} figures an image for {len(self.classes)} "
+                f"the network gives {logits.shape[-1]} logits per image for {len(self.classes)} "
                 "classes: the bundle is not what its manifest says; export it anew"
             )
 
     def _stack(self, batch: list[Ready], size: int) -> npt.NDArray[np.uint8]:
-        """Return ``uint8[size, crop, crop, 3]``, black where there is no image or none to read.
+        """Return ``uint8[size, crop, crop, 3]``, black where there is no readable image.
 
-        Engines compile each size of a batch, which takes longer than to compute some for nothing.
+        Engines compile for each batch size, which takes longer than computing unused images.
         """
         crop = self.preprocess.crop
         pixels = np.zeros((size, crop, crop, 3), np.uint8)
@@ -328,7 +328,7 @@ class Classifier(Closable):
 
 @contextlib.contextmanager
 def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
-    """End what an engine computes with the block, also where an error keeps hold of it."""
+    """End an engine's computation with the block, even if an error keeps a reference to it."""
     try:
         yield answers
     finally:
@@ -360,7 +360,7 @@ def _chosen(
     bundle: Bundle, mode: Mode, threads: int | None
 ) -> tuple[str, Precision, int | None, int | None, str]:
     """Return the engine, precision, threads, batch and device that tuning chose, if it did."""
-    # Tuning opens engines and compares them: whoever names an engine need not load all that.
+    # Imported here, because most callers name an engine and need nothing of tuning.
     from fleetnet.inference.tuning_cache import load_tuned
 
     choice = load_tuned(bundle, mode, threads)

@@ -1,6 +1,7 @@
-"""What callers bring: which forms an image may have, and whether it is one or many.
+"""The forms that an image may have, and telling one image from many.
 
-Nothing is imported for a form that the caller does not use: who has a tensor has PyTorch loaded.
+Nothing is imported for forms that the caller does not use: a caller with a tensor has already
+imported PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fleetnet.errors import FleetnetError, ImageError, one_line
 from fleetnet.images import MAX_BYTES, Pixels, from_array, from_pil
 
 PIECE = 2**20
-"""Bytes that are read at once of an open file."""
+"""How many bytes of an open file are read at once."""
 FORMS = (
     "a path, an image file's bytes, a file opened in binary mode, a Pillow image, a uint8 array "
     "or a uint8 PyTorch tensor"
@@ -60,15 +61,15 @@ def is_one(images: object) -> bool:
     Raises:
         FleetnetError: it is neither.
     """
-    if isinstance(images, str | bytes):  # NumPy's have dimensions as well
+    if isinstance(images, str | bytes):  # NumPy's scalars have dimensions too
         return True
     if _is_number(images):
         raise _refusal(images)
     if isinstance(images, np.ndarray):
-        # Of one dimension, names are many images, and numbers one file's bytes.
+        # With one dimension, strings are many images, and numbers are one file's bytes.
         one = images.ndim <= 3 and images.dtype.kind not in "OU"
     elif _is_array_like(images):
-        # A column of a table has one dimension as well.
+        # A column of a table has one dimension too.
         one = images.ndim in ((1, 2, 3) if _is_tensor(images) else (2, 3))  # type: ignore[attr-defined]
     else:
         one = isinstance(images, os.PathLike | Image.Image)
@@ -79,7 +80,7 @@ def is_one(images: object) -> bool:
 
 
 def name_of(image: object) -> str | None:
-    """Return the path of an image's file, None where it has none."""
+    """Return the path of an image's file; None if it has none."""
     name = getattr(image, "name", None) if _is_file(image) else image
     if isinstance(name, str | os.PathLike) and os.fspath(name):
         return os.fsdecode(name)
@@ -87,19 +88,19 @@ def name_of(image: object) -> str | None:
 
 
 def take(image: object, sample_bits: int | None = None) -> str | bytes | Pixels:
-    """Return what is needed of an image before the caller goes on.
+    """Return what has to be kept of an image before the caller may change it.
 
     Args:
-        image: in one of the forms that are taken.
-        sample_bits: as of :class:`fleetnet.images.OpenImage`, for samples of 16 bits.
+        image: in one of the accepted forms.
+        sample_bits: as in :class:`fleetnet.images.OpenImage`, for 16-bit samples.
 
     Returns:
-        A path; encoded bytes, which nobody changes; or pixels, ``uint8[H, W, 3]`` in RGB, whose
-        memory may be the caller's.
+        A path; encoded bytes that do not change; or pixels, ``uint8[H, W, 3]`` in RGB, which may
+        share the caller's memory.
 
     Raises:
-        ImageError: this one cannot be read.
-        FleetnetError: nothing of its type is an image.
+        ImageError: this image cannot be read.
+        FleetnetError: objects of this type are not images.
     """
     if _is_number(image):
         raise _refusal(image)
@@ -131,7 +132,8 @@ def _as_image_errors() -> Iterator[None]:
     except FleetnetError:
         raise
     except Exception as error:
-        # Of files, buffers and tensors, closed, released or without memory: each has its own.
+        # A file may be closed, a buffer released, a tensor without memory: each raises its own
+        # error.
         raise ImageError(one_line(error) or type(error).__name__) from None
 
 
@@ -143,14 +145,14 @@ def _refusal(image: object) -> FleetnetError:
 
 
 def _is_iterable(images: object) -> bool:
-    if isinstance(images, Mapping):  # its keys would be taken for the images
+    if isinstance(images, Mapping):  # iterating would give its keys
         return False
     return isinstance(images, Iterable) or hasattr(type(images), "__getitem__")
 
 
 def _is_number(image: object) -> bool:
-    """Tell whether it is one of NumPy's or PyTorch's, which have a buffer or are iterable, too."""
-    if isinstance(image, str | bytes):  # NumPy's have no dimensions either
+    """Tell whether it is an array or a tensor; these also have a buffer or are iterable."""
+    if isinstance(image, str | bytes):  # NumPy's scalars have no dimensions either
         return False
     return hasattr(type(image), "__array__") and getattr(image, "ndim", None) == 0
 
@@ -195,7 +197,7 @@ def _of_array(pixels: npt.NDArray[Any], sample_bits: int | None = None) -> bytes
 
 
 def _of_tensor(tensor: Any) -> bytes | Pixels:
-    """Return a tensor's pixels, whether its channels come first, as torchvision's, or last."""
+    """Return a tensor's pixels; its channels may come first, as in torchvision, or last."""
     shape = tuple(tensor.shape)
     size = "×".join(map(str, shape))
     dtype = str(tensor.dtype).removeprefix("torch.")
@@ -224,7 +226,7 @@ def _of_tensor(tensor: Any) -> bytes | Pixels:
 
 
 def _of_file(file: Any) -> bytes:
-    """Read an open file from where it stands, no further than the limit."""
+    """Read an open file from its current position, up to the limit."""
     if isinstance(file, io.TextIOBase):
         raise FleetnetError(f"{_title(file)} is open as text: open it in binary mode, 'rb'")
     content = bytearray()

@@ -1,7 +1,7 @@
-"""Made-up pictures to compare engines on, where nobody has given real ones.
+"""Made-up pictures for comparing engines if no real images are given.
 
-They have what photographs have and noise has not: much more power in coarse structure than in fine
-(Field 1987: amplitude falls as one over frequency), correlated colours, flat areas and hard edges.
+Unlike noise, they resemble photographs: much more power in coarse structure than in fine (Field
+1987: amplitude falls as one over frequency), correlated colours, flat areas and hard edges.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 Pixels = npt.NDArray[np.uint8]
 MADE_UP = "made-up pictures"
-"""What a record of a comparison calls them."""
+"""Their name in the record of a comparison."""
 
 
 def made_up_pictures(count: int, side: int) -> Pixels:
-    """Draw pictures, each unlike the others, the same ones each time on one machine.
+    """Draw different pictures, the same ones each time on one machine.
 
     Args:
         count: how many.
@@ -45,7 +45,7 @@ def _picture(rng: np.random.Generator, side: int) -> Pixels:
 
 
 def _clouds(rng: np.random.Generator, side: int) -> Pixels:
-    """Return noise whose amplitude falls with frequency, its colours mixed at random."""
+    """Return noise whose amplitude falls with frequency, with randomly mixed colours."""
     rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1 / side

@@ -1,7 +1,7 @@
-"""Images made ready ahead of the network by threads, in order and in bounded memory.
+"""Threads that prepare images ahead of the network, in order and in bounded memory.
 
-Reading a file, decoding and resizing all let go of Python's lock, so threads share the processors
-with each other and with the network; nothing has to be sent between processes.
+Reading a file, decoding and resizing all release Python's lock, so threads can use all processors
+beside the network, and nothing has to be sent between processes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from fleetnet.threads import in_order
 
 @dataclass(frozen=True)
 class Ready:
-    """An image as the network takes it, or why there is none.
+    """An image as the network takes it, or the reason why there is none.
 
     Attributes:
-        source: the path, or ``image 0``, ``image 1``, … where the image had none.
+        source: the path, or ``image 0``, ``image 1``, … if the image had none.
         pixels: ``uint8[crop, crop, 3]``, or None.
         error: why this image cannot be read, else None.
-        failure: what ends the stream here, to be raised once the answers before it are given.
+        failure: the exception that ends the stream here, raised after the answers to earlier
+            images.
     """
 
     source: str
@@ -38,9 +39,9 @@ class Ready:
 
 
 def look_ahead(workers: int, batch_size: int) -> int:
-    """Return how many images to make before they are asked for.
+    """Return how many images to prepare before they are asked for.
 
-    That is the next batch, and for each worker one that it is making and one that waits for it.
+    That is the next batch, and for each worker the image in work and one that waits.
     """
     return batch_size + 2 * workers if workers else 0
 
@@ -55,12 +56,12 @@ def make_ready(
 ) -> Generator[Ready]:
     """Read, decode and preprocess images, lazily and in order.
 
-    Files that are named, and bytes, are for the workers; so is what an open file or a buffer held
-    when it was taken. Arrays, tensors and Pillow images are made ready at once. So whoever gave
-    any of these may change or close it when the next image is taken.
+    Workers prepare named files and bytes, including the content of open files and buffers, which is
+    read at once. Arrays, tensors and Pillow images are prepared at once. So the caller may change
+    or close any image when the next one is taken.
 
     Args:
-        images: what to make ready; an exception that it raises becomes the last ``failure``.
+        images: what to prepare; an exception that it raises becomes the last ``failure``.
         preprocess: how.
         exact: False allows a large JPEG to be decoded smaller.
         workers: how many threads; 0 for none.
@@ -68,7 +69,7 @@ def make_ready(
     """
 
     def begin(numbered: tuple[int, ImageLike | Ready]) -> Callable[[], Ready]:
-        """Take an image, and return what gives it made ready."""
+        """Take an image, and return a function that returns it prepared."""
         number, image = numbered
         if isinstance(image, Ready):
             return functools.partial(_same, image)
@@ -90,7 +91,7 @@ def make_ready(
             return _not_ready(source, error)
 
     def cancel() -> None:
-        """Where the caller has had enough: what is being made is finished, the rest not."""
+        """Finish the images in work and drop the rest, because the caller stops."""
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -103,9 +104,9 @@ def make_ready(
 
 
 def _with_failure(images: Iterable[ImageLike]) -> Iterator[ImageLike | Ready]:
-    """Yield images, and the exception that ends them, if one does, in its place."""
+    """Yield images, and at the end the exception that ended them, if any."""
     try:
-        for image in images:  # noqa: UP028 - "yield from" would close what is the caller's
+        for image in images:  # noqa: UP028 - "yield from" would close the caller's iterable
             yield image
     except Exception as error:
         yield Ready("", failure=error)

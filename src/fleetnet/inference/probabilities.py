@@ -1,4 +1,4 @@
-"""From what a network gives to what it says: logits to probabilities."""
+"""From logits to probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from fleetnet.bundle import Activation
 
 Probabilities = npt.NDArray[np.float32]
-"""``float32[..., K]``, of each class."""
+"""``float32[..., K]``, one for each class."""
 
 
 def to_probabilities(
@@ -29,6 +29,6 @@ def softmax(logits: npt.NDArray[np.floating]) -> Probabilities:
 
 
 def sigmoid(logits: npt.NDArray[np.floating]) -> Probabilities:
-    """Return each logit's own probability, computed in double precision."""
+    """Return each logit's independent probability, computed in double precision."""
     negated = -logits.astype(np.float64)
     return np.asarray(np.exp(-np.logaddexp(0, negated)), np.float32)

@@ -1,8 +1,8 @@
 """The fastest way to compute a bundle's answers on this machine, found by measuring.
 
-Whatever is there is tried with the network itself: every engine on every device that its runtime
+Everything available is tried with the network itself: every engine on every device that its runtime
 finds, in every precision it offers there and, on the processor, with several numbers of threads.
-What does not answer as fp32 does on real images is out, however fast; of the rest the fastest wins.
+Candidates that do not answer as fp32 does on real images are out; of the rest, the fastest wins.
 :mod:`fleetnet.inference.tuning_cache` remembers it.
 """
 
@@ -38,21 +38,22 @@ from fleetnet.inference.engines import (
 )
 from fleetnet.inference.verify import probabilities_of
 from fleetnet.measuring import Clock, seconds_of, spread
+from fleetnet.reporting import Say
 
 TOP1_AGREEMENT = 0.995
 MEAN_DIFFERENCE = 0.01
 MIN_IMAGES = 32
-"""With fewer, no precision below fp32 is judged: agreement on a handful of images says little."""
+"""With fewer, precisions below fp32 are out: agreement on a handful of images says little."""
 BATCHES = (1, 4, 8)
 """How many images an engine may get at once in throughput mode."""
 BURST = 5
-"""Runs in a row before another candidate's turn: the first shows what the others left behind."""
+"""Runs in a row before another candidate's turn; the first is affected by the candidate before."""
 BUDGET_S = 10.0
 ROUNDS = 20
 OUT_OF_THE_RACE = 6.0
-"""A candidate this many times slower than the best at first sight is not even judged."""
+"""A candidate this many times slower than the best in its first runs is not checked further."""
 HOPELESS = 2.0
-"""A candidate this many times slower than the best is timed no further."""
+"""A candidate this many times slower than the best is not timed further."""
 
 
 @dataclass(frozen=True, order=True)
@@ -67,12 +68,12 @@ class Candidate:
 
     @property
     def what(self) -> str:
-        """The engine, the precision, and the device where that is not the processor."""
+        """The engine, the precision, and the device if that is not the processor."""
         where = "" if self.device == CPU else f" on {self.device}"
         return f"{self.engine} {self.precision}{where}"
 
     def __str__(self) -> str:
-        """Name it for a person."""
+        """Return its name for people."""
         threads = count(self.threads, "thread")
         batch = f", batches of {self.batch}" if self.batch > 1 else ""
         return f"{self.what}, {threads}{batch}"
@@ -84,8 +85,8 @@ class Trial:
 
     Attributes:
         candidate: what was tried.
-        milliseconds: per image, one figure a burst, in the order they were measured.
-        agreement: with fp32, None where it could not be judged.
+        milliseconds: per image, one figure for each burst, in the order of measuring.
+        agreement: with fp32; None if it was not compared.
         reason: why it is out, else empty.
     """
 
@@ -96,12 +97,12 @@ class Trial:
 
     @property
     def median(self) -> float:
-        """Milliseconds an image."""
+        """Milliseconds per image."""
         return statistics.median(self.milliseconds) if self.milliseconds else float("inf")
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The first and the third quartile of the milliseconds an image."""
+        """The first and the third quartile of the milliseconds per image."""
         if not self.milliseconds:
             return 0.0, 0.0
         _, low, high, *_ = spread(self.milliseconds)
@@ -110,7 +111,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Everything that was tried for one mode, fastest first, those that are out last."""
+    """Everything that was tried for one mode: the fastest first, those that are out last."""
 
     mode: Mode
     images: int
@@ -118,12 +119,11 @@ class Tuning:
 
     @property
     def best(self) -> Trial:
-        """The fastest that answers as it should."""
+        """The fastest that gives the right answers."""
         return self.trials[0]
 
 
 Opener = Callable[[Bundle, Candidate, Mode], Engine]
-Advance = Callable[[str], None]
 
 
 def tune(
@@ -135,24 +135,24 @@ def tune(
     on: Sequence[str] | None = None,
     threads: int | None = None,
     budget: float = BUDGET_S,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
     opener: Opener | None = None,
     clock: Clock = time.perf_counter,
 ) -> Tuning:
-    """Measure all candidates for ``mode``, interleaved, and judge their answers.
+    """Time all candidates for ``mode``, interleaved, and compare their answers with fp32.
 
     Args:
         bundle: whose network.
-        pixels: real, preprocessed images to judge by, ``uint8[N, crop, crop, 3]``.
-        mode: what matters, the time of one image or how many a second.
-        engines: which to try; None for all that are installed but compiled PyTorch, which takes
+        pixels: real, preprocessed images to compare on, ``uint8[N, crop, crop, 3]``.
+        mode: whether to minimise the time of one image or maximise images per second.
+        engines: which to try; None for all installed ones except compiled PyTorch, which takes
             minutes.
         on: which devices to try; None for all that each engine's runtime finds.
         threads: how many to compute with; None to try powers of two up to all in latency mode.
-        budget: seconds for the timing; the answers of each candidate come on top.
-        advance: told what is being tried.
-        opener: opens an engine, for tests.
-        clock: what time it is in seconds, for tests.
+        budget: seconds for the timing; comparing answers takes additional time.
+        say: called with what is being tried, in a line.
+        opener: opens an engine; tests replace it.
+        clock: returns seconds; tests replace it.
 
     Raises:
         FleetnetError: an engine is not installed, no engine has a device, or none of them works.
@@ -162,17 +162,17 @@ def tune(
     candidates = list(_candidates(bundle, mode, engines, on, threads))
     with contextlib.closing(_Bench(bundle, pixels, mode, opener or _open, clock)) as bench:
         for candidate in candidates:
-            advance(f"trying {candidate}")
-            bench.judge(candidate)
+            say(f"trying {candidate}")
+            bench.check(candidate)
         if bench.expected is None:
             reasons = "; ".join(f"{trial.candidate} {trial.reason}" for trial in bench.trials())
             raise FleetnetError(f"no engine computes this bundle in fp32: {reasons}")
-        bench.time(budget, advance)
+        bench.time(budget, say)
     return Tuning(mode, len(pixels), tuple(bench.trials()))
 
 
 class _Bench:
-    """Candidates on trial."""
+    """The candidates of one tuning and what is known about them."""
 
     def __init__(
         self,
@@ -192,27 +192,27 @@ class _Bench:
         self._reasons: dict[Candidate, str] = {}
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the engines that were opened."""
         for engine in self._engines.values():
             engine.close()
 
-    def judge(self, candidate: Candidate) -> None:
+    def check(self, candidate: Candidate) -> None:
         """Open a candidate and compare its answers with those in fp32."""
         self._times[candidate] = []
         try:
             engine = self._engine(candidate)
             slower = self._first_look(candidate, engine)
             if slower > OUT_OF_THE_RACE and self.expected is not None:
-                self._reasons[candidate] = f"{slower:.0f}× slower at first sight"
+                self._reasons[candidate] = f"{slower:.0f}× slower in its first runs"
                 return
-            # How many threads compute an answer has no part in what it is.
+            # The number of threads does not change the answers.
             alike = replace(candidate, threads=1)
             if alike not in self._judged:
                 self._judged[alike] = self._compare(candidate, engine)
             self._reasons[candidate] = _objection(candidate, self._judged[alike])
         except Exception as error:
-            # An engine that cannot be used here is a row of the table, not the end: a driver, an
-            # instruction or a compiler may be missing, and each runtime has errors of its own.
+            # An engine that does not work here gets a row in the table and ends nothing: a driver,
+            # an instruction or a compiler may be missing, and every runtime raises its own errors.
             reason = one_line(error) or type(error).__name__
             self._reasons[candidate] = f"fails: {reason}"
 
@@ -224,7 +224,7 @@ class _Bench:
         return self._engines[alike]
 
     def _first_look(self, candidate: Candidate, engine: Engine) -> float:
-        """Return how many times slower than the fastest so far it is, by the best of some runs."""
+        """Return how many times slower it is than the fastest so far, by the best of some runs."""
         part = np.resize(self.pixels, (candidate.batch, *self.pixels.shape[1:]))
         engine.run(part)
         taken = float("inf")
@@ -240,7 +240,7 @@ class _Bench:
         answers = _answers(engine, self.pixels, candidate.batch)
         if self.expected is None:
             if candidate.precision != "fp32":
-                raise FleetnetError("there are no answers in fp32 to judge it by")
+                raise FleetnetError("there are no answers in fp32 to compare it with")
             self.expected = answers
         count = min(len(self.expected), len(answers))
         to_probabilities = probabilities_of(self.bundle.manifest)
@@ -250,12 +250,12 @@ class _Bench:
             self.bundle.manifest.model.activation,
         )
 
-    def time(self, budget: float, advance: Advance) -> None:
-        """Time bursts of each in turns, so that what else the machine does hits all alike."""
+    def time(self, budget: float, say: Say) -> None:
+        """Time bursts in turns, so that other load on the machine affects all alike."""
         started = self.clock()
         running = [c for c in self._times if replace(c, threads=1) in self._judged]
         for number in range(ROUNDS):
-            advance(f"timing, round {number + 1}")
+            say(f"timing, round {number + 1}")
             medians = {c: statistics.median(t) for c, t in self._times.items() if t}
             best = min(medians.values(), default=float("inf"))
             for candidate in running:
@@ -267,12 +267,12 @@ class _Bench:
                 break
 
     def trials(self) -> list[Trial]:
-        """Return what was found, fastest first, those that are out last."""
+        """Return the trials, the fastest first, those that are out last."""
         found = [
             Trial(c, tuple(times), self._judged.get(replace(c, threads=1)), self._reasons[c])
             for c, times in self._times.items()
         ]
-        # To the microsecond: of two that take as long, the one with fewer threads is first.
+        # To the microsecond, so that of equal times the one with fewer threads comes first.
         return sorted(
             found, key=lambda trial: (bool(trial.reason), round(trial.median, 3), trial.candidate)
         )
@@ -285,7 +285,7 @@ def _candidates(
     wanted: Sequence[str] | None,
     threads: int | None,
 ) -> Iterator[Candidate]:
-    """Yield what to try: fp32 on the processor first, so that there is something to judge by."""
+    """Yield what to try: fp32 on the processor first, which the others are compared with."""
     every = available_threads()
     if threads is not None:
         counts = [threads]
@@ -302,14 +302,14 @@ def _candidates(
     for name, device, precision in sorted(
         offered, key=lambda one: (one[2] != "fp32", one[1] != CPU)
     ):
-        # The threads of a processor have no part in what another device computes.
+        # The number of threads matters only on the processor.
         for threads_each in counts if device == CPU else counts[-1:]:
             for batch in BATCHES if mode == "throughput" else BATCHES[:1]:
                 yield Candidate(name, precision, threads_each, batch, device)
 
 
 def _places(names: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, str]]:
-    """Return each engine with each of its devices, or of those that are wanted."""
+    """Return each engine with each of its devices, or with the wanted ones."""
     if wanted is None:
         return [(name, device) for name in names for device in _found(name)]
     by_device = [engines_on(device, names) for device in dict.fromkeys(wanted)]
@@ -321,7 +321,7 @@ def _found(name: str) -> tuple[str, ...]:
     try:
         return devices(name)
     except FleetnetError:
-        ENGINES.named(name)  # an engine that is not there is another matter
+        ENGINES.named(name)  # a missing engine is an error of the caller
         return (CPU,)
 
 
@@ -363,12 +363,13 @@ def _objection(candidate: Candidate, found: Agreement) -> str:
     if not found.mean_difference <= MEAN_DIFFERENCE:
         return f"probabilities off by {found.mean_difference:.4f}"
     if candidate.precision != "fp32" and found.images < MIN_IMAGES:
-        return f"not to be judged by {count(found.images, 'image')}"
+        few = "is" if found.images == 1 else "are"
+        return f"{count(found.images, 'image')} {few} too few to compare answers"
     return ""
 
 
 def _burst(engine: Engine, pixels: Pixels, batch: int, clock: Clock) -> float:
-    """Return milliseconds an image over a burst of batches, after one that is not counted."""
+    """Return milliseconds per image over a burst of batches, without the first batch."""
     part = np.resize(pixels, (batch, *pixels.shape[1:]))
     engine.run(part)
     runs = max(BURST, 2 * engine.threads)

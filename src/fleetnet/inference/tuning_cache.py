@@ -24,16 +24,17 @@ from fleetnet.inference.engines import (
     find_device,
     installed_engines,
 )
-from fleetnet.inference.tuning import MIN_IMAGES, Advance, Candidate, Trial, Tuning, tune
+from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Trial, Tuning, tune
 from fleetnet.inference.verify import machine, prepare
+from fleetnet.reporting import Say
 
 MAX_BYTES = 65536
 ENOUGH = 200
-"""Images to judge by: on so many one other answer is half a percent."""
+"""How many images to compare on: one different answer is then half a percent."""
 
 
 class TunedSettings(BaseModel):
-    """How to compute a bundle's answers on this machine, and what that was measured to give."""
+    """How to compute a bundle's answers on this machine, and what was measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,11 +49,11 @@ class TunedSettings(BaseModel):
     mean_difference: float
     images: int
     runner_up: str = ""
-    """The next best that answers as well, with its milliseconds an image."""
+    """The second best candidate with the right answers, with its milliseconds per image."""
 
     @classmethod
     def of(cls, tuning: Tuning) -> TunedSettings:
-        """Return the best of what was tried."""
+        """Return the best candidate of a tuning."""
         best = tuning.best
         found = best.agreement
         return cls(
@@ -89,8 +90,8 @@ def _runner_up(others: tuple[Trial, ...]) -> str:
 def load_tuned(bundle: Bundle, mode: Mode, threads: int | None = None) -> TunedSettings | None:
     """Return what was chosen for this bundle, mode and number of threads on this machine, if so.
 
-    A choice is of the very files, processor and versions that it was measured with. One whose file
-    is damaged, or whose engine or device has gone, is as none.
+    A choice holds for exactly the files, processor and versions that it was measured with. It is
+    ignored if its file is damaged or if its engine or device is gone.
     """
     file = cache_folder() / "tuning" / f"{_key(bundle, mode, threads)}.json"
     try:
@@ -108,9 +109,9 @@ def load_tuned(bundle: Bundle, mode: Mode, threads: int | None = None) -> TunedS
 
 
 def save_tuned(bundle: Bundle, tuning: Tuning, threads: int | None = None) -> TunedSettings:
-    """Keep what was chosen for the next time, if the images were enough to judge by.
+    """Store the choice for the next time, if there were enough images.
 
-    A cache that cannot be written to is no reason to fail: the choice is returned all the same.
+    If the cache cannot be written to, the choice is still returned.
     """
     choice = TunedSettings.of(tuning)
     if tuning.images >= MIN_IMAGES:
@@ -129,21 +130,21 @@ def tuned_or_tune(
     images: Iterable[Path | bytes],
     *,
     threads: int | None = None,
-    advance: Advance = lambda _: None,
+    say: Say = lambda _: None,
 ) -> TunedSettings | None:
-    """Return what was chosen before, else what turns out best with ``images`` now.
+    """Return what was chosen before, else tune with ``images`` now.
 
     Args:
         bundle: whose network.
-        mode: what matters, the time of one image or how many a second.
-        images: real images, files or encoded; of these :data:`ENOUGH` are used, and none where
-            there is a choice already.
+        mode: whether to minimise the time of one image or maximise images per second.
+        images: real images, files or encoded; at most :data:`ENOUGH` are used, and none if there
+            is a choice already.
         threads: how many to compute with; None to choose.
-        advance: told what is being tried.
+        say: called with what is being tried, in a line.
 
     Returns:
-        The choice; None where there was none and the images that can be read are fewer than it
-        takes to judge precisions below fp32 by.
+        The choice; None if there was none and too few images can be read to compare precisions
+        below fp32.
     """
     if known := load_tuned(bundle, mode, threads):
         return known
@@ -153,7 +154,7 @@ def tuned_or_tune(
         return None
     if len(pixels) < MIN_IMAGES:
         return None
-    return save_tuned(bundle, tune(bundle, pixels, mode, threads=threads, advance=advance), threads)
+    return save_tuned(bundle, tune(bundle, pixels, mode, threads=threads, say=say), threads)
 
 
 def _key(bundle: Bundle, mode: Mode, threads: int | None) -> str:

@@ -1,9 +1,8 @@
-"""Verifying a bundle on this machine: every engine that is here, against the trained network."""
+"""Verifying a bundle on this machine: every installed engine against the trained network."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +18,10 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+from fleetnet.reporting import Say
 
 REFERENCE = "torch"
-"""The engine that all others have to answer as, on the processor."""
+"""The reference engine, on the processor."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Report:
 
     Attributes:
         comparisons: of the engines, each in the first precision that it offers on the device.
-        int8: of those that compute in int8, each with the agreement that it has to meet.
-        has_reference: whether the trained network itself was compared with; else the answers that
-            it gave at export, which the bundle records.
-        tolerance: largest difference of a probability that is allowed.
+        int8: of the engines that compute in int8, each with the agreement that is required.
+        has_reference: whether the reference was the trained network itself; otherwise its answers
+            at export, which the bundle records.
+        tolerance: largest allowed difference of a probability.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -48,12 +48,12 @@ class Report:
 
     @property
     def int8_failed(self) -> tuple[Comparison, float] | None:
-        """The first in int8 that agrees too seldom, and what it should meet; None if none."""
+        """The first in int8 with too little agreement, and what is required; None if none."""
         return next(((one, wanted) for one, wanted in self.int8 if not one.meets(wanted)), None)
 
     @property
     def passed(self) -> bool:
-        """Whether everything did."""
+        """Whether every comparison passed."""
         return self.failed is None and self.int8_failed is None
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def verify_here(
     tolerance: float,
     threads: int = 1,
     device: str = CPU,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Report:
     """Compare every installed engine that has the device with the trained network.
 
@@ -92,7 +92,7 @@ def verify_here(
         tolerance: largest difference of a probability to allow.
         threads: to compute with.
         device: as the engines' runtimes name it.
-        say: called with what a person should know.
+        say: called with what the user should know.
 
     Raises:
         FleetnetError: an engine cannot be opened, or there is nothing to compare with.

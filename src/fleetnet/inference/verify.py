@@ -1,4 +1,4 @@
-"""Does an engine answer as the trained network does? Measured, on real images."""
+"""Comparing an engine's answers with the trained network's, on real images."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from fleetnet.inference.engines import CPU, Engine, Logits, Precision
 from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
 from fleetnet.measuring import time_runs
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Advance
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability that export and verification allow."""
+"""Largest difference of a probability that export and verification allow by default."""
 AGREEMENT = 0.99
-"""Share of the images that int8 has to answer as the trained network does, unless told."""
+"""Default share of the images for which int8 must give the trained network's answer."""
 BATCH = 16
 LATENCY_RUNS = 30
 
@@ -56,7 +57,7 @@ class Comparison:
 
     def passes(self, tolerance: float) -> bool:
         """Tell whether every probability is close enough and every top-1 is the same."""
-        # Written so that a difference that is not a number fails.
+        # Written so that NaN fails.
         return self.max_abs_diff <= tolerance and self.top1_agreement == 1.0
 
     @property
@@ -65,13 +66,13 @@ class Comparison:
         return round((1 - self.agreement) * self.images)
 
     def meets(self, agreement: float) -> bool:
-        """Tell whether the images with another answer are no more than chance explains.
+        """Tell whether chance explains the number of images with another answer.
 
-        The images are a sample: a network that agrees on exactly ``agreement`` of all there are
-        agrees on less of a sample every other time. It fails where as many disagreements as were
-        found would come about by chance less than once in a hundred times.
+        The images are a sample. A network that agrees on exactly ``agreement`` of all images agrees
+        on less than that in half of all samples. It fails only if so many disagreements would come
+        about by chance less than once in a hundred times.
         """
-        # Answers that are no numbers agree with nothing: see same_answers.
+        # Answers that are not numbers never agree, see same_answers.
         return explained_by_chance(self.images, self.different, 1 - agreement)
 
     def record(self, source: str, tolerance: float) -> Verification:
@@ -100,12 +101,12 @@ def compare(
     pixels: Pixels,
     expected: Logits,
     probabilities_of: ToProbabilities = softmax,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
     activation: Activation = "softmax",
 ) -> Comparison:
     """Run ``engine`` and compare its probabilities with those of ``expected``.
 
-    Where the engine shows its graph's own probabilities, those are compared as well.
+    If the engine also returns the graph's probabilities, those are compared too.
 
     Args:
         engine: what to check.
@@ -125,7 +126,7 @@ def compare(
         answers = outputs(part) if outputs else {"logits": engine.run(part)}
         probabilities = probabilities_of(answers["logits"])
         for candidate in (probabilities, answers.get("probabilities", probabilities)):
-            # np.maximum hands NaN on, where max() might drop it.
+            # np.maximum passes NaN on; max() might drop it.
             difference = float(np.maximum(difference, np.abs(candidate - reference).max()))
         best = reference.argmax(1)
         agreed += int((probabilities.argmax(1) == best).sum())
@@ -188,14 +189,14 @@ def prepare(
 def verify_bundle(
     bundle: Bundle, engines: Sequence[Engine], pixels: Pixels, reference: Engine | None
 ) -> Iterator[Comparison]:
-    """Compare engines on a bundle's behalf.
+    """Compare a bundle's engines with the trained network.
 
     Args:
-        bundle: whose recorded self-test stands in for an absent reference.
+        bundle: its self-test is used if there is no reference.
         engines: what to check.
         pixels: real images, ``uint8[N, crop, crop, 3]``.
-        reference: the trained network in PyTorch; where it is not installed, None: then each
-            engine has to give the answers that PyTorch gave to the self-test at export.
+        reference: the trained network in PyTorch; None if PyTorch is not installed. Then each
+            engine has to give PyTorch's answers to the self-test, recorded at export.
 
     Raises:
         DataError: there is no reference and the bundle has no self-test.
@@ -217,14 +218,13 @@ def verify_bundle(
 def verify_quantized(
     bundle: Bundle, engines: Sequence[Engine], pixels: Pixels, reference: Engine
 ) -> Iterator[tuple[Comparison, float]]:
-    """Compare engines that compute in int8, each with the agreement that it has to meet.
+    """Compare engines that compute in int8; returns each with the agreement required.
 
     Args:
-        bundle: which records the standard.
+        bundle: records the agreement required.
         engines: what to check.
-        pixels: real images, ``uint8[N, crop, crop, 3]``; int8 answers made-up ones as it likes.
-        reference: the trained network in PyTorch, or where that is not installed an engine that
-            computes in fp32.
+        pixels: real images, ``uint8[N, crop, crop, 3]``; on made-up ones, int8 may give any answer.
+        reference: the trained network in PyTorch, or, without PyTorch, an engine in fp32.
     """
     expected = run_in_batches(reference, pixels)
     for engine in engines:

@@ -1,8 +1,8 @@
-"""The contract of a network: what a family of networks owes the rest of Fleetnet.
+"""The contract of a network: what a family of networks has to provide.
 
 Freezing, layer-wise learning rates, Grad-CAM, folding, channel padding, export, the search for the
-layer that diverges, and the recognition of weights ask what is here. None of them knows what the
-layers of a family are called.
+layer that diverges, and the recognition of weights use only this contract. None of them knows the
+layer names of a family.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from fleetnet.models.initialise import initialise
 from fleetnet.models.names import Part, Source
 
 Rounded = Callable[[int], int]
-"""Gives the width that so many channels are to be padded to."""
+"""Returns the width that a number of channels is padded to."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network that is frozen, or gets its learning rate, as a whole.
+    """A part of a network that is frozen, or has a learning rate, as a whole.
 
     Attributes:
-        name: unlike any other stage's.
-        modules: the modules that it consists of by their dotted names, in the order data flows.
+        name: unique among the stages.
+        modules: its modules by their dotted names, in the order data flows.
     """
 
     name: str
     modules: Mapping[str, nn.Module]
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what trains in it."""
+        """Yield its parameters."""
         for module in self.modules.values():
             yield from module.parameters()
 
@@ -42,16 +42,16 @@ class Stage:
 class Network(nn.Module, ABC):
     """A classifier of images: a module that takes normalised ``float32[N, C, H, W]``.
 
-    A family's class says which its stages are and computes its features and logits. Where batch
-    norm is used, it stands right after its convolution or linear layer in an ``nn.Sequential``, so
-    that :func:`fleetnet.models.folding.fold_batch_norm` finds it, or else refuses. Every activation
+    A family's class names its stages and computes features and logits. A batch norm comes right
+    after its convolution or linear layer in an ``nn.Sequential``, where
+    :func:`fleetnet.models.folding.fold_batch_norm` finds it; any other is refused. Every activation
     gives 0 for 0, so that channels of zeros stay zeros.
 
     Attributes:
         num_classes: length of the logits.
         num_features: width of the embedding.
-        input_layer: dotted name of the convolution that takes the image, and that nothing but
-            padding comes before: normalisation is folded into it.
+        input_layer: dotted name of the convolution that takes the image. Only padding may come
+            before it, because normalisation is folded into it.
         classifier_layer: dotted name of the linear layer that gives the logits.
     """
 
@@ -62,7 +62,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
-        """Return the parts in the order data flows; the last is the classifier alone.
+        """Return the parts in the order data flows; the last is only the classifier.
 
         Every parameter is in one of them.
         """
@@ -76,7 +76,7 @@ class Network(nn.Module, ABC):
         """Map the last feature map to the logits, ``float32[N, num_classes]``."""
 
     def pool(self, features: Tensor) -> Tensor:
-        """Map the last feature map to its mean over all places, ``float32[N, F]``."""
+        """Map the last feature map to its spatial mean, ``float32[N, F]``."""
         return features.mean((2, 3))
 
     def embedding(self, x: Tensor) -> Tensor:
@@ -96,12 +96,12 @@ class Network(nn.Module, ABC):
 
     @property
     def classifier_parameters(self) -> tuple[str, ...]:
-        """Names of the parameters of which there are as many as classes."""
+        """Names of the parameters whose size depends on the number of classes."""
         layer = self.get_submodule(self.classifier_layer)
         return tuple(f"{self.classifier_layer}.{name}" for name, _ in layer.named_parameters())
 
     def replace_classifier(self, num_classes: int) -> None:
-        """Put a fresh classifier of so many classes in the place of the one that is there."""
+        """Replace the classifier by a fresh one for so many classes."""
         old = self.get_submodule(self.classifier_layer)
         assert isinstance(old, nn.Linear)  # noqa: S101 - for the type checker
         fresh = nn.Linear(
@@ -112,9 +112,9 @@ class Network(nn.Module, ABC):
         self.num_classes = num_classes
 
     def zero_residuals(self) -> None:
-        """Make every block with a shortcut start as that shortcut alone (Goyal et al. 2017, 5.1).
+        """Make every block with a shortcut start as only that shortcut (Goyal et al. 2017, 5.1).
 
-        It is up to the blocks how: see :class:`Residual`.
+        The blocks do it, see :class:`Residual`.
         """
         for module in self.modules():
             if isinstance(module, Residual):
@@ -123,7 +123,7 @@ class Network(nn.Module, ABC):
     def layers(self) -> dict[str, nn.Module]:
         """Return the layers whose outputs can be compared, by name, in the order they run.
 
-        They are the modules of the stages, or, of a :class:`Composed` module, what it is made of.
+        These are the modules of the stages; for a :class:`Composed` module, its inner layers.
         """
         found: dict[str, nn.Module] = {}
         for stage in self.stages():
@@ -139,10 +139,10 @@ class Network(nn.Module, ABC):
 
 @runtime_checkable
 class Residual(Protocol):
-    """A block that can start as its shortcut alone."""
+    """A block that can start as only its shortcut."""
 
     def zero_residual(self) -> None:
-        """Have the branch beside the shortcut, if there is one, give zeros."""
+        """Make the branch beside the shortcut, if there is one, give zeros."""
 
 
 @runtime_checkable
@@ -169,8 +169,8 @@ class Widening(Protocol):
 
 
 Parts = Callable[..., tuple[Part, ...] | None]
-"""Takes a network's arguments and gives its layers with somebody's names; None where the source
-has no such network."""
+"""Takes a network's arguments and returns its layers with a source's names; None if the source has
+no such network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,16 +178,16 @@ class Family:
     """What a family's file declares, as ``FAMILY``.
 
     Attributes:
-        build: makes a network: takes the number of classes, then by name the arguments that
-            ``networks.toml`` gives, ``in_channels``, ``dropout`` and ``drop_path``.
-        names: what the layers are called, by source; :data:`fleetnet.models.names.OWN` is one.
-        widths: takes the arguments and gives the output channels of enough convolutions, by our
-            names, to tell the networks of the family apart without building them.
+        build: makes a network: takes the number of classes, then as keywords the arguments in
+            ``networks.toml``, ``in_channels``, ``dropout`` and ``drop_path``.
+        names: the names of the layers, by source; :data:`fleetnet.models.names.OWN` is one.
+        widths: takes the arguments and returns the output channels of enough convolutions, by our
+            names, to distinguish the networks of the family without building them.
         input_layer: as in :class:`Network`: its weight's second axis is the images' channels.
         classifier_layer: as in :class:`Network`: its weight's first axis is the classes.
-        lookalikes: networks of others whose weights have the names and shapes of one here, but
-            which compute something else; by the name of the architecture or of a published file,
-            how they differ.
+        lookalikes: networks of other projects with the same names and shapes of weights that
+            compute something else: the name of the architecture or of a published file, and the
+            difference.
     """
 
     build: Callable[..., Network]

@@ -1,8 +1,8 @@
 """EfficientNet-Lite 0 to 4 (TensorFlow's ``tpu/models/official/efficientnet/lite``, 2020).
 
 EfficientNet (Tan and Le 2019, https://arxiv.org/abs/1905.11946) without squeeze-and-excitation and
-with ReLU6 for Swish, so that it bears 8 bits; stem, head, and the repeats of the first and the last
-stage are not scaled. As in TensorFlow, strided convolutions pad right and below (``SAME``) and
+with ReLU6 for Swish, so that it can be quantised; stem, head, and the repeats of the first and the
+last stage are not scaled. As in TensorFlow, strided convolutions pad right and below (``SAME``) and
 batch norm adds 1e-3: timm's own ``efficientnet_lite0``, which pads on both sides and adds 1e-5, is
 another network, though its weights have the same names and shapes.
 """
@@ -110,11 +110,11 @@ def efficientnet_lite(
 
 
 EFFICIENTNET_PYTORCH = Source("EfficientNet-PyTorch", "efficientnet-pytorch")
-"""``lukemelas/EfficientNet-PyTorch`` and ``efficientnet-lite-pytorch`` after it."""
+"""``lukemelas/EfficientNet-PyTorch``, and ``efficientnet-lite-pytorch``, which follows it."""
 
 
 def _pytorch_names(variant: int) -> tuple[Part, ...]:
-    """Name the layers as EfficientNet-PyTorch does, whose blocks are in one row."""
+    """Name the layers as EfficientNet-PyTorch does, whose blocks are in one list."""
     parts = [*conv_norm("stem", "_conv_stem", "_bn0")]
     for index, block in enumerate(efficientnet_lite_setting(variant).blocks):
         ours, theirs = f"blocks.{index}", f"_blocks.{index}"
@@ -131,9 +131,9 @@ def _timm_names(variant: int) -> tuple[Part, ...]:
     return efficientnet_names(stage_repeats(variant))
 
 
-_OTHERWISE = "pads its convolutions and scales its batch norms otherwise"
+_OTHERWISE = "pads its convolutions and scales its batch norms differently"
 _OTHERS = (*(f"efficientnet_lite{n}" for n in range(5)), "efficientnet_lite0_ra-37913777.pth")
-"""Of timm, without ``tf_`` before them; and the only published weights of one."""
+"""timm's names without ``tf_``, and the file of the only published weights of one."""
 
 FAMILY = family(
     efficientnet_lite,

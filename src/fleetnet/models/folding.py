@@ -1,4 +1,4 @@
-"""A network for inference alone: the same answers from fewer layers."""
+"""A network for inference only: the same answers from fewer layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fold_batch_norm(network: AnyModule) -> AnyModule:
     """Return a copy in evaluation mode whose batch norms are part of the layers before them.
 
     A batch norm is folded where it follows a convolution or a linear layer in an
-    ``nn.Sequential``: what runs after what is certain there, whatever the classes around it.
+    ``nn.Sequential``: there, the order of computation is certain, whatever the classes around it.
 
     Raises:
         ModelError: a batch norm is left over; the message names it.
@@ -46,7 +46,7 @@ def fold_batch_norm(network: AnyModule) -> AnyModule:
 
 def _fold_neighbours(sequence: nn.Sequential, used: Counter[nn.Module]) -> None:
     for (name, layer), (norm_name, norm) in itertools.pairwise(list(sequence.named_children())):
-        # A class derived from one of these may compute something else beside.
+        # A class derived from one of these may compute something else.
         if type(layer) not in _LAYERS or type(norm) not in _NORMS:
             continue
         assert isinstance(layer, _LAYERS)  # noqa: S101 - for the type checker
@@ -63,15 +63,15 @@ def _fold_neighbours(sequence: nn.Sequential, used: Counter[nn.Module]) -> None:
 
 
 def _used(network: nn.Module) -> Counter[nn.Module]:
-    """Return in how many places of a network each module stands."""
+    """Return how often each module is used in a network."""
     return Counter(module for _, module in network.named_modules(remove_duplicate=False))
 
 
 def fold_input_scale(network: Network, scale: Tensor) -> Network:
     """Return a copy that multiplies its input by ``scale``, ``float32[C]``, in its first layer.
 
-    The convolution's padding stays right, for zero times a scale is zero. A shift could not be
-    folded so: the padding is zero after it.
+    The convolution's padding stays right, because zero times a scale is zero. A shift could not be
+    folded, because padding zeros are added after it.
     """
     folded = copy.deepcopy(network)
     with torch.no_grad():

@@ -10,8 +10,8 @@ from torch import nn
 def initialise(module: nn.Module) -> None:
     """He initialisation by fan-out (He et al. 2015), as torchvision initialises MobileNetV2.
 
-    Neither paper states an initialisation. A depthwise filter's fan-out counts its own outputs
-    alone, as in the TensorFlow code of MnasNet and EfficientNet, which are built of the same
+    Neither paper states an initialisation. A depthwise filter's fan-out counts only its own
+    outputs, as in the TensorFlow code of MnasNet and EfficientNet, which are built of the same
     blocks; batch norm starts as the identity.
     """
     if isinstance(module, nn.Conv2d):

@@ -25,7 +25,7 @@ def make_divisible(channels: float, divisor: int) -> int:
 
 
 class SamePad(nn.Module):
-    """Zeros around an image as TensorFlow's ``SAME`` has them: the odd one is right and below.
+    """Zeros around an image as in TensorFlow's ``SAME``: an odd one goes to the right or below.
 
     How many there are depends on the size of the image: a 3×3 convolution of stride 2 over an even
     number of pixels gets a row below and none above, where the usual padding has one above.
@@ -47,7 +47,7 @@ class SamePad(nn.Module):
         return max((steps - 1) * self.stride + self.kernel_size - side, 0)
 
     def extra_repr(self) -> str:
-        """Show in the network's printout what it pads for."""
+        """Show the kernel and stride in the network's printout."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
 
 
@@ -112,7 +112,7 @@ class LinearNormAct(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018) with batch norm inside, as ReXNet has it.
+    """Squeeze-and-excitation (Hu et al. 2018) with batch norm inside, as in ReXNet.
 
     Scales each channel of ``float32[N, C, H, W]`` by a gate computed from the spatial means.
     """
@@ -159,7 +159,7 @@ class DropPath(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1×1, filter depthwise, project by 1×1, and add the input where it fits.
+    """Expand by 1×1, filter depthwise, project by 1×1, and add the input if it fits.
 
     MobileNetV2's inverted residual with linear bottleneck (Sandler et al. 2018, section 3.3), and
     ReXNet's version of it (Han et al. 2021): there the output may have more channels than the
@@ -223,12 +223,12 @@ class InvertedResidual(nn.Module):
         if not self.shortcut:
             return y
         y = self.drop_path(y)
-        # Engines add a padded input faster than they cut the output up and join it again.
+        # Engines add a padded input faster than they split and concatenate the output.
         extra = y.shape[1] - x.shape[1]
         return y + (functional.pad(x, (0, 0, 0, 0, 0, extra)) if extra else x)
 
     def zero_residual(self) -> None:
-        """Start as the shortcut alone: the last batch norm gets zeros for its weight."""
+        """Start as only the shortcut: the last batch norm gets zeros for its weight."""
         if self.shortcut:
             nn.init.zeros_(self.project.norm.weight)
 
@@ -249,9 +249,9 @@ def widen_weights(layer: nn.Conv2d | nn.Linear, outputs: int, inputs: int) -> No
     """Add zeros to the weights and biases of a layer, for more outputs and inputs.
 
     Args:
-        layer: whose.
-        outputs: how many there are then.
-        inputs: likewise, for each group of a convolution.
+        layer: the layer to widen.
+        outputs: how many outputs it has afterwards.
+        inputs: how many inputs it has afterwards, for each group of a convolution.
     """
     weight = torch.zeros(outputs, inputs, *layer.weight.shape[2:], dtype=layer.weight.dtype)
     bias = torch.zeros(outputs, dtype=layer.weight.dtype)

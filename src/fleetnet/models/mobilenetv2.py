@@ -57,9 +57,9 @@ def mobilenetv2_setting(
     """Unroll Table 2 of the paper for a width and a depth.
 
     Args:
-        width_mult: factor on every channel count; the head never gets narrower than 1280.
-        layout: how channel counts become whole, and whether the first block expands.
-        depth_mult: factor on the repeats of all stages but, with ``fix_stem_head``, the first
+        width_mult: factor on every channel count; the head is never narrower than 1280.
+        layout: how channel counts are rounded, and whether the first block expands.
+        depth_mult: factor on the repeats of all stages; with ``fix_stem_head``, not of the first
             and last (timm's ``mobilenetv2_110d`` and ``_120d``).
         fix_stem_head: keep the stem and the head at their width of 1.0.
     """
@@ -78,7 +78,7 @@ def mobilenetv2_setting(
             out = scaled(stage.channels)
             stride = stage.stride if repeat == 0 else 1
             # PaddleClas adds the input from the second block of a stage on, the others wherever
-            # the shapes agree; with these stages the two rules differ only at widths whose
+            # the shapes agree. With these stages, the two rules differ only at widths whose
             # rounding makes neighbouring stages equally wide.
             agrees = stride == 1 and channels == out
             blocks.append(

@@ -1,4 +1,4 @@
-"""What the layers of a network are called here, and by others who have the same network.
+"""The names of a network's layers here and in other projects that have the same network.
 
 Importing this does not import PyTorch.
 """
@@ -13,7 +13,7 @@ Kind = Literal["conv", "norm", "linear", "conv-as-linear"]
 
 
 class Part(NamedTuple):
-    """A layer: what it is called here and there."""
+    """A layer: its name here and its name there."""
 
     ours: str
     theirs: str
@@ -22,12 +22,12 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Somebody whose weights are read and written here.
+    """A project whose weights are read and written here.
 
     Attributes:
-        name: what people call the source.
-        word: what a command line calls it.
-        norm_leaves: their names of a norm's tensors where they differ from PyTorch's.
+        name: the project's name for people.
+        word: its name on the command line.
+        norm_leaves: their names of a norm's tensors, if they differ from PyTorch's.
         transposes_linear: whether a linear layer's weight is ``[in, out]`` there.
         preprocess: how images are prepared for weights of unknown origin in this layout: a name
             in ``weights/published.toml``.
@@ -61,7 +61,7 @@ def conv_norm(ours: str, conv: str, norm: str) -> tuple[Part, Part]:
 def efficientnet_names(repeats: Sequence[int]) -> tuple[Part, ...]:
     """Name a chain of inverted residuals as timm's builder of EfficientNets does.
 
-    timm's MobileNetV2, MnasNet and EfficientNet-Lite come from it. The first block has no
+    timm's MobileNetV2, MnasNet and EfficientNet-Lite are built by it. The first block has no
     expansion.
 
     Args:

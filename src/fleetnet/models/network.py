@@ -15,7 +15,7 @@ from fleetnet.models.names import OWN, Part, Source, conv_norm
 
 
 class BlockSetting(NamedTuple):
-    """One inverted residual, as arithmetic alone: a family's table unrolled."""
+    """The numbers of one inverted residual, from a family's unrolled table."""
 
     in_channels: int
     out_channels: int
@@ -28,7 +28,7 @@ class BlockSetting(NamedTuple):
 
 
 class NetworkSetting(NamedTuple):
-    """A whole network as arithmetic: what a family's pure function computes from its width."""
+    """The numbers of a whole network, as a family's pure function computes them."""
 
     stem: int
     blocks: tuple[BlockSetting, ...]
@@ -130,12 +130,12 @@ def family(
     names: Mapping[Source, Parts],
     lookalikes: Mapping[str, str] | None = None,
 ) -> Family:
-    """Return what a family of such chains declares.
+    """Return the declaration of a family of such chains.
 
     Args:
         build: makes a network, see :class:`fleetnet.models.base.Family`.
         setting: takes a network's arguments.
-        names: what its layers are called by others.
+        names: the names of its layers, by source.
         lookalikes: see :class:`fleetnet.models.base.Family`.
     """
     return Family(
@@ -185,7 +185,7 @@ class Structure(NamedTuple):
     trainable: int
     """Parameters that train."""
     total: int
-    """Those, and batch norm's running means and variances."""
+    """Parameters that train, and batch norm's running means and variances."""
     macs: int
     """Multiply-adds of the convolutions and linear layers for one image."""
 

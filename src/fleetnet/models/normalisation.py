@@ -31,5 +31,5 @@ class Normalisation:
         return pixels.float() * self._scale + self._shift
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Map ``uint8[N, H, W, 3]`` to ``float32[N, 3, H, W]``, which lies in memory as it came."""
+        """Map ``uint8[N, H, W, 3]`` to ``float32[N, 3, H, W]``, keeping the order in memory."""
         return self.channels_last(pixels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The number formats that networks compute in, and which a device is built for."""
+"""Which number formats a device is built for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def multiplies_bf16(device: str = "cpu") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device != "cpu":
         return False
-    # Before PyTorch 2.10 there is no public way to ask, and fp32 is always right.
+    # PyTorch before 2.10 has no public function for this, and fp32 is always right.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

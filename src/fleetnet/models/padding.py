@@ -1,8 +1,8 @@
 """A network for inference whose channel counts fit the vectors that engines compute with.
 
 ReXNet's widths, such as 27, 38, 50 and 61, are odd by design. Convolution kernels work on blocks of
-channels: some engines take a slower road where a count is no multiple of the block (ONNX Runtime
-leaves its blocked layout), others compute the remainder apart. Channels of zeros change no answer:
+channels. If a count is no multiple of the block, some engines are slower (ONNX Runtime leaves its
+blocked layout), and others compute the remainder separately. Channels of zeros change no answer:
 every activation here maps 0 to 0, and a gate times 0 is 0.
 """
 
@@ -22,9 +22,9 @@ MULTIPLE = 8
 
 
 def padded_width(channels: int, multiple: int = MULTIPLE) -> int:
-    """Round ``channels`` up to a multiple, of half as much where there are few.
+    """Round ``channels`` up to a multiple; to a multiple of half as much if they are few.
 
-    The narrowest networks would otherwise grow by half and gain nothing.
+    Otherwise the narrowest networks would grow by half and gain nothing.
     """
     if channels <= 2 * multiple:
         multiple = max(multiple // 2, 1)

@@ -29,10 +29,10 @@ class ModelEntry:
 
     name: str
     family: str
-    """The module beside this one, or anywhere by its full name, whose ``FAMILY`` builds it."""
+    """The module whose ``FAMILY`` builds it: one beside this module, or any by its full name."""
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     size: int = 224
-    """Side of the images that it was designed for, in pixels."""
+    """Side in pixels of the images that it was designed for."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Named:
     """What a name means.
 
     Attributes:
-        name: as it is spelled.
+        name: in its usual spelling.
         entry: the network.
-        weights: the set of published weights, where the name is of one; else empty.
+        weights: the set of published weights, if the name means one; else empty.
     """
 
     name: str
@@ -65,14 +65,14 @@ NAMES = {
     name: Named(name, MODELS[row.get("network", name)], row.get("weights", ""))
     for name, row in _table("networks.toml").items()
 }
-"""Every name there is: those of networks, and those of networks with published weights."""
+"""All names: those of networks, and those of networks with published weights."""
 
 
 def register(entry: ModelEntry) -> None:
     """Add a network, such as one of a family of your own.
 
     Raises:
-        ModelError: there is one of that name.
+        ModelError: there is already one of that name.
     """
     if entry.name.casefold() in map(str.casefold, NAMES):
         raise ModelError(f"there is a network called '{entry.name}' already")
@@ -84,7 +84,7 @@ def find_name(name: str) -> Named:
     """Return what ``name`` means, without regard to case.
 
     Raises:
-        ModelError: nothing; the message names the nearest.
+        ModelError: the name means nothing; the message has the nearest name.
     """
     folded = name.casefold()
     for known, named in NAMES.items():
@@ -99,7 +99,7 @@ def find_model(name: str) -> ModelEntry:
     """Return the entry of the network called ``name``, without regard to case.
 
     Raises:
-        ModelError: there is none; the message names the nearest.
+        ModelError: there is none; the message has the nearest name.
     """
     return find_name(name).entry
 
@@ -154,7 +154,7 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
 
 
 def published() -> dict[str, Any]:
-    """Return ``published.toml``: the documents' figures, as printed there, and their sources."""
+    """Return ``published.toml``: the documents' figures as printed there, and their sources."""
     return _table("published.toml")
 
 

@@ -40,7 +40,7 @@ def channel_ramp(width_mult: float, *, lite: bool = False) -> tuple[int, ...]:
 
 
 def rexnet_setting(width_mult: float = 1.0, *, lite: bool = False) -> NetworkSetting:
-    """Turn a width into the list of blocks; below 1.0 stem and first block keep their width."""
+    """Turn a width into the list of blocks; below 1.0, stem and first block keep their width."""
     stem = round(max(STEM, STEM * width_mult))
     stem = make_divisible(stem, 8) if lite else stem
     strides = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fleetnet.errors import CheckpointError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
+from fleetnet.reporting import Say
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
 from fleetnet.weights.published import published_file, usual_preprocess
@@ -22,7 +22,7 @@ from fleetnet.weights.subject import Subject
 
 
 def read_checkpoint(
-    path: str | Path, labels: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+    path: str | Path, labels: Path | None = None, *, say: Say = lambda _: None
 ) -> Checkpoint:
     """Read a checkpoint of ours, or weights from elsewhere as one.
 
@@ -57,7 +57,7 @@ def checkpoint_of(
     file: Path,
     labels: Path | None = None,
     *,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Checkpoint:
     """Make a checkpoint of any model.
 
@@ -92,7 +92,7 @@ def checkpoint_of(
 
 
 def as_checkpoint(
-    file: WeightsFile, labels: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+    file: WeightsFile, labels: Path | None = None, *, say: Say = lambda _: None
 ) -> Checkpoint:
     """Make a checkpoint of weights from elsewhere, to evaluate and to export.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import atomic_file
+from fleetnet.reporting import Advance
 from fleetnet.training.step_results import READ_STEPS, StepOutput, StepResult, read_results
 from fleetnet.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ class LearningRates:
 
 
 def find_lr(
-    trainer: Trainer, steps: int = STEPS, advance: Callable[[int], None] = lambda _: None
+    trainer: Trainer, steps: int = STEPS, advance: Advance = lambda _: None
 ) -> LearningRates:
     """Train ``steps`` steps of a fresh run while the learning rate climbs, and see the loss.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,16 @@ import torch
 
 from fleetnet.amounts import count
 from fleetnet.data.augment import Augment
-from fleetnet.data.contents import Advance, Contents, are_among
+from fleetnet.data.contents import Contents, are_among
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.models.base import Network
+from fleetnet.reporting import Advance, Say
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.create import create_model
-
-Say = Callable[[str], None]
 
 
 def find_device(wanted: str) -> torch.device:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetnet.errors import DataError, require
-from fleetnet.evaluation.history import METRICS, EpochFigures, Warn, read_metrics, read_text
+from fleetnet.evaluation.history import METRICS, EpochFigures, read_metrics, read_text
+from fleetnet.reporting import Warn
 
 RECIPE, DESCRIPTION = "recipe.yaml", "run.json"
 

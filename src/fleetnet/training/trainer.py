@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from fleetnet.data.contents import NONE, Advance
+from fleetnet.data.contents import NONE
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import find_model
+from fleetnet.reporting import Advance
 from fleetnet.training.callbacks import Callback, CallbackList
 from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.checkpointing import Checkpointing

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetnet.amounts import count
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import build_model, find_model
+from fleetnet.reporting import Say
 from fleetnet.weights.subject import file_of, find_weights_for
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def create_model(
     weights: str | Path | None = None,
     *,
     replace_head: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     **arguments: Any,
 ) -> Network:
     """Build the network called ``name``, a plain ``torch.nn.Module``.
@@ -56,9 +56,7 @@ def create_model(
     return network
 
 
-def _load(
-    network: Network, name: str, path: Path, replace_head: bool, say: Callable[[str], None]
-) -> None:
+def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say) -> None:
     from fleetnet.weights.identify import to_ours
     from fleetnet.weights.read import read_weights
     from fleetnet.weights.state import load_state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -12,6 +11,7 @@ from filelock import Timeout
 
 from fleetnet.errors import FleetnetError
 from fleetnet.files import atomic_file, locked, sha256_of, write_error
+from fleetnet.reporting import Fetched
 from fleetnet.weights.published import PublishedWeights, cached_path, weights_of
 
 ATTEMPTS = 5
@@ -21,12 +21,9 @@ WAIT_S = 1.0
 """Seconds before the second attempt that gave nothing; doubled for each further one."""
 _CHUNK = 2**16
 
-Advance = Callable[[int, int], None]
-"""Told how many bytes are here, and how many there are in all (0 if unknown)."""
-
 
 def fetch(
-    entry: PublishedWeights, *, offline: bool = False, advance: Advance = lambda *_: None
+    entry: PublishedWeights, *, offline: bool = False, fetched: Fetched = lambda *_: None
 ) -> Path:
     """Return the file of ``entry``, downloading it where the cache does not have it.
 
@@ -50,7 +47,7 @@ def fetch(
                 if not target.exists():
                     if offline:
                         raise FleetnetError(_by_hand(entry, target, "it is not in the cache"))
-                    _download(entry, target, advance)
+                    _download(entry, target, fetched)
         _check(entry, target)
     except Timeout:
         raise FleetnetError(
@@ -62,7 +59,7 @@ def fetch(
     return target
 
 
-def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
+def _download(entry: PublishedWeights, target: Path, fetched: Fetched) -> None:
     part = target.with_name(f"{target.name}.part")
     if part.exists():
         _check_file(part)
@@ -70,7 +67,7 @@ def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
     while failures < ATTEMPTS:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _download_once(entry.url, part, advance):
+            if _download_once(entry.url, part, fetched):
                 _check(entry, part, arrived=True)
                 part.replace(target)
                 return
@@ -86,7 +83,7 @@ def _download(entry: PublishedWeights, target: Path, advance: Advance) -> None:
     raise FleetnetError(_by_hand(entry, target, last))
 
 
-def _download_once(url: str, part: Path, advance: Advance) -> bool:
+def _download_once(url: str, part: Path, fetched: Fetched) -> bool:
     """Append to ``part`` what it lacks; return whether it is whole now."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
@@ -105,7 +102,7 @@ def _download_once(url: str, part: Path, advance: Advance) -> bool:
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 have += len(chunk)
-                advance(have, total)
+                fetched(have, total)
         return total == 0 or have == total
 
 

@@ -9,7 +9,7 @@ one is meant. What exists on disk goes before a name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from typing import Literal
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require, unknown
 from fleetnet.models.registry import NAMES, find_model
+from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import (
     PublishedWeights,
@@ -36,9 +37,6 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 _LOOKS_LIKE_A_PATH = (".onnx", ".bundle", ".ckpt", ".pt", ".pth", ".pdparams", ".safetensors")
 
 Kind = Literal["bundle", "weights", "published"]
-Say = Callable[[str], None]
-Fetched = Callable[[int, int], None]
-"""Told how many bytes of a download are here, and how many there are in all (0 if unknown)."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool
                   if other != entry]  # fmt: skip
         also = f"; also published: {', '.join(others)}" if others else ""
         say(f"fetching {entry.file}, {entry.set}'s weights of {entry.model}{also}")
-    return fetch(entry, offline=offline, advance=fetched)
+    return fetch(entry, offline=offline, fetched=fetched)
 
 
 def _is_name(text: str) -> bool:

@@ -19,7 +19,6 @@ from fleetnet.export.quantize import session
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.nncf import OpenVinoQuantizer
-from fleetnet.export.quantize.quantizer import Advance
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
@@ -27,6 +26,7 @@ from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits, Pixels, open_engine, precisions
 from fleetnet.inference.engines.openvino import core
 from fleetnet.inference.verify import Comparison, compare, run_in_batches
+from fleetnet.reporting import Advance
 from samples import CLASSES
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def both(taught: Bundle, drawn: Samples, tmp_path_factory: pytest.TempPathFactor
 
 def test_the_network_says_every_class(taught: Bundle, drawn: Samples) -> None:
     """Otherwise these tests would show nothing."""
-    answers = run_in_batches(open_engine("onnxruntime", taught, 1), drawn.judging).argmax(1)
+    answers = run_in_batches(open_engine("onnxruntime", taught, 1), drawn.validation).argmax(1)
     assert set(answers) == set(range(len(CLASSES)))
 
 
@@ -95,14 +95,14 @@ def test_what_was_measured_is_recorded(both: Both) -> None:
 
 def test_engines_find_int8_and_answer_as_recorded(both: Both, drawn: Samples) -> None:
     written = both[0]
-    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.judging)
+    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.validation)
     for name in ("openvino", "onnxruntime"):
         assert "int8" in precisions(name, written)
-        found = run_in_batches(open_engine(name, written, 1, precision="int8"), drawn.judging)
+        found = run_in_batches(open_engine(name, written, 1, precision="int8"), drawn.validation)
         assert same_answers(expected, found, "softmax", boundary=0) >= WANTED
         assert not np.array_equal(found, expected)
         classifier = Classifier(written, engine=name, precision="int8")
-        prediction = next(classifier.predict(drawn.judging[0]))
+        prediction = next(classifier.predict(drawn.validation[0]))
         assert prediction.probability <= 1
 
 
@@ -198,12 +198,12 @@ def test_openvino_keeps_the_layers_that_it_is_told(outlier: Bundle, drawn: Sampl
     content = outlier.file(format="onnx").read_bytes()
     layers = {layer.name: layer for layer in layers_of(read_graph(content, "here"), "here")}
     quantizer = OpenVinoQuantizer(content, "here", drawn.calibration, 7, lambda *_: lambda _: None)
-    expected = run_in_batches(open_engine("onnxruntime", outlier, 1), drawn.judging)
+    expected = run_in_batches(open_engine("onnxruntime", outlier, 1), drawn.validation)
     disturbance: list[float] = []
     for kept in ((), (layers[SCALED], layers[COMPENSATED])):
         quantized = quantizer.quantize(kept)
         graph, weights = quantized.contents.values()
-        found = with_fp32_beside_int8(graph, weights, drawn.judging)
+        found = with_fp32_beside_int8(graph, weights, drawn.validation)
         disturbance.append(float(np.square(found - expected).mean()))
         assert weights_in_fp32(graph.decode()) == {layer.name for layer in kept}
     assert disturbance[1] < disturbance[0] / 2
@@ -278,7 +278,7 @@ def test_an_interrupted_write_leaves_the_old_bundle(
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]
 
 
-def test_independent_labels_are_judged_by_each_labels_decisions(
+def test_independent_labels_are_compared_by_each_labels_decisions(
     taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(taught.path, tmp_path / "b.bundle")
@@ -289,9 +289,9 @@ def test_independent_labels_are_judged_by_each_labels_decisions(
     written, (result,) = quantize_bundle(
         bundle, drawn, "shapes", engines=("onnxruntime",), agreement=WANTED
     )
-    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.judging) >= 0
+    expected = run_in_batches(open_engine("onnxruntime", written, 1), drawn.validation) >= 0
     found = run_in_batches(
-        open_engine("onnxruntime", written, 1, precision="int8"), drawn.judging
+        open_engine("onnxruntime", written, 1, precision="int8"), drawn.validation
     ) >= 0  # fmt: skip
     assert result.comparison.agreement == (expected == found).mean(0).min() >= WANTED
     assert 0 < expected.mean() < 1
@@ -360,7 +360,7 @@ def test_wrong_values_are_refused(
 
 def test_a_lone_onnx_file_is_refused(taught: Bundle, drawn: Samples) -> None:
     alone = Bundle.load(taught.file(format="onnx"))
-    with pytest.raises(BundleError, match="an ONNX file alone"):
+    with pytest.raises(BundleError, match="only an ONNX file"):
         quantize_bundle(alone, drawn, "shapes")
 
 

@@ -42,7 +42,7 @@ def test_the_fewest_of_the_most_sensitive_layers_are_kept(count: int, data: st.D
 
     found = search(attempt, lambda: ranked, 0.99, "x")
     assert list(found.kept) == ranked[:needed]
-    assert found.judged.agreement == 1.0
+    assert found.validated.agreement == 1.0
     assert found.attempts == len(tried) == len(set(tried))
     assert len(tried) <= 2 * count.bit_length() + 2
 
@@ -57,7 +57,7 @@ def test_whatever_is_found_meets_what_is_wanted(agreements: list[float], count: 
         assert agreements[0] < 0.9
         assert agreements[count // 2] < 0.9
     else:
-        assert found.judged.agreement == agreements[len(found.kept)] >= 0.9
+        assert found.validated.agreement == agreements[len(found.kept)] >= 0.9
         assert 2 * len(found.kept) <= count
 
 

@@ -18,13 +18,13 @@ def rows(pixels: np.ndarray) -> set[bytes]:
     return {row.tobytes() for row in pixels}
 
 
-def test_no_image_calibrates_and_judges(others: Path) -> None:
+def test_no_image_is_for_calibration_and_validation(others: Path) -> None:
     samples = draw_samples(find_images([str(others)]), PREPROCESS)
     assert samples.calibration.shape == (20, 32, 32, 3)
-    assert samples.judging.shape == (40, 32, 32, 3)
-    assert not rows(samples.calibration) & rows(samples.judging)
+    assert samples.validation.shape == (40, 32, 32, 3)
+    assert not rows(samples.calibration) & rows(samples.validation)
     again = draw_samples(find_images([str(others)]), PREPROCESS)
-    assert np.array_equal(samples.judging, again.judging)
+    assert np.array_equal(samples.validation, again.validation)
 
 
 def test_copies_and_damaged_files_are_left_out(others: Path, tmp_path: Path) -> None:
@@ -34,22 +34,22 @@ def test_copies_and_damaged_files_are_left_out(others: Path, tmp_path: Path) -> 
     (tmp_path / "images" / "bad.jpg").write_bytes(b"bad")
     samples = draw_samples(find_images([str(tmp_path / "images")]), PREPROCESS)
     assert (samples.unreadable, samples.repeated) == (1, 5)
-    assert len(samples.calibration) + len(samples.judging) == 60
-    assert not rows(samples.calibration) & rows(samples.judging)
+    assert len(samples.calibration) + len(samples.validation) == 60
+    assert not rows(samples.calibration) & rows(samples.validation)
 
 
 def test_no_more_are_read_than_asked_for(others: Path) -> None:
     done: list[int] = []
     samples = draw_samples(find_images([str(others)]), PREPROCESS, 12, 34, done.append)
-    assert (len(samples.calibration), len(samples.judging)) == (12, 34)
+    assert (len(samples.calibration), len(samples.validation)) == (12, 34)
     assert sum(done) == 46
 
 
-def test_images_of_every_class_judge_though_folders_are_sorted(others: Path) -> None:
+def test_validation_has_images_of_every_class_though_folders_are_sorted(others: Path) -> None:
     samples = draw_samples(sorted(find_images([str(others)])), PREPROCESS, 10, 30)
-    judging = rows(samples.judging)
+    validation = rows(samples.validation)
     for folder in others.iterdir():
-        assert judging & rows(prepare(sorted(folder.iterdir()), PREPROCESS))
+        assert validation & rows(prepare(sorted(folder.iterdir()), PREPROCESS))
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:

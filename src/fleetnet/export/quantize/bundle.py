@@ -14,16 +14,16 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
-from fleetnet.export.quantize.quantizer import Begin
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import ENGINES, Result, Session, WeightBits
 from fleetnet.files import Standing
 from fleetnet.inference.verify import AGREEMENT
+from fleetnet.reporting import Begin
 
 WEIGHT_BITS: WeightBits = 7
 """One bit fewer than int8 has: see ``docs/quantization.md``."""
 ANY_DIFFERENCE = 1.0
-"""Tolerance of a file that is judged by its agreement: no probability differs by more."""
+"""Tolerance of a file for which the agreement is what counts: no probability differs by more."""
 
 
 def quantize_bundle(
@@ -42,14 +42,14 @@ def quantize_bundle(
     The bundle is replaced as a whole, or, if anything fails, left as it was.
 
     Args:
-        bundle: a folder, in whose fp32 network's answers are the measure.
-        samples: images that calibrate and others that judge.
+        bundle: a folder; the answers of its fp32 network are the reference.
+        samples: images for calibration and for validation.
         source: where they are from, for the record.
         output: where to write; None for the bundle's own place.
         engines: of :data:`ENGINES`.
-        agreement: share of the judging images that have to get the same answer, from above 0 to 1.
+        agreement: share of the validation images that must get the same answer, above 0, at most 1.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
-        begin: told of each step that takes its time.
+        begin: called with each step that takes long.
 
     Raises:
         VerificationError: too many answers differ, however many layers are kept in fp32.
@@ -94,21 +94,21 @@ def check_engines(engines: Sequence[str]) -> None:
 def check_request(
     bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float
 ) -> Standing:
-    """Refuse at once what :func:`quantize_bundle` would refuse, short of a damaged file.
+    """Refuse at once what :func:`quantize_bundle` would refuse, except damaged files.
 
     Returns:
-        What stands where the bundle is to be written.
+        What is at the place where the bundle is to be written.
 
     Raises:
-        BundleError: the bundle is no folder, or something in the folder is none of its files: it
-            would be lost.
+        BundleError: the bundle is no folder, or the folder has a file that is not in the manifest
+            and would be lost.
         FleetnetError: a value out of range, or ``output`` holds something else.
     """
     if not 0 < agreement <= 1:
         raise FleetnetError(f"agreement is {agreement}; it must be above 0 and at most 1")
     check_engines(engines)
     if bundle.path.is_file():
-        raise BundleError(f"{bundle.path} is an ONNX file alone: quantise the bundle's folder")
+        raise BundleError(f"{bundle.path} is only an ONNX file: quantise the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():
         return check_replaceable(output)
     listed = {file.name for artifact in bundle.artifacts for file in artifact.files}
@@ -122,7 +122,7 @@ def check_request(
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
-    """Read all artifacts, checked, for the bundle that takes this one's place."""
+    """Read and check all artifacts, for the bundle that replaces this one."""
     return {
         path.name: path.read_bytes()
         for artifact in bundle.artifacts

@@ -17,7 +17,7 @@ MOST_KEPT = 0.5
 """Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""
 
 
-class Judged(Protocol):
+class Validated(Protocol):
     """A quantised network whose answers were compared."""
 
     @property
@@ -26,7 +26,7 @@ class Judged(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Judged)
+T = TypeVar("T", bound=Validated)
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Found(Generic[T]):
 
     Attributes:
         kept: layers that stay in fp32, the most sensitive first.
-        judged: the network with those kept.
-        attempts: how many networks were made and judged.
+        validated: the network with those kept.
+        attempts: how many networks were made and validated.
     """
 
     kept: tuple[Layer, ...]
-    judged: T
+    validated: T
     attempts: int
 
 
@@ -54,43 +54,43 @@ def search(
 
     The number kept is doubled until the agreement suffices, then bisected between the largest
     number that failed and the smallest that passed. Agreement need not grow with each layer kept,
-    so what is found is a number that passes where one fewer fails, not the least of all.
+    so the number found passes and one fewer fails, but a smaller one might pass too.
 
     Args:
-        attempt: quantises all layers but those given and judges the answers.
+        attempt: quantises all layers but those given and compares the answers.
         ranking: all layers, the most sensitive first; asked for only where it is needed.
         wanted: share of the images that have to get the same answer.
         what: what is quantised, for the error.
 
     Raises:
-        VerificationError: not even with layers of half of the multiply-adds kept.
+        VerificationError: too few answers agree even with half of the multiply-adds in fp32.
     """
     kept: tuple[Layer, ...] = ()
-    judged, attempts = attempt(kept), 1
-    if judged.agreement >= wanted:
-        return Found(kept, judged, attempts)
+    validated, attempts = attempt(kept), 1
+    if validated.agreement >= wanted:
+        return Found(kept, validated, attempts)
     ranked = tuple(ranking())
     most = _most(ranked)
     failing, passing = 0, 0
     while not passing:
         if failing == most:
-            raise VerificationError(_refusal(what, kept, ranked, judged.agreement, wanted))
+            raise VerificationError(_refusal(what, kept, ranked, validated.agreement, wanted))
         number = min(max(2 * failing, 1), most)
         kept = ranked[:number]
-        judged, attempts = attempt(kept), attempts + 1
-        if judged.agreement >= wanted:
+        validated, attempts = attempt(kept), attempts + 1
+        if validated.agreement >= wanted:
             passing = number
         else:
             failing = number
-    found = Found(kept, judged, attempts)
+    found = Found(kept, validated, attempts)
     while passing - failing > 1:
         number = (failing + passing) // 2
-        judged, attempts = attempt(ranked[:number]), attempts + 1
-        if judged.agreement >= wanted:
-            passing, found = number, Found(ranked[:number], judged, attempts)
+        validated, attempts = attempt(ranked[:number]), attempts + 1
+        if validated.agreement >= wanted:
+            passing, found = number, Found(ranked[:number], validated, attempts)
         else:
             failing = number
-    return Found(found.kept, found.judged, attempts)
+    return Found(found.kept, found.validated, attempts)
 
 
 def _most(ranked: Sequence[Layer]) -> int:

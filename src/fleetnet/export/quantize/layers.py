@@ -11,7 +11,7 @@ import onnx
 from fleetnet.errors import BundleError, one_line
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""Operators that multiply by weights: what a network's time goes into, and what int8 is for."""
+"""Operators that multiply by weights: they take most of the time, and int8 is for them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_graph(content: bytes, where: str) -> onnx.ModelProto:
 def layers_of(model: onnx.ModelProto, where: str) -> tuple[Layer, ...]:
     """Return the layers of a graph that export wrote, in the order they run.
 
-    What comes before the first of them, the normalisation of pixels, is in none.
+    The normalisation of pixels, which comes before the first layer, belongs to none.
 
     Raises:
         BundleError: nodes without names, or no layer with weights; ``where`` names the file.

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.openvino_ir import to_ir
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Advance, Begin, Quantized, step
+from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
+from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry(), quiet():
@@ -32,8 +33,8 @@ class OpenVinoQuantizer:
         content: an ONNX file as export writes it.
         where: names it in errors.
         calibration: real images, ``uint8[N, crop, crop, 3]``.
-        weight_bits: 8, or 7 for what is exact on processors without VNNI, too.
-        begin: told of each calibration, which comes with each network.
+        weight_bits: 8, or 7, which is exact also on processors without VNNI.
+        begin: called with each calibration; there is one for each network.
 
     Raises:
         BundleError: OpenVINO cannot read the graph.
@@ -89,7 +90,7 @@ class OpenVinoQuantizer:
     def _operations(self, layers: Sequence[Layer]) -> list[str]:
         """Return the names of the operations that OpenVINO's reader made of the layers' nodes.
 
-        An operation is called as the node, one of several ``node/something``.
+        An operation has the node's name; if there are several, ``node/something``.
         """
         nodes = {node for layer in layers for node in layer.nodes}
         names = [
@@ -136,8 +137,8 @@ def _simplified(model: ov.Model) -> ov.Model:
 def _join_silu(model: ov.Model) -> None:
     """Make one operation of x * sigmoid(x).
 
-    NNCF would quantise x and the sigmoid for themselves, which keeps OpenVINO from computing them
-    at the end of the convolution before: a third more time for ReXNet, and one rounding more.
+    NNCF would quantise x and the sigmoid separately. Then OpenVINO could not fuse them into the
+    convolution before: ReXNet would take a third more time, with one more rounding.
     """
     for product in model.get_ordered_ops():
         if product.get_type_name() != "Multiply":

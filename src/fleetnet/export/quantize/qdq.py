@@ -1,7 +1,7 @@
 """Static QDQ quantisation by ONNX Runtime.
 
 The graph stays in floating point, with pairs of ``QuantizeLinear`` and ``DequantizeLinear`` around
-what is to be computed in int8: ONNX Runtime fuses those away when it loads it.
+what is to be computed in int8. ONNX Runtime fuses these pairs when it loads the graph.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import onnx
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Advance, Begin, Quantized
+from fleetnet.export.quantize.quantizer import Quantized
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.verify import BATCH
+from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 
 _PATH = [*sys.path]
@@ -29,11 +30,11 @@ with without_telemetry():
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-# It appends a folder of scripts, of which anybody's ``import benchmark`` would then get one.
+# It appends a folder of scripts to the path, which a later ``import benchmark`` would find.
 sys.path[:] = _PATH
 
 OPERATORS = ["Conv", "Gemm", "MatMul", "Clip", "Relu", "Add", "Mul", "Sigmoid", "Concat"]
-"""What is quantised; the means, over which rounding errors would add up, are not."""
+"""What is quantised. Means are not: rounding errors would add up in them."""
 
 
 class OnnxRuntimeQuantizer:
@@ -46,8 +47,8 @@ class OnnxRuntimeQuantizer:
         graph: with its shapes inferred.
         layers: of the graph.
         calibration: real images, ``uint8[N, crop, crop, 3]``.
-        weight_bits: 8, or 7 for what is exact on processors without VNNI, too.
-        begin: told of the calibration.
+        weight_bits: 8, or 7, which is exact also on processors without VNNI.
+        begin: called with the calibration.
 
     Raises:
         BundleError: ONNX Runtime cannot run the graph.
@@ -88,7 +89,7 @@ class OnnxRuntimeQuantizer:
         return self.graph_without([node for other in others for node in other.nodes])
 
     def graph_without(self, nodes: Sequence[str]) -> bytes:
-        """Return the ONNX graph in int8 but for these nodes."""
+        """Return the ONNX graph in int8 except for these nodes."""
         graph = onnx.ModelProto()
         graph.CopyFrom(self._graph)
         with quiet():

@@ -1,4 +1,4 @@
-"""What every way to quantise offers."""
+"""What every quantiser offers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from typing import Protocol
 from fleetnet.amounts import count
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.inference.engines import Engine
-
-Advance = Callable[[int], None]
-"""Told how many steps of something long are done."""
-Begin = Callable[[str, int], Advance]
-"""Told what begins and of how many steps it is; gives what is told of steps done."""
 
 
 @dataclass(frozen=True)
@@ -48,5 +43,5 @@ class Quantizer(Protocol):
 
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:
-    """Return what a person is told of a step of the search."""
+    """Return the title of a step of the search, for people."""
     return f"{engine}: {what}, {count(len(kept), 'layer')} in fp32" if kept else f"{engine}: {what}"

@@ -1,4 +1,4 @@
-"""Keeping other libraries' talk off the terminal."""
+"""Keeping what other libraries print off the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow what is printed, logged or warned of inside the block; errors are raised as ever."""
+    """Drop what is printed, logged or warned of inside the block; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

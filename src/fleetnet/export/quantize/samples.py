@@ -1,9 +1,9 @@
-"""Which images calibrate, and which others judge."""
+"""Which images are for calibration, and which for validation."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,15 @@ from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.images import read_bytes
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
+from fleetnet.reporting import Advance
 
-CALIBRATION, JUDGING = 300, 1000
-"""How many images calibrate and judge, at most, unless told otherwise."""
+CALIBRATION, VALIDATION = 300, 1000
+"""Default of how many images of each there are at most."""
 LEAST_CALIBRATION = 10
-LEAST_JUDGING = 30
-"""All of 30 agreeing shows 90 %, of fewer less (:func:`fleetnet.inference.binomial.at_least`)."""
-ENOUGH = 3 * LEAST_JUDGING // 2
+LEAST_VALIDATION = 30
+"""If all of 30 agree, that shows 90 %; fewer show less
+(:func:`~fleetnet.inference.binomial.at_least`)."""
+ENOUGH = 3 * LEAST_VALIDATION // 2
 SEED = 0
 
 
@@ -28,15 +30,15 @@ class Samples:
     """Preprocessed images, ``uint8[N, crop, crop, 3]`` each, none of them in both.
 
     Attributes:
-        calibration: show which values flow through the network.
-        judging: held back, to see whether the answers are the same.
+        calibration: these show the ranges of the activations.
+        validation: these show whether the answers are the same.
         unreadable: how many files were left out because they could not be read.
         repeated: how many were left out because an image with the same pixels was there.
-        trained_on: how many of those that judge the network was trained on, as far as is known.
+        trained_on: how many validation images the network was trained on, as far as is known.
     """
 
     calibration: Pixels
-    judging: Pixels
+    validation: Pixels
     unreadable: int
     repeated: int
     trained_on: int = 0
@@ -46,25 +48,25 @@ def draw_samples(
     images: Iterable[str],
     preprocess: Preprocess,
     calibration: int = CALIBRATION,
-    judging: int = JUDGING,
-    advance: Callable[[int], None] = lambda _: None,
+    validation: int = VALIDATION,
+    advance: Advance = lambda _: None,
     trained_images: Contents = NONE,
 ) -> Samples:
-    """Read images in a random order and split them; a third calibrates where there are few.
+    """Read images in a random order and split them; if they are few, a third is for calibration.
 
     The order is random, with a fixed seed, because folders are sorted by class. An image whose
-    pixels were seen already is left out: a judge that has calibrated would not be one.
+    pixels came before is left out, so that no image is in both parts.
 
     Args:
         images: paths.
         preprocess: the bundle's.
-        calibration: at most this many calibrate.
-        judging: at most this many judge.
+        calibration: at most this many are for calibration.
+        validation: at most this many are for validation.
         advance: called with a count as images are read.
         trained_images: the contents of those that the network was trained on, where known.
 
     Raises:
-        DataError: too few of them for calibration, or to judge by.
+        DataError: too few of them for calibration or for validation.
     """
     paths = list(images)
     np.random.default_rng(SEED).shuffle(paths)
@@ -73,7 +75,7 @@ def draw_samples(
     unreadable: list[str] = []
     repeated = 0
     for path in paths:
-        if len(seen) >= calibration + judging:
+        if len(seen) >= calibration + validation:
             break
         try:
             data = read_bytes(path)
@@ -90,16 +92,16 @@ def draw_samples(
         advance(1)
     first = min(calibration, len(seen) // 3)
     found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
-    judges = slice(first, first + judging)
-    known = np.isin(np.array(contents[judges], np.uint64), trained_images)
-    samples = Samples(found[:first], found[judges], len(unreadable), repeated, int(known.sum()))
+    held_back = slice(first, first + validation)
+    known = np.isin(np.array(contents[held_back], np.uint64), trained_images)
+    samples = Samples(found[:first], found[held_back], len(unreadable), repeated, int(known.sum()))
     _check_enough(samples, unreadable)
     return samples
 
 
 def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
-    calibration, judging = len(samples.calibration), len(samples.judging)
-    if calibration >= LEAST_CALIBRATION and judging >= LEAST_JUDGING:
+    calibration, validation = len(samples.calibration), len(samples.validation)
+    if calibration >= LEAST_CALIBRATION and validation >= LEAST_VALIDATION:
         return
     left_out = [
         f"{count} {what}"
@@ -111,7 +113,8 @@ def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
     ]
     reason = f" ({', '.join(left_out)})" if left_out else ""
     raise DataError(
-        f"{calibration + judging} different images{reason} are too few to quantise with: at least "
-        f"{LEAST_CALIBRATION} calibrate and {LEAST_JUDGING} others, twice as many as calibrate, "
-        f"judge; give {ENOUGH} or more{the_first(unreadable, 'the first that cannot be read')}"
+        f"{calibration + validation} different images{reason} are too few to quantise with: "
+        f"calibration takes at least {LEAST_CALIBRATION}, validation at least {LEAST_VALIDATION} "
+        f"others and twice as many as calibration; give {ENOUGH} or more"
+        f"{the_first(unreadable, 'the first that cannot be read')}"
     )

@@ -1,4 +1,4 @@
-"""Which layers do not bear int8?"""
+"""Which layers are sensitive to int8?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from fleetnet.bundle import Activation
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Advance
 from fleetnet.inference.engines import Logits, Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.verify import run_in_batches
+from fleetnet.reporting import Advance
 
 IMAGES = 32
-"""How many images show how much a layer disturbs the logits: a mean, so a few suffice."""
+"""How many images show how much a layer changes the logits: it is a mean, so a few suffice."""
 
 
 def rank(
@@ -26,11 +26,11 @@ def rank(
     activation: Activation,
     advance: Advance = lambda _: None,
 ) -> list[Layer]:
-    """Order layers by how much quantising each alone disturbs the logits, the worst first.
+    """Order layers by how much quantising only that one changes the logits, the worst first.
 
-    Done in ONNX Runtime for every engine: its ranges are measured once and a network with one
-    layer quantised is made in a moment, and which activations spread too far for 8 bits is a
-    property of the network.
+    Done in ONNX Runtime for every engine. There the ranges are measured once, and a network with
+    one quantised layer is made quickly. Which activations have too wide a range for 8 bits depends
+    on the network, not on the engine.
 
     Args:
         layers: of the quantiser's graph.
@@ -52,8 +52,8 @@ def rank(
 def _disturbance(found: Logits, expected: Logits, activation: Activation) -> float:
     """Return the mean square of the difference of the logits.
 
-    For ``softmax`` less the mean over the classes, which changes no probability. What is not a
-    number disturbs most of all.
+    For ``softmax`` without the mean over the classes, which changes no probability. Logits that are
+    not numbers count as the largest difference.
     """
     difference = found.astype(np.float64) - expected
     if activation == "softmax":

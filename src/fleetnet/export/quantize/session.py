@@ -11,7 +11,7 @@ from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Begin, Quantized, Quantizer, step
+from fleetnet.export.quantize.quantizer import Quantized, Quantizer, step
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
@@ -23,6 +23,7 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.reporting import Begin
 
 ENGINES = ("openvino", "onnxruntime")
 WeightBits = Literal[7, 8]
@@ -34,12 +35,13 @@ class Result:
 
     Attributes:
         quantized: what the bundle gets.
-        comparison: with the network in fp32, on the judging images; its latency is on one thread.
+        comparison: with the network in fp32, on the validation images; its latency is on one
+            thread.
         quantization: how it was made.
         bytes_before: size of the network in fp32.
         latency_ms: median of one image on one thread, for each precision that the engine offers
             here, measured in turns.
-        attempts: how many choices of layers to keep were judged.
+        attempts: how many choices of layers to keep were tried.
     """
 
     quantized: Quantized
@@ -64,7 +66,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Validated:
     quantized: Quantized
     comparison: Comparison
 
@@ -74,14 +76,14 @@ class _Judged:
 
 
 class Session:
-    """What quantising for several engines shares: the graph, its answers, its layers' ranking.
+    """What several engines' quantisation shares: the graph, its answers, the layers' ranking.
 
     Args:
-        bundle: in whose fp32 network's answers are the measure.
-        samples: images that calibrate and others that judge.
-        agreement: share of the judging images that have to get the same answer.
+        bundle: the answers of its fp32 network are the reference.
+        samples: images for calibration and for validation.
+        agreement: share of the validation images that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
-        begin: told of each step that takes its time.
+        begin: called with each step that takes long.
 
     Raises:
         BundleError: the bundle's graph cannot be read.
@@ -106,12 +108,12 @@ class Session:
         self._graph = read_graph(self._content, self._where)
         self._layers = layers_of(self._graph, self._where)
         self._reference = open_engine("onnxruntime", bundle)
-        self._expected = run_in_batches(self._reference, samples.judging)
+        self._expected = run_in_batches(self._reference, samples.validation)
         self._onnxruntime: OnnxRuntimeQuantizer | None = None
         self._ranking: list[Layer] | None = None
 
     def close(self) -> None:
-        """Close the engine whose answers are the measure."""
+        """Close the engine whose answers are the reference."""
         self._reference.close()
 
     def quantize(self, engine: str) -> Result:
@@ -122,12 +124,12 @@ class Session:
         """
         quantizer = self._quantizer(engine)
         found = guard.search(
-            lambda kept: self._judge(quantizer, kept), self._rank, self._agreement, engine
+            lambda kept: self._validate(quantizer, kept), self._rank, self._agreement, engine
         )
-        times = self._times(engine, found.judged.quantized)
+        times = self._times(engine, found.validated.quantized)
         return Result(
-            quantized=found.judged.quantized,
-            comparison=replace(found.judged.comparison, latency_ms=times["int8"], threads=1),
+            quantized=found.validated.quantized,
+            comparison=replace(found.validated.comparison, latency_ms=times["int8"], threads=1),
             quantization=Quantization(
                 tool=quantizer.tool,
                 calibration_images=len(self._samples.calibration),
@@ -163,21 +165,23 @@ class Session:
             )
         return self._onnxruntime
 
-    def _judge(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Judged:
+    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Validated:
         quantized = quantizer.quantize(kept)
         with quantized.open(available_threads()) as engine:
             comparison = compare(
                 engine,
-                self._samples.judging,
+                self._samples.validation,
                 self._expected,
                 probabilities_of(self._bundle.manifest),
-                self._begin(step(quantizer.engine, "judging", kept), len(self._samples.judging)),
+                self._begin(
+                    step(quantizer.engine, "validating", kept), len(self._samples.validation)
+                ),
                 self._bundle.manifest.model.activation,
             )
-        return _Judged(quantized, comparison)
+        return _Validated(quantized, comparison)
 
     def _rank(self) -> list[Layer]:
-        """Rank the layers by calibration images, so that the judging ones stay unseen."""
+        """Rank the layers by calibration images, not by validation images, which stay unseen."""
         if self._ranking is None:
             quantizer = self._for_onnxruntime()
             pixels = self._samples.calibration[:IMAGES]
@@ -199,4 +203,4 @@ class Session:
                 for name in others
             }
             opened["int8"] = stack.enter_context(quantized.open(1))
-            return median_ms(opened, self._samples.judging[:1])
+            return median_ms(opened, self._samples.validation[:1])

@@ -77,8 +77,8 @@ def check_names(engines: Iterable[str], asked: Iterable[str] = ()) -> None:
 def devices(name: str) -> tuple[str, ...]:
     """Return the devices that an engine's runtime finds on this machine, as it names them.
 
-    In small letters, and without what all of a runtime's names end in: ``cpu``, ``gpu.1`` or
-    ``npu`` of OpenVINO, ``cpu`` or ``cuda`` of PyTorch and ONNX Runtime.
+    In lower case, and without the common ending of a runtime's names: ``cpu``, ``gpu.1`` or ``npu``
+    of OpenVINO, ``cpu`` or ``cuda`` of PyTorch and ONNX Runtime.
 
     Raises:
         FleetnetError: unknown engine, it is not installed, or its runtime does not say.
@@ -87,16 +87,16 @@ def devices(name: str) -> tuple[str, ...]:
     try:
         return tuple(kind.devices())
     except Exception as error:
-        # A driver may be broken, and each runtime has errors of its own.
+        # A driver may be broken, and every runtime raises its own errors.
         raise FleetnetError(
             f"{name} cannot tell which devices there are: {one_line(error)}"
         ) from None
 
 
 def find_device(name: str, device: str) -> str:
-    """Return the device of an engine that somebody means, as :func:`devices` has it.
+    """Return an engine's device as :func:`devices` names it.
 
-    Upper case, the end of ONNX Runtime's names and the number of the first of several make no
+    Letter case, the ending of ONNX Runtime's names and the number of the first device make no
     difference: ``CUDAExecutionProvider``, ``CUDA`` and ``cuda:0`` are one device.
 
     Raises:
@@ -104,7 +104,7 @@ def find_device(name: str, device: str) -> str:
     """
     meant = _plain(device)
     if meant == CPU:
-        return CPU  # to look for others takes time, and who names none wants no other
+        return CPU  # looking for other devices takes time, and most callers name none
     there = devices(name)
     for found in there:
         if _plain(found) == meant:
@@ -141,9 +141,9 @@ def engines_on(device: str, names: Iterable[str] | None = None) -> dict[str, str
 def precisions(name: str, bundle: Bundle, device: str = CPU) -> tuple[Precision, ...]:
     """Return the precisions that an engine offers on this machine for a bundle.
 
-    Those are the ones that the device is built for and for which the bundle has what the engine
-    loads; the first of them, fp32 wherever the device computes in it, is offered even where it is
-    only opening that would tell what is missing.
+    Those are the precisions that the device is built for and for which the bundle has the artifact
+    that the engine loads. The first one, fp32 if the device computes in it, is always offered:
+    opening the engine then says what is missing.
 
     Raises:
         FleetnetError: unknown engine, it is not installed, or its runtime finds no such device.
@@ -168,7 +168,7 @@ def open_engine(
     Args:
         name: a key of :data:`ENGINES`.
         bundle: what to run; the files the engine takes are checked against their hashes.
-        threads: how many to compute with; None for all the processors at hand.
+        threads: how many to compute with; None for all available processors.
         precision: see :class:`Setup`.
         mode: see :class:`Setup`.
         streams: see :class:`Setup`.
@@ -176,7 +176,7 @@ def open_engine(
 
     Raises:
         FleetnetError: unknown engine, it is not installed, its runtime finds no such device, or it
-            does not offer the precision there.
+            does not offer the precision on it.
         BundleError: the artifact it needs is absent or damaged.
     """
     setup = Setup(precision, threads or available_threads(), mode, streams)

@@ -1,4 +1,4 @@
-"""An end: whatever is closed takes no new calls, and those that have begun are finished."""
+"""Closing: what is closed takes no new calls, and calls that have begun are finished."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Loaded = TypeVar("Loaded")
 
 
 class Closable(Protocol):
-    """Something to close, which the end of a ``with`` block does."""
+    """Something that can be closed; the end of a ``with`` block does that."""
 
     def close(self) -> None:
-        """Take no more calls, and let go of what it holds; a second time changes nothing.
+        """Take no more calls, and release what it holds; may be called again.
 
-        A call that has begun, an iteration too, is finished; any other raises
+        Calls and iterations that have begun are finished; later ones raise
         :class:`fleetnet.errors.FleetnetError`.
         """
         ...
@@ -36,9 +36,8 @@ class Closable(Protocol):
 class Closing(Closable, Generic[Loaded]):
     """Something to compute with, until it is closed.
 
-    Each call takes it once, when it begins, and keeps it to its end. So closing need not wait for
-    any, which might be for ever where the caller itself is in the midst of one; whoever is last
-    frees it.
+    Each call takes a reference when it begins and keeps it to its end; the last one frees what is
+    held. So closing waits for no call. Waiting would never end if the caller itself is iterating.
     """
 
     name: str
@@ -58,5 +57,5 @@ class Closing(Closable, Generic[Loaded]):
         return loaded
 
     def close(self) -> None:
-        """Take no more calls, and let go of the network; a second time changes nothing."""
+        """Take no more calls, and release the network; may be called again."""
         self._loaded = None

@@ -19,7 +19,7 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Mode = Literal["latency", "throughput"]
 
 CPU = "cpu"
-"""The device that every engine has unless it says otherwise, and the default of all."""
+"""The default device, which every engine has unless it says otherwise."""
 MAX_THREADS = 1024
 
 
@@ -28,13 +28,13 @@ class Setup:
     """How an engine computes.
 
     Attributes:
-        precision: of the arithmetic; what an engine offers,
-            :func:`fleetnet.inference.engines.precisions` says.
+        precision: of the arithmetic; :func:`fleetnet.inference.engines.precisions` says what an
+            engine offers.
         threads: how many to compute with, over all streams.
-        mode: ``latency`` gives each answer as soon as it can, ``throughput`` as many a second as
-            it can, with several batches in flight.
-        streams: how many batches are computed side by side, each on its share of the threads;
-            None for one in latency mode and one a thread in throughput mode, where small
+        mode: ``latency`` gives each answer as soon as possible, ``throughput`` as many as possible
+            per second, with several batches in flight.
+        streams: how many batches are computed at the same time, each on its share of the threads.
+            None for one in latency mode, and for one per thread in throughput mode, where small
             networks gain nothing from a second thread.
         device: which to compute on, one of :func:`fleetnet.inference.engines.devices`.
 
@@ -68,7 +68,7 @@ class Setup:
 
     @property
     def in_flight(self) -> int:
-        """How many batches are computed side by side."""
+        """How many batches are computed at the same time."""
         return self.streams or (self.threads if self.mode == "throughput" else 1)
 
 
@@ -76,8 +76,8 @@ class Engine(Closable, Protocol):
     """A compiled network on this machine, for any number of threads.
 
     Each caller gets the answers to its own batches, whatever else is computed, opened and closed
-    meanwhile. Threads share what :class:`Setup` gives the engine: more callers mean no more
-    processors.
+    at the same time. All callers share what :class:`Setup` gives the engine: more callers do not
+    use more processors.
 
     At the end of a ``with`` block an engine is closed.
     """
@@ -93,9 +93,9 @@ class Engine(Closable, Protocol):
         ...
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, in order, lazily; in throughput mode side by side.
+        """Map batches as :meth:`run` does, in order, lazily; in throughput mode several at a time.
 
-        No more batches are taken than can be computed at once and one. What ``batches`` raises is
-        raised after the answers to those before.
+        At most one batch more is taken than can be computed at once. What ``batches`` raises is
+        raised after the answers to its earlier batches.
         """
         ...

@@ -1,4 +1,4 @@
-"""Is a graph the one that the manifest describes?"""
+"""Checking that a graph is the one that the manifest describes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fleetnet.errors import BundleError
 def check_graph(
     bundle: Bundle, path: Path, shape: Sequence[object], outputs: Collection[str]
 ) -> None:
-    """Refuse a graph that images as the manifest says would not go through.
+    """Refuse a graph that does not take the images that the manifest describes.
 
     Args:
-        bundle: whose manifest.
+        bundle: its manifest describes the images.
         path: of the graph, for the message.
-        shape: of its input, less the dimension of the batch.
+        shape: of its input, without the batch dimension.
         outputs: the names of its outputs.
 
     Raises:

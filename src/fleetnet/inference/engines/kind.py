@@ -1,4 +1,4 @@
-"""What an engine says of itself, before anything is loaded."""
+"""What an engine declares, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Takes(NamedTuple):
 
 @dataclass(frozen=True)
 class EngineKind:
-    """An engine that can be opened, as its file presents it under the name ``ENGINE``.
+    """An engine that can be opened; its file declares it as ``ENGINE``.
 
     Attributes:
-        name: that users choose it by.
+        name: by which users choose it.
         needs: the module that it computes with, which has to be installed.
-        title: what people call that.
-        extra: of Fleetnet's, which brings it; empty for what the base install has, and for what
-            comes with a package of its own.
-        takes: the precisions that it computes in, fp32 first if it does, to what it loads for each.
-        open: loads a bundle's network; the setup's precision and device are ones that it offers.
-        devices: names those that the runtime finds here, in its own words but in small letters.
-        native: of a device, the precisions that it is built for, of which those not in ``takes`` do
-            not matter; None where it is all of these.
-        shares_batches: whether its threads compute a batch together, so that in throughput mode it
-            should have several images.
-        unasked: whether tuning tries it also where nobody names it.
+        title: the name of that runtime for people.
+        extra: Fleetnet's extra that installs it; empty if the base install or a separate package
+            does.
+        takes: the precisions that it computes in, fp32 first if it does, each with what it loads.
+        open: loads a bundle's network, with a precision and a device that it offers.
+        devices: returns the devices that the runtime finds here, in its own words, in lower case.
+        native: returns the precisions that a device is built for; those not in ``takes`` do not
+            matter. None if that is all of ``takes``.
+        shares_batches: whether its threads compute a batch together, so that a batch should have
+            several images in throughput mode.
+        unasked: whether tuning tries it even if nobody names it.
     """
 
     name: str
@@ -52,7 +52,7 @@ class EngineKind:
 
     @property
     def installed(self) -> bool:
-        """Whether the module is there that it computes with; it is not loaded."""
+        """Whether the module that it computes with is installed; it is not loaded."""
         try:
             return importlib.util.find_spec(self.needs) is not None
         except (ImportError, ValueError):
@@ -60,7 +60,7 @@ class EngineKind:
 
     @property
     def version(self) -> str:
-        """Version of the package that the module is of; empty where none is called like it."""
+        """Version of the module's package; empty if no package has the module's name."""
         try:
             return importlib.metadata.version(self.needs)
         except importlib.metadata.PackageNotFoundError:

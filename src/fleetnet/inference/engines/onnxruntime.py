@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the processor, and on what else its build has an execution provider for."""
+"""ONNX Runtime: on the processor, and on devices that its build has execution providers for."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ else:
     ort = Runtime("onnxruntime")
 
 ELSEWHERE = ("AzureExecutionProvider",)
-"""Sends what it is given to somebody's servers: no device of this machine."""
+"""This provider sends its input to a server: it is no device of this machine."""
 _ENDING = "ExecutionProvider"
 _OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-"""What providers are told; unasked, CUDA would compute fp32 with 10 bits of a number's 23."""
+"""Options of the providers. By default, CUDA would compute fp32 with 10 of the 23 bits."""
 
 
 class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
     """An ONNX graph in an ONNX Runtime session.
 
-    In throughput mode each batch is computed by a thread of its own: a session may be run from
-    several threads, which share its weights. However many threads call, no more batches are
-    computed at once than the setup says: each has its activations, and would take processors that
-    were not asked for.
+    In throughput mode, each batch is computed by one thread: several threads may run a session, and
+    they share its weights. However many threads call, no more batches are computed at once than
+    the setup says: each needs memory for activations, and processors beyond the threads asked for.
     """
 
     name = "onnxruntime"
@@ -64,7 +63,7 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         return self._compute(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, in order; in throughput mode side by side."""
+        """Map batches as :meth:`run` does, in order; in throughput mode several at a time."""
         session = self._taken()
 
         def answer(pixels: Pixels) -> Logits:
@@ -73,7 +72,7 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         if self._in_flight == 1:
             yield from map(answer, batches)
             return
-        # One more than are computed, so that none waits for the caller to bring the next.
+        # One more than are computed, so that no thread waits for the caller's next batch.
         yield from map_in_threads(answer, batches, self._in_flight, ahead=self._in_flight)
 
     def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
@@ -83,10 +82,10 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
 
 
 def _session(onnx: bytes | str, options: ort.SessionOptions, device: str) -> ort.InferenceSession:
-    """Load a graph for a device; what that cannot compute of it, the processor does.
+    """Load a graph for a device; the processor computes the parts that the device cannot.
 
     Raises:
-        FleetnetError: the provider is there, but it does not work.
+        FleetnetError: the provider exists, but it does not work.
     """
     processor = f"CPU{_ENDING}"
     if device == CPU:
@@ -95,7 +94,7 @@ def _session(onnx: bytes | str, options: ort.SessionOptions, device: str) -> ort
     wanted = [(provider, _OPTIONS.get(provider, {})), processor]
     session = ort.InferenceSession(onnx, options, providers=wanted)
     if provider not in session.get_providers():
-        # It goes on without, with no more than a line in its log.
+        # ONNX Runtime goes on without it and only writes a line to its log.
         raise FleetnetError(
             f"onnxruntime cannot use the device {device}: its driver or libraries are missing"
         )

@@ -35,11 +35,11 @@ _CAPABILITIES: dict[Precision, str] = {
 
 
 class _Compiled:
-    """A graph compiled for one batch size, and requests to it that nobody uses.
+    """A graph compiled for one batch size, and its unused infer requests.
 
-    A request belongs to one call at a time. It has but its inputs and outputs for itself, a few
-    kilobytes, because the activations are the streams', which also decide how many requests are
-    computed at once; so whoever finds none unused gets a new one, and some are kept.
+    A request belongs to one call at a time. It holds only inputs and outputs, a few kilobytes: the
+    activations belong to the streams, whose number also limits how many requests are computed at
+    once. So a call that finds no unused request makes a new one, and some are kept.
     """
 
     def __init__(self, compiled: ov.CompiledModel, kept: int) -> None:
@@ -47,7 +47,7 @@ class _Compiled:
         self._unused: deque[ov.InferRequest] = deque(maxlen=kept)
 
     def request(self) -> ov.InferRequest:
-        """Return one for the caller alone."""
+        """Return a request that no other call uses."""
         try:
             return self._unused.pop()
         except IndexError:
@@ -59,14 +59,14 @@ class _Compiled:
 
 
 class OpenVinoGraph:
-    """A graph, compiled for each batch size when that first comes; :data:`KEPT` of them are kept.
+    """A graph, compiled for each batch size on its first use; :data:`KEPT` of them are kept.
 
-    The one not used for longest goes. Whoever still computes with it keeps it until that is done.
+    The least recently used one is dropped. Calls that still compute with it keep it until then.
     """
 
     def __init__(self, model: ov.Model, setup: Setup) -> None:
         self._model = model
-        # One more than are computed, see run_all.
+        # One more than are computed at once, see run_all.
         self._requests = setup.in_flight + 1
         self._device = setup.device.upper()
         self._options = _options(setup)
@@ -75,10 +75,10 @@ class OpenVinoGraph:
         self._compiling = threading.Lock()
 
     def of_batch(self, size: int) -> _Compiled:
-        """Return the graph for this size of batch, compiled once whoever asks meanwhile."""
+        """Return the graph for this batch size; it is compiled once, however many threads ask."""
         found = self._known(size)
         if found is None:
-            # A lock of its own, so that other sizes go on being computed.
+            # A separate lock, so that other batch sizes are still computed.
             with self._compiling:
                 found = self._known(size) or self._compile(size)
         return found
@@ -87,7 +87,7 @@ class OpenVinoGraph:
         with self._lock:
             found = self._kept.pop(size, None)
             if found is not None:
-                self._kept[size] = found  # now the last of them
+                self._kept[size] = found  # now the most recently used
             return found
 
     def _compile(self, size: int) -> _Compiled:
@@ -105,8 +105,8 @@ class OpenVinoGraph:
 class OpenVinoEngine(Closing[OpenVinoGraph]):
     """A graph compiled by OpenVINO for a device.
 
-    Shapes are static for speed: each batch size is compiled when it first comes, and the
-    :data:`KEPT` used last are kept.
+    Shapes are static for speed: each batch size is compiled on its first use, and the :data:`KEPT`
+    most recently used are kept.
     """
 
     name = "openvino"
@@ -138,28 +138,28 @@ class OpenVinoEngine(Closing[OpenVinoGraph]):
         return _outputs(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, in order; in throughput mode side by side."""
+        """Map batches as :meth:`run` does, in order; in throughput mode several at a time."""
         graph = self._taken()
         if self._in_flight == 1:
             for batch in batches:
                 yield _outputs(graph, batch)["logits"]
             return
-        # One more than are computed, so that none waits for the caller to bring the next.
+        # One more than are computed, so that no stream waits for the caller's next batch.
         yield from in_order(batches, partial(_start, graph), ahead=self._in_flight)
 
 
 def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
-    """Compute a batch, in the calling thread, which is the quickest for one."""
+    """Compute a batch in the calling thread, which is fastest for a single one."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
-    # OpenVINO copies what it returns, unless told.
+    # By default, OpenVINO copies what it returns.
     results = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
     compiled.give_back(request)
     return {output.any_name: value for output, value in results.items()}
 
 
 def _start(graph: OpenVinoGraph, pixels: Pixels) -> Callable[[], Logits]:
-    """Have a batch computed, and return what waits for its logits."""
+    """Start computing a batch, and return a function that waits for its logits."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
     request.start_async(np.ascontiguousarray(pixels), share_inputs=True)
@@ -177,23 +177,24 @@ def _options(setup: Setup) -> dict[str, Any]:
     modes = properties.hint.PerformanceMode
     options = {
         properties.hint.performance_mode: getattr(modes, setup.mode.upper()),
-        # On processors with bf16 OpenVINO would use it unasked.
-        properties.hint.inference_precision: _where_the_graph_does_not_say(setup),
+        # By default, OpenVINO would use bf16 on processors that have it.
+        properties.hint.inference_precision: _inference_precision(setup),
         properties.inference_num_threads: setup.threads,
         properties.num_streams: setup.in_flight,
     }
     if setup.device == CPU:
         return options
-    # Threads are the processor's; each kind of device takes some of the others.
+    # Threads are a setting of the processor only; other devices take some of the other settings.
     taken = core().get_property(setup.device.upper(), properties.supported_properties)
     return {name: value for name, value in options.items() if name in taken}
 
 
-def _where_the_graph_does_not_say(setup: Setup) -> ov.Type:
-    """Return what is computed in; around int8 layers bf16, where the processor has it.
+def _inference_precision(setup: Setup) -> ov.Type:
+    """Return the precision of the layers that the graph does not quantise.
 
-    The guard judges a network in int8 as it is computed here, so that what it keeps out of int8
-    need not cost what fp32 does. Other devices than the processor have fp16.
+    Around int8 layers that is bf16, if the processor has it. Quantisation compares the int8 network
+    as it is computed here, so the layers that it keeps out of int8 may be in bf16, which is faster
+    than fp32. Devices other than the processor have fp16.
     """
     types = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
     if setup.precision != "int8":
@@ -220,12 +221,12 @@ _one_at_a_time = threading.Lock()
 def core() -> ov.Core:
     """Return the process's one core.
 
-    OpenVINO's CPU plugin puts a signal stack of its own in place of the thread's and restores the
-    former one when its core goes. Where a second core was made meanwhile, the first one's stack is
-    restored although it is freed, and the next signal, such as that of a child process which ends,
-    kills the process.
+    OpenVINO's CPU plugin replaces the thread's signal stack and restores the former one when its
+    core is destroyed. If a second core was made in the meantime, the first core's stack is restored
+    although it is freed, and the next signal, such as that of a child process that ends, kills the
+    process.
     """
-    # A cache alone would let two threads make one each.
+    # With only a cache, two threads could make one each.
     with _one_at_a_time:
         return _core()
 
@@ -236,10 +237,10 @@ def _core() -> ov.Core:
 
 
 def read_onnx(onnx: bytes | str) -> ov.Model:
-    """Read an ONNX graph from a file or from bytes with the ONNX reader alone.
+    """Read an ONNX graph from a file or from bytes, with only the ONNX reader.
 
-    ``Core.read_model`` hands a file that is no ONNX graph to the readers of every other format in
-    turn: more parsers than hostile bytes should meet.
+    ``Core.read_model`` gives a file that is no ONNX graph to the readers of all other formats in
+    turn. Hostile bytes should reach only one parser.
     """
     reader = frontend.FrontEndManager().load_by_framework("onnx")
     return reader.convert(reader.load(io.BytesIO(onnx) if isinstance(onnx, bytes) else onnx))
@@ -255,7 +256,7 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
     wanted = ENGINE.takes[setup.precision]
     paths = bundle.files(format=wanted.format, precision=wanted.precision)
     path = paths[0]
-    # Without weights OpenVINO would look for some itself, which nobody has checked.
+    # Without weights, OpenVINO would look for a file itself, whose hash was not checked.
     if len(paths) != (1 if wanted.format == "onnx" else 2):
         raise BundleError(f"{path}: its weights are not in the manifest; export the bundle anew")
     try:
@@ -275,16 +276,16 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
 
 
 def _fixed_part(model: ov.Model) -> list[object]:
-    """Return the shape of the input, less the batch; None for a dimension that is free."""
+    """Return the shape of the input without the batch; None for a free dimension."""
     _, *rest = model.input(0).partial_shape
     return [None if dimension.is_dynamic else dimension.get_length() for dimension in rest]
 
 
 def _try_out(engine: OpenVinoEngine, bundle: Bundle) -> None:
-    """Compute one image, because a device that is there need not be able to.
+    """Compute one image, because a device that is found may still not work.
 
     Raises:
-        FleetnetError: it is not.
+        FleetnetError: it does not work.
     """
     side = bundle.manifest.preprocess.crop
     try:

@@ -1,4 +1,4 @@
-"""The engines there are: each file of this folder that has one, and those of other packages."""
+"""All engines: those in the files of this folder, and those of other packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleetnet.registration import Registry
 from fleetnet.telemetry import without_telemetry
 
 GROUP = "fleetnet.engines"
-"""Entry points by which other packages bring engines: an engine's name to its :class:`EngineKind`.
+"""Group of the entry points of other packages' engines: a name for each :class:`EngineKind`.
 """
 DEFAULT_ENGINE = "openvino"
 
@@ -46,4 +46,4 @@ class Engines(Registry[EngineKind]):
 
 
 ENGINES = Engines()
-"""Every engine by its name, those that are not installed included."""
+"""Every engine by its name, including those that are not installed."""

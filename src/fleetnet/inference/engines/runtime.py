@@ -1,4 +1,4 @@
-"""Modules that are imported when something of them is needed, and not before."""
+"""Modules that are imported only when they are first used."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fleetnet.telemetry import without_telemetry
 
 
 class Runtime:
-    """Stands for a module that takes long to import, or that may be absent.
+    """Stands for a module that takes long to import or may be absent.
 
-    An engine's file is read to learn which engines there are, which should take no time. So what it
-    computes with comes when the engine does::
+    Listing the engines imports every engine's file, which should be fast. So the runtime is
+    imported only when an engine is opened::
 
         if TYPE_CHECKING:
             import openvino as ov

@@ -29,25 +29,25 @@ Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
 class _Network(NamedTuple):
-    """What computes logits from normalised images, and the layers that it is made of."""
+    """What computes logits from normalised images, with its layers."""
 
     forward: Forward
     layers: tuple[nn.Module, ...]
 
 
 class TorchEngine(Closing[_Network]):
-    """A network as a plain module, computed as it is, on the device its parameters are on.
+    """A network as a plain module, computed as it is, on the device of its parameters.
 
-    Callers take turns: a batch has all of the threads. ``threads`` is a setting of PyTorch's for
-    the calling thread and for those begun later, which is set in each turn where it is another, and
-    not before the first; None leaves it as it is.
+    Callers take turns: a batch has all of the threads. ``threads`` is PyTorch's setting for the
+    calling thread and for those started later. It is set in each turn if it differs; None leaves it
+    as it is.
 
     Args:
-        network: in whatever mode; it is in evaluation mode while it computes here.
+        network: in any mode; it is in evaluation mode while it computes here.
         preprocess: how its input is normalised.
         threads: how many to compute with.
-        precision: that its parameters are in.
-        forward: computes in place of ``network`` itself.
+        precision: of its parameters.
+        forward: called instead of ``network`` itself.
     """
 
     name = "torch"
@@ -77,7 +77,7 @@ class TorchEngine(Closing[_Network]):
         return self._compute(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, one after another: PyTorch has its threads share one."""
+        """Map batches as :meth:`run` does, one after another: PyTorch's threads share a batch."""
         network = self._taken()
         for batch in batches:
             yield self._compute(network, batch)
@@ -106,9 +106,9 @@ def _dtype(precision: Precision) -> torch.dtype:
 
 @contextlib.contextmanager
 def _in_evaluation_mode(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Put layers that are in training into evaluation mode, and those back afterwards.
+    """Put layers that are in training mode into evaluation mode, and restore them afterwards.
 
-    Each by itself: of a network in training, some may be frozen.
+    Layer by layer, because some layers of a network in training may be frozen.
     """
     training = [layer for layer in layers if layer.training]
     for layer in training:
@@ -132,7 +132,7 @@ def devices() -> tuple[str, ...]:
 
 
 def native(device: str) -> set[Precision]:
-    """Return fp32, and what the device multiplies itself of bf16 and fp16."""
+    """Return fp32, and bf16 and fp16 if the device has instructions for them."""
     from fleetnet.models.number_formats import multiplies_bf16
 
     if device == "mps":
@@ -147,7 +147,7 @@ def open(bundle: Bundle, setup: Setup) -> TorchEngine:  # noqa: A001 - fleetnet.
 
     Raises:
         BundleError: the weights are absent, damaged, not numbers, or not this network's.
-        FleetnetError: the device does not take them.
+        FleetnetError: the device cannot hold them.
     """
     network = load_network(bundle)
     if setup.precision != "fp32":
@@ -165,7 +165,7 @@ def placed(network: nn.Module, device: str) -> nn.Module:
     try:
         return network.to(device)
     except Exception as error:
-        # PyTorch says that a device is full, absent or broken by errors of several kinds.
+        # PyTorch raises errors of several kinds if a device is full, absent or broken.
         raise FleetnetError(f"torch cannot use the device {device}: {one_line(error)}") from None
 
 

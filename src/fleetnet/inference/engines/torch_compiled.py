@@ -1,4 +1,4 @@
-"""PyTorch, compiled for this processor by way of a C++ compiler, which has to be installed."""
+"""PyTorch, compiled for this machine by a C++ compiler, which has to be installed."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _one_at_a_time = threading.RLock()
 class CompiledTorchEngine(TorchEngine):
     """A network compiled by ``torch.compile``, its weights frozen; once for each batch size.
 
-    All such engines of a process take turns. Any call may have to compile, and PyTorch compiles
-    with flags of the whole process set: a compiled network that ran meanwhile would take itself
-    for traced.
+    All such engines of a process take turns. Any call may have to compile, and while PyTorch
+    compiles, it sets flags of the whole process: a compiled network that runs at the same time
+    would behave as if it were being traced.
     """
 
     name = "torch-compiled"
@@ -57,10 +57,10 @@ class CompiledTorchEngine(TorchEngine):
 
 
 def _many_networks() -> None:
-    """Let PyTorch compile for more than eight networks and batch sizes together.
+    """Let PyTorch compile for more than eight combinations of network and batch size.
 
-    All networks share their code, for which it would go on uncompiled after that, with no more than
-    a line in its log.
+    All networks share the same code. After eight compilations of it, PyTorch would run uncompiled
+    and only write a line to its log.
     """
     importlib.import_module("torch._dynamo")
     torch._dynamo.config.recompile_limit = 1024
@@ -78,9 +78,9 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
     network = placed(load_network(bundle), setup.device)
     side = preprocess.crop
     try:
-        # Python's filters of warnings are the whole process's, too.
+        # Python's warning filters also belong to the whole process.
         with _one_at_a_time, warnings.catch_warnings():
-            # PyTorch's own code for frozen weights warns of itself.
+            # PyTorch's code for frozen weights causes warnings itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             engine = CompiledTorchEngine(network, preprocess, setup.threads, setup.precision)
             callers = torch.get_num_threads()

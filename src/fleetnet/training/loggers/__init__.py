@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from fleetnet.errors import FleetnetError, nearest, one_line, require
-
-Warn = Callable[[str], object]
+from fleetnet.reporting import Warn
 
 
 class Logger(Protocol):
