@@ -227,6 +227,14 @@ def test_no_file_is_there_twice(name: str) -> None:
         read(values)
 
 
+def test_no_field_is_there_twice() -> None:
+    text = json.dumps(changed())
+    twice = text.replace('"classes":', '"classes": ["other"], "classes":', 1)
+    Manifest.from_json(text, "m")
+    with pytest.raises(BundleError, match="'classes' is there twice"):
+        Manifest.from_json(twice, "m")
+
+
 def test_no_artifact_is_there_twice() -> None:
     values = changed()
     values["artifacts"][0].update(format="onnx", precision="fp32")

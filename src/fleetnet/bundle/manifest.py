@@ -141,7 +141,9 @@ class Manifest(Strict):
             BundleError: not JSON, or not a manifest that this version understands.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except _Twice as error:
+            raise BundleError(f"{where}: {error}: the bundle is damaged") from None
         except (ValueError, RecursionError):
             raise BundleError(f"{where} is not valid JSON: the bundle is damaged") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -201,3 +203,16 @@ def _within(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+class _Twice(Exception):  # noqa: N818 - names what it found
+    """A field is in a manifest twice: readers differ in which of the two they take."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise _Twice(f"{name[:80]!r} is there twice")
+        values[name] = value
+    return values
