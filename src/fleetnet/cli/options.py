@@ -35,7 +35,8 @@ DeviceOption = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="cpu, gpu, npu, cuda or another, as the engine's runtime finds and names it here.  [cpu]",
+        help="cpu, gpu, npu, cuda or another, as the engine's runtime finds and names it here.  "
+        "[cpu]",
     ),
 ]
 ThreadsOption = Annotated[

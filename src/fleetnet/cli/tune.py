@@ -45,7 +45,8 @@ def tune(
         list[str] | None,
         typer.Option(
             "--device",
-            help="Try this one: cpu, gpu, npu, cuda or another; may be repeated.  [all that are found]",
+            help="Try this one: cpu, gpu, npu, cuda or another; may be repeated.  [all that are "
+            "found]",
         ),
     ] = None,
     threads: Annotated[
