@@ -40,6 +40,7 @@ __all__ = [
     "Takes",
     "available_threads",
     "devices",
+    "engines_for",
     "engines_on",
     "find_device",
     "installed_engines",
@@ -58,6 +59,18 @@ def available_threads() -> int:
 def installed_engines() -> list[str]:
     """Return the names of the engines whose runtime is installed; none is loaded."""
     return [name for name, kind in ENGINES.items() if kind.installed]
+
+
+def engines_for(bundle: Bundle) -> list[str]:
+    """Return the installed engines that can load a bundle, without those that wait to be named.
+
+    Another package's engine may load a format of its own, which most bundles do not have.
+    """
+    return [
+        name
+        for name in installed_engines()
+        if ENGINES[name].unasked and ENGINES[name].can_load(bundle)
+    ]
 
 
 def devices(name: str) -> tuple[str, ...]:
