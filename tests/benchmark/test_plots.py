@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_lines_are_families(results: Results) -> None:
     assert sorted(len(np.atleast_1d(line.get_xdata())) for line in axes.lines) == [1, 1, 5, 5, 6, 6]
     for line in axes.lines:
         assert np.all(np.diff(np.asarray(line.get_xdata())) > 0)
+
+
+def test_a_family_that_nobody_listed_has_a_line_of_its_own(results: Results) -> None:
+    lite = replace(results.networks[0], model="EfficientNet_Lite0")
+    results = replace(results, networks=(lite, *results.networks[1:]))
+    legend = latency_figure(results).axes[0].get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:4] == ["EfficientNet", "MobileNetV2", "MobileNetV2, ssld", "ReXNet"]
 
 
 def test_without_published_accuracy_there_is_nothing_to_draw(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fleetnet import native
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.conformance.description import DESCRIPTION, ConformanceSet
 from fleetnet.conformance.reference import reference_input
-from fleetnet.inference.engines import Pixels
+from fleetnet.inference.engines import Pixels, engines_for
 from fleetnet.preprocess import Preprocess
 from samples import ROOT
 
@@ -28,7 +28,9 @@ OURS = ConformanceSet.load()
 @pytest.fixture
 def few_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO takes a second to compile, and what is tested here is the verb."""
-    monkeypatch.setattr("fleetnet.cli.conformance.installed_engines", lambda: ["onnxruntime"])
+    for module in ("check", "bundles"):
+        name = f"fleetnet.conformance.{module}.engines_for"
+        monkeypatch.setattr(name, lambda _: ["onnxruntime"])
 
 
 @pytest.fixture
@@ -109,8 +111,10 @@ def test_bad_input_is_one_line(fleetnet: Run, tmp_path: Path, wrong: Path) -> No
 
 @pytest.fixture
 def torch_and_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ["onnxruntime", "torch", "torch-compiled"]
-    monkeypatch.setattr("fleetnet.cli.conformance.installed_engines", lambda: found)
+    def few(bundle: Bundle) -> list[str]:
+        return [name for name in engines_for(bundle) if name != "openvino"]
+
+    monkeypatch.setattr("fleetnet.conformance.bundles.engines_for", few)
 
 
 def test_a_bundle_conforms(

@@ -14,7 +14,14 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference import engines
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.engines import ENGINES, devices, installed_engines, open_engine, precisions
+from fleetnet.inference.engines import (
+    ENGINES,
+    devices,
+    engines_for,
+    installed_engines,
+    open_engine,
+    precisions,
+)
 from fleetnet.inference.engines.registry import Engines
 from fleetnet.inference.tuning import tune
 from fleetnet.inference.tuning_cache import load_tuned, save_tuned
@@ -152,6 +159,25 @@ def test_another_engine_that_answers_otherwise_fails_verification(
     in_the_folder(tmp_path, monkeypatch)
     result = fleetnet("verify", bundle.path, "--images", shapes, "--limit", "8")
     result.assert_one_line("constant differs from the trained network by up to")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["conformance"], ["conformance", "BUNDLE"], ["verify", "BUNDLE", "--images", "SHAPES"]],
+)
+def test_an_engine_of_another_format_is_passed_over(
+    found: Engines, bundle: Bundle, shapes: Path, fleetnet: Run, command: list[str]
+) -> None:
+    inside: dict[str, object] = {}
+    exec(ONE_FILE.replace('"safetensors"', '"constant"'), inside)  # noqa: S102 - our own text
+    found.add(inside["ENGINE"])  # type: ignore[arg-type]
+    assert "constant" in installed_engines()
+    assert engines_for(bundle) == ["openvino", "onnxruntime", "torch"]
+    given = {"BUNDLE": bundle.path, "SHAPES": shapes}
+    result = fleetnet(*(given.get(word, word) for word in command))
+    assert result.code == 0, result.err
+    assert "onnxruntime" in result.out
+    assert "constant" not in result.out
 
 
 @pytest.mark.parametrize(

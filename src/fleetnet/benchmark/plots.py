@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ from fleetnet.models.registry import find_name
 LATENCY, STORAGE = "accuracy_latency.png", "accuracy_storage.png"
 DPI = 150
 
-_COLORS = {"MobileNetV2": "#0072B2", "MobileNetV2, distilled": "#D55E00", "ReXNet": "#009E73"}
-"""Okabe and Ito (2008), distinct with every kind of colour blindness; shapes differ too."""
-_SHAPES = {"MobileNetV2": "o", "MobileNetV2, distilled": "D", "ReXNet": "s"}
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of the families, in order: Okabe and Ito (2008), distinct with every kind of colour blindness."""
+_SHAPES = "oDs^vP*"
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Line styles of the engines and precisions, in order."""
 _AREA_OF_A_GMAC = 100.0
@@ -118,13 +119,14 @@ def _figure(
     axes = figure.subplots()
     axes.set_xscale("log")
     labelled: list[_Point] = []
+    styles = _styles(results)
     for dashes, setting in zip(_DASHES, lines.values(), strict=False):
         for family, points in _families(results, setting, measure).items():
-            _draw_line(axes, family, points, dashes)
+            _draw_line(axes, styles[family], points, dashes)
             if dashes == _DASHES[0]:
                 labelled += points
     _dress(axes, title, xlabel)
-    _legend(axes, results, list(lines))
+    _legend(axes, styles, list(lines))
     figure.supxlabel(results.machine.line, fontsize=7.5, color="#666666", wrap=True)
     # Labels are placed in pixels, so the layout has to be final before.
     figure.draw_without_rendering()
@@ -152,24 +154,35 @@ def _families(
 
 
 def _family(network: NetworkFacts) -> str:
-    if find_name(network.model).weights:
-        return "MobileNetV2, distilled"
-    return "ReXNet" if find_name(network.model).entry.family == "rexnet" else "MobileNetV2"
+    """Return what a network's family is called, with the set of weights where the name is of one.
+
+    Networks are named by the family and, after an underscore, their size.
+    """
+    named = find_name(network.model)
+    family = named.entry.name.partition("_")[0]
+    return f"{family}, {named.weights}" if named.weights else family
+
+
+def _styles(results: Results) -> dict[str, tuple[str, str]]:
+    """Return the colour and the marker of each family that is drawn."""
+    families = dict.fromkeys(_family(one) for one in results.networks if _has_accuracy(one))
+    styles = itertools.cycle(zip(_COLORS, _SHAPES, strict=True))
+    return dict(zip(families, styles, strict=False))
 
 
 def _has_accuracy(network: NetworkFacts) -> bool:
     return "top1" in network.published
 
 
-def _draw_line(axes: Axes, family: str, points: Sequence[_Point], dashes: str) -> None:
+def _draw_line(axes: Axes, style: tuple[str, str], points: Sequence[_Point], dashes: str) -> None:
     xs, ys = [point.x for point in points], [point.top1 for point in points]
-    color = _COLORS[family]
+    color, marker = style
     axes.plot(xs, ys, dashes, color=color, linewidth=1.5, zorder=2)
     axes.scatter(
         xs,
         ys,
         s=[_area(point.macs) for point in points],
-        marker=_SHAPES[family],
+        marker=marker,
         facecolors=color if dashes == _DASHES[0] else "white",
         edgecolors=color,
         linewidths=1.3,
@@ -195,12 +208,11 @@ def _dress(axes: Axes, title: str, xlabel: str) -> None:
     axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
-def _legend(axes: Axes, results: Results, lines: Sequence[str]) -> None:
+def _legend(axes: Axes, styles: dict[str, tuple[str, str]], lines: Sequence[str]) -> None:
     """Explain colours, dashes and areas in the corner that rising curves leave free."""
-    families = dict.fromkeys(_family(one) for one in results.networks if _has_accuracy(one))
     handles = [
-        Line2D([], [], color=_COLORS[name], marker=_SHAPES[name], linewidth=1.5, label=name)
-        for name in families
+        Line2D([], [], color=color, marker=marker, linewidth=1.5, label=name)
+        for name, (color, marker) in styles.items()
     ]
     handles += [
         Line2D([], [], color="#555555", linestyle=dashes, linewidth=1.5, label=name)

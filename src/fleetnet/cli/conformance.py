@@ -16,7 +16,6 @@ from fleetnet.conformance.bundles import BundleCheck, check_bundle
 from fleetnet.conformance.check import Check, Difference, check_installation
 from fleetnet.conformance.description import ConformanceSet
 from fleetnet.errors import FleetnetError, VerificationError
-from fleetnet.inference.engines import installed_engines
 from fleetnet.native import COMPILED
 
 SHOWN = 20
@@ -69,8 +68,7 @@ def _write(folder: Path) -> None:
 
 
 def _check_installation(found: ConformanceSet, *, as_json: bool) -> None:
-    engines = [name for name in installed_engines() if not name.startswith("torch")]
-    checks = list(check_installation(found, engines))
+    checks = list(check_installation(found))
     differences = [difference for check in checks for difference in check.differences]
     if as_json:
         print_json(
@@ -99,7 +97,7 @@ def _check_installation(found: ConformanceSet, *, as_json: bool) -> None:
 def _check_bundles(found: ConformanceSet, models: Iterable[str], *, as_json: bool) -> None:
     checked: list[tuple[str, BundleCheck]] = []
     for model in models:
-        checked.append((model, check_bundle(found, open_bundle(model), installed_engines())))
+        checked.append((model, check_bundle(found, open_bundle(model))))
         if not as_json:
             _print_bundle(*checked[-1])
     failures = [failure for model, check in checked if (failure := check.failure(model))]

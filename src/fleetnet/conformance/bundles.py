@@ -14,7 +14,8 @@ from fleetnet.conformance.check import CORE, Check, Difference, first_difference
 from fleetnet.conformance.description import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.errors import DataError, ImageError, VerificationError
-from fleetnet.inference.engines import Engine, Precision, open_engine, precisions
+from fleetnet.inference.engines import Engine, Precision, engines_for, open_engine, precisions
+from fleetnet.inference.verification import REFERENCE
 from fleetnet.inference.verify import (
     TOLERANCE,
     Comparison,
@@ -25,7 +26,6 @@ from fleetnet.inference.verify import (
 )
 from fleetnet.preprocess import Preprocess
 
-_IN_PYTORCH = "torch"
 _EXACT = (True, False)
 
 
@@ -72,12 +72,9 @@ class BundleCheck:
 
 
 def check_bundle(
-    found: ConformanceSet,
-    bundle: Bundle,
-    engines: Sequence[str],
-    tolerance: float = TOLERANCE,
+    found: ConformanceSet, bundle: Bundle, tolerance: float = TOLERANCE
 ) -> BundleCheck:
-    """Compare a bundle's preprocessing and its answers here with the reference's.
+    """Compare a bundle's preprocessing and every engine's answers here with the reference's.
 
     The reference is the trained network in PyTorch, if that is installed and the bundle has its
     weights; otherwise the bundle's fp32 graph in the first of the other engines.
@@ -85,7 +82,6 @@ def check_bundle(
     Args:
         found: the set whose pictures are used.
         bundle: what to check.
-        engines: the installed ones.
         tolerance: largest difference of a probability to allow in fp32.
 
     Raises:
@@ -94,10 +90,7 @@ def check_bundle(
             cannot be opened.
     """
     inputs, pixels = _inputs(found, bundle.manifest.preprocess)
-    # As in verification: compiling takes a minute, and PyTorch computes the same network.
-    others = [name for name in engines if not name.startswith(_IN_PYTORCH)]
-    trained = _IN_PYTORCH in engines and bundle.find(format="safetensors") is not None
-    names = [_IN_PYTORCH, *others] if trained else others
+    names = sorted(engines_for(bundle), key=lambda name: name != REFERENCE)
     if not names:
         raise DataError(f"no engine that is installed can run {bundle.path}")
     with open_engine(names[0], bundle, 1) as reference:

@@ -16,7 +16,7 @@ from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import fits, kind_of
 from fleetnet.errors import ImageError
 from fleetnet.images import OpenImage, read_bytes
-from fleetnet.inference.engines import Engine, open_engine
+from fleetnet.inference.engines import Engine, engines_for, open_engine
 from fleetnet.inference.verify import run_in_batches
 from fleetnet.preprocess import Preprocess
 
@@ -54,12 +54,15 @@ class Check:
         return not self.differences
 
 
-def check_installation(found: ConformanceSet, engines: Sequence[str]) -> Iterator[Check]:
+def check_installation(
+    found: ConformanceSet, engines: Sequence[str] | None = None
+) -> Iterator[Check]:
     """Compare this installation's answers with a set's.
 
     Args:
         found: the set.
-        engines: these run the set's network, in fp32, on one thread.
+        engines: these run the set's network, in fp32, on one thread; None for all that are
+            installed and can load it.
 
     Yields:
         The checks in turn: the set's files, refusals, whole pictures, inputs made by the C core and
@@ -78,7 +81,7 @@ def check_installation(found: ConformanceSet, engines: Sequence[str]) -> Iterato
     )
     network = found.description.network
     bundle = Bundle.load(found.path / network.file)
-    for name in engines:
+    for name in engines_for(bundle) if engines is None else engines:
         with open_engine(name, bundle, 1) as engine:
             yield check_logits(found, engine)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetnet.bundle import Bundle
+from fleetnet.errors import BundleError
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
     Engine,
     Precision,
+    engines_for,
     engines_on,
-    installed_engines,
     open_engine,
     precisions,
 )
@@ -84,7 +85,7 @@ def verify_here(
     device: str = CPU,
     say: Say = lambda _: None,
 ) -> Report:
-    """Compare every installed engine that has the device with the trained network.
+    """Compare every installed engine that can load the bundle, and has the device, with PyTorch.
 
     Args:
         bundle: what to verify; the files that engines take are checked against their hashes.
@@ -104,14 +105,16 @@ def verify_here(
                 open_engine(name, bundle, threads, precision=precision, device=place)
             )
 
-        reference = open_one(REFERENCE) if REFERENCE in installed_engines() else None
+        reference = open_one(REFERENCE) if ENGINES[REFERENCE].installed else None
         if reference is None:
             say("PyTorch is not installed: comparing with the answers recorded at export")
         engines = [
             open_one(name, next(iter(precisions(name, bundle, place)), "fp32"), place)
-            for name, place in engines_on(device).items()
-            if ENGINES[name].unasked and (name, place) != (REFERENCE, CPU)
+            for name, place in engines_on(device, engines_for(bundle)).items()
+            if (name, place) != (REFERENCE, CPU)
         ]
+        if not engines:
+            raise BundleError(f"no engine that is installed can run {bundle.path}")
         comparisons = tuple(verify_bundle(bundle, engines, pixels, reference))
         quantized = [
             open_one(engine.name, "int8", engine.device)

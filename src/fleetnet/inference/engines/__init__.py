@@ -42,6 +42,7 @@ __all__ = [
     "available_threads",
     "check_names",
     "devices",
+    "engines_for",
     "engines_on",
     "find_device",
     "installed_engines",
@@ -72,6 +73,18 @@ def check_names(engines: Iterable[str], asked: Iterable[str] = ()) -> None:
         ENGINES.find(engine)
     for precision in asked:
         check_known("precision", precision, get_args(Precision))
+
+
+def engines_for(bundle: Bundle) -> list[str]:
+    """Return the installed engines that can load a bundle, without those that wait to be named.
+
+    Another package's engine may load a format of its own, which most bundles do not have.
+    """
+    return [
+        name
+        for name in installed_engines()
+        if ENGINES[name].unasked and ENGINES[name].can_load(bundle)
+    ]
 
 
 def devices(name: str) -> tuple[str, ...]:

@@ -71,6 +71,10 @@ class EngineKind:
         wanted = self.takes.get(precision)
         return bundle.find(format=wanted.format, precision=wanted.precision) if wanted else None
 
+    def can_load(self, bundle: Bundle) -> bool:
+        """Tell whether the bundle has anything that it loads."""
+        return any(self.finds(bundle, precision) for precision in self.takes)
+
     def computes(self, device: str) -> tuple[Precision, ...]:
         """Return the precisions that it computes in on a device, whatever the bundle has."""
         able = self.takes if self.native is None else self.native(device)
