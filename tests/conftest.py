@@ -36,7 +36,7 @@ settings.register_profile(
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("house"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("house"), max_examples=15)
 settings.load_profile("house")
 
 

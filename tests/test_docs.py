@@ -90,6 +90,7 @@ def test_every_command_is_one_that_exists(fleetnet: Run, page: Path) -> None:
                 assert re.search(rf"{word}\b", help_text.out), f"{word} of {command!r}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "data-check", "evaluation", "training", "tuning"])
 def test_the_python_runs(
     name: str, bundle: Bundle, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

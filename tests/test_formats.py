@@ -241,6 +241,7 @@ class TestHostile:
             decode(b"\0" + data[:1] + data)
 
     @settings(max_examples=400, suppress_health_check=list(HealthCheck))
+    @pytest.mark.slow
     @given(st.data())
     def test_damaged_files_decode_or_are_refused_in_one_line(self, data: st.DataObject) -> None:
         content = bytearray(data.draw(st.sampled_from(EVERY)).data)

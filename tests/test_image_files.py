@@ -238,3 +238,11 @@ def test_every_image_is_found_by_its_own_path_whatever_the_links(
         # A link adds the images of its folder once at most.
         assert len(found) <= len(own) * (1 + len(links))
         assert all((root / name).is_file() for name in found)
+
+
+def test_an_empty_folder_is_said_in_a_short_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        list(find_images([str(tmp_path)]))
+    assert str(error.value).count(".") - str(tmp_path).count(".") < 9
+    assert ".jpg, .png" in str(error.value)
+    assert ".jpeg" not in str(error.value)

@@ -117,6 +117,7 @@ def test_truncated_files_are_refused_whatever_the_place() -> None:
             decode(data[:end])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_files_decode_or_are_refused_in_one_line(data: st.DataObject) -> None:

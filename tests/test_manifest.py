@@ -227,6 +227,14 @@ def test_no_file_is_there_twice(name: str) -> None:
         read(values)
 
 
+def test_no_field_is_there_twice() -> None:
+    text = json.dumps(changed())
+    twice = text.replace('"classes":', '"classes": ["other"], "classes":', 1)
+    Manifest.from_json(text, "m")
+    with pytest.raises(BundleError, match="'classes' is there twice"):
+        Manifest.from_json(twice, "m")
+
+
 def test_no_artifact_is_there_twice() -> None:
     values = changed()
     values["artifacts"][0].update(format="onnx", precision="fp32")
@@ -248,6 +256,7 @@ EDITED = st.sampled_from([VALUES, {**VALUES, "format_version": NEWER}, OLD]).fla
 """A manifest, and what somebody does to it."""
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(EDITED)
 def test_random_edits_are_read_or_refused_in_one_line(edited: Any) -> None:

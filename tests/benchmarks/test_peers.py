@@ -468,6 +468,7 @@ class TestReport:
         report.networks[1].leave_out({gone: "it | broke\nin two"})
         return report
 
+    @pytest.mark.slow
     def test_is_written(self, tmp_path: Path) -> None:
         written = self.report().write(tmp_path / "new" / "folder")
         pictures = {"peers_files.png", "peers_networks.png", "peers_bits.png"}

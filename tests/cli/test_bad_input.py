@@ -30,7 +30,21 @@ def output(tmp_path: Path) -> Path:
         (["train", "elpv", "--recipe", "finetun"], ["did you mean 'finetune'"]),
         (["train", "elpv", "--label", "kind"], ["unknown label 'kind'"]),
         (["train", "elpv", "--size", "0"], ["input.resize"]),
-        (["train", "elpv", "--epochs", "0"], ["epochs"]),
+        (["train", "elpv", "--epochs", "0"], ["epochs: it must be at least 1, not 0"]),
+        (["train", "elpv", "--epochs", "x"], ["'--epochs': it must be a whole number, not 'x'"]),
+        (["train", "elpv", "--set", "epochs=x"], ["epochs: it must be a whole number, not 'x'"]),
+        (["train", "elpv", "--set", "epochs=2.5"], ["it must be a whole number, not 2.5"]),
+        (["train", "elpv", "--set", "optimizer.lr=x"], ["it must be a number, not 'x'"]),
+        (["train", "elpv", "--set", "optimizer=3"], ["optimizer: it must be settings"]),
+        (["train", "elpv", "--set", "input.mean=3"], ["input.mean: it must be a list, not 3"]),
+        (["train", "elpv", "--set", "input.mean=[1, 2]"], ["input.mean.2: it is missing"]),
+        (["train", "elpv", "--set", "data.strict=3"], ["it must be true or false, not 3"]),
+        (
+            ["train", "elpv", "--set", "augment.policy=autaugment"],
+            ["it must be 'none', 'randaugment'", "not 'autaugment', did you mean 'autoaugment'?"],
+        ),
+        (["data", "check", "elpv", "--near", "99"], ["'--near': it must be at most 12, not '99'"]),
+        (["data", "check", "elpv", "--val-fraction", "x"], ["it must be a number, not 'x'"]),
         (["train", "elpv", "--set", "device=cuda"], ["no CUDA device"]),
         (["train", "/nothing/there"], ["/nothing/there does not exist"]),
         (["predict", "x"], ["Missing argument"]),
@@ -44,6 +58,55 @@ def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: l
     if arguments[0] == "train" and len(arguments) > 1:
         arguments = [*arguments, "--output", str(output)]
     fleetnet(*arguments).assert_one_line(*words)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "/nothing", "--model", "MobilNetV2"], ["did you mean 'MobileNetV2'"]),
+        (["evaluate", "RUN", "DATA", "--split", "tset"], ["unknown split 'tset'", "mean 'test'"]),
+        (["evaluate", "RUN", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["evaluate", "RUN", "DATA", "--precision", "fp33"], ["did you mean 'fp32'"]),
+        (["predict", "RUN", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["predict", "RUN", "DATA", "--engine", "auto", "--precision", "int8"], ["--precision"]),
+        (["predict", "RUN", "DATA", "--engine", "auto", "--device", "gpu"], ["--device"]),
+        (["evaluate", "RUN", "DATA", "--engine", "auto", "--device", "gpu"], ["--device"]),
+        (["tune", "RUN", "--images", "DATA", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["quantize", "RUN", "--images", "DATA", "--engine", "opnvino"], ["mean 'openvino'"]),
+        (["bench", "RUN", "--engine", "opnvino"], ["did you mean 'openvino'"]),
+        (["evaluate", "RUN", "DATA", "--report", "x.pdf"], ["x.pdf: a report is an HTML file"]),
+        (["explain", "RUN", "DATA", "-o", "x.jpg"], ["x.jpg: pictures are PNG files"]),
+        (["explain", "RUN", "DATA", "-o", "x.pdf"], ["x.pdf: pictures are PNG files"]),
+        (["bench", "RUN", "--precision", "fp33"], ["did you mean 'fp32'"]),
+    ],
+)
+def test_wrong_names_are_found_before_the_work(
+    fleetnet: Run,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    """Not after data are read, and a bundle is made of weights: so the model need not be one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    places = {"DATA": str(shapes), "RUN": "run"}
+    fleetnet(*(places.get(word, word) for word in arguments)).assert_one_line(*words)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
+def test_images_that_do_not_exist(
+    fleetnet: Run, bundle: Bundle, run_folder: Path, shapes: Path, output: Path, verb: str
+) -> None:
+    """Beside others too, which would be enough by themselves."""
+    model = run_folder / "best.ckpt" if verb == "export" else bundle.path
+    target = ["-o", output] if verb in ("export", "quantize") else []
+    for name in ("nothing/there", ""):
+        result = fleetnet(verb, model, "--images", shapes, "--images", name, *target)
+        result.assert_one_line(name or "an empty name", "does not exist")
     assert not output.exists()
 
 
@@ -200,3 +263,11 @@ def test_debug_shows_the_traceback(fleetnet: Run) -> None:
 
     with pytest.raises(FleetnetError):
         main(["predict", "nothing", "x.jpg", "--debug"])
+
+
+def test_images_that_cannot_be_read_are_said(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+    bad = shapes.parent / "bad.jpg"
+    bad.write_bytes(b"no image")
+    result = fleetnet("verify", bundle.path, "--images", shapes, "--images", bad)
+    assert result.code == 0
+    assert f"1 image could not be read and was left out: {bad}: " in result.err

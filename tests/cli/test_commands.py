@@ -15,7 +15,7 @@ import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
-from fleetnet.cli import predict
+from fleetnet.cli import VERBS, predict
 from fleetnet.data.sources import ElpvSource, SampleTable
 from fleetnet.inference.classifier import Classifier
 from fleetnet.models.registry import MODELS
@@ -33,6 +33,19 @@ def test_help_names_every_verb(fleetnet: Run) -> None:
         ):  # fmt: skip
             assert f"  {verb} " in result.out
     assert fleetnet("--version").out.startswith("fleetnet 0.")
+
+
+def test_help_is_whole_and_in_peoples_words(fleetnet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off nowhere in 80 columns, without Python's types, and offering what is taken."""
+    monkeypatch.setenv("COLUMNS", "80")
+    groups: list[list[str]] = [[], ["data"], ["weights"]]
+    for words in (*groups, ["weights", "convert"], *([verb] for verb in VERBS)):
+        shown = fleetnet(*words, "--help").out
+        assert "..." not in shown.partition("Commands:\n")[2], shown
+        assert "list[" not in shown.partition("Options:\n")[2], shown
+        assert "{images}" not in shown, shown
+    for verb in ("explain", "export"):
+        assert ".onnx" not in fleetnet(verb, "--help").out
 
 
 @pytest.mark.parametrize(

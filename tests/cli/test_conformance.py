@@ -100,7 +100,7 @@ def test_bad_input_is_one_line(fleetnet: Run, tmp_path: Path, wrong: Path) -> No
     fleetnet("conformance", "--set", wrong).assert_one_line("webp.webp is missing")
     text = (wrong / DESCRIPTION).read_text("utf-8").replace('"bicubic"', '"nearest"', 1)
     (wrong / DESCRIPTION).write_text(text, "utf-8")
-    fleetnet("conformance", "--set", wrong).assert_one_line("interpolation", "(it is 'nearest')")
+    fleetnet("conformance", "--set", wrong).assert_one_line("interpolation", "not 'nearest'")
     (tmp_path / "mine").write_text("mine")
     fleetnet("conformance", "--write", tmp_path).assert_one_line("is not a conformance set: choose")
     fleetnet("conformance", "x", "--write", tmp_path).assert_one_line("--write goes with no MODEL")

@@ -146,7 +146,7 @@ def test_without_imagehash_the_rest_is_checked(
     [
         ([], ["Missing argument 'DATA'"]),
         (["/nothing/there"], ["/nothing/there does not exist"]),
-        (["SHAPES", "--near", "13"], ["--near", "less than or equal to 12"]),
+        (["SHAPES", "--near", "13"], ["--near", "at most 12"]),
         (["SHAPES", "--near", "x"], ["--near"]),
         (["SHAPES", "--size", "0"], ["--size"]),
         (["SHAPES", "--val-fraction", "1"], ["--val-fraction must be above 0 and below 1"]),

@@ -127,7 +127,9 @@ def test_a_checkpoint_in_another_engine_is_made_a_bundle(
     assert "kept in" in result.err
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "engine", [pytest.param("openvino", marks=pytest.mark.slow), "onnxruntime"]
+)
 def test_a_lone_onnx_file_has_a_report_without_heat(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, engine: str
 ) -> None:
@@ -220,7 +222,7 @@ def test_rows_of_other_images_are_warned_of(
         file.write("circle/999.jpg,north,1\n")
     result = fleetnet("evaluate", bundle.path, shapes, "--slices", sites)
     assert result.code == 0
-    assert "warning: 1 rows of" in result.err
+    assert "warning: 1 row of" in result.err
     assert "south" in result.out
 
 

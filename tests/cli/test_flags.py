@@ -37,6 +37,12 @@ def test_arguments_become_flags(message: str, shown: str) -> None:
         "the set of images",
         "threads is 0; it must be from 1 to 8",
         "offset=3",
+        "cannot read 'a images= b.jpg'",
+        "no such file: '/data/set a=b/y.jpg'",
+        "photos/a images= b.jpg: not an image",
+        "set a=b.jpg: not an image",
+        "photos/set a=b/y.jpg: not an image",
+        "my split='all'.jpg: not an image",
     ],
 )
 def test_everything_else_stays(message: str) -> None:

@@ -182,6 +182,7 @@ def test_links_in_a_circle_and_pipes(fleetnet: Run, bundle: Bundle, tmp_path: Pa
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate", "verify", "tune", "quantize", "export"])
 def test_where_no_image_can_be_read_the_first_says_why(
     fleetnet: Run,

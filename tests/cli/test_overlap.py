@@ -122,6 +122,7 @@ def test_the_same_data_is_judged_by_its_held_out_part_without_a_word(
     assert json.loads(result.out)["trained_on"] == {"images": 0, "left_out": False}
 
 
+@pytest.mark.slow
 def test_other_content_under_a_held_out_name_is_found(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from conftest import Run
+from fleetnet.cli import train as verb
+from fleetnet.errors import FleetnetError
 from fleetnet.training.checkpoint import Checkpoint
 from samples import TINY, make_folder
 
@@ -29,6 +31,9 @@ def test_a_run_and_its_resumption(fleetnet: Run, shapes: Path, tmp_path: Path) -
     again = fleetnet("train", "--resume", run)
     assert again.code == 0, again
     assert "best epoch" in again.out
+    assert "is complete, 2 epochs as planned" in again.err
+    assert f"--model MobileNetV2_x0_25 --weights {run / 'last.ckpt'}" in again.err
+    assert "epochs: 2" not in again.err  # the recipe, as if something began
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
 
     moved = tmp_path / "moved"
@@ -62,6 +67,23 @@ def test_what_resuming_cannot_change(fleetnet: Run, tmp_path: Path) -> None:
         refused.assert_one_line("cannot change", "--weights")
 
 
+@pytest.mark.parametrize("traces", [[], ["tensorboard"], ["tensorboard", "wandb.json"]])
+def test_a_resumed_run_is_told_to_those_that_were_told_before(
+    fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traces: list[str]
+) -> None:
+    """After --log none to nobody."""
+
+    def refuse(names: list[str], *_: object, **__: object) -> None:
+        raise FleetnetError(f"told: {names}")
+
+    monkeypatch.setattr(verb, "open_loggers", refuse)
+    for trace in traces:
+        (tmp_path / trace).touch()
+    names = [trace.removesuffix(".json") for trace in traces]
+    fleetnet("train", "--resume", tmp_path).assert_one_line(f"told: {names}")
+    fleetnet("train", "--resume", tmp_path, "--log", "mlflow").assert_one_line("told: ['mlflow']")
+
+
 def test_a_run_is_not_overwritten_by_chance(
     fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -91,7 +113,7 @@ def test_strict_stops_at_the_first_unreadable_image(fleetnet: Run, tmp_path: Pat
     assert last.startswith("error: cannot read circle/000.jpg: not an image")
     loose = fleetnet("train", data, *where, *QUICK)
     assert loose.code == 0, loose
-    assert "1 images could not be read" in loose.err
+    assert "1 image could not be read" in loose.err
 
 
 def test_a_search_for_the_learning_rate_draws_it(
@@ -131,3 +153,4 @@ def test_early_stopping(fleetnet: Run, shapes: Path, tmp_path: Path, patience: i
     run = tmp_path / "run"
     assert fleetnet("train", shapes, "-m", "MobileNetV2_x0_25", "-o", run, *settings).code == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    assert "2 epochs of 40: it had stopped" in fleetnet("train", "--resume", run).err

@@ -27,6 +27,7 @@ def test_the_table_names_the_choice(fleetnet: Run, bundle: Bundle, shapes: Path)
     assert choice.engine == "openvino"
 
 
+@pytest.mark.slow
 def test_nothing_of_the_table_is_cut_off_in_80_columns(
     fleetnet: Run, bundle: Bundle, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,7 +60,7 @@ def test_json_has_every_trial(fleetnet: Run, bundle: Bundle, shapes: Path) -> No
     [
         (["--mode", "latencey"], "unknown mode 'latencey', did you mean 'latency'"),
         (["--engine", "tensorrt"], "unknown engine 'tensorrt'"),
-        (["--images", "nowhere"], "no image"),
+        (["--images", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_bad_arguments_are_one_line(

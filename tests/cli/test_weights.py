@@ -1,11 +1,13 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import Run
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.models import build_model
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.weights.create import create_model
@@ -254,3 +256,24 @@ def test_the_list_shows_whole_figures_in_80_columns(
     assert "…" not in listed
     assert "53.20" in listed
     assert "top-5" in listed
+
+
+@pytest.mark.slow
+def test_a_bundle_becomes_a_checkpoint_that_remembers(
+    fleetnet: Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    """What a checkpoint has no place for is said."""
+    copy = tmp_path / "back.ckpt"
+    plain = fleetnet("weights", "convert", bundle.path, copy)
+    assert "temperature" not in plain.err
+    trained = Checkpoint.load(copy).trained_images
+    assert len(trained) > 0
+    assert trained.tolist() == trained_images_of(bundle).tolist()
+    changed = shutil.copytree(bundle.path, tmp_path / "warm.bundle")
+    manifest = json.loads((changed / MANIFEST).read_text())
+    manifest["calibration"] = {
+        "temperature": 2.0, "images": 9, "source": "shapes", "ece_before": 0.2, "ece_after": 0.1,
+    }  # fmt: skip
+    (changed / MANIFEST).write_text(json.dumps(manifest))
+    said = fleetnet("weights", "convert", changed, tmp_path / "warm.ckpt")
+    assert "left out: the temperature 2.000" in said.err, said

@@ -137,7 +137,7 @@ def test_copies_of_test_images_are_wrong_where_they_train() -> None:
         (("t/a/1", "x/a/1"), True),
         (("v/a/1", "x/a/2"), False),
     ]
-    assert report.wrong == ["1 group of identical images both trained and held out"]
+    assert report.wrong == ["1 group of identical images both trained and in the test split"]
     assert report.imbalance["majority_share"] == pytest.approx(4 / 6)
 
 

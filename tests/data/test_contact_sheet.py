@@ -62,6 +62,13 @@ def test_a_sheet_is_written_as_soon_as_its_class_is_complete(tmp_path: Path) -> 
         assert sheet.format == "JPEG"
 
 
+def test_a_sheet_counts_the_test_split_by_itself(tmp_path: Path) -> None:
+    source = Many(("one",), [(0,)] * 4)
+    held_out, tested = np.arange(4) == 1, np.arange(4) > 1
+    sheets = ContactSheets(source, held_out, tmp_path, tested)
+    assert sheets._subtitles == {0: "4 images, 1 held out, 2 to test on"}
+
+
 def test_at_most_sixty_spread_over_the_class_are_wanted(tmp_path: Path) -> None:
     sheets = sheets_of(Many(("one", "two"), [(0,)] * 1000 + [(1,)] * 3), tmp_path)
     wanted = [index for index in range(1003) if sheets.wants(index)]

@@ -93,6 +93,7 @@ def test_the_hash_of_a_scaled_decoding_is_near_that_of_the_whole_image() -> None
     assert (examine(data, hasher).hash ^ hasher(decode(data))).bit_count() <= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"quality": 80}, {"progressive": True}, {"kind": "PNG"}])
 def test_damage_is_found_as_in_decoding(options: dict[str, Any]) -> None:
     """What the check passes, training can read, and the other way round."""

@@ -74,7 +74,7 @@ def test_epochs_are_the_same_whatever_the_number_of_workers(
             assert_equal(alone, other)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_loading_draws_nothing_from_pytorchs_generator(shapes: Path, workers: int) -> None:
     before = torch.get_rng_state()
     data = loader(shapes, workers)
@@ -83,7 +83,7 @@ def test_loading_draws_nothing_from_pytorchs_generator(shapes: Path, workers: in
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_epoch_goes_on_where_it_was_left(shapes: Path, workers: int) -> None:
     data = loader(shapes, workers, sampling="balanced", repeats=2)
     whole = epoch(data, 4)
@@ -151,13 +151,14 @@ def test_unreadable_images_are_named_and_left_out(damaged: Path, augment: bool) 
     ]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_strict_stops_at_the_first_unreadable_image(damaged: Path, workers: int) -> None:
     data = loader(damaged, workers, augment=False, batch_size=3, strict=True)
     with pytest.raises(DataError, match=r"^cannot read circle/001\.jpg: not an image[^\n]*$"):
         list(data.batches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_multi_label_batches_say_which_labels(shapes: Path, workers: int) -> None:
     data = Loader(ManyLabels(shapes), np.arange(10), PREPROCESS, batch_size=10, workers=workers)
@@ -194,7 +195,7 @@ def test_a_worker_without_memory_is_one_clear_line(shapes: Path) -> None:
         list(data.batches())
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_other_errors_are_not_hidden(shapes: Path, workers: int) -> None:
     data = Loader(Buggy(shapes), np.arange(36), PREPROCESS, batch_size=4, workers=workers)
     with pytest.raises(RuntimeError, match="a mistake"):
@@ -235,7 +236,7 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
     assert err == ""
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
     source = open_source(str(shapes))
     known = {content_of(source.read(index)) for index in range(len(source.samples))}

@@ -105,7 +105,8 @@ def test_everything_is_in_it() -> None:
         figures["top1"].text(), figures["roc_auc"].range_text(), "The positive class is dog",
         "The dot is the epoch evaluated here, 4", "learning rate", "true \\ predicted",
         "Temperature scaling would divide", "Precision and recall", "site", "a note",
-        "Worst mistakes", "Probable label errors", "all 96×80 pixels", "JPEG", "abacus",
+        "Worst mistakes", "the least probable truth first",
+        "Probable label errors", "all 96×80 pixels", "JPEG", "abacus",
         '"epochs": 5', "fleetnet evaluate x y", "It knows them.", "called cat", "is dog",
     ):  # fmt: skip
         assert words in page.text, words
@@ -194,7 +195,7 @@ def test_classes_that_play_no_part_are_left_out() -> None:
         evaluation.indices,
     )
     page = page_of(wide, source)
-    assert "40 classes have neither images nor predictions" in page.text
+    assert "40 classes left out that have neither images nor predictions" in page.text
     assert "absent" not in page.text
     assert "true \\ predicted" in page.text
 
@@ -225,7 +226,7 @@ def test_a_single_image_is_enough() -> None:
     source = MadeUpSource("ab", [(0,)])
     logits = np.array([[1.0, 2.0]], np.float32)
     page = page_of(Evaluation(("a", "b"), logits, np.array([0]), np.array([0])), source)
-    assert "1 of 1 wrongly answered images" in page.text
+    assert "1 of 1 wrongly answered image," in page.text
 
 
 def test_images_that_are_gone_by_then_are_left_out() -> None:

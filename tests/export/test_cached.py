@@ -71,7 +71,7 @@ def test_the_first_answer_takes_one_command(
     assert kept.preprocess.interpolation == "cv2-linear"
     (record, _) = kept.artifacts[0].verification
     assert record.top1_agreement == 1.0
-    assert "made-up pictures, 1 images" in record.source
+    assert "made-up pictures, 1 image" in record.source
 
 
 @pytest.mark.slow

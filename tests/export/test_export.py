@@ -165,7 +165,15 @@ def tampered(graph: bytes, layer: str) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("layer", ["stem", "blocks.3.depthwise", "blocks.7.project", "head"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "stem",
+        pytest.param("blocks.3.depthwise", marks=pytest.mark.slow),
+        pytest.param("blocks.7.project", marks=pytest.mark.slow),
+        "head",
+    ],
+)
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_the_first_layer_that_diverges_is_named(layer: str, engine: str, bundle: Bundle) -> None:
     from fleetnet.inference.engines.torch import load_network
@@ -289,7 +297,9 @@ def test_export_verifies_on_photographs(
 @pytest.mark.slow
 def test_an_older_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     first = exporting.export_bundle(checkpoint, tmp_path / "b", limit=1)
-    second = exporting.export_bundle(checkpoint, tmp_path / "b", limit=2)
+    said: list[str] = []
+    second = exporting.export_bundle(checkpoint, tmp_path / "b", limit=2, say=said.append)
+    assert said[-1] == f"{tmp_path / 'b'} replaces the bundle that was there"
     assert first.path == second.path
     assert Bundle.load(tmp_path / "b").manifest.artifacts[0].verification[0].images == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]

@@ -106,7 +106,10 @@ def test_prediction_is_lazy_and_in_order(bundle: Bundle, shapes: Path) -> None:
     assert len(taken) <= 6
 
 
-@pytest.mark.parametrize("batch_size", [2, 5, 64])
+@pytest.mark.parametrize(
+    "batch_size",
+    [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(64, marks=pytest.mark.slow)],
+)
 def test_the_batch_size_changes_no_answer(bundle: Bundle, shapes: Path, batch_size: int) -> None:
     paths = sorted(shapes.glob("*/*"))
     expected = Classifier(bundle).predict(paths)
@@ -162,6 +165,7 @@ def test_the_usual_batch(bundle: Bundle, engine: str, mode: Mode, batch: int) ->
     assert Classifier(bundle, engine=engine, mode=mode, batch_size=3).batch_size == 3
 
 
+@pytest.mark.slow
 def test_fewer_bits_than_fp32_have_several_images_a_batch(bundle: Bundle) -> None:
     for engine in ("openvino", "torch"):
         for precision in precisions(engine, bundle)[1:]:
@@ -240,6 +244,7 @@ def test_softmax_is_a_distribution_in_the_order_of_the_logits(
     )
 
 
+@pytest.mark.slow
 def test_a_process_outlives_its_classifiers(bundle: Bundle) -> None:
     """A child's end interrupts the process with a signal, for which its stack must be sound."""
     code = f"""

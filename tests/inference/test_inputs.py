@@ -24,7 +24,7 @@ from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.images import decode
 from fleetnet.inference import inputs
 from fleetnet.inference.classifier import Classifier, Prediction
-from fleetnet.inference.engines import Engine, Logits, Pixels, Precision
+from fleetnet.inference.engines import Engine, Logits, Pixels, Precision, Setup
 from fleetnet.preprocess import Preprocess
 from samples import draw, encode
 
@@ -384,3 +384,29 @@ def test_numpy_s_text_is_one_image(kind: Any, path: Path, expected: Pixels) -> N
     """It has dimensions and can be gone through, a letter at a time."""
     (answer,) = classifier().predict(kind(path.read_bytes() if kind is np.bytes_ else str(path)))
     assert np.array_equal(seen(answer), expected)
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with classifier() as made:
+        (prediction,) = made.predict("")
+    assert prediction.error is not None
+    assert "an empty name" in prediction.error
+
+
+@pytest.mark.parametrize("order", "<>=")
+def test_16_bits_in_either_order(order: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (SIDE, SIDE, 3)).astype(np.uint16)
+    with classifier() as made:
+        (expected,), (found,) = made.predict(pixels), made.predict(pixels.astype(f"{order}u2"))
+    assert found.error is None
+    assert found.top == expected.top
+
+
+def test_numbers_must_be_whole() -> None:
+    engine = Seeing()
+    with pytest.raises(FleetnetError, match=r"batch size is 2\.5; it must be a whole number"):
+        Classifier.from_engine(engine, Preprocess(8, 8), ("a",), batch_size=cast("int", 2.5))
+    with pytest.raises(FleetnetError, match=r"top_k is 1\.5; it must be a whole number"):
+        next(classifier().predict("a.jpg", top_k=cast("int", 1.5)))
+    with pytest.raises(FleetnetError, match=r"threads is 1\.5; it must be a whole number"):
+        Setup(threads=cast("int", 1.5))

@@ -76,6 +76,7 @@ def test_order_is_kept_whatever_takes_how_long(delays: list[int], workers: int, 
     assert not threads()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_more_are_taken_than_said(workers: int) -> None:
     taken = 0
@@ -145,7 +146,8 @@ def classifier(preprocess: Preprocess, batch_size: int = 2) -> Classifier:
     return made
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_images(batch_size: int) -> None:
     Counting.alive = Counting.most = 0
     made = classifier(Counting(resize=2, crop=2), batch_size)
@@ -254,6 +256,7 @@ def test_closing_early_ends_the_threads() -> None:
     assert next(source) == b"\1\1"  # it is the caller's, who may go on with it
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_threads() -> None:
     def interrupted() -> Iterator[bytes]:
         yield from [b"\2\1"] * 5
@@ -311,6 +314,7 @@ def test_exact_is_plain_decoding_to_the_bit(
         assert np.array_equal(answer.logits, expected), path.name
 
 
+@pytest.mark.slow
 def test_only_large_jpegs_are_decoded_smaller(
     bundle: Bundle, shapes: Path, large: list[Path], tmp_path: Path
 ) -> None:
@@ -330,6 +334,7 @@ def test_only_large_jpegs_are_decoded_smaller(
         assert other.probability == pytest.approx(one.probability, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_engines_bear_an_early_end(bundle: Bundle, shapes: Path, engine: str) -> None:
     made = Classifier(bundle, engine=engine, mode="throughput", threads=2)

@@ -18,8 +18,6 @@ from fleetnet.inference.engines import ENGINES, devices, installed_engines, open
 from fleetnet.inference.engines.registry import Engines
 from fleetnet.inference.tuning import tune
 from fleetnet.inference.tuning_cache import load_tuned, save_tuned
-from fleetnet.inference.verify import compare
-from samples import ROOT
 
 ONE_FILE = dedent(
     '''
@@ -141,18 +139,6 @@ def test_an_engine_is_added_by_hand(found: Engines, bundle: Bundle) -> None:
     holds_what_an_engine_does(bundle)
     with pytest.raises(FleetnetError, match="there is an engine 'constant' already"):
         found.add(inside["ENGINE"])  # type: ignore[arg-type]
-
-
-def test_the_documents_example_is_an_engine(
-    found: Engines, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (ROOT / "docs" / "tuning.md").read_text("utf-8").partition("## Another engine")[2]
-    in_the_folder(tmp_path, monkeypatch, text.partition("```python\n")[2].partition("```")[0])
-    assert "onnx-reference" in found
-    crop = bundle.manifest.preprocess.crop
-    pixels = np.random.default_rng(0).integers(0, 256, (2, crop, crop, 3), dtype=np.uint8)
-    with open_engine("torch", bundle, 1) as torch, open_engine("onnx-reference", bundle) as engine:
-        assert compare(engine, pixels, torch.run(pixels)).passes(1e-4)
 
 
 def test_another_engine_that_answers_otherwise_fails_verification(

@@ -93,6 +93,7 @@ def test_the_classifier_can_be_replaced(network: Network) -> None:
     assert all(torch.equal(state[key], value) for key, value in kept.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_facts_of_a_family_are_its_networks(name: str) -> None:
     entry = MODELS[name]

@@ -99,9 +99,15 @@ def test_widths_grow_by_less_than_a_multiple(channels: int, multiple: int) -> No
     assert padded_width(width, multiple) == width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "growth"),
-    [("ReXNet_1_0", 0.04), ("ReXNet_3_0", 0.02), ("MobileNetV2_x0_25", 0.01), ("MobileNetV2", 0)],
+    [
+        ("ReXNet_1_0", 0.04),
+        pytest.param("ReXNet_3_0", 0.02, marks=pytest.mark.slow),
+        ("MobileNetV2_x0_25", 0.01),
+        ("MobileNetV2", 0),
+    ],
 )
 def test_weights_grow_by_little(name: str, growth: float) -> None:
     folded = fold_batch_norm(build_model(name))

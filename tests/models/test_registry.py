@@ -34,7 +34,13 @@ def test_a_name_may_mean_a_network_with_one_set_of_weights() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "nearest"),
-    [("MobilNetV2", "MobileNetV2"), ("rexnet_10", "ReXNet_1_0"), ("ReXNet1_5", "ReXNet_1_5")],
+    [
+        ("MobilNetV2", "MobileNetV2"),
+        ("rexnet_10", "ReXNet_1_0"),
+        ("ReXNet1_5", "ReXNet_1_5"),
+        ("ReXNet_1", "ReXNet_1_0"),
+        ("mobilenet", "MobileNetV2"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest(wrong: str, nearest: str) -> None:
     with pytest.raises(ModelError, match=f"did you mean '{nearest}'"):

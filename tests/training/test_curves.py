@@ -35,6 +35,7 @@ def test_every_run_is_a_curve_of_its_own(count: int) -> None:
     assert len(legend.get_texts()) == len(runs)
 
 
+@pytest.mark.slow
 def test_the_picture_is_written(tmp_path: Path) -> None:
     for kind in ("png", "svg", "pdf"):
         plot_runs(made(3), ["a", "b", "c"], tmp_path / f"curves.{kind}")

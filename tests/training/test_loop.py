@@ -62,6 +62,7 @@ def run(source: Source, folder: Path, *settings: str, heard: Heard) -> TrainResu
     return Trainer(source, "MobileNetV2_x0_25", recipe, folder).fit([heard])
 
 
+@pytest.mark.slow
 def test_figures_are_read_seldom_and_all_of_them(
     source: Source, tmp_path: Path, no_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_it_makes_no_difference_when_figures_are_read(
     assert all(result == results[0] for result in results)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_found_at_the_next_reading(
     source: Source, tmp_path: Path, no_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def distillation(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return task
 
 
+@pytest.mark.slow
 def test_the_task_of_the_documentation_trains(
     distillation: MakeTask, shapes: Path, tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def tiny_names() -> tuple[Part, ...]:
 FAMILY = family(tiny, tiny_setting, {TIMM: tiny_names})
 
 
+@pytest.mark.slow
 def test_a_family_of_ones_own_needs_nothing_but_its_file(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,6 +180,15 @@ def test_the_hash_of_a_file_put_there_by_hand_is_not_recorded(folder: Path) -> N
     assert fetch(entry("http://127.0.0.1:9/weights.bin")) == file
 
 
+@pytest.mark.parametrize("name", ["weights.bin", "weights.bin.part"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(server: Server, folder: Path, name: str) -> None:
+    """Reading it would never end."""
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(FleetnetError, match=f"{name} is not a plain file: remove it"):
+        fetch(entry(server.url))
+
+
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"", b"0" * 63])
 def test_a_record_that_does_not_read_is_none(server: Server, folder: Path, damage: bytes) -> None:
     path = fetch(entry(server.url))
@@ -368,6 +377,7 @@ def test_a_name_is_fetched_and_answers_and_the_second_time_it_is_here(
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_create_model_takes_a_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 

@@ -102,7 +102,15 @@ def test_torchvision(width: float, ours: str, tmp_path: Path) -> None:
     check(torchvision_network(width), ours, Adapter(TORCHVISION), tmp_path / "weights.pth")
 
 
-@pytest.mark.parametrize("name", ["ReXNet_1_0", "ReXNet_3_0", "ReXNet_lite_1_0", "ReXNet_lite_2_0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ReXNet_1_0",
+        pytest.param("ReXNet_3_0", marks=pytest.mark.slow),
+        "ReXNet_lite_1_0",
+        "ReXNet_lite_2_0",
+    ],
+)
 def test_clovaai_names_round_trip(name: str) -> None:
     network = randomise(build_model(name))
     theirs = from_ours(network.state_dict(), MODELS[name], Adapter(CLOVAAI))

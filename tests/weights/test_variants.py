@@ -30,6 +30,8 @@ from fleetnet.weights.identify import from_ours, template, to_ours
 from fleetnet.weights.read import WeightsFile, read_weights
 from fleetnet.weights.tables import find_tables
 
+pytestmark = pytest.mark.slow  # two hundred whole networks
+
 NAME = "mobilenetv2_035"
 State = dict[str, Tensor]
 
@@ -351,7 +353,7 @@ def test_another_network_is_refused_with_its_first_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("legacy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_whole_networks_are_taken_apart(legacy: bool, tmp_path: Path) -> None:
     for network in (timm_network(NAME), torchvision_network(0.35)):
         for content in (network, {"model": nn.DataParallel(network), "epoch": 3}):

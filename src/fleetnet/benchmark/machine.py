@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fleetnet
+from fleetnet.amounts import count as counted
 from fleetnet.inference.engines import ENGINES, available_threads
 from fleetnet.inference.verify import machine as processor_and_system
 from fleetnet.native import COMPILED
@@ -46,7 +47,7 @@ class Machine:
     def line(self) -> str:
         """The machine, the versions and the date, for under a table."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        count = f"{self.processors} processor{'s' * (self.processors != 1)}"
+        count = counted(self.processors, "processor")
         return f"{self.processor}, {count}, {self.system}; {versions}; {self.date[:10]}"
 
     @property

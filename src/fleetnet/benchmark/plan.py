@@ -9,12 +9,13 @@ from typing import get_args
 
 from fleetnet.benchmark.measure import Limits
 from fleetnet.benchmark.networks import BenchmarkedNetwork
-from fleetnet.errors import FleetnetError, unknown
+from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import (
     CPU,
     MAX_THREADS,
     Precision,
     available_threads,
+    check_names,
     precisions,
 )
 
@@ -69,10 +70,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        known = get_args(Precision)
-        for precision in self.precisions:
-            if precision not in known:
-                raise unknown("precision", precision, known)
+        check_names((), self.precisions)
         for name, values, most in (
             ("threads", self.threads, MAX_THREADS),
             ("batch", self.batches, MAX_BATCH),

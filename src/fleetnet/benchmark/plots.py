@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fleetnet.amounts import count
 from fleetnet.benchmark.label_placement import Label, place_labels
 from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import NetworkFacts, Results
@@ -80,7 +81,7 @@ def latency_figure(results: Results) -> Figure:
     chosen = settings(results)[: len(_DASHES)]
     return _figure(
         results,
-        f"Accuracy over latency, batch {batch}, {threads} thread{'s' * (threads != 1)}",
+        f"Accuracy over latency, batch {batch}, {count(threads, 'thread')}",
         "median latency, ms",
         {f"{engine} {precision}": (engine, precision) for engine, precision in chosen},
         milliseconds,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fleetnet.amounts import count as counted
 from fleetnet.benchmark.machine import Machine, available_memory, this_machine
 from fleetnet.benchmark.measure import Limits, time_in_turns, warm_up
 from fleetnet.benchmark.networks import BenchmarkedNetwork
@@ -80,7 +81,7 @@ def run_benchmark(
             if product not in products or timing.best < products[product].best:
                 products[product] = timing
     for why, count in Counter(missing.values()).items():
-        warn(f"{count} figures are missing: {why}")
+        warn(f"{counted(count, 'figure')} {'is' if count == 1 else 'are'} missing: {why}")
     return Results(
         machine=machine,
         plan=plan,

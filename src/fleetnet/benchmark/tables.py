@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from fleetnet.amounts import NONE, count, percent
 from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.run import process_threads
 from fleetnet.inference.engines import Precision
 from fleetnet.labels import printable
-
-NONE = "–"
-"""In place of a missing figure."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def networks_table(results: Results) -> Table:
         rows.append(
             (
                 network.name,
-                *(_percent(value) for value in accuracies),
+                *(percent(value) for value in accuracies),
                 f"{network.macs / 1e9:.3f}",
                 NONE if network.parameters is None else f"{network.parameters / 1e6:.3f}",
             )
@@ -227,9 +225,9 @@ def _in_order_of(results: Results) -> Callable[[Cell], tuple[int, ...]]:
     )
 
 
-def _threads(results: Results, count: int) -> str:
-    mark = "*" if count > results.machine.processors else ""
-    return f"{count} thread{'s' * (count != 1)}{mark}"
+def _threads(results: Results, threads: int) -> str:
+    mark = "*" if threads > results.machine.processors else ""
+    return f"{count(threads, 'thread')}{mark}"
 
 
 def _thread_notes(results: Results, threads: int | None = None) -> tuple[str, ...]:
@@ -273,10 +271,6 @@ def milliseconds(seconds: float) -> str:
 def _share(results: Results, cell: Cell | None) -> str:
     share = results.peak_share(cell) if cell else None
     return NONE if share is None else f"{share:.0%}"
-
-
-def _percent(fraction: float | None) -> str:
-    return NONE if fraction is None else f"{fraction * 100:.2f}"
 
 
 def _listed(figures: Sequence[float] | None) -> str:

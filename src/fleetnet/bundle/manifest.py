@@ -22,6 +22,7 @@ from fleetnet.bundle.versions import FORMAT_VERSION, to_current, without
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.files import json_text
 from fleetnet.preprocess import Preprocess
+from fleetnet.schema import first_problem
 
 FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 MAX_DEPTH = 64
@@ -140,7 +141,9 @@ class Manifest(Strict):
             BundleError: not JSON, or not a manifest that this version understands.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except _Twice as error:
+            raise BundleError(f"{where}: {error}: the bundle is damaged") from None
         except (ValueError, RecursionError):
             raise BundleError(f"{where} is not valid JSON: the bundle is damaged") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -150,10 +153,8 @@ class Manifest(Strict):
             current, newer = to_current(values)
             return cls._of(current, newer=newer)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            said = f"{place + ': ' if place else ''}{message}"
+            place, text = first_problem(error)
+            said = f"{place + ': ' if place else ''}{text}"
         except ValueError as error:
             said = str(error)
         raise BundleError(f"{where}: {one_line(said)}")
@@ -202,3 +203,16 @@ def _within(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+class _Twice(Exception):  # noqa: N818 - names what it found
+    """A field is in a manifest twice: readers differ in which of the two they take."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise _Twice(f"{name[:80]!r} is there twice")
+        values[name] = value
+    return values

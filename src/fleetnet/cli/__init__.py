@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from typer.main import get_command
 
 import fleetnet
 from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
 from fleetnet.errors import FleetnetError, Interrupted, one_line
+from fleetnet.schema import first_problem
 
 VERBS = (
     "data",
@@ -114,6 +116,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _usage_message(error: typer.TyperException) -> str:
     """Return a wrong command line's error with the command whose help explains it."""
+    if isinstance(error.__cause__, ValidationError):
+        error.message = first_problem(error.__cause__).text
     describe = getattr(error, "format_message", None)
     message: str = describe() if describe else str(error)
     context = getattr(error, "ctx", None)

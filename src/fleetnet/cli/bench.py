@@ -19,7 +19,7 @@ from fleetnet.benchmark.run import Stage, run_benchmark
 from fleetnet.benchmark.tables import Table, tables
 from fleetnet.cli.console import console, print_json, progress, say, warn
 from fleetnet.cli.options import DeviceOption
-from fleetnet.inference.engines import CPU
+from fleetnet.inference.engines import CPU, check_names
 from fleetnet.labels import printable
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def bench(
         list[str] | None,
         typer.Option(
             "--engine",
+            metavar="ENGINE",
             help="openvino, onnxruntime, torch or torch-compiled; may be repeated.  [openvino]",
         ),
     ] = None,
@@ -52,6 +53,7 @@ def bench(
         list[str] | None,
         typer.Option(
             "--precision",
+            metavar="PRECISION",
             help="fp32, bf16, fp16 or int8; may be repeated.  [all that the engine offers]",
         ),
     ] = None,
@@ -59,12 +61,17 @@ def bench(
     threads: Annotated[
         list[int] | None,
         typer.Option(
-            "--threads", min=1, help="May be repeated.  [1, 2, 4, as there are processors]"
+            "--threads",
+            metavar="N",
+            min=1,
+            help="May be repeated.  [1, 2, 4, as there are processors]",
         ),
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option("--batch", min=1, help="Images at once; may be repeated.  [1, 4, 8]"),
+        typer.Option(
+            "--batch", metavar="N", min=1, help="Images at once; may be repeated.  [1, 4, 8]"
+        ),
     ] = None,
     size: Annotated[
         int, typer.Option(help="Pixels a side, of networks by name; a bundle has its own.")
@@ -90,6 +97,7 @@ def bench(
     load = load_average()  # before this program computes anything
     if output is not None:
         check_output(output)
+    check_names(engine or (), precision or ())
     with _stages() as stage:
         subjects = find_subjects(
             networks or [],

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def conformance(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help=f"What to check on the pictures. {MODEL_HELP}"),
+        typer.Argument(metavar="MODEL", help=f"What to check on the pictures. {MODEL_HELP}"),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--set", metavar="FOLDER", help="Another set than Fleetnet's.")

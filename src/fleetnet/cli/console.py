@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from fleetnet.amounts import count
 from fleetnet.cli.flags import with_flags
 from fleetnet.cli.streams import for_programs, is_terminal, shown_in
 from fleetnet.files import json_text
@@ -74,7 +75,8 @@ def warn_unreadable(lines: Sequence[str]) -> None:
     """Warn of images that were left out because they could not be read, naming the first three."""
     if lines:
         shown = "; ".join(lines[:3])
-        warn(f"{len(lines)} images could not be read and were left out: {shown}")
+        were = "was" if len(lines) == 1 else "were"
+        warn(f"{count(len(lines), 'image')} could not be read and {were} left out: {shown}")
 
 
 def warn_left_out(left_out: LeftOut) -> None:
@@ -175,8 +177,3 @@ def shorten(text: str, columns: int) -> str:
     """Return a text from outside in at most ``columns`` of a terminal, which only shows it."""
     text = visible(text)
     return text if cell_len(text) <= columns else f"{set_cell_size(text, columns - 1).rstrip()}…"
-
-
-def percent(fraction: float | None) -> str:
-    """Return a fraction as a percentage with two decimals, or a dash."""
-    return "–" if fraction is None or fraction != fraction else f"{fraction * 100:.2f}"

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import console, print_json, progress, say, warn_left_out
 from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
@@ -31,8 +32,8 @@ def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     data = typer.Typer(help="Look at labelled images before training.", rich_markup_mode=None)
     data.callback()(_data)
-    data.command("check")(check)
-    data.command("preview")(preview)
+    data.command("check", short_help="Say what is wrong with labelled images.")(check)
+    data.command("preview", short_help="Draw what augmentation makes of images.")(preview)
     app.add_typer(data, name="data")
 
 
@@ -168,4 +169,4 @@ def _is_report(file: Path) -> bool:
 
 def _written(folder: Path, report: Report) -> str:
     sheets = len(report.sheets)
-    return f"{folder / REPORT}" + (f" and {sheets} sheets beside it" if sheets else "")
+    return f"{folder / REPORT}" + (f" and {count(sheets, 'sheet')} beside it" if sheets else "")

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import print_line
 from fleetnet.cli.options import RecipeOption, SettingsOption
-from fleetnet.cli.sources import DataArgument, open_told, with_source_options
+from fleetnet.cli.sources import DataArgument, comparing, open_told, with_source_options
 from fleetnet.cli.train import load_recipe
-from fleetnet.data.sources import SourceOptions
+from fleetnet.data.sources import SampleTable, Source, SourceOptions
+from fleetnet.data.sources.samples import TEST, VAL
+from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, require
 from fleetnet.files import atomic_file
 
 if TYPE_CHECKING:
     from fleetnet.data.mix import Mix
-    from fleetnet.training.recipe import AugmentSettings
+    from fleetnet.training.recipe import AugmentSettings, Recipe
 
 SUFFIX = ".png"
 
@@ -36,7 +39,7 @@ def preview(
     *,
     source: SourceOptions,
 ) -> None:
-    """Draw what a recipe's augmentation makes of some images, as a PNG picture.
+    """Draw what a recipe's augmentation makes of some training images, as a PNG picture.
 
     A row an image: the original, then what training shows in each of the first epochs; below, mixup
     and CutMix where the recipe has them.
@@ -45,6 +48,7 @@ def preview(
         raise DataError(f"--output {output} must end in {SUFFIX}")
     chosen = load_recipe(recipe, settings or [])
     opened = open_told(data, source)
+    trained = _trained(opened, chosen)
     try:
         from fleetnet.data.augment import Augment
         from fleetnet.data.preview import preview as draw
@@ -53,9 +57,9 @@ def preview(
             raise
         raise require("PyTorch", "train", "showing augmentation") from None
     per_image = chosen.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"})
-    count = min(images, len(opened.samples))
+    shown = min(images, len(trained))
     # Samples lie class by class, so steps of one length show as many classes as there is room for.
-    indices = np.linspace(0, len(opened.samples) - 1, count).round().astype(int).tolist()
+    indices = trained[np.linspace(0, len(trained) - 1, shown).round().astype(int)].tolist()
     picture = draw(
         opened,
         indices,
@@ -66,7 +70,20 @@ def preview(
     )
     with atomic_file(output) as file:
         picture.save(file, "PNG")
-    print_line(f"{count} images, {variants} epochs: {output}")
+    print_line(f"{count(shown, 'training image')}, {count(variants, 'epoch')}: {output}")
+
+
+def _trained(source: Source, recipe: Recipe) -> Indices:
+    """Return the samples that training shows; of data that cannot be split, those that it might."""
+    try:
+        with comparing(source) as advance:
+            parts = split(source, recipe.data.val_fraction, recipe.seed, advance=advance)
+        trained = parts.train
+    except DataError:
+        trained = np.flatnonzero(~np.isin(SampleTable.of(source.samples).splits, (VAL, TEST)))
+    if not len(trained):
+        raise DataError(f"{source.description} has no images to train on")
+    return trained
 
 
 def _mixes(settings: AugmentSettings, classes: int) -> list[tuple[str, Mix]]:

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import shorten
 from fleetnet.cli.flags import with_flags
-from fleetnet.data.findings import Alike, ClassCount, Report, Sizes, count
+from fleetnet.data.findings import Alike, ClassCount, Report, Sizes
 from fleetnet.labels import printable
 
 SHOWN_CLASSES = 12
@@ -49,7 +50,7 @@ def _print_classes(out: Console, report: Report) -> None:
     kind = ", any number of labels an image" if report.multi_label else ""
     out.print(
         f"{printable(report.source)}: {count(report.images, 'image')} in "
-        f"{len(report.classes):,} classes{split}{kind}"
+        f"{count(len(report.classes), 'class')}{split}{kind}"
     )
     for note in report.notes:
         out.print(printable(with_flags(note)), markup=False)

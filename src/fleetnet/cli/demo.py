@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import console, print_line
 from fleetnet.cli.evaluate import print_figures
 from fleetnet.cli.export import print_bundle, run_export
@@ -41,7 +42,9 @@ def demo(
     label: Annotated[
         str, typer.Option(help="type (mono or poly, quick) or defect (the real task).")
     ] = "type",
-    model: Annotated[str, typer.Option("--model", "-m")] = "MobileNetV2_x0_25",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
+    ] = "MobileNetV2_x0_25",
     epochs: Annotated[int | None, typer.Option(help="Train for longer or shorter.")] = None,
     settings: SettingsOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the run.")] = Path(
@@ -76,7 +79,7 @@ def demo(
             f"({result.history[-1].top1:.4f}): please report this"
         )
     figures = summarise(evaluation)
-    part = f"the {len(held_out)} held-out images of {source.description}"
+    part = f"the {count(len(held_out), 'held-out image')} of {source.description}"
     save_report(report, trained, source, evaluation, figures, part)
     out = console()
     out.print()

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fleetnet.amounts import percent
 from fleetnet.cli.console import (
     console,
-    percent,
     print_json,
     print_line,
     progress,
@@ -38,6 +38,7 @@ from fleetnet.evaluation.metrics import Metrics
 from fleetnet.evaluation.overlap import UNKNOWN
 from fleetnet.evaluation.selection import Selection, check_split, sample_of, select_images
 from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
+from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.engines import CPU
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import printable
@@ -107,6 +108,7 @@ def evaluate(
     check_split(split)
     if report is not None:
         check_report(report)
+    check_asked(engine, precision, device)
     images = open_told(data, source)
     trained = open_trained(
         model,
@@ -264,7 +266,7 @@ def _print_slices(out: Console, slices: list[Slice], accuracy: str) -> None:
     if not slices:
         return
     table = _plain_table("slice", "value")
-    for heading in ("images", accuracy, "95 % interval"):
+    for heading in ("images", accuracy, "95% interval"):
         table.add_column(heading, justify="right")
     for one in slices:
         table.add_row(

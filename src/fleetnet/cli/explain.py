@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from PIL import Image
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import print_json, print_line, say, warn_left_out
 from fleetnet.cli.opening import open_trained
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.options import NetworkArgument
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.explanation import class_index, explain_image
 from fleetnet.files import atomic_file
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN, Pixels, read_bytes
+from fleetnet.images import STDIN, Pixels, is_image_name, read_bytes
 from fleetnet.left_out import LeftOut
 from fleetnet.trained import TrainedNetwork
 
@@ -28,6 +29,8 @@ LONGEST = 240
 """Bytes of a picture's name, so that there is room for a number and an ending."""
 SIDE = 384
 """Pictures of a small input are enlarged to about this, by a whole factor."""
+_DOCUMENTS = (".pdf", ".svg", ".html")
+"""Endings of what people may ask for beside images."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +39,10 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    model: ModelArgument,
-    images: Annotated[list[str], typer.Argument(help="Files, folders, globs or '-'.")],
+    model: NetworkArgument,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES", help="Files, folders, globs or '-'.")
+    ],
     name: Annotated[
         str | None, typer.Option("--class", help="Class to look for.  [the most probable]")
     ] = None,
@@ -57,6 +62,7 @@ def explain(
     the places that speak for the class. An image that cannot be read gets a line that says why;
     the exit code is then 1.
     """
+    _check_output(output)
     # Answers come from the very network that is looked into.
     trained = open_trained(model, engine="torch")
     chosen = None if name is None else class_index(name, trained.classifier.classes)
@@ -71,8 +77,18 @@ def explain(
             failed += row["error"] is not None
             _show(row, as_json=as_json)
     if failed:
-        say(f"{failed} of {len(sources)} images could not be read")
+        say(f"{failed} of {count(len(sources), 'image')} could not be read")
         raise typer.Exit(1)
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse a file of another kind, which would become the name of a folder."""
+    if output is None or output.is_dir() or output.suffix.lower() == ".png":
+        return
+    if is_image_name(output.name) or output.suffix.lower() in _DOCUMENTS:
+        raise FleetnetError(
+            f"{output}: pictures are PNG files: name one that ends in .png, or a folder"
+        )
 
 
 def _outputs(sources: list[str], output: Path | None) -> Iterator[Path]:

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import size
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_line, say, warn_left_out
-from fleetnet.cli.opening import open_file
-from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.console import console, download_bar, print_line, say, warn, warn_left_out
+from fleetnet.cli.opening import open_file, warn_passed_over
+from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
+from fleetnet.export.description import README
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
@@ -27,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: ModelArgument,
+    model: WeightsArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [MODEL's .bundle]")
     ] = None,
@@ -35,14 +37,19 @@ def export(
         list[str] | None,
         typer.Option(
             "--images",
+            metavar="PATH",
             help="Verify with these files, folders or globs.  [held-out images; made-up pictures "
             "where there is no training data]",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Verify with at most this many images.")] = 64,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest difference of a probability to allow.")
-    ] = TOLERANCE,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest difference of a probability to allow.  [0.0001; with --to 0.001]",
+        ),
+    ] = None,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -63,6 +70,15 @@ def export(
         Path | None,
         typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="TARGET[:PRECISION]",
+            help="Convert to a format of other runtimes instead, a bundle too: onnx, openvino, "
+            "openvino:fp16.",
+        ),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network.
 
@@ -70,6 +86,16 @@ def export(
     probability differs beyond the tolerance or a top-1 differs at all, nothing is written.
     """
     subject = find_subject(model)
+    if to is not None:
+        if calibrate or labels is not None:
+            raise FleetnetError(
+                "--calibrate and --labels make another bundle: export that first, and give it to "
+                "--to"
+            )
+        if len(fixed_batch or ()) > 1:
+            raise FleetnetError("--to takes one --fixed-batch: convert again for the others")
+        _run_export_to(subject, to, output, images or [], limit, tolerance, fixed_batch)
+        return
     if subject.kind == "bundle":
         raise FleetnetError(
             f"{model} is exported already: it is a bundle, copy it where you need it"
@@ -80,7 +106,7 @@ def export(
         output or _usual_output(subject),
         images or [],
         limit,
-        tolerance,
+        TOLERANCE if tolerance is None else tolerance,
         calibrate,
         fixed_batch or (),
         labels,
@@ -94,13 +120,50 @@ def export(
     print_line(f"next: fleetnet predict {bundle.path} IMAGES…")
 
 
-def _usual_output(subject: Subject) -> Path:
+def _usual_output(subject: Subject, ending: str = "bundle") -> Path:
     """Return where a bundle goes: beside the file, or of a published set here under its name."""
     if subject.published is not None:
-        return Path(f"{subject.published.model}.bundle")
+        return Path(f"{subject.published.model}.{ending}")
     # A folder's name may have dots: rexnet_100.nav_in1k.
-    stem = subject.path.name if subject.path.is_dir() else subject.path.stem
-    return subject.path.with_name(f"{stem}.bundle")
+    named_whole = subject.path.is_dir() and subject.kind != "bundle"
+    stem = subject.path.name if named_whole else subject.path.stem
+    return subject.path.with_name(f"{stem}.{ending}")
+
+
+def _run_export_to(
+    subject: Subject,
+    to: str,
+    output: Path | None,
+    images: list[str],
+    limit: int,
+    tolerance: float | None,
+    fixed_batch: list[int] | None,
+) -> None:
+    """Convert, saying what goes on and what there is in the end."""
+    check_installed("export")
+    from fleetnet.export import converted
+
+    if subject.kind == "bundle":
+        warn_passed_over(Bundle.load(subject.path))
+    left_out = LeftOut()
+    with download_bar("weights") as fetched:
+        bundle = converted.export_to(
+            subject,
+            to,
+            output or _usual_output(subject, to.replace(":", "-")),
+            batch=fixed_batch[0] if fixed_batch else None,
+            images=images,
+            limit=limit,
+            tolerance=converted.TOLERANCE if tolerance is None else tolerance,
+            left_out=left_out,
+            say=say,
+            fetched=fetched,
+        )
+    warn_left_out(left_out)
+    print_bundle(bundle)
+    if not bundle.artifacts[0].verification:
+        warn(f"not verified: nothing here runs {to}")
+    print_line(f"how to run it: {bundle.path / README}")
 
 
 def run_export(
@@ -137,9 +200,7 @@ def print_bundle(bundle: Bundle) -> None:
     """Print what a bundle holds and what its verification measured."""
     for artifact in bundle.artifacts:
         for file in artifact.files:
-            print_line(
-                f"{bundle.path / file.name}  {file.bytes / 1e6:.2f} MB  sha256 {file.sha256[:12]}…"
-            )
+            print_line(f"{bundle.path / file.name}  {size(file.bytes)}  sha256 {file.sha256[:12]}…")
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")
             table.add_column("engine")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json
+from fleetnet.amounts import percent
+from fleetnet.cli.console import console, print_json
 from fleetnet.models.registry import NAMES, find_model, published, structure
 
 

@@ -12,6 +12,7 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO
 from fleetnet.inference.engines import Mode
+from fleetnet.labels import printable
 from fleetnet.weights.subject import Subject, file_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,15 @@ def choose_what_computes(
         )
     say_what_computes(found)
     return found
+
+
+def warn_passed_over(bundle: Bundle) -> None:
+    """Tell a person what of a newer bundle does not go into one that is made of it."""
+    if bundle.manifest.passed_over:
+        warn(
+            f"{bundle.path} is of a newer version than this fleetnet, which leaves out what it "
+            f"does not know: {printable(', '.join(bundle.manifest.passed_over))}"
+        )
 
 
 def say_what_computes(found: Computing) -> None:

@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
-MODEL_HELP = (
-    "A bundle, an .onnx file, a checkpoint, a run's folder, a file of weights, or a network with "
-    "published weights: ReXNet_1_0, timm:ReXNet_1_0."
+_WEIGHTS_HELP = (
+    "a checkpoint, a run's folder, a file of weights, or a network with published weights: "
+    "ReXNet_1_0, timm:ReXNet_1_0."
 )
+MODEL_HELP = f"A bundle, an .onnx file, {_WEIGHTS_HELP}"
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+NetworkArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"A bundle's folder, {_WEIGHTS_HELP}")
+]
+"""For verbs that look into the network, which an .onnx file hides."""
+WeightsArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=_WEIGHTS_HELP[0].upper() + _WEIGHTS_HELP[1:])
+]
+"""For verbs that make a bundle."""
 RecipeOption = Annotated[
     str, typer.Option("--recipe", "-r", help="A recipe's name, or a YAML file.")
 ]
@@ -22,20 +31,25 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--engine",
+        metavar="ENGINE",
         help="openvino, onnxruntime, torch, torch-compiled; auto: the fastest here.  [openvino]",
     ),
 ]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="fp32, bf16, fp16 or int8, where the engine offers it.  [fp32]"
+        "--precision",
+        metavar="PRECISION",
+        help="fp32, bf16, fp16 or int8, where the engine offers it.  [fp32]",
     ),
 ]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="cpu, gpu, npu, cuda or another, as the engine's runtime finds and names it here.  [cpu]",
+        metavar="DEVICE",
+        help="cpu, gpu, npu, cuda or another, as the engine's runtime finds and names it here.  "
+        "[cpu]",
     ),
 ]
 ThreadsOption = Annotated[

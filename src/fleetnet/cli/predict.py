@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.cells import cell_len
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
     print_json,
@@ -37,6 +38,7 @@ from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
 from fleetnet.image_files import find_images
 from fleetnet.images import STDIN
+from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import (
     AUTO,
     LOW_PRECISION_BATCH,
@@ -61,7 +63,10 @@ def predict(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs; '-' reads one image from standard input."),
+        typer.Argument(
+            metavar="IMAGES",
+            help="Files, folders, globs; '-' reads one image from standard input.",
+        ),
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
     engine: EngineOption = None,
@@ -97,6 +102,7 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    check_asked(engine, precision, device)
     opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     left_out = LeftOut()
@@ -134,7 +140,7 @@ def predict(
         total, failed = write(predictions, top_k)
     warn_left_out(left_out)
     if failed:
-        say(f"{failed} of {total} images could not be read")
+        say(f"{failed} of {count(total, 'image')} could not be read")
         raise typer.Exit(1)
 
 

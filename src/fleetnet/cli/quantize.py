@@ -10,13 +10,14 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from fleetnet.bundle import Bundle
+from fleetnet.amounts import count
+from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
-from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.binomial import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
@@ -42,6 +43,7 @@ def quantize(
         list[str],
         typer.Option(
             "--images",
+            metavar="PATH",
             help="Real images, not trained on: files, folders or globs; may be repeated.",
         ),
     ],
@@ -50,7 +52,11 @@ def quantize(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", help="openvino or onnxruntime; may be repeated.  [both]"),
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="openvino or onnxruntime; may be repeated.  [both]",
+        ),
     ] = None,
     agreement: Annotated[
         float,
@@ -79,18 +85,17 @@ def quantize(
     the most sensitive layers stay in fp32; if that does not help either, nothing is written.
     """
     require_all(NEEDS, "quantize", "quantize")
-    opened = open_bundle(model, images)
-    from fleetnet.export.quantize.bundle import check_request, quantize_bundle
+    from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
     from fleetnet.export.quantize.samples import draw_samples
     from fleetnet.export.quantize.session import ENGINES
 
     engines = tuple(dict.fromkeys(engine or ENGINES))
+    check_engines(engines)
+    check_given(images)
+    opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
-    if opened.manifest.passed_over:
-        warn(
-            f"{opened.path} is of a newer version than this fleetnet, which leaves out what it "
-            f"does not know: {printable(', '.join(opened.manifest.passed_over))}"
-        )
+    older = output is not None and (output / MANIFEST).is_file()
+    warn_passed_over(opened)
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)
@@ -115,6 +120,8 @@ def quantize(
             weight_bits=cast("WeightBits", weight_bits),
             begin=begin,
         )
+    if older:
+        say(f"{output} replaces the bundle that was there")
     if as_json:
         print_json(_as_json(written, samples, results))
         return
@@ -143,7 +150,8 @@ def _tell(samples: Samples, agreement: float) -> None:
         + (f"; {samples.repeated} repetitions left out" if samples.repeated else "")
     )
     if samples.unreadable:
-        warn(f"{samples.unreadable} images could not be read and were left out")
+        were = "was" if samples.unreadable == 1 else "were"
+        warn(f"{count(samples.unreadable, 'image')} could not be read and {were} left out")
     if samples.trained_on:
         warn(
             f"the network was trained on {samples.trained_on} of the {validation} validation "

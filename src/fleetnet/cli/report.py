@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import fleetnet
+from fleetnet.amounts import count
 from fleetnet.data.sources import Source
 from fleetnet.errors import FleetnetError, require_all
 from fleetnet.evaluation.evaluate import Evaluation
@@ -21,16 +22,21 @@ from fleetnet.inference.engines import CPU, Engine
 from fleetnet.inference.verify import machine
 from fleetnet.trained import TrainedNetwork
 
+ENDINGS = (".html", ".htm", ".xhtml")
+
 
 def check_report(path: Path) -> None:
     """Refuse before the work what would fail after it.
 
     Raises:
-        FleetnetError: a package that reports need is absent, or ``path`` is a folder.
+        FleetnetError: a package that reports need is absent, or ``path`` is a folder, or no name of
+            an HTML file.
     """
     require_all({"jinja2": "Jinja", "matplotlib": "matplotlib"}, "report", "writing a report")
     if path.is_dir():
         raise FleetnetError(f"{path} is a folder: name a file to write the report to")
+    if path.suffix.lower() not in ENDINGS:
+        raise FleetnetError(f"{path}: a report is an HTML file: name one that ends in .html")
 
 
 def save_report(
@@ -73,14 +79,15 @@ def save_report(
 def _where(engine: Engine) -> str:
     if engine.device != CPU:
         return engine.device
-    return f"{engine.threads} thread{'s' * (engine.threads != 1)}"
+    return count(engine.threads, "thread")
 
 
 def _environment(trained: TrainedNetwork) -> dict[str, str]:
     classifier = trained.classifier
     preprocess = classifier.preprocess
+    classes = count(len(classifier.classes), "class")
     return {
-        "model": f"{trained.model}, {len(classifier.classes)} classes, {classifier.activation}",
+        "model": f"{trained.model}, {classes}, {classifier.activation}",
         "input": f"short side to {preprocess.resize}, centre {preprocess.crop}×{preprocess.crop}, "
         f"{preprocess.interpolation}",
         "engine": f"{classifier.engine.name} {classifier.engine.version}",

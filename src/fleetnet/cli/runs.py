@@ -13,7 +13,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, say, shorten, visible, warn
+from fleetnet.amounts import count, percent
+from fleetnet.cli.console import console, print_json, say, shorten, visible, warn
 from fleetnet.training.curves import SHOWN, check_plot, plot_runs
 from fleetnet.training.runs import Run, differing, find_runs
 
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def runs(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FOLDER]...", help="Runs, or folders of runs.  [runs]"),
+        typer.Argument(metavar="FOLDER", help="Runs, or folders of runs.  [runs]"),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -61,7 +62,7 @@ def runs(
         _print(console(), found, names)
     if plot is not None:
         plot_runs(found, names, plot)
-        say(f"curves of {min(len(found), SHOWN)} of {len(found)} runs: {plot}")
+        say(f"curves of {min(len(found), SHOWN)} of {count(len(found), 'run')}: {plot}")
 
 
 def _names(found: Sequence[Run]) -> list[str]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import (
     print_line,
     progress,
+    say,
     warn,
     warn_unreadable,
 )
@@ -29,12 +31,15 @@ from fleetnet.cli.sources import (
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder
-from fleetnet.training.loggers import Logger, open_loggers
+from fleetnet.training.loggers import Logger, open_loggers, told_before
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import Trainer, TrainResult
+
+
+DEFAULT_LOG = "tensorboard"
 
 
 def register(app: typer.Typer) -> None:
@@ -83,12 +88,12 @@ def train(
         typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
     ] = False,
     log: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Where figures go besides the run's folder: tensorboard, wandb, mlflow, several "
-            "with commas, or none."
+            "with commas, or none.  [tensorboard; with --resume where they went before]"
         ),
-    ] = "tensorboard",
+    ] = None,
     *,
     source: SourceOptions,
 ) -> None:
@@ -106,7 +111,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(resume_training(resume, data, source, _loggers(log)))
+        _report(resume_training(resume, data, source, None if log is None else _loggers(log)))
         return
     if data is None:
         raise FleetnetError(
@@ -122,7 +127,9 @@ def train(
         if search_lr:
             _search_lr(data, source, model, chosen, folder, fetched)
             return
-        result = run_training(data, source, model, chosen, folder, fetched, _loggers(log))
+        result = run_training(
+            data, source, model, chosen, folder, fetched, _loggers(log or DEFAULT_LOG)
+        )
     _report(result)
 
 
@@ -132,7 +139,8 @@ def _report(result: TrainResult) -> None:
     best = best_epoch(result.history)
     if best:
         last = result.history[-1]
-        print_line(f"last epoch: top-1 {last.top1:.2%} on {result.metrics.images} held-out images")
+        images = count(result.metrics.images, "held-out image")
+        print_line(f"last epoch: top-1 {last.top1:.2%} on {images}")
         print_line(f"best epoch: {best.epoch}, top-1 {best.top1:.2%}")
     print_line(f"checkpoints: {result.last} and {result.best}")
     print_line(f"next: fleetnet export {result.best}")
@@ -207,9 +215,16 @@ def run_training(
 
 
 def resume_training(
-    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] = ()
+    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None = None
 ) -> TrainResult:
-    """Go on with the run in ``folder``; ``data`` says where its images are now, if they moved."""
+    """Go on with the run in ``folder``.
+
+    Args:
+        folder: the run's, or its last checkpoint.
+        data: where its images are now, if they moved.
+        options: how to read them there.
+        log: names of loggers; None for those that were told of the run before.
+    """
     from fleetnet.data.sources import open_source, open_source_spec
 
     try:
@@ -219,7 +234,9 @@ def resume_training(
         raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
     _check_free(folder, overwrite=True)
-    loggers = open_loggers(log, folder, resume=True, warn=warn)
+    loggers = open_loggers(
+        told_before(folder) if log is None else log, folder, resume=True, warn=warn
+    )
     checkpoint = last_checkpoint(folder)
     source = (
         open_source_spec(data_of(checkpoint, folder))
@@ -229,7 +246,21 @@ def resume_training(
     tell_of(source)
     with comparing(source) as advance:
         trainer = Trainer.resumed(source, folder, checkpoint=checkpoint, advance=advance)
+    if trainer.finished:
+        return _complete(trainer)
     return _fit(trainer, loggers)
+
+
+def _complete(trainer: Trainer) -> TrainResult:
+    """Say that a run has nothing left to train, and return its results once more."""
+    done, epochs = len(trainer.progress.history), trainer.recipe.epochs
+    how = "as planned" if done == epochs else f"of {epochs}: it had stopped getting better"
+    say(
+        f"the run in {trainer.output} is complete, {count(done, 'epoch')} {how}, and stays as it "
+        "is; to train on from its weights begin a new one: fleetnet train DATA --model "
+        f"{trainer.model} --weights {trainer.output / LAST}"
+    )
+    return trainer.fit()
 
 
 def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:

@@ -6,6 +6,7 @@ import time
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fleetnet.amounts import count
 from fleetnet.cli.console import console, say
 from fleetnet.training.callbacks import Callback, Figures
 from fleetnet.training.progress import EpochRecord
@@ -46,8 +47,9 @@ class TrainingProgress(Callback):
         """Print the recipe whole and what it is applied to."""
         self._epochs = run.recipe.epochs
         say(
-            f"{run.model} on {run.source.description}: {len(run.source.classes)} classes, "
-            f"{len(run.split.train)} images to train, {len(run.split.val)} held out, "
+            f"{run.model} on {run.source.description}: "
+            f"{count(len(run.source.classes), 'class')}, "
+            f"{count(len(run.split.train), 'image')} to train, {len(run.split.val)} held out, "
             f"on {run.device}"
         )
         for note in run.notes:

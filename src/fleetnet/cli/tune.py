@@ -7,12 +7,22 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console, print_json, print_line, say, status, warn, warn_left_out
+from fleetnet.amounts import count
+from fleetnet.cli.console import (
+    console,
+    print_json,
+    print_line,
+    say,
+    status,
+    warn,
+    warn_left_out,
+    warn_unreadable,
+)
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import unknown
-from fleetnet.image_files import find_images
-from fleetnet.inference.engines import Mode
+from fleetnet.image_files import check_given, find_images
+from fleetnet.inference.engines import Mode, check_names
 from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Trial, Tuning
 from fleetnet.inference.tuning import tune as run_tuning
 from fleetnet.inference.tuning_cache import ENOUGH, save_tuned
@@ -29,7 +39,11 @@ def tune(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+        typer.Option(
+            "--images",
+            metavar="PATH",
+            help="Real images: files, folders or globs; may be repeated.",
+        ),
     ],
     mode: Annotated[
         str,
@@ -38,14 +52,18 @@ def tune(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            "--engine", help="Try this one; may be repeated.  [all but torch-compiled, it is slow]"
+            "--engine",
+            metavar="ENGINE",
+            help="Try this one; may be repeated.  [all but torch-compiled, it is slow]",
         ),
     ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
             "--device",
-            help="Try this one: cpu, gpu, npu, cuda or another; may be repeated.  [all that are found]",
+            metavar="DEVICE",
+            help="Try this one: cpu, gpu, npu, cuda or another; may be repeated.  "
+            "[all that are found]",
         ),
     ] = None,
     threads: Annotated[
@@ -63,14 +81,20 @@ def tune(
     for --engine auto.
     """
     modes = _modes(mode)
+    check_names(engine or ())
+    check_given(images)
     opened = open_bundle(model, images)
     left_out = LeftOut()
-    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    unreadable: list[str] = []
+    paths = find_images(images, left_out)
+    pixels = prepare(paths, opened.manifest.preprocess, limit, unreadable)
     warn_left_out(left_out)
+    warn_unreadable(unreadable)
     if len(pixels) < MIN_IMAGES:
+        are = "is" if len(pixels) == 1 else "are"
         warn(
-            f"{len(pixels)} images are too few to judge precisions below fp32 by, and the choice "
-            f"is not remembered: give {MIN_IMAGES} or more"
+            f"{count(len(pixels), 'image')} {are} too few to judge precisions below fp32 by, and "
+            f"the choice is not remembered: give {MIN_IMAGES} or more"
         )
     tunings: list[Tuning] = []
     for wanted in modes:

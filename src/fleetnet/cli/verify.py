@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, say, warn_left_out
+from fleetnet.cli.console import console, print_json, say, warn_left_out, warn_unreadable
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.engines import CPU
 from fleetnet.inference.verification import Report, verify_here
 from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
@@ -31,7 +32,11 @@ def verify(
     model: ModelArgument,
     images: Annotated[
         list[str],
-        typer.Option("--images", help="Real images: files, folders or globs; may be repeated."),
+        typer.Option(
+            "--images",
+            metavar="PATH",
+            help="Real images: files, folders or globs; may be repeated.",
+        ),
     ],
     limit: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 256,
     tolerance: Annotated[
@@ -47,12 +52,16 @@ def verify(
     gave at export to made-up images which the bundle records. What the bundle has in int8 has to
     give the same answers as often as it was quantised for; fewer by chance do not count.
     """
+    check_given(images)
     opened = open_bundle(model, images)
     for artifact in opened.artifacts:
         opened.files_of(artifact)  # checks the hashes
     left_out = LeftOut()
-    pixels = prepare(find_images(images, left_out), opened.manifest.preprocess, limit)
+    unreadable: list[str] = []
+    paths = find_images(images, left_out)
+    pixels = prepare(paths, opened.manifest.preprocess, limit, unreadable)
     warn_left_out(left_out)
+    warn_unreadable(unreadable)
     report = verify_here(
         opened, pixels, tolerance=tolerance, threads=threads, device=device or CPU, say=say
     )
@@ -70,14 +79,14 @@ def _kept(comparison: Comparison, standard: float) -> str:
     same = f"{comparison.engine} in int8: the same answer on {comparison.agreement:.2%}"
     if comparison.agreement >= standard:
         return f"{same}, {standard:.2%} are wanted"
-    return f"{same}, which of {comparison.images} images is {standard:.2%} within chance"
+    return f"{same}, which of {count(comparison.images, 'image')} is {standard:.2%} within chance"
 
 
 def _broken(comparison: Comparison, standard: float) -> FleetnetError:
     return VerificationError(
         f"{comparison.engine} in int8 gives the trained network's answer on "
-        f"{comparison.agreement:.2%} of {comparison.images} images, too few for {standard:.2%}: "
-        "use --precision fp32 here, or quantise with images like these"
+        f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
+        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these"
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fleetnet.cli.console import console, percent, print_json, print_line, say
+from fleetnet.amounts import percent
+from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import CheckpointError, require, unknown
@@ -23,12 +24,13 @@ def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     weights = typer.Typer(
         help="Weights from PaddleClas, timm, torchvision and others, and back.",
+        short_help="Published weights, and files of others.",
         rich_markup_mode=None,
     )
-    weights.command("list")(list_published)
-    weights.command("fetch")(fetch)
-    weights.command("inspect")(inspect)
-    weights.command("convert")(convert)
+    weights.command("list", short_help="List the published sets of weights.")(list_published)
+    weights.command("fetch", short_help="Download published weights into the cache.")(fetch)
+    weights.command("inspect", short_help="Say what a file of weights is.")(inspect)
+    weights.command("convert", short_help="Write weights in another layout or format.")(convert)
     app.add_typer(weights, name="weights")
 
 

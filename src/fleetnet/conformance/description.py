@@ -25,6 +25,7 @@ from fleetnet.errors import FleetnetError
 from fleetnet.files import json_text
 from fleetnet.geometry import Interpolation
 from fleetnet.preprocess import MAX_SIDE, Preprocess
+from fleetnet.schema import first_problem
 
 DESCRIPTION = "conformance.json"
 FORMAT: Literal["fleetnet-conformance"] = "fleetnet-conformance"
@@ -322,9 +323,5 @@ def _parsed(text: bytes, file: Path) -> Description:
     try:
         return Description.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        given = first["input"]
-        what = f" (it is {given!r:.60})" if isinstance(given, str | int | float) else ""
-        raise FleetnetError(f"{file}: {place + ': ' if place else ''}{message}{what}") from None
+        place, said = first_problem(error)
+        raise FleetnetError(f"{file}: {place + ': ' if place else ''}{said}") from None

@@ -97,7 +97,7 @@ def check(
         raise DataError(f"near must be from 0 to {MAX_DISTANCE} of 64 bits, not {near}")
     hasher = None if near is None else open_hasher()
     splits, split_error = _splits(source, val_fraction, seed)
-    drawn = ContactSheets(source, np.isin(splits, (VAL, TEST)), sheets) if sheets else None
+    drawn = ContactSheets(source, splits == VAL, sheets, splits == TEST) if sheets else None
     columns = np.zeros(len(source.samples), _COLUMNS)
     unreadable: list[Unreadable] = []
     formats: Counter[str] = Counter()
@@ -259,11 +259,14 @@ class _Marks:
 
     def alike(self, indices: Sequence[int] | Indices, distance: int | None = None) -> Alike:
         members = [self.samples[int(index)] for index in indices]
+        splits = {int(self.splits[index]) for index in indices}
         return Alike(
             names=tuple(member.name for member in members),
             across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split={TRAIN} < {int(self.splits[index]) for index in indices},
+            across_split={TRAIN} < splits,
             distance=distance,
+            across_test={TRAIN, TEST} <= splits,
+            across_val={TRAIN, VAL} <= splits,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from fleetnet.amounts import count
 from fleetnet.data.facts import THUMBNAIL
 from fleetnet.data.sources import Source
 from fleetnet.files import atomic_file
@@ -55,9 +56,16 @@ class ContactSheets:
         source: labelled images.
         held_out: ``bool[N]``, whether each image is held out.
         folder: where to write; created with the first sheet.
+        tested: ``bool[N]``, whether each image is in the test split; None for none.
     """
 
-    def __init__(self, source: Source, held_out: npt.NDArray[np.bool_], folder: Path) -> None:
+    def __init__(
+        self,
+        source: Source,
+        held_out: npt.NDArray[np.bool_],
+        folder: Path,
+        tested: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         self.source = source
         self.folder = folder
         self.written: dict[str, str] = {}
@@ -73,7 +81,8 @@ class ContactSheets:
         for label, indices in members.items():
             chosen = _spread(indices, SHOWN)
             held = int(held_out[indices].sum())
-            self._subtitles[label] = _subtitle(len(indices), held, len(chosen))
+            test = 0 if tested is None else int(tested[indices].sum())
+            self._subtitles[label] = _subtitle(len(indices), held, test, len(chosen))
             self._waiting[label] = len(chosen)
             for index in chosen:
                 self._labels[index].append(label)
@@ -140,8 +149,9 @@ def _spread(indices: Sequence[int], count: int) -> list[int]:
     return [indices[place] for place in np.linspace(0, len(indices) - 1, count).astype(int)]
 
 
-def _subtitle(images: int, held_out: int, shown: int) -> str:
-    words = f"{images:,} image{'s' * (images != 1)}, {held_out:,} held out"
+def _subtitle(images: int, held_out: int, tested: int, shown: int) -> str:
+    words = f"{count(images, 'image')}, {held_out:,} held out"
+    words += f", {tested:,} to test on" if tested else ""
     return words if shown == images else f"{words}; {shown} shown, evenly over the class"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fleetnet.amounts import count
 from fleetnet.errors import INSTALL
 
 
@@ -55,12 +56,16 @@ class Alike:
         across_split: whether some are for training and some in the validation or test split.
         distance: in how many of the 64 bits of the perceptual hash two look-alikes differ; None
             for files of identical bytes.
+        across_test: whether some train and some are in the test split.
+        across_val: whether some train and some are held out.
     """
 
     names: tuple[str, ...]
     across_classes: bool
     across_split: bool
     distance: int | None = None
+    across_test: bool = False
+    across_val: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,13 @@ class Report:
         across = sum(group.across_classes for group in self.duplicates)
         if across:
             lines.append(f"{count(across, 'group')} of identical images with different labels")
-        across = sum(group.across_split for group in self.duplicates)
-        if across and self.own_split:
-            lines.append(f"{count(across, 'group')} of identical images both trained and held out")
+        for across, where in (
+            (sum(group.across_val for group in self.duplicates), "held out"),
+            (sum(group.across_test for group in self.duplicates), "in the test split"),
+        ):
+            if across and self.own_split:
+                groups = f"{count(across, 'group')} of identical images"
+                lines.append(f"{groups} both trained and {where}")
         lines += few([odd.reason for odd in self.odd_names if odd.wrong], "class names")
         return lines
 
@@ -221,8 +230,3 @@ def few(lines: list[str], what: str) -> list[str]:
     """Return the first lines about ``what``, and one that says how many more there are."""
     shown = [f"{what}: {line}" for line in lines[:FEW]]
     return shown + ([f"{what}: {len(lines) - FEW:,} more like these"] if len(lines) > FEW else [])
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun, such as ``1 image`` and ``2 images``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from fleetnet.data.findings import OddNames, count
+from fleetnet.amounts import count
+from fleetnet.data.findings import OddNames
 from fleetnet.data.sources.labels import as_number
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import SampleTable

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.amounts import share as as_share
 from fleetnet.evaluation.bootstrap import (
     LEVEL,
     Interval,
@@ -57,13 +58,13 @@ class Figure:
         if self.interval is None:
             return ""
         low, high = (_shown(value, share=self.share) for value in self.interval)
-        return f"{low.removesuffix(' %')} – {high}"
+        return f"{low.removesuffix('%')} – {high}"
 
 
 def _shown(value: float, *, share: bool) -> str:
     if not np.isfinite(value):
         return "–"
-    return f"{value * 100:.2f} %" if share else f"{value:.4f}"
+    return as_share(value) if share else f"{value:.4f}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fleetnet.amounts import count
 from fleetnet.bundle import TRAINED_IMAGES, Bundle
 from fleetnet.data.contents import Contents, are_among, from_bytes
 from fleetnet.data.sources.protocol import Source
@@ -44,7 +45,7 @@ class Overlap:
             return ""
         seen = "was trained on" if self.trained_on == 1 else "were trained on"
         verdict = " and left out" if self.left_out else ""
-        return f"{self.trained_on} of {self.images} images {seen}{verdict}."
+        return f"{self.trained_on} of {count(self.images, 'image')} {seen}{verdict}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, null where it is not known."""
@@ -76,13 +77,14 @@ def find_overlap(
     if not len(trained_images):
         return Overlap(indices, len(indices), None, leave_out)
     seen = are_among(source, indices, trained_images, advance)
-    count = int(seen.sum())
-    if leave_out and count and count == len(indices):
+    known = int(seen.sum())
+    if leave_out and known and known == len(indices):
         raise DataError(
-            f"the network was trained on all {count} images of {source.description} that were to "
-            "be evaluated, so none is left: give others, or evaluate all of these with split='all'"
+            f"the network was trained on all {count(known, 'image')} of {source.description} that "
+            "were to be evaluated, so none is left: give others, or evaluate all of these with "
+            "split='all'"
         )
-    return Overlap(indices[~seen] if leave_out else indices, len(indices), count, leave_out)
+    return Overlap(indices[~seen] if leave_out else indices, len(indices), known, leave_out)
 
 
 def trained_images_of(bundle: Bundle) -> Contents:

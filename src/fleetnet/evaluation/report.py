@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from fleetnet.amounts import count, percent
 from fleetnet.data.sources import Source
 from fleetnet.evaluation import charts
 from fleetnet.evaluation.data_summary import DataSummary, summarise_data
@@ -141,7 +142,7 @@ def render(
         "script_hash": digest,
         "headline": [f for f in figures.headline if f.key != "macro_precision"],
         "meanings": MEANINGS,
-        "images": f"{len(evaluation.labels):,}",
+        "images": count(len(evaluation.labels), "image"),
         "resamples": figures.resamples,
         "seed": figures.seed,
         "positive": evaluation.classes[1] if figures.curves else None,
@@ -193,13 +194,10 @@ def _page_file(name: str) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["percent"] = _percent
+    environment.filters["percent"] = percent
+    environment.filters["count"] = count
     environment.filters["clip"] = _clip
     return environment
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None or not np.isfinite(value) else f"{value * 100:.2f}"
 
 
 def _clip(text: object, length: int = 100) -> str:
@@ -293,14 +291,14 @@ def _data(summary: DataSummary, evaluation: Evaluation, source: Source) -> dict[
     facts = [
         ("images", f"{len(source.samples):,} in {source.description}, "
                    f"{len(evaluation.labels):,} of them evaluated"),
-        ("classes", f"{len(source.classes):,}; the largest has {max(counts):,} images, the "
+        ("classes", f"{len(source.classes):,}; the largest has {count(max(counts), 'image')}, the "
                     f"smallest {min(counts):,}"),
     ]  # fmt: skip
     if evaluation.multi_label:
         facts.append(("classes an image", f"{evaluation.labels.sum(axis=1).mean():.2f} on average"))
     if len(summary.sizes):
         facts += [
-            ("sizes", f"{_size_range(summary)} ({len(summary.sizes)} images looked at)"),
+            ("sizes", f"{_size_range(summary)} ({count(len(summary.sizes), 'image')} looked at)"),
             ("formats", ", ".join(f"{name} {count}" for name, count in summary.formats)),
         ]
     facts.append(("unreadable", f"{len(evaluation.unreadable):,}"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.data.contents import Contents
 from fleetnet.data.sources import SampleTable, Source, fingerprint, notes_of
 from fleetnet.data.sources.samples import TEST
@@ -89,16 +90,16 @@ def _split(source: Source, name: str, trained_on: Mapping[str, Any]) -> tuple[In
     everything = np.arange(len(source.samples))
     same = fingerprint(source) == trained_on.get("fingerprint")
     if name == "all" or (name == "auto" and not same):
-        description = f"all {len(everything)} images of {source.description}"
+        description = f"all {count(len(everything), 'image')} of {source.description}"
         return everything, description, SEEN if same else UNKNOWN
     if name == "test":
         return _test(source)
     settings = (trained_on["val_fraction"], trained_on["seed"]) if same else ()
     parts = split(source, *settings)
     if name == "train":
-        description = f"the {len(parts.train)} training images of {source.description}"
+        description = f"the {count(len(parts.train), 'training image')} of {source.description}"
         return parts.train, description, TRAINED_ON if same else UNKNOWN
-    description = f"the {len(parts.val)} held-out images of {source.description}"
+    description = f"the {count(len(parts.val), 'held-out image')} of {source.description}"
     return parts.val, description, "" if same else UNKNOWN
 
 
@@ -115,7 +116,7 @@ def _test(source: Source) -> tuple[Indices, str, str]:
             f"{source.description} has no test split: measure all of it with split='all', or give "
             "only the images to test on"
         )
-    return indices, f"the {len(indices)} test images of {source.description}", ""
+    return indices, f"the {count(len(indices), 'test image')} of {source.description}", ""
 
 
 def sample_of(source: Source, most: int) -> Iterator[bytes]:
@@ -123,7 +124,7 @@ def sample_of(source: Source, most: int) -> Iterator[bytes]:
 
     Classes often follow one another, so the first images would be of one class.
     """
-    count = len(source.samples)
-    for index in np.unique(np.linspace(0, count - 1, min(count, most), dtype=int)):
+    images = len(source.samples)
+    for index in np.unique(np.linspace(0, images - 1, min(images, most), dtype=int)):
         with contextlib.suppress(ImageError):
             yield source.read(int(index))

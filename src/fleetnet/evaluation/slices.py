@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.amounts import count
 from fleetnet.errors import DataError, nearest
 from fleetnet.evaluation.bootstrap import Interval, wilson
 
@@ -167,7 +168,8 @@ def _notes(path: Path, unknown: list[str], found: bool, names: Sequence[str]) ->
     hint = nearest(first, names)
     if not found:
         raise DataError(f"{path} names no image of the data; {unknown[0]} is none{hint}")
-    return (f"{len(unknown)} rows of {path} name no image of the data, such as {unknown[0]}{hint}",)
+    rows = f"{count(len(unknown), 'row')} of {path} name{'s' * (len(unknown) == 1)}"
+    return (f"{rows} no image of the data, such as {unknown[0]}{hint}",)
 
 
 def slice_accuracy(

@@ -17,7 +17,9 @@ from safetensors.torch import save
 from torch import nn
 
 import fleetnet
+from fleetnet.amounts import count
 from fleetnet.bundle import (
+    MANIFEST,
     TRAINED_IMAGES,
     Artifact,
     Bundle,
@@ -36,10 +38,10 @@ from fleetnet.errors import DataError, FleetnetError, VerificationError
 from fleetnet.evaluation.calibration import cross_fit
 from fleetnet.evaluation.evaluate import evaluate
 from fleetnet.export.divergence import first_divergence
-from fleetnet.export.fixed_batch import InWholeBatches, check_batch, fix_batch
+from fleetnet.export.fixed_batch import InWholeBatches, check_batch, file_name, fix_batch
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
-from fleetnet.image_files import find_images
+from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
@@ -117,12 +119,17 @@ def export_bundle(
     for size in sizes:
         check_batch(size)
     replacing = check_replaceable(output)
+    older = (output / MANIFEST).is_file()
+    images = tuple(images)
+    if not made_up:
+        check_given(images)
     trained = read_checkpoint(checkpoint, labels, say=say)
     network = trained.network()
-    images = tuple(images)
     # Found once for both: that reads all names, and the contents of files of equal size.
-    held_out = _held_out(trained) if calibrate or not images else None
-    pixels, origin = _images(trained, images, limit, held_out, left_out, made_up=made_up)
+    held_out = held_out_part(trained) if calibrate or not images else None
+    pixels, origin = images_to_verify_with(
+        trained, images, limit, held_out, left_out, made_up=made_up
+    )
 
     say(f"exporting {trained.model} to ONNX")
     with TorchEngine(network, trained.preprocess) as reference:
@@ -140,7 +147,7 @@ def export_bundle(
     files: dict[str, bytes] = {}
 
     def add_graph(file: str, content: bytes, batch: int | None = None) -> None:
-        say(f"verifying {file} on {len(pixels)} images ({origin})")
+        say(f"verifying {file} on {count(len(pixels), 'image')} ({origin})")
         comparisons = verify_graph(
             content, network, trained, pixels, tolerance, probabilities_of(manifest), batch
         )
@@ -148,9 +155,9 @@ def export_bundle(
         artifacts.append(Artifact.of("onnx", {file: content}, batch=batch, verification=records))
         files[file] = content
 
-    add_graph("model.onnx", graph)
+    add_graph(file_name(None), graph)
     for size in sizes:
-        add_graph(f"model.batch{size}.onnx", fix_batch(graph, size), size)
+        add_graph(file_name(size), fix_batch(graph, size), size)
     weights = save({key: value.contiguous() for key, value in trained.state.items()})
     files["model.safetensors"] = weights
     artifacts.append(Artifact.of("safetensors", {"model.safetensors": weights}))
@@ -159,7 +166,10 @@ def export_bundle(
         files[file] = images_seen
         artifacts.append(Artifact.of(TRAINED_IMAGES, {file: images_seen}, precision=None))
     manifest = manifest.model_copy(update={"artifacts": tuple(artifacts)})
-    return write_bundle(output, manifest, files, replacing)
+    bundle = write_bundle(output, manifest, files, replacing)
+    if older:
+        say(f"{output} replaces the bundle that was there")
+    return bundle
 
 
 def verify_graph(
@@ -213,7 +223,8 @@ def divergence_message(
     return (
         f"{comparison.engine} {comparison.engine_version} does not answer as PyTorch does: "
         f"probabilities differ by up to {comparison.max_abs_diff:.2g} (allowed: {tolerance:g}), "
-        f"top-1 agrees on {comparison.top1_agreement:.1%} of {comparison.images} images; {where}"
+        f"top-1 agrees on {comparison.top1_agreement:.1%} of "
+        f"{count(comparison.images, 'image')}; {where}"
     )
 
 
@@ -225,7 +236,7 @@ def training_source(checkpoint: Checkpoint) -> Source | None:
         return None
 
 
-def _images(
+def images_to_verify_with(
     trained: Checkpoint,
     images: Sequence[str],
     limit: int,
@@ -234,6 +245,11 @@ def _images(
     *,
     made_up: bool,
 ) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return ``uint8[N, crop, crop, 3]`` and what a record of a comparison calls them.
+
+    Raises:
+        DataError: none can be read, or there are none; see :func:`export_bundle`.
+    """
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     if images and not made_up:
@@ -255,12 +271,13 @@ def _with_made_up(
     """Return those of the images that can be read, and made-up pictures up to the limit."""
     given = np.empty((0, preprocess.crop, preprocess.crop, 3), np.uint8)
     if images:
-        with contextlib.suppress(
-            DataError
-        ):  # the command that wanted answers reports which is unreadable
+        # The command that wanted answers reports which images are unreadable.
+        with contextlib.suppress(DataError):
             given = prepare(find_images(images), preprocess, max(limit // 2, 1))
     pictures = made_up_pictures(max(limit - len(given), 1), preprocess.crop)
-    origin = f"{len(pictures)} {MADE_UP}" + (f", {len(given)} images" if len(given) else "")
+    origin = f"{len(pictures)} {MADE_UP}" + (
+        f", {count(len(given), 'image')}" if len(given) else ""
+    )
     return np.concatenate([pictures, given]), origin
 
 
@@ -270,7 +287,7 @@ def _gone(trained: Checkpoint) -> str:
     return "the images that this checkpoint was trained on are not here any more"
 
 
-def _held_out(trained: Checkpoint) -> HeldOut | None:
+def held_out_part(trained: Checkpoint) -> HeldOut | None:
     """Return the data that a checkpoint was trained on and its held-out part, if still there.
 
     If names or classes have changed since, held-out images are recognised by their content; those

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import onnx
 
-from fleetnet.bundle import ONNX_METADATA_KEY, Manifest
+from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Logits, Pixels
 from fleetnet.inference.engines.closing import Closing
@@ -29,6 +29,22 @@ def check_batch(batch: int) -> None:
     """
     if not 1 <= batch <= MAX_BATCH:
         raise FleetnetError(f"a fixed batch of {batch} images: it must be from 1 to {MAX_BATCH}")
+
+
+def file_name(batch: int | None) -> str:
+    """Return what the file of a graph is called; None for one that takes any batch."""
+    return f"model.batch{batch}.onnx" if batch else "model.onnx"
+
+
+def graph_of(bundle: Bundle, batch: int | None) -> bytes:
+    """Return a bundle's ONNX file in fp32, for batches of one size, or of any if that is None.
+
+    Raises:
+        BundleError: it is missing or damaged.
+        FleetnetError: ``batch`` is out of range.
+    """
+    graph = bundle.file(format="onnx").read_bytes()
+    return fix_batch(graph, batch) if batch else graph
 
 
 def fix_batch(graph: bytes, batch: int) -> bytes:
@@ -67,6 +83,13 @@ def _with_batch(manifest: Manifest, batch: int) -> Manifest:
     return manifest.model_copy(update={"input": inputs, "outputs": outputs})
 
 
+def whole_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
+    """Yield images ``batch`` at a time; what the last batch lacks is filled with its last image."""
+    places = np.arange(-(-len(pixels) // batch) * batch).clip(max=len(pixels) - 1)
+    for part in places.reshape(-1, batch):
+        yield pixels[part]
+
+
 class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
     """Runs any number of images on an engine whose graph takes one batch size.
 
@@ -89,8 +112,7 @@ class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
         """Return every output of the graph by name."""
         engine = self._taken()
-        places = np.arange(-(-len(pixels) // self._batch) * self._batch).clip(max=len(pixels) - 1)
-        parts = [engine.outputs(pixels[part]) for part in places.reshape(-1, self._batch)]
+        parts = [engine.outputs(part) for part in whole_batches(pixels, self._batch)]
         return {
             name: np.concatenate([part[name] for part in parts])[: len(pixels)] for name in parts[0]
         }

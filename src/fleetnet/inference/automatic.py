@@ -10,7 +10,7 @@ from typing import cast
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
-from fleetnet.inference.engines import Mode, Precision
+from fleetnet.inference.engines import Mode, Precision, check_names
 from fleetnet.inference.tuning import MIN_IMAGES
 from fleetnet.inference.tuning_cache import tuned_or_tune
 from fleetnet.reporting import Say
@@ -37,6 +37,31 @@ class Computing:
     device: str | None = None
     choice: str = ""
     untuned: str = ""
+
+
+def check_asked(engine: str | None, precision: str | None, device: str | None = None) -> None:
+    """Refuse, before data are read and bundles made, what cannot be meant.
+
+    Args:
+        engine: its name, ``auto``, or None for the default.
+        precision: by name, or None for fp32.
+        device: by name, or None for the processor.
+
+    Raises:
+        FleetnetError: a name that no engine or precision has, or a precision or a device beside
+            ``auto``.
+    """
+    check_names(
+        [] if engine in (None, AUTO) else [engine], [] if precision is None else [precision]
+    )
+    if engine == AUTO and precision is not None:
+        raise FleetnetError(
+            f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine"
+        )
+    if engine == AUTO and device is not None:
+        raise FleetnetError(
+            f"engine='{AUTO}' chooses the device: leave device= out, or name an engine"
+        )
 
 
 def computing(
@@ -67,18 +92,10 @@ def computing(
     Raises:
         FleetnetError: a precision or a device is named beside ``auto``, or no engine works.
     """
+    check_asked(engine, precision, device)
     if engine != AUTO:
-        # Opening the engine refuses a precision that it does not know.
         known = cast("Precision", precision or "fp32")
         return Computing(engine or DEFAULT_ENGINE, known, threads, batch_size, device)
-    if precision is not None:
-        raise FleetnetError(
-            f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine"
-        )
-    if device is not None:
-        raise FleetnetError(
-            f"engine='{AUTO}' chooses the device: leave device= out, or name an engine"
-        )
     choice = tuned_or_tune(bundle, mode, images(), threads=threads, say=say)
     if choice is None:
         untuned = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.errors import BundleError, FleetnetError, ImageError
 from fleetnet.inference.engines import (
@@ -161,9 +163,8 @@ class Classifier(Closable):
             bundle = Bundle.load(Path(bundle))
         classes = bundle.manifest.classes if labels is None else tuple(labels)
         if len(classes) != len(bundle.manifest.classes):
-            raise FleetnetError(
-                f"{len(classes)} labels for a model of {len(bundle.manifest.classes)} classes"
-            )
+            known = count(len(bundle.manifest.classes), "class")
+            raise FleetnetError(f"{count(len(classes), 'label')} for a model of {known}")
         if engine == AUTO:
             for word, named in (("precision", precision), ("device", device)):
                 if named is not None:
@@ -213,6 +214,7 @@ class Classifier(Closable):
         activation: Activation,
         temperature: float,
     ) -> None:
+        batch_size = _whole("batch size", batch_size)
         if not 1 <= batch_size <= 4096:
             raise FleetnetError(f"batch size is {batch_size}; it must be from 1 to 4096")
         self.exact = True
@@ -262,6 +264,7 @@ class Classifier(Closable):
         """
         if self._closed:
             raise FleetnetError("this classifier is closed: open another")
+        top_k = _whole("top_k", top_k)
         if top_k < 1:
             raise FleetnetError(f"top_k is {top_k}; it must be at least 1")
         one = is_one(images)
@@ -331,6 +334,18 @@ def _ended(answers: Iterator[Logits]) -> Iterator[Iterator[Logits]]:
     finally:
         if isinstance(answers, Generator):
             answers.close()
+
+
+def _whole(name: str, value: object) -> int:
+    """Return a caller's whole number, NumPy's too.
+
+    Raises:
+        FleetnetError: it is none.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise FleetnetError(f"{name} is {value!r}; it must be a whole number") from None
 
 
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:

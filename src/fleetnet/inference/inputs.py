@@ -105,7 +105,10 @@ def take(image: object, sample_bits: int | None = None) -> str | bytes | Pixels:
     if _is_number(image):
         raise _refusal(image)
     if isinstance(image, str | os.PathLike):
-        return os.fsdecode(image)
+        path = os.fsdecode(image)
+        if not path:  # which as a path would be this folder
+            raise ImageError("an empty name: give the path of an image")
+        return path
     if isinstance(image, bytes):
         return image
     if isinstance(image, Image.Image):

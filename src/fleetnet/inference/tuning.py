@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
@@ -73,7 +74,7 @@ class Candidate:
 
     def __str__(self) -> str:
         """Return its name for people."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = count(self.threads, "thread")
         batch = f", batches of {self.batch}" if self.batch > 1 else ""
         return f"{self.what}, {threads}{batch}"
 
@@ -302,9 +303,9 @@ def _candidates(
         offered, key=lambda one: (one[2] != "fp32", one[1] != CPU)
     ):
         # The number of threads matters only on the processor.
-        for count in counts if device == CPU else counts[-1:]:
+        for threads_each in counts if device == CPU else counts[-1:]:
             for batch in BATCHES if mode == "throughput" else BATCHES[:1]:
-                yield Candidate(name, precision, count, batch, device)
+                yield Candidate(name, precision, threads_each, batch, device)
 
 
 def _places(names: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -362,7 +363,8 @@ def _objection(candidate: Candidate, found: Agreement) -> str:
     if not found.mean_difference <= MEAN_DIFFERENCE:
         return f"probabilities off by {found.mean_difference:.4f}"
     if candidate.precision != "fp32" and found.images < MIN_IMAGES:
-        return f"{found.images} images are too few to compare answers"
+        few = "is" if found.images == 1 else "are"
+        return f"{count(found.images, 'image')} {few} too few to compare answers"
     return ""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file, cache_folder
@@ -75,7 +76,7 @@ class TunedSettings(BaseModel):
         why = f"; next best: {self.runner_up}" if self.runner_up else ""
         return (
             f"{candidate}: {self.milliseconds:.2f} ms an image, top-1 as in fp32 on "
-            f"{self.top1_agreement:.1%} of {self.images} images{why}"
+            f"{self.top1_agreement:.1%} of {count(self.images, 'image')}{why}"
         )
 
 

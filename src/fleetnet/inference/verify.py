@@ -90,7 +90,7 @@ class Comparison:
             machine=machine(),
             **(
                 {"agreement": self.agreement, "mean_abs_diff": self.mean_abs_diff}
-                if self.precision == "int8"
+                if self.precision != "fp32"
                 else {}
             ),
         )
@@ -151,9 +151,18 @@ def compare(
 
 
 def prepare(
-    images: Iterable[str | Path | bytes], preprocess: Preprocess, limit: int | None = None
+    images: Iterable[str | Path | bytes],
+    preprocess: Preprocess,
+    limit: int | None = None,
+    unreadable: list[str] | None = None,
 ) -> Pixels:
     """Decode and preprocess images for a comparison, leaving out what cannot be read.
+
+    Args:
+        images: paths, or files' contents.
+        preprocess: the network's.
+        limit: at most this many.
+        unreadable: is told what is left out, and why.
 
     Returns:
         ``uint8[N, crop, crop, 3]``, at most ``limit`` images.
@@ -162,7 +171,7 @@ def prepare(
         DataError: none could be read.
     """
     pixels: list[Pixels] = []
-    unreadable: list[str] = []
+    unreadable = [] if unreadable is None else unreadable
     for image in images:
         if limit is not None and len(pixels) >= limit:
             break
@@ -170,9 +179,8 @@ def prepare(
             data = image if isinstance(image, bytes) else read_bytes(image)
             pixels.append(preprocess.from_bytes(data))
         except ImageError as error:
-            if not unreadable:
-                name = "" if isinstance(image, bytes) else f"{image}: "
-                unreadable.append(f"{name}{error}")
+            name = "" if isinstance(image, bytes) else f"{image}: "
+            unreadable.append(f"{name}{error}")
     if not pixels:
         raise DataError(f"no image to verify with could be read{the_first(unreadable)}")
     return np.stack(pixels)

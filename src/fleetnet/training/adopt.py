@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import CheckpointError
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
 from fleetnet.reporting import Say
@@ -72,7 +73,13 @@ def checkpoint_of(
     if subject.kind != "bundle":
         return read_checkpoint(file, labels, say=say)
     # A bundle's weights lack the information in its manifest.
-    manifest = Bundle.load(subject.path).manifest
+    bundle = Bundle.load(subject.path)
+    manifest = bundle.manifest
+    if manifest.temperature != 1:
+        say(
+            f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has no "
+            "place: 'fleetnet export' with calibrate= fits it anew"
+        )
     checkpoint = read_checkpoint(file, labels)
     return replace(
         checkpoint,
@@ -80,6 +87,7 @@ def checkpoint_of(
         classes=checkpoint.classes if labels else manifest.classes,
         preprocess=manifest.preprocess,
         activation=manifest.model.activation,
+        trained_images=trained_images_of(bundle),
     )
 
 

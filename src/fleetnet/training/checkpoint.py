@@ -179,6 +179,26 @@ def trained_images_of(weights: str | Path) -> Contents:
         return NONE  # reading the weights then says what is wrong with the file
 
 
+def sample_bits_of(weights: str | Path) -> int | None:
+    """Return how many bits of 16 the images had that weights were trained on, if they say."""
+    try:
+        content = read_content(weights)
+        if not is_checkpoint(content):
+            return None
+        bits = json.loads(content.value["description"])["preprocess"].get("sample_bits")
+    except (
+        FleetnetError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ):
+        return None  # whoever reads the weights says what is wrong with them
+    return bits if isinstance(bits, int) else None
+
+
 def _to_tensor(contents: Contents) -> Tensor:
     """Return the numbers as signed integers, which every version of PyTorch reads."""
     return torch.from_numpy(contents.view(np.int64).copy())

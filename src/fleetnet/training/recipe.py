@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fleetnet.errors import FleetnetError, RecipeError
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
+from fleetnet.schema import first_problem
 from fleetnet.training.recipe_files import read_values, set_value, with_model
 from fleetnet.training.recipe_keys import check_keys
 
@@ -211,6 +212,7 @@ class Recipe(_Section):
                 section replace the general ones; the overrides replace both.
 
         Raises:
+            ModelError: no such network.
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
                 key's nearest known key is named.
         """
@@ -231,11 +233,8 @@ class Recipe(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
-            raise RecipeError(f"recipe {where}: {key}: {message}{got}") from None
+            key, text = first_problem(error)
+            raise RecipeError(f"recipe {where}: {key}: {text}") from None
 
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""

@@ -57,19 +57,21 @@ def with_model(values: dict[str, Any], model: str | None, where: str) -> dict[st
     """Return a recipe's values, with those for ``model`` from its ``models`` section applied.
 
     Raises:
+        ModelError: there is no such network.
         RecipeError: the section has another form, or names an unknown network.
     """
     values = dict(values)
     variants = values.pop("models", {})
     if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
         raise RecipeError(f"recipe {where}: models must map names of networks to settings")
+    wanted = None if model is None else find_name(model).name
     chosen: dict[str, Any] = {}
     for name, changes in variants.items():
         try:
             variant = find_name(str(name)).name
         except ModelError as error:
             raise RecipeError(f"recipe {where}: models: {error}") from None
-        if model is not None and variant == find_name(model).name:
+        if variant == wanted:
             chosen = changes
     return _merged(values, chosen)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fleetnet.amounts import count
 from fleetnet.data.augment import Augment
 from fleetnet.data.contents import Contents, are_among
 from fleetnet.data.loader import Loader
@@ -44,9 +45,10 @@ def split_data(source: Source, recipe: Recipe, advance: Advance, say: Say) -> Sp
     if len(parts.train) < 2 or not len(parts.val):
         raise DataError(f"{source.description} has too few images to train and to hold out")
     if len(parts.dropped):
+        are, were = ("is", "was") if len(parts.dropped) == 1 else ("are", "were")
         say(
-            f"{len(parts.dropped)} training images are held out or tested too, under "
-            "other names, and were dropped"
+            f"{count(len(parts.dropped), 'training image')} {are} held out or tested too, under "
+            f"other names, and {were} dropped"
         )
     return parts
 
@@ -68,11 +70,22 @@ def check_held_out(source: Source, parts: Split, trained_images: Contents, say: 
     """Report how many held-out images the initial weights were trained on."""
     if not len(trained_images):
         return
-    count = int(are_among(source, parts.val, trained_images).sum())
-    if count:
+    known = int(are_among(source, parts.val, trained_images).sum())
+    if known:
         say(
-            f"the weights to start from were trained on {count} of the {len(parts.val)} "
-            "held-out images: figures on those are too good; fleetnet evaluate leaves them out"
+            f"the weights to start from were trained on {known} of the "
+            f"{count(len(parts.val), 'held-out image')}: figures on those are too good; "
+            "fleetnet evaluate leaves them out"
+        )
+
+
+def check_sample_bits(before: int | None, recipe: Recipe, say: Say) -> None:
+    """Warn if the initial weights were trained on 16-bit images with another scale."""
+    now = recipe.input.sample_bits
+    if before is not None and before != now:
+        say(
+            f"the weights were trained with input.sample_bits={before}, this run has "
+            f"{now or 'none'}: where the images are alike, set input.sample_bits={before}"
         )
 
 

@@ -15,7 +15,7 @@ from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import find_model
 from fleetnet.reporting import Advance
 from fleetnet.training.callbacks import Callback, CallbackList
-from fleetnet.training.checkpoint import Checkpoint, trained_images_of
+from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.checkpointing import Checkpointing
 from fleetnet.training.classification import classification
 from fleetnet.training.interruption import Interruption
@@ -28,6 +28,7 @@ from fleetnet.training.run_setup import (
     build_loaders,
     build_network,
     check_held_out,
+    check_sample_bits,
     class_counts,
     describe_data,
     find_device,
@@ -145,6 +146,8 @@ class Trainer:
         """What the user should know before training starts."""
         self.split = split_data(source, recipe, advance, self.notes.append)
         self.train_loader, self.val_loader = build_loaders(source, self.split, recipe)
+        if weights is not None:
+            check_sample_bits(sample_bits_of(weights), recipe, self.notes.append)
         known = NONE if weights is None else trained_images_of(weights)
         check_held_out(source, self.split, known, self.notes.append)
         self.train_step = self._build_train_step(model, weights, task)

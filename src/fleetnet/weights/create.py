@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetnet.amounts import count
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import build_model, find_model
 from fleetnet.reporting import Say
@@ -73,11 +74,11 @@ def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say)
     if identity.num_classes != network.num_classes:
         if not replace_head:
             raise CheckpointError(
-                f"{path} has {identity.num_classes} classes, not {network.num_classes}"
+                f"{path} has {count(identity.num_classes, 'class')}, not {network.num_classes}"
             )
         say(
-            f"its classifier of {identity.num_classes} classes is replaced by a fresh one of "
-            f"{network.num_classes}"
+            f"its classifier of {count(identity.num_classes, 'class')} is replaced by a fresh one "
+            f"of {network.num_classes}"
         )
         replaced = network.classifier_parameters
         state = {key: value for key, value in state.items() if key not in replaced}

@@ -60,6 +60,8 @@ def fetch(
 
 def _download(entry: PublishedWeights, target: Path, fetched: Fetched) -> None:
     part = target.with_name(f"{target.name}.part")
+    if part.exists():
+        _check_file(part)
     failures, last = 0, ""
     while failures < ATTEMPTS:
         before = part.stat().st_size if part.exists() else 0
@@ -109,6 +111,7 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
     No hash is recorded for a file that was put there by hand: if it was the wrong one, the right
     one would always be refused.
     """
+    _check_file(path)
     digest = sha256_of(path)
     note = path.with_name(f"{entry.file}.sha256")
     recorded = _recorded(note)
@@ -131,9 +134,15 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
             temporary.write_text(f"{digest}\n", "utf-8")
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what is read without end, such as a pipe, in a file's place."""
+    if not path.is_file():
+        raise FleetnetError(f"{path} is not a plain file: remove it and fetch again")
+
+
 def _recorded(note: Path) -> str:
     """Return the recorded hash; empty if there is none or it is unreadable."""
-    text = note.read_bytes().decode("ascii", "replace").strip() if note.exists() else ""
+    text = note.read_bytes().decode("ascii", "replace").strip() if note.is_file() else ""
     return text if re.fullmatch("[0-9a-f]{64}", text) else ""
 
 

@@ -283,5 +283,5 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     source = open_source(str(path))
-    assert source.description == r"Parquet caf\udce9.parquet, 1 files"
+    assert source.description == r"Parquet caf\udce9.parquet, 1 file"
     assert source.read(9) == b"image 9"

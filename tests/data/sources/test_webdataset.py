@@ -140,7 +140,7 @@ def test_names_of_classes(folder: Path, tmp_path: Path) -> None:
     options = SourceOptions(classes=str(tmp_path / "other.txt"))
     assert open_source(str(folder), options=options).classes == ("Katze", "Hund")
     (folder / "classes.txt").write_text("cat\n")
-    refuses(folder, "0001.jpg", "label 1 is beyond the 1 classes of classes.txt")
+    refuses(folder, "0001.jpg", "label 1 is beyond the 1 class of classes.txt")
 
 
 def test_parts_by_the_names_of_shards(tmp_path: Path) -> None:

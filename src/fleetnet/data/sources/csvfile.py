@@ -9,8 +9,10 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetnet.amounts import count
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.paths import find_files
@@ -170,8 +172,8 @@ class _Rows:
     def _check(self, row: list[str]) -> None:
         if len(row) != len(self.heading):
             raise LabelError(
-                f"{len(row)} cells for {len(self.heading)} columns; a cell with the separator in "
-                "it must be in double quotes"
+                f"{count(len(row), 'cell')} for {count(len(self.heading), 'column')}; a cell with "
+                "the separator in it must be in double quotes"
             )
 
 
@@ -188,3 +190,13 @@ def _split_in(cell: str) -> int:
             f"unknown split '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)"
         )
     return WORDS[word]
+
+
+SOURCE = SourceKind(
+    name="csv",
+    title="CSV files",
+    open=lambda data, options: CsvSource(Path(data), options),
+    options=CsvSource.OPTIONS,
+    suffixes=SUFFIXES,
+    rank=20,
+)

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from fleetnet.data.sources.files import ImageFiles
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.errors import DataError, nearest, require
 
@@ -50,3 +51,13 @@ class ElpvSource(ImageFiles):
                 for _, probability, kind in rows
             ],
         )
+
+
+SOURCE = SourceKind(
+    name=ELPV,
+    title=f"'{ELPV}'",
+    open=lambda _, options: ElpvSource(options.label or "type"),
+    options=("label",),
+    words=(ELPV,),
+    rank=0,
+)

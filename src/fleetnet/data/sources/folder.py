@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleetnet.amounts import count
 from fleetnet.data.sources.files import ImageFiles
 from fleetnet.data.sources.layout import Layout, recognise
 from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.split_names import splits_to_use, without_test
 from fleetnet.errors import DataError, nearest
 from fleetnet.image_files import visible_folders, walk_images
-from fleetnet.images import EXTENSIONS
+from fleetnet.images import USUAL
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 
@@ -115,7 +116,7 @@ def _no_images(name: str, folder: Path) -> DataError:
     beside = f"; there is: {left_out.line}" if left_out.line else ""
     return DataError(
         f"class '{name}' has no images in {folder}: add some or remove the folder (images end in "
-        f"{', '.join(sorted(EXTENSIONS))}{beside})"
+        f"{USUAL}{beside})"
     )
 
 
@@ -123,8 +124,8 @@ def _note_on_splits(layout: Layout, images: Mapping[int, int]) -> tuple[str, ...
     """Return the note on which folders were taken for splits, given each split's images."""
     use = _USE if VAL in images else _USE_WITHOUT_VAL
     uses = [
-        f"{layout.splits[split].relative_to(layout.base).as_posix()}/ ({number:,} images) is "
-        f"{use[split]}"
+        f"{layout.splits[split].relative_to(layout.base).as_posix()}/ "
+        f"({count(number, 'image')}) is {use[split]}"
         for split, number in images.items()
         if split != NO_SPLIT
     ]

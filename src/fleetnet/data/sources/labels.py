@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.amounts import count
 from fleetnet.data.sources.samples import TEST, VAL
 from fleetnet.errors import DataError, nearest
 from fleetnet.labels import read_names
@@ -222,7 +223,7 @@ class LabelReader:
             )
         if not 0 <= number < len(known.names):
             raise LabelError(
-                f"label {number} is beyond the {len(known.names)} classes of "
+                f"label {number} is beyond the {count(len(known.names), 'class')} of "
                 f"{known.origin}: ids count from 0"
             )
         return number

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fleetnet.data.sources import headings
 from fleetnet.data.sources.files import ImageFiles
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, UniqueNames
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.paths import find_files
@@ -123,3 +125,25 @@ def _fields(line: str, separator: str | None, *, first: bool) -> tuple[str, str]
             "between them with separator="
         )
     return fields[0].strip(), fields[1].strip()
+
+
+def _open(data: str, options: SourceOptions) -> ListSource:
+    path = Path(data)
+    lists = lists_in(path) if path.is_dir() else None
+    if lists is None:
+        return ListSource(path, options)
+    train, val = lists
+    if val is not None and options.val_list is None:
+        options = replace(options, val_list=str(val))
+    return ListSource(train, options)
+
+
+SOURCE = SourceKind(
+    name="list",
+    title="lists",
+    open=_open,
+    options=ListSource.OPTIONS,
+    suffixes=SUFFIXES,
+    holds=lambda folder: lists_in(folder) is not None,
+    rank=10,
+)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.data.sources import headings
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
+from fleetnet.data.sources.shards import but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, one_line, require
@@ -83,7 +85,9 @@ class ParquetSource:
         self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
     ) -> None:
         """Read the labels of all files, and where their row groups begin."""
-        self.description = f"Parquet {printable(Path(data).absolute().name)}, {len(chosen)} files"
+        self.description = (
+            f"Parquet {printable(Path(data).absolute().name)}, {count(len(chosen), 'file')}"
+        )
         self.spec = options.spec(Path(data).absolute())
         columns = _columns(chosen[0][0], root, options)
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
@@ -296,3 +300,14 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def _line(error: BaseException) -> str:
     return one_line(error)[:200] or type(error).__name__
+
+
+SOURCE = SourceKind(
+    name="parquet",
+    title="Parquet files",
+    open=ParquetSource,
+    options=ParquetSource.OPTIONS,
+    suffixes=(SUFFIX,),
+    holds=lambda folder: bool(shards_in(folder, SUFFIX)),
+    rank=40,
+)

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from fleetnet.amounts import count
+from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
 from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
-from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of
+from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.errors import DataError, ImageError
 from fleetnet.images import MAX_BYTES, is_image_name
@@ -101,7 +103,7 @@ class WebDatasetSource:
         """Index the shards."""
         self._files = [file for file, _ in chosen]
         self.description = (
-            f"WebDataset {printable(Path(data).absolute().name)}, {len(chosen)} shards"
+            f"WebDataset {printable(Path(data).absolute().name)}, {count(len(chosen), 'shard')}"
         )
         self.spec = options.spec(Path(data).absolute())
         self.multi_label = options.multi_label is not None
@@ -195,8 +197,8 @@ def _samples_of(
             continue
         if len(images) > 1:
             raise DataError(
-                f"{path}: '{name}' has {len(images)} images; one is expected (a key ends at the "
-                "first dot)"
+                f"{path}: '{name}' has {count(len(images), 'image')}; one is expected (a key ends "
+                "at the first dot)"
             )
         (image,) = images
         kind = shard.kind or next((one for one in kinds if one in labels), "")
@@ -313,3 +315,26 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
                     )
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no tar file, or is damaged: {error}") from None
+
+
+def _decompress(data: str) -> str | None:
+    """Return what to do with compressed shards."""
+    if (folder := Path(data)).is_dir():
+        suffix = next((suffix for suffix in COMPRESSED if shards_in(folder, suffix)), None)
+        what = f"{folder} has shards that are compressed ({suffix}): decompress them to .tar"
+    else:
+        suffix = next((suffix for suffix in COMPRESSED if data.lower().endswith(suffix)), None)
+        what = f"{data} is compressed: decompress it to .tar"
+    return f"{what}, since images inside could not be read one at a time" if suffix else None
+
+
+SOURCE = SourceKind(
+    name="tar",
+    title="tar files",
+    open=WebDatasetSource,
+    options=WebDatasetSource.OPTIONS,
+    suffixes=(SUFFIX,),
+    holds=lambda folder: bool(shards_in(folder, SUFFIX)),
+    instead=_decompress,
+    rank=30,
+)

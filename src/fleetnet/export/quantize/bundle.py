@@ -77,6 +77,20 @@ def quantize_bundle(
     return write_bundle(output or bundle.path, manifest, files, replacing), results
 
 
+def check_engines(engines: Sequence[str]) -> None:
+    """Refuse an engine for which there is no int8.
+
+    Raises:
+        FleetnetError: names it, and those that there are.
+    """
+    for engine in engines:
+        if engine not in ENGINES:
+            raise FleetnetError(
+                f"no int8 for the engine '{engine}'{nearest(engine, ENGINES)} "
+                f"(known: {', '.join(ENGINES)})"
+            )
+
+
 def check_request(
     bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float
 ) -> Standing:
@@ -92,12 +106,7 @@ def check_request(
     """
     if not 0 < agreement <= 1:
         raise FleetnetError(f"agreement is {agreement}; it must be above 0 and at most 1")
-    for engine in engines:
-        if engine not in ENGINES:
-            raise FleetnetError(
-                f"no int8 for the engine '{engine}'{nearest(engine, ENGINES)} "
-                f"(known: {', '.join(ENGINES)})"
-            )
+    check_engines(engines)
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path} is only an ONNX file: quantise the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():

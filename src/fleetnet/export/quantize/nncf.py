@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from fleetnet.errors import BundleError, one_line
+from fleetnet.export.openvino_ir import to_ir
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
@@ -81,7 +80,7 @@ class OpenVinoQuantizer:
                 ignored_scope=nncf.IgnoredScope(names=self._operations(kept)),
                 advanced_parameters=parameters,
             )
-        graph, weights = _to_ir(quantized)
+        graph, weights = to_ir(quantized)
         return Quantized(
             "openvino-ir",
             {"model.int8.xml": graph, "model.int8.bin": weights},
@@ -152,11 +151,3 @@ def _join_silu(model: ov.Model) -> None:
                 silu.set_friendly_name(product.get_friendly_name())
                 product.output(0).replace(silu.output(0))
                 break
-
-
-def _to_ir(model: ov.Model) -> tuple[bytes, bytes]:
-    """Return the contents of the two files of OpenVINO's format."""
-    with tempfile.TemporaryDirectory(prefix="fleetnet-") as folder:
-        path = Path(folder) / "model.xml"
-        ov.save_model(model, path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleetnet.amounts import count
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.inference.engines import Engine
 
@@ -43,4 +44,4 @@ class Quantizer(Protocol):
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:
     """Return the title of a step of the search, for people."""
-    return f"{engine}: {what}, {len(kept)} layers in fp32" if kept else f"{engine}: {what}"
+    return f"{engine}: {what}, {count(len(kept), 'layer')} in fp32" if kept else f"{engine}: {what}"

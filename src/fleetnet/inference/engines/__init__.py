@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import get_args
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, one_line
+from fleetnet.errors import FleetnetError, check_known, one_line
 from fleetnet.inference.engines.closing import Closable, Closing
 from fleetnet.inference.engines.engine import (
     CPU,
@@ -39,6 +40,7 @@ __all__ = [
     "Setup",
     "Takes",
     "available_threads",
+    "check_names",
     "devices",
     "engines_on",
     "find_device",
@@ -58,6 +60,18 @@ def available_threads() -> int:
 def installed_engines() -> list[str]:
     """Return the names of the engines whose runtime is installed; none is loaded."""
     return [name for name, kind in ENGINES.items() if kind.installed]
+
+
+def check_names(engines: Iterable[str], asked: Iterable[str] = ()) -> None:
+    """Refuse a name that no engine or precision has, before the work; no runtime is loaded.
+
+    Raises:
+        FleetnetError: names the first, the nearest and all of them.
+    """
+    for engine in engines:
+        ENGINES.find(engine)
+    for precision in asked:
+        check_known("precision", precision, get_args(Precision))
 
 
 def devices(name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.errors import FleetnetError, nearest
+from fleetnet.errors import FleetnetError, check_known
 from fleetnet.inference.engines.closing import Closable
 
 Pixels = npt.NDArray[np.uint8]
@@ -54,10 +54,10 @@ class Setup:
             ("precision", self.precision, get_args(Precision)),
             ("mode", self.mode, get_args(Mode)),
         ):
-            if value not in known:
-                raise FleetnetError(
-                    f"unknown {name} '{value}'{nearest(value, known)} (known: {', '.join(known)})"
-                )
+            check_known(name, value, known)
+        for name, number in (("threads", self.threads), ("streams", self.streams)):
+            if number is not None and not isinstance(number, int | np.integer):
+                raise FleetnetError(f"{name} is {number!r}; it must be a whole number")
         if not 1 <= self.threads <= MAX_THREADS:
             raise FleetnetError(f"threads is {self.threads}; it must be from 1 to {MAX_THREADS}")
         if self.streams is not None and not 1 <= self.streams <= self.threads:

@@ -70,6 +70,8 @@ LOGGERS = {
     ),
 }
 
+_TRACES = {"tensorboard": "tensorboard", "wandb": "wandb.json", "mlflow": "mlflow.json"}
+"""What each logger leaves in a run's folder."""
 _TAGS = {"top1": "val/top1", "top5": "val/top5"}
 
 
@@ -101,6 +103,11 @@ def open_loggers(
         made = getattr(importlib.import_module(f"{__name__}.{module}"), implementation)
         loggers.append(Guarded(made(folder, resume=resume), warn))
     return loggers
+
+
+def told_before(folder: Path) -> list[str]:
+    """Return the names of the loggers that were told of the run in ``folder``."""
+    return [name for name, trace in _TRACES.items() if (folder / trace).exists()]
 
 
 class Guarded:

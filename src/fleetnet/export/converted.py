@@ -1,0 +1,248 @@
+"""A network in a format of other runtimes: a folder of files, verified, and what to do with them.
+
+The folder is a bundle of its own with that one artifact, so its manifest says all that the files do
+not: classes, preprocessing, where the network is from, and how far its answers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from fleetnet.amounts import count
+from fleetnet.bundle import (
+    MANIFEST,
+    Artifact,
+    Bundle,
+    Manifest,
+    Verification,
+    check_replaceable,
+    write_bundle,
+)
+from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
+from fleetnet.export.bundle import IMAGES, held_out_part, images_to_verify_with
+from fleetnet.export.cached import bundle_of
+from fleetnet.export.description import README, description
+from fleetnet.export.fixed_batch import check_batch, whole_batches
+from fleetnet.export.targets import Files, Run, Target, find_target
+from fleetnet.image_files import check_given, find_images
+from fleetnet.inference.engines import CPU, Closing, Logits, Pixels, Precision, open_engine
+from fleetnet.inference.pictures import MADE_UP, made_up_pictures
+from fleetnet.inference.verify import (
+    AGREEMENT,
+    Comparison,
+    compare,
+    prepare,
+    probabilities_of,
+    run_in_batches,
+)
+from fleetnet.labels import printable
+from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Fetched, Say
+from fleetnet.training.adopt import read_checkpoint
+from fleetnet.weights.subject import Subject, file_of, find_subject
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability that a conversion to fp32 may make."""
+
+
+def export_to(
+    model: str | Path | Subject,
+    to: str,
+    output: str | Path,
+    *,
+    batch: int | None = None,
+    images: Iterable[str] = (),
+    limit: int = IMAGES,
+    tolerance: float = TOLERANCE,
+    left_out: LeftOut | None = None,
+    say: Say = lambda _: None,
+    fetched: Fetched = lambda _have, _total: None,
+) -> Bundle:
+    """Convert a network for other runtimes, refusing to write one whose answers differ.
+
+    Args:
+        model: see :mod:`fleetnet.weights.subject`; what is no bundle is made one in the cache.
+        to: a target's name, as :data:`fleetnet.export.targets.TARGETS` has it, or with a precision
+            behind a colon.
+        output: folder to make; an older one is replaced.
+        batch: the one size of batch that the files take; None where they take any.
+        images: files, folders and globs to verify with; if empty, held-out images of the data that
+            a checkpoint was trained on if it still is there, else made-up pictures.
+        limit: verify with at most this many images.
+        tolerance: largest difference of a probability to allow in fp32, where every top-1 has to be
+            the same too; with fewer bits, 99 % of the images must get the same answer.
+        left_out: is told what of ``images`` is passed over.
+        say: told what is being done, a line each.
+        fetched: told of a download's progress.
+
+    Returns:
+        A bundle with the converted network as its only artifact; without a record of verification
+        where nothing here can run it.
+
+    Raises:
+        VerificationError: the answers differ.
+        FleetnetError: no such target; the model, images or output cannot be used.
+    """
+    target, precision = find_target(to)
+    target.check_installed()
+    if batch is not None:
+        check_batch(batch)
+    if limit < 1:
+        raise DataError(f"cannot verify with {limit} images: at least one is needed")
+    output, images = Path(output), tuple(images)
+    subject = model if isinstance(model, Subject) else find_subject(model)
+    replacing = check_replaceable(output)
+    older = (output / MANIFEST).is_file()
+    check_given(images)
+    bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
+    say(f"converting to {target.title} in {precision}")
+    files = _files_of(target, bundle, precision, batch)
+    artifact = _artifact_of(target, files, precision, batch)
+    records: tuple[Verification, ...] = ()
+    if target.load is not None:
+        pixels, origin = _images(subject, bundle, images, limit, left_out)
+        say(f"verifying on {count(len(pixels), 'image')} ({origin})")
+        with _Converted(target, files, precision, batch) as converted:
+            comparison = _compared(converted, bundle, pixels)
+        _check(comparison, target, tolerance)
+        standard = tolerance if precision == "fp32" else 1.0
+        records = (comparison.record(origin, standard),)
+    artifact = artifact.model_copy(update={"verification": records})
+    manifest = bundle.manifest.with_artifacts([artifact], str(output))
+    written = write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
+    if older:
+        say(f"{output} replaces the bundle that was there")
+    return written
+
+
+def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
+    return {README: description(target, manifest).encode(), **files}
+
+
+def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:
+    try:
+        return target.convert(bundle, precision, batch)
+    except FleetnetError:
+        raise
+    except Exception as error:
+        # Each converter has errors of its own.
+        raise FleetnetError(
+            f"{bundle.path} cannot be converted to {target.title}: {one_line(error)}"
+        ) from None
+
+
+def _artifact_of(target: Target, files: Files, precision: str, batch: int | None) -> Artifact:
+    try:
+        return Artifact.of(target.format, files, precision=precision, batch=batch)
+    except ValueError as error:
+        reason = one_line(error).partition(" [type=")[0]
+        raise FleetnetError(f"the target '{target.name}' gives odd files: {reason}") from None
+
+
+def _images(
+    subject: Subject,
+    bundle: Bundle,
+    images: tuple[str, ...],
+    limit: int,
+    left_out: LeftOut | None,
+) -> tuple[Pixels, str]:
+    """Return the images to verify with, and what the record calls them."""
+    preprocess = bundle.manifest.preprocess
+    if images:
+        origin = printable(", ".join(Path(image).name or image for image in images))
+        return prepare(find_images(images, left_out), preprocess, limit), origin
+    if subject.kind != "weights":
+        return made_up_pictures(limit, preprocess.crop), f"{limit} {MADE_UP}"
+    trained = read_checkpoint(file_of(subject))
+    return images_to_verify_with(trained, (), limit, held_out_part(trained), left_out, made_up=True)
+
+
+class _Converted(Closing[Run]):
+    """What runs converted files here, as an engine; any number of images goes in whole batches.
+
+    Raises:
+        FleetnetError: the runtime does not take the files.
+    """
+
+    device = CPU
+    threads = 1
+
+    def __init__(self, target: Target, files: Files, precision: str, batch: int | None) -> None:
+        assert target.load is not None  # noqa: S101 - for the type checker
+        self.name = target.package
+        self.version = target.version
+        self.precision = cast("Precision", precision)
+        self._target = target
+        self._batch = batch
+        try:
+            super().__init__(target.load(files))
+        except Exception as error:
+            raise self._failed(error) from None
+
+    def run(self, pixels: Pixels) -> Logits:
+        """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
+        run = self._taken()
+        parts = whole_batches(pixels, self._batch) if self._batch else iter([pixels])
+        try:
+            return np.concatenate([run(part) for part in parts])[: len(pixels)]
+        except Exception as error:
+            # Each runtime has errors of its own.
+            raise self._failed(error) from None
+
+    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
+        """Map batches as :meth:`run` does, one after the other."""
+        yield from map(self.run, batches)
+
+    def _failed(self, error: Exception) -> FleetnetError:
+        return VerificationError(
+            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}"
+        )
+
+
+def _compared(converted: _Converted, bundle: Bundle, pixels: Pixels) -> Comparison:
+    """Compare the answers with those of the trained network, in PyTorch.
+
+    Raises:
+        VerificationError: they are not even of the same shape.
+    """
+    manifest = bundle.manifest
+    with open_engine("torch", bundle) as reference:
+        expected = run_in_batches(reference, pixels)
+    found = converted.run(pixels[:1])
+    if found.shape != expected[:1].shape or found.dtype != np.float32:
+        raise VerificationError(
+            f"{converted.name} gives {found.dtype}{list(found.shape)} for an image in place of "
+            f"float32{list(expected[:1].shape)}"
+        )
+    return compare(
+        converted,
+        pixels,
+        expected,
+        probabilities_of(manifest),
+        activation=manifest.model.activation,
+    )
+
+
+def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
+    """Refuse answers that differ too much.
+
+    Raises:
+        VerificationError: they do; nothing was written.
+    """
+    if comparison.precision == "fp32":
+        good, allowed = comparison.passes(tolerance), f"{tolerance:g} and 100%"
+        agreed = comparison.top1_agreement
+    else:
+        good, allowed = comparison.agreement >= AGREEMENT, f"{AGREEMENT:.0%}"
+        agreed = comparison.agreement
+    if not good:
+        raise VerificationError(
+            f"{target.title} in {comparison.precision} does not answer as the trained network "
+            f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
+            f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
+            f"(allowed: {allowed})"
+        )

@@ -1,0 +1,45 @@
+"""What whoever is given converted files should know, as a page to read."""
+
+from __future__ import annotations
+
+from fleetnet.amounts import count
+from fleetnet.bundle import MANIFEST, Manifest
+from fleetnet.export.targets import Target
+
+README = "README.md"
+
+
+def description(target: Target, manifest: Manifest) -> str:
+    """Return the page beside the files of a manifest's only artifact, which ``target`` made."""
+    (artifact,) = manifest.artifacts
+    first = artifact.files[0].name
+    crop, batch = manifest.preprocess.crop, artifact.batch or "N"
+    files = "\n".join(f"- `{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files)
+    return f"""\
+# {manifest.model.name} as {target.title} in {artifact.precision}
+
+{files}
+- `{MANIFEST}`: classes, preprocessing, hashes of the files, where the network is from
+
+Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in `{MANIFEST}`
+says; normalisation is inside. Gives logits, `float32[{batch}, {manifest.model.num_classes}]`.
+
+To run it: `pip install {target.package}`, then
+
+    {target.command.replace("{file}", first)}
+
+{_verification(target, manifest)}
+"""
+
+
+def _verification(target: Target, manifest: Manifest) -> str:
+    (artifact,) = manifest.artifacts
+    if not artifact.verification:
+        return f"Not verified: nothing where it was made runs {target.title}."
+    (record,) = artifact.verification
+    return (
+        f"Verified with {record.engine} {record.engine_version} against the trained network on "
+        f"{count(record.images, 'image')} ({record.source}):\n"
+        f"probabilities differ by up to {record.max_abs_diff:.1e}, the most probable class is the "
+        f"same on {record.top1_agreement:.1%}."
+    )

@@ -1,0 +1,35 @@
+"""ONNX: the bundle's own graph, for any size of batch or for one alone."""
+
+from __future__ import annotations
+
+from fleetnet.bundle import Bundle
+from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.inference.engines import Setup
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+
+
+def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
+    """Take the graph, and fix its batch if that is asked for."""
+    # Here, so that targets can be listed where onnx is not installed.
+    from fleetnet.export.fixed_batch import file_name, graph_of
+
+    return {file_name(batch): graph_of(bundle, batch)}
+
+
+def load(files: Files) -> Run:
+    """Open the graph in ONNX Runtime."""
+    (graph,) = files.values()
+    return OnnxRuntimeEngine(graph, Setup()).run
+
+
+TARGET = Target(
+    name="onnx",
+    title="ONNX",
+    format="onnx",
+    precisions=("fp32",),
+    package="onnxruntime",
+    command='onnxruntime.InferenceSession("{file}").run(["logits"], {"pixels": pixels})',
+    convert=convert,
+    load=load,
+    needs={"onnx": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},
+)

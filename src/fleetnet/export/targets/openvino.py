@@ -1,0 +1,40 @@
+"""OpenVINO's own format: a graph in XML and its weights beside it, in fp32 or half as large."""
+
+from __future__ import annotations
+
+from fleetnet.bundle import Bundle
+from fleetnet.export.openvino_ir import to_ir
+from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.inference.engines import Setup
+from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
+
+
+def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
+    """Write the graph in OpenVINO's format; fp16 is what the weights are kept in."""
+    # Here, so that targets can be listed where onnx is not installed.
+    from fleetnet.export.fixed_batch import graph_of
+
+    graph, weights = to_ir(read_onnx(graph_of(bundle, batch)), fp16=precision == "fp16")
+    return {"model.xml": graph, "model.bin": weights}
+
+
+def load(files: Files) -> Run:
+    """Compile the graph for the processor, in fp32, as whoever is given the files can."""
+    return OpenVinoEngine.of_ir(files["model.xml"], files["model.bin"], Setup()).run
+
+
+TARGET = Target(
+    name="openvino",
+    title="OpenVINO IR",
+    format="openvino-ir",
+    precisions=("fp32", "fp16"),
+    package="openvino",
+    # Where a processor has bf16, OpenVINO would compute in that unasked.
+    command=(
+        'openvino.compile_model("{file}", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels)'
+        '["logits"]'
+    ),
+    convert=convert,
+    load=load,
+    needs={"onnx": "fleetnet[export]"},
+)

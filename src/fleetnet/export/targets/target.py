@@ -1,0 +1,79 @@
+"""What an export target says of itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import INSTALL, FleetnetError
+from fleetnet.inference.engines import Logits, Pixels
+
+Files = Mapping[str, bytes]
+"""Contents of files by their plain names, the one that a runtime is given first."""
+Run = Callable[[Pixels], Logits]
+"""Maps ``uint8[N, crop, crop, 3]``, preprocessed RGB, to logits ``float32[N, K]``."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format to convert to, as its file presents it under the name ``TARGET``.
+
+    Attributes:
+        name: that users choose it by.
+        title: what people call it.
+        format: of the artifact that it makes; see :class:`fleetnet.bundle.Artifact`.
+        precisions: that it offers, of which the first is taken unless told: fp32 if it is one.
+        package: what its users install to run it.
+        command: what they then type, in a shell or in Python; ``{file}`` stands for the first file.
+        convert: makes the files of a bundle's network in a precision, for batches of one size, or
+            of any where that is None.
+        load: gives what runs such files here, to compare its answers with the network's; None
+            where nothing here can.
+        needs: modules that converting and running take here, to what ``pip install`` brings each.
+    """
+
+    name: str
+    title: str
+    format: str
+    precisions: tuple[str, ...]
+    package: str
+    command: str
+    convert: Callable[[Bundle, str, int | None], Files]
+    load: Callable[[Files], Run] | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, files: Files, pixels: Pixels) -> Logits:
+        """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
+
+        Raises:
+            FleetnetError: nothing here runs them.
+        """
+        if self.load is None:
+            raise FleetnetError(f"{self.title} cannot be run here: it takes {self.package}")
+        return self.load(files)(pixels)
+
+    @property
+    def version(self) -> str:
+        """Version of the package that runs it; empty where that is not installed here."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def check_installed(self) -> None:
+        """Refuse at once what would fail for want of a package; nothing is imported.
+
+        Raises:
+            FleetnetError: names the first that is missing, and what brings it.
+        """
+        for module, brought_by in self.needs.items():
+            if importlib.util.find_spec(module) is None:
+                raise FleetnetError(
+                    f"the target '{self.name}' needs {module}, which is not installed: {INSTALL} "
+                    f"'{brought_by}'",
+                    code="not-installed",
+                    package=module,
+                )

@@ -1,0 +1,82 @@
+"""What pydantic finds wrong with a value from outside, in words of our own."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from fleetnet.errors import nearest
+
+_LONGEST = 60
+"""Signs of a value that are shown."""
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a number, and not infinite",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "settings of its own, each with a name",
+    "model": "settings of its own, each with a name",
+    "path": "a path",
+}
+"""What a value must be, by how the names of pydantic's errors begin."""
+_LIMITS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+class Problem(NamedTuple):
+    """The first thing that is wrong.
+
+    Attributes:
+        place: keys that lead there, joined by points; empty for the whole.
+        text: such as ``it must be a whole number, not 'x'``.
+    """
+
+    place: str
+    text: str
+
+
+def first_problem(error: ValidationError) -> Problem:
+    """Return the first thing that is wrong with a value, where, and what was expected."""
+    details = error.errors(include_url=False)[0]
+    return Problem(".".join(map(str, details["loc"])), _in_words(details))
+
+
+def _in_words(details: ErrorDetails) -> str:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "missing":
+        return "it is missing"
+    if kind == "extra_forbidden":
+        return "nothing of this name is known"
+    if kind in _LIMITS:
+        key, word = _LIMITS[kind]
+        return f"it must be {word} {_plain(context[key])}{_but(value)}"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", context["expected"])
+        close = nearest(value, known) if isinstance(value, str) else ""
+        return f"it must be {context['expected']}{_but(value)}{close}"
+    what = _KINDS.get(kind) or _KINDS.get(kind.partition("_")[0])
+    if what is not None:
+        return f"it must be {what}{_but(value)}"
+    return f"{details['msg'].removeprefix('Value error, ')}{_but(value)}"
+
+
+def _plain(limit: object) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def _but(value: object) -> str:
+    """Return what stands there instead, unless that is a whole section."""
+    if isinstance(value, dict):
+        return ""
+    shown = repr(value)
+    return f", not {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}"

@@ -1,0 +1,290 @@
+"""Export targets: those of our own, and what a target's answers are held to."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import openvino as ov
+import pytest
+
+import conftest
+from fleetnet.bundle import Artifact, Bundle
+from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.export.converted import export_to
+from fleetnet.export.targets import TARGETS, Files, Run, Target, find_target
+from fleetnet.inference.engines import Pixels, open_engine
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def pixels(bundle: Bundle) -> Pixels:
+    crop = bundle.manifest.preprocess.crop
+    return np.random.default_rng(0).integers(0, 256, (5, crop, crop, 3), np.uint8)
+
+
+def only(written: Bundle) -> Artifact:
+    """Return the only artifact, after checking its files."""
+    (artifact,) = written.artifacts
+    written.files_of(artifact)
+    return artifact
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("to", ["onnx", "openvino", "openvino:fp32", "openvino:fp16"])
+def test_converted_and_verified(
+    to: str, batch: int | None, bundle: Bundle, pixels: Pixels, shapes: Path, tmp_path: Path
+) -> None:
+    written = export_to(
+        str(bundle.path), to, tmp_path / "made", batch=batch, images=[str(shapes)], limit=20
+    )
+    artifact = only(written)
+    target, precision = find_target(to)
+    assert artifact.key == (target.format, precision, batch)
+    (record,) = artifact.verification
+    assert record.images == 20
+    assert record.engine == target.package
+    assert record.top1_agreement == 1.0
+    assert record.max_abs_diff <= 1e-3
+    assert (record.agreement is None) == (precision == "fp32")
+    assert written.manifest.classes == bundle.manifest.classes
+    assert Bundle.load(written.path).artifacts == written.artifacts
+    files = {path.name: path.read_bytes() for path in written.files_of(artifact)}
+    page = (written.path / "README.md").read_text("utf-8")
+    assert all(name in page for name in files)
+    assert f"uint8[{batch or 'N'}, " in page
+    given = pixels[:batch]
+    with open_engine("torch", bundle, 1) as reference:
+        np.testing.assert_allclose(target.run(files, given), reference.run(given), atol=0.05)
+
+
+def test_each_runs_by_the_command_of_its_page(
+    bundle: Bundle, pixels: Pixels, tmp_path: Path
+) -> None:
+    with open_engine("torch", bundle, 1) as reference:
+        expected = reference.run(pixels)
+    for name in ("onnx", "openvino"):
+        written = export_to(str(bundle.path), name, tmp_path / name, limit=2)
+        page = (written.path / "README.md").read_text("utf-8")
+        command = page.partition("then\n\n")[2].partition("\n\n")[0].strip()
+        first = str(written.files_of(only(written))[0])
+        command = command.replace(Path(first).name, first)
+        names = {"onnxruntime": onnxruntime, "openvino": ov, "pixels": pixels}
+        logits = np.asarray(eval(command, names))  # noqa: S307 - our own page
+        np.testing.assert_allclose(logits.reshape(expected.shape), expected, atol=1e-3)
+
+
+def test_half_the_bits_are_half_the_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    sizes = {
+        to: only(export_to(str(bundle.path), to, tmp_path / to.replace(":", "-"))).files[1].bytes
+        for to in ("openvino", "openvino:fp16")
+    }
+    assert sizes["openvino:fp16"] < 0.55 * sizes["openvino"]
+
+
+def test_images_that_do_not_exist(
+    fleetnet: conftest.Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    given = ["--images", shapes, "--images", tmp_path / "nothing"]
+    refused = fleetnet("export", bundle.path, "--to", "onnx", "-o", made, *given)
+    refused.assert_one_line("nothing does not exist")
+    assert not made.exists()
+
+
+def test_on_the_command_line(
+    fleetnet: conftest.Run, bundle: Bundle, checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    result = fleetnet(
+        "export", bundle.path, "--to", "openvino:fp16", "-o", made, "--fixed-batch", "2",
+        "--images", shapes, "--limit", "4",
+    )  # fmt: skip
+    assert result.code == 0, result
+    assert "verifying on 4 images (shapes)" in result.err
+    assert str(made / "model.xml") in result.out
+    assert sorted(path.name for path in made.iterdir()) == [
+        "README.md", "fleetnet.json", "model.bin", "model.xml",
+    ]  # fmt: skip
+    manifest = json.loads((made / "fleetnet.json").read_text("utf-8"))
+    (artifact,) = manifest["artifacts"]
+    assert (artifact["format"], artifact["precision"], artifact["batch"]) == (
+        "openvino-ir", "fp16", 2,
+    )  # fmt: skip
+    # Again over its own folder, and of a checkpoint on the images that were held out from it.
+    again = fleetnet("export", checkpoint, "--to", "onnx", "-o", made)
+    assert again.code == 0, again
+    assert "images (held-out images of folder shapes)" in again.err
+    assert f"{made} replaces the bundle that was there" in again.err
+    assert sorted(path.name for path in made.iterdir()) == [
+        "README.md", "fleetnet.json", "model.onnx",
+    ]  # fmt: skip
+    answers = fleetnet("predict", made, shapes / "circle" / "000.jpg", "--csv")
+    assert answers.code == 0, answers
+
+
+def test_where_it_goes_unless_told(fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path) -> None:
+    place = tmp_path / "shapes.bundle"
+    place.symlink_to(bundle.path)
+    result = fleetnet("export", place, "--to", "openvino:fp16", "--limit", "2")
+    assert result.code == 0, result
+    assert "(2 made-up pictures)" in result.err
+    assert Bundle.load(tmp_path / "shapes.openvino-fp16").artifacts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "opnvino"], "unknown target 'opnvino', did you mean 'openvino'? (known: onnx, o"),
+        (["--to", "openvino:int4"], "unknown precision 'int4'"),
+        (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
+        (["--to", "onnx", "--fixed-batch", "0"], "it must be from 1 to 4096"),
+        (["--to", "onnx", "--fixed-batch", "1", "--fixed-batch", "2"], "takes one --fixed-batch"),
+        (["--to", "onnx", "--calibrate"], "export that first"),
+        (["--to", "onnx", "--images", "nothing-here"], "nothing-here"),
+        (["--to", "onnx", "--tolerance", "1e-12"], "does not answer as the trained network does"),
+    ],
+)
+def test_bad_input(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    result = fleetnet("export", bundle.path, "-o", tmp_path / "made", *arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert result.err.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lone_graph_has_no_network_to_compare_with(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    graph = bundle.file(format="onnx")
+    result = fleetnet("export", graph, "-o", tmp_path / "made", "--to", "openvino")
+    assert result.code == 2
+    assert "without safetensors in fp32: give the bundle's folder" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_bundle_is_not_replaced(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").touch()
+    result = fleetnet("export", bundle.path, "-o", tmp_path, "--to", "onnx")
+    result.assert_one_line("exists and is not a bundle")
+
+
+def added(monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
+    """Make a target known that is our ONNX but for what is changed."""
+    monkeypatch.setattr(TARGETS, "_found", dict(TARGETS))
+    TARGETS.add(replace(TARGETS["onnx"], name="odd", title="Odd", **changed))  # type: ignore[arg-type]
+
+
+def zeros(classes: int, dtype: type = np.float32) -> Callable[[Files], Run]:
+    return lambda _: lambda pixels: np.zeros((len(pixels), classes), dtype)
+
+
+def nothing_but_nan(_: Files) -> Run:
+    return lambda pixels: np.full((len(pixels), 3), np.nan, np.float32)
+
+
+def fail(*_: object) -> Any:
+    raise ArithmeticError("the odd tool\nfails")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (zeros(3), r"Odd in fp\d\d does not answer as the trained network does"),
+        (nothing_but_nan, "does not answer as the trained network does"),
+        (zeros(2), r"gives float32\[1, 2\] for an image in place of"),
+        (zeros(3, np.float64), r"gives float64\[1, 3\]"),
+        (fail, "cannot run what was converted to Odd: the odd tool fails"),
+        (lambda _: fail, "cannot run what was converted to Odd: the odd tool fails"),
+    ],
+)
+def test_what_answers_otherwise_is_not_written(
+    precision: str,
+    load: Callable[[Files], Run],
+    words: str,
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    added(monkeypatch, precisions=(precision,), load=load)
+    with pytest.raises(VerificationError, match=words):
+        export_to(str(bundle.path), "odd", tmp_path / "made", limit=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_converter_that_fails_is_one_line(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(monkeypatch, convert=fail)
+    result = fleetnet("export", bundle.path, "-o", tmp_path / "made", "--to", "odd")
+    assert result.code == 2
+    assert "cannot be converted to Odd: the odd tool fails" in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("files", [{}, {"../model": b"x"}, {"model": b""}, {"fleetnet.json": b"x"}])
+def test_files_that_no_bundle_can_hold(
+    files: dict[str, bytes], bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(monkeypatch, convert=lambda *_: files)
+    with pytest.raises(FleetnetError, match=r"the target 'odd' gives odd files: [^\n]+$"):
+        export_to(str(bundle.path), "odd", tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_newer_bundle_says_is_left_out_with_a_warning(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer.bundle"
+    shutil.copytree(bundle.path, newer)
+    manifest = json.loads((newer / "fleetnet.json").read_text("utf-8"))
+    manifest |= {"format_version": "2.7", "novelty": 1}
+    (newer / "fleetnet.json").write_text(json.dumps(manifest), "utf-8")
+    result = fleetnet("export", newer, "--to", "onnx", "-o", tmp_path / "made", "--limit", "2")
+    assert result.code == 0, result
+    assert f"{newer} is of a newer version than this fleetnet" in result.err
+    assert "novelty" in result.err
+
+
+def test_what_cannot_be_run_here_is_written_and_said_to_be_unverified(
+    fleetnet: conftest.Run,
+    bundle: Bundle,
+    pixels: Pixels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    added(monkeypatch, load=None, package="odd-runtime")
+    result = fleetnet("export", bundle.path, "-o", tmp_path / "made", "--to", "odd")
+    assert result.code == 0, result
+    assert "not verified" in result.err
+    assert not only(Bundle.load(tmp_path / "made")).verification
+    assert "Not verified" in (tmp_path / "made" / "README.md").read_text("utf-8")
+    with pytest.raises(FleetnetError, match="Odd cannot be run here: it takes odd-runtime"):
+        TARGETS["odd"].run({}, pixels)
+
+
+def test_what_is_not_installed_is_named(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(monkeypatch, needs={"nowhere_at_all": "nowhere"})
+    with pytest.raises(FleetnetError, match=r"needs nowhere_at_all, .*: pip install 'nowhere'"):
+        export_to(str(bundle.path), "odd", tmp_path / "made")
+
+
+def test_every_target_says_what_its_users_need() -> None:
+    for name, target in TARGETS.items():
+        assert isinstance(target, Target)
+        assert target.name == name
+        assert target.precisions
+        assert target.package
+        assert "{file}" in target.command
