@@ -71,7 +71,7 @@ def test_a_logger_that_fails_is_dropped_with_one_warning(tmp_path: Path) -> None
     run(Guarded(memory, warnings.append), range(1, 6), tmp_path)
     assert memory.calls[1:] == ["step 10", "epoch 1", "step 20", "epoch 2"]
     assert warnings == [
-        "memory failed and is told nothing more: [Errno 28] No space left on device"
+        "memory failed and gets no more figures: [Errno 28] No space left on device"
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_logger_that_fails_is_dropped_with_one_warning(tmp_path: Path) -> None
 def test_steps_and_the_end_may_fail_too(tmp_path: Path, what: str) -> None:
     warnings: list[str] = []
     run(Guarded(Memory({what: ValueError("no\nnetwork")}), warnings.append), range(1, 3), tmp_path)
-    assert warnings == ["memory failed and is told nothing more: no network"]
+    assert warnings == ["memory failed and gets no more figures: no network"]
 
 
 def test_a_logger_that_cannot_start_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ class TestTensorBoard:
             logger.log_epoch(record(number))
         logger.finish({})
         assert len(warnings) == 1
-        assert "tensorboard failed and is told nothing more" in warnings[0]
+        assert "tensorboard failed and gets no more figures" in warnings[0]
         assert "No space left" in warnings[0]
 
     def test_a_place_that_cannot_be_written_is_refused_at_the_start(self, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ class TestWandb:
     @pytest.fixture(autouse=True)
     def offline(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         wandb = pytest.importorskip("wandb")
-        wandb.teardown()  # of what another test told its process
+        wandb.teardown()  # forgets the settings of other tests
         monkeypatch.setenv("WANDB_MODE", "offline")
         monkeypatch.setenv("HOME", str(tmp_path))
 

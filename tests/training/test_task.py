@@ -1,4 +1,4 @@
-"""A task is a file of its own: the one that docs/training.md shows trains, and is gone on with."""
+"""A task is a separate file: the one in docs/training.md trains, and its run can be resumed."""
 
 import re
 import shutil

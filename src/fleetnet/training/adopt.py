@@ -1,4 +1,4 @@
-"""Weights from elsewhere as a checkpoint of ours."""
+"""Making a checkpoint of weights from elsewhere."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from fleetnet.weights.subject import Subject
 def read_checkpoint(
     path: str | Path, labels: Path | None = None, *, say: Say = lambda _: None
 ) -> Checkpoint:
-    """Read a checkpoint of ours, or weights from elsewhere as one.
+    """Read a checkpoint, or make one of weights from elsewhere.
 
     Args:
         path: a checkpoint, or any file or folder that
             :func:`fleetnet.weights.read.read_weights` recognises.
-        labels: a file of the classes' names, instead of those that there are.
-        say: told what weights from elsewhere were taken for, a line each.
+        labels: a file of class names that replace the existing ones.
+        say: called with what weights from elsewhere were recognised as, in a line.
 
     Raises:
-        CheckpointError: missing, damaged, without a network that is known here, or with weights
-            that are not numbers.
+        CheckpointError: it is missing, damaged, without a known network, or with weights that are
+            not numbers.
         FleetnetError: the labels are not of these classes.
     """
     if (Path(path) / MANIFEST).exists():
@@ -62,17 +62,17 @@ def checkpoint_of(
     """Make a checkpoint of any model.
 
     Args:
-        subject: what was named.
-        file: of its weights, which is here.
-        labels: a file of the classes' names, instead of those that there are.
-        say: as of :func:`read_checkpoint`.
+        subject: the model that was named.
+        file: the file of its weights, on this machine.
+        labels: a file of class names that replace the existing ones.
+        say: as in :func:`read_checkpoint`.
 
     Raises:
-        CheckpointError, FleetnetError: as :func:`read_checkpoint`.
+        CheckpointError, FleetnetError: as in :func:`read_checkpoint`.
     """
     if subject.kind != "bundle":
         return read_checkpoint(file, labels, say=say)
-    # The weights of a bundle do not say themselves what its manifest says.
+    # A bundle's weights lack the information in its manifest.
     bundle = Bundle.load(subject.path)
     manifest = bundle.manifest
     if manifest.temperature != 1:
@@ -96,10 +96,10 @@ def as_checkpoint(
 ) -> Checkpoint:
     """Make a checkpoint of weights from elsewhere, to evaluate and to export.
 
-    Images are prepared as a ``config.json`` beside the weights says, else as their publisher does
-    if the file has the name of a published one, else as is usual for the layout. The classes have
-    the names that ``labels`` gives, else ``config.json``, else ImageNet's if they are as many, else
-    their numbers.
+    The preprocessing comes from a ``config.json`` beside the weights, else from the publisher if
+    the file has the name of a published one, else it is the usual one of the layout. The class
+    names come from ``labels``, else from ``config.json``, else they are ImageNet's if there are as
+    many, else numbers.
 
     Raises:
         CheckpointError: the network takes images of other than three channels.
@@ -146,6 +146,6 @@ def _classes(file: WeightsFile, labels: Path | None) -> tuple[str, ...]:
 
 
 def _with_counters(identity: Identity, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add batch norm's counters, which weights from elsewhere come without."""
+    """Add batch norm's counters, which weights from elsewhere lack."""
     fresh = build_model(identity.entry.name, identity.num_classes).state_dict()
     return {key: state.get(key, value) for key, value in fresh.items()}

@@ -1,4 +1,4 @@
-"""What is called back as a run goes on; a progress bar and loggers hang on this."""
+"""Callbacks of a training run, for a progress bar and loggers."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ if TYPE_CHECKING:
 
 
 class Figures(NamedTuple):
-    """Where training stands, as far as the device was asked."""
+    """The progress of training, as last read from the device."""
 
     images: int
-    """How many were trained on since this was last told."""
+    """How many images were trained on since the last call."""
     loss: float
     """Mean over the epoch so far."""
     top1: float
-    """Share of the epoch's images so far that were right as they were trained on."""
+    """Share of the epoch's images so far that were classified right during training."""
     lr: float
     """Of the last step."""
 
 
 class Callback:
-    """Does nothing; a subclass does something where it likes."""
+    """Does nothing; subclasses override what they need."""
 
     def on_train_start(self, run: Trainer) -> None:
-        """All is checked and training begins, or goes on."""
+        """Training begins, or goes on, after all checks."""
 
     def on_epoch_start(self, epoch: int, images: int, done: int) -> None:
         """Epoch ``epoch``, from 1, of ``images`` images begins, or goes on after ``done``."""
 
     def on_step(self, images: int, lr: float) -> None:
-        """An optimiser step with so many images is done, or under way on its device."""
+        """An optimiser step with so many images is done, or running on the device."""
 
     def on_figures(self, figures: Figures) -> None:
-        """What the steps saw was read: every 20 steps, and a few times a second."""
+        """The steps' figures were read: every 20 steps, and a few times a second."""
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         """The epoch is trained, validated and saved."""
 
 
 class CallbackList(Callback):
-    """Several callbacks as one, called in their order."""
+    """Several callbacks as one, called in order."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = callbacks

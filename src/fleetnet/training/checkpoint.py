@@ -1,4 +1,4 @@
-"""What a training run leaves on disk."""
+"""The checkpoint that a training run saves."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Checkpoint:
         model: the network's name.
         classes: names of its classes.
         preprocess: how its images are prepared.
-        state: weights to evaluate and export (the moving average where one is kept).
+        state: weights to evaluate and export (the moving average, if there is one).
         recipe: the values of the recipe it was trained with.
         data: where its images came from: ``spec`` to open them again on the same machine,
             ``fingerprint``, ``description``, and ``val_fraction`` and ``seed`` of the split.
-        epoch: the last one that is done, counted from 1 as everywhere; 0 before the first.
-        metrics: of the held-out images after that epoch; empty within an epoch.
+        epoch: the last finished one, counted from 1; 0 before the first.
+        metrics: on the held-out images after that epoch; empty within an epoch.
         activation: how logits become probabilities, ``sigmoid`` for multi-label data.
         history: what each epoch measured, as in ``metrics.jsonl``.
-        training: the raw weights, the state of optimiser, average, scaler and random numbers and
-            the position in the epoch, from which training goes on; empty for weights alone.
-        trained_images: the contents of all images that had a part in the weights, those that
-            training began from included (:mod:`fleetnet.data.contents`); empty where unknown.
-        held_out_images: the contents of those that it was measured on, likewise.
-        found: what stood at its path when it was read, so that nothing newer is replaced.
+        training: what resuming needs: the raw weights, the state of optimiser, average, scaler and
+            random numbers, and the position in the epoch; empty if there are only weights.
+        trained_images: the contents of all images that the weights were trained on, including the
+            weights that training started from (:mod:`fleetnet.data.contents`); empty if unknown.
+        held_out_images: the contents of the images that it was measured on, likewise.
+        found: what was at its path when it was read, so that nothing newer is replaced.
     """
 
     model: str
@@ -92,7 +92,7 @@ class Checkpoint:
                 "held_out": _to_tensor(self.held_out_images),
             },
         }
-        # Through memory, because torch.save turns a full disk into a RuntimeError without a cause.
+        # Through memory: on a full disk, torch.save raises a RuntimeError that does not say so.
         buffer = io.BytesIO()
         torch.save(content, buffer)
         with atomic_file(path) as temporary:
@@ -103,7 +103,7 @@ class Checkpoint:
         """Read a checkpoint, trusting nothing in it.
 
         Raises:
-            CheckpointError: missing, damaged, newer than this version, or not one of ours.
+            CheckpointError: it is missing, damaged, newer than this version, or not one of ours.
         """
         found = standing(Path(path))
         content = read_content(path)
@@ -118,7 +118,7 @@ class Checkpoint:
         """Return the checkpoint that a file of ours holds.
 
         Raises:
-            CheckpointError: damaged, newer than this version, or holding what we never write.
+            CheckpointError: it is damaged, newer than this version, or holds what we never write.
         """
         path, content = file.path, file.value
         if file.objects:
@@ -166,17 +166,17 @@ class Checkpoint:
 
 
 def is_checkpoint(content: Content) -> bool:
-    """Tell a file that :meth:`Checkpoint.save` wrote from weights from elsewhere."""
+    """Tell whether :meth:`Checkpoint.save` wrote a file; otherwise it is from elsewhere."""
     return isinstance(content.value, dict) and content.value.get("format") == FORMAT
 
 
 def trained_images_of(weights: str | Path) -> Contents:
-    """Return the images that a file of weights remembers: none if it is not one of ours."""
+    """Return the trained images that a file records: none if it is not one of ours."""
     try:
         content = read_content(weights)
         return _contents(content.value, "trained") if is_checkpoint(content) else NONE
     except (FleetnetError, OSError, TypeError, ValueError):
-        return NONE  # whoever reads the weights says what is wrong with them
+        return NONE  # reading the weights then says what is wrong with the file
 
 
 def sample_bits_of(weights: str | Path) -> int | None:
@@ -200,15 +200,15 @@ def sample_bits_of(weights: str | Path) -> int | None:
 
 
 def _to_tensor(contents: Contents) -> Tensor:
-    """Return the numbers as PyTorch's signed integers, whose files every version reads."""
+    """Return the numbers as signed integers, which every version of PyTorch reads."""
     return torch.from_numpy(contents.view(np.int64).copy())
 
 
 def _contents(content: dict[str, Any], key: str) -> Contents:
-    """Return remembered images; none for a file of a version that did not remember.
+    """Return recorded images; none for a file of a version that did not record them.
 
     Raises:
-        ValueError: they are not what they should be.
+        ValueError: the entry is not as written.
     """
     images = content.get("images", {})
     if key not in images:
@@ -216,7 +216,7 @@ def _contents(content: dict[str, Any], key: str) -> Contents:
     value = images[key]
     if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:
         raise ValueError
-    # A tensor can claim more elements than it has by striding over the same ones again.
+    # With strides, a tensor can claim more elements than it has.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise ValueError
     found: Contents = value.contiguous().numpy().view(np.uint64)

@@ -1,4 +1,4 @@
-"""When a run is saved, and under which names."""
+"""Deciding when a run is saved, and under which names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Checkpointing:
     """Keeps a run's newest state in ``last.ckpt``, and that of its best epoch in ``best.ckpt``.
 
     Args:
-        state: to save.
-        run: what every checkpoint says of the run.
-        folder: where to.
+        state: the state to save.
+        run: what every checkpoint says about the run.
+        folder: where to save.
         minutes: between saves within an epoch.
     """
 
@@ -35,7 +35,7 @@ class Checkpointing:
 
     @property
     def due(self) -> bool:
-        """Whether the last save is so long ago that the next epoch's end is not waited for."""
+        """Whether it is time to save before the epoch ends."""
         return (time.monotonic() - self._saved_at) / 60 >= self.minutes
 
     def save(self) -> None:
@@ -50,11 +50,11 @@ class Checkpointing:
         """Save at the end of an epoch, and keep it as the best if it is.
 
         Raises:
-            FleetnetError: as of :meth:`save`.
+            FleetnetError: as in :meth:`save`.
         """
         progress = self.state.progress
         best = progress.best is progress.history[-1]
-        # The best first: a run killed between the two repeats this epoch and writes it again.
+        # The best first: a run killed between the two repeats this epoch and writes both again.
         self._save(metrics, (BEST, LAST) if best else (LAST,))
         self.folder.write_history(progress.history)
 
@@ -65,7 +65,7 @@ class Checkpointing:
         self._saved_at = time.monotonic()
 
     def diverged(self, what: str) -> FleetnetError:
-        """Return an error that says what is no number, and which checkpoint to go back to."""
+        """Return the error that says what is not a number, and which checkpoint to go back to."""
         best, path = self.state.progress.best, self.folder.path / BEST
         lr = self.state.train_step.recipe.optimizer.lr / 3
         back = (

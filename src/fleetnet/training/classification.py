@@ -1,4 +1,4 @@
-"""The tasks of images with one class each, and with any number of classes."""
+"""The tasks for images with one class each, and with any number of classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fleetnet.training.validation import (
 
 
 class Classification:
-    """Images of one class each, mixed with each other where the recipe says so."""
+    """Images with one class each, mixed with each other if the recipe says so."""
 
     activation: Activation = "softmax"
     _multi_label = False
@@ -43,36 +43,36 @@ class Classification:
     def mixed(
         self, pixels: Tensor, labels: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return pixels and targets by mixup or CutMix; as they are, where both are off."""
+        """Return pixels and targets after mixup or CutMix; unchanged if both are off."""
         return (pixels, labels) if self._mix is None else self._mix(pixels, labels, rng)
 
     def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return ``int64[]``: of how many images the most probable class is theirs."""
+        """Return ``int64[]``: for how many images the most probable class is right."""
         return (logits.detach().argmax(1) == labels).sum()
 
     def validate(self, logits: Logits, labels: npt.NDArray[np.generic]) -> Validation:
-        """Measure top-1, top-5 and what goes with them."""
+        """Measure top-1, top-5 and related figures."""
         return validate_single_label(logits, labels, self.classes)
 
 
 class MultiLabelClassification(Classification):
-    """Images with any number of classes, each answered by itself."""
+    """Images with any number of classes, each of which is answered independently."""
 
     activation = "sigmoid"
     _multi_label = True
 
     def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return ``int64[]``: of how many images the most probable class is one of theirs."""
+        """Return ``int64[]``: for how many images the most probable class is one of theirs."""
         best = logits.detach().argmax(1)
         return labels.gather(1, best[:, None]).sum().long()
 
     def validate(self, logits: Logits, labels: npt.NDArray[np.generic]) -> Validation:
-        """Measure mean average precision, top-1, top-5 and what goes with them."""
+        """Measure mean average precision, top-1, top-5 and related figures."""
         return validate_multi_label(logits, labels, self.classes)
 
 
 def classification(setup: TaskSetup) -> Task:
-    """Return the task that data of this kind is trained with, unless told otherwise."""
+    """Return the default task for this kind of data."""
     return (MultiLabelClassification if setup.multi_label else Classification)(setup)
 
 

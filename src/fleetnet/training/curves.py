@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 SHOWN = 12
-"""Runs in a picture, at most: more curves cannot be told apart."""
+"""Most runs in a picture: more curves cannot be distinguished."""
 FORMATS = ("png", "svg", "pdf")
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito (2008), told apart with every kind of colour blindness; yellow and black aside."""
+"""Okabe and Ito (2008), without yellow and black: distinct for the colour-blind too."""
 _STYLES = ("-", "--")
 _LONGEST_NAME = 51
 
 
 def check_plot(file: Path) -> None:
-    """Check that a picture could be drawn to ``file``, before the work for it is done.
+    """Check, before any work, that a picture can be drawn to ``file``.
 
     Raises:
         DataError: another format than :data:`FORMATS`.
@@ -66,7 +66,7 @@ def plot_runs(runs: Sequence[Run], names: Sequence[str], file: Path) -> None:
     check_plot(file)
     figure = _draw(runs[:SHOWN], names[:SHOWN])
     with atomic_file(file) as path, warnings.catch_warnings():
-        # Names in scripts that the font lacks get boxes, which is no reason to stop.
+        # Characters that the font lacks become boxes; that is no reason to stop.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(path, format=file.suffix[1:].lower(), dpi=120)
 
@@ -92,14 +92,14 @@ def _draw(runs: Sequence[Run], names: Sequence[str]) -> Figure:
         lines, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a folder's name is no formula
+        text.set_parse_math(False)  # a $ in a folder's name does not begin a formula
     return figure
 
 
 def _curve(axes: Axes, run: Run, key: str, scale: float, style: tuple[str, str]) -> list[Line2D]:
     values = [record.get(key, math.nan) * scale for record in run.history]
     epochs = [record["epoch"] for record in run.history]
-    # A single epoch makes no line: its point shows.
+    # A single epoch makes no line, so its point is drawn.
     marker = "o" if len(epochs) == 1 else ""
     dashes, color = style
     return axes.plot(

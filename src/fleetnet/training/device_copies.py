@@ -12,11 +12,11 @@ from fleetnet.data.loader import Batch
 
 
 def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Yield the batches with their tensors on ``device``, each copied while the last one computes.
+    """Yield batches with their tensors on ``device``, each copied while the previous one computes.
 
-    For a CUDA device the copies go through pinned memory and a stream of their own, so that neither
-    this process nor the network waits for them. On a processor there is nothing to copy, and
-    batches are passed on as they come.
+    For a CUDA device, copies go through pinned memory and a separate stream, so neither this
+    process nor the network waits for them. On a processor there is nothing to copy, and batches are
+    passed on unchanged.
     """
     return _through_a_stream(batches, device) if device.type == "cuda" else batches
 
@@ -40,7 +40,7 @@ def _through_a_stream(batches: Iterator[Batch], device: torch.device) -> Iterato
 
 def _copied(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> _Copy:
     with torch.cuda.stream(stream):
-        # PyTorch keeps pinned memory for the next batch, and from it until the copy is done.
+        # PyTorch reuses pinned memory for later batches, but not before the copy is done.
         pixels, labels = (
             tensor.pin_memory().to(device, non_blocking=True)
             for tensor in (batch.pixels, batch.labels)
@@ -49,7 +49,7 @@ def _copied(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> _C
 
 
 def _arrived(copy: _Copy, device: torch.device) -> Batch:
-    """Have the device, not this process, wait for the copy before it computes with it."""
+    """Make the device, not this process, wait for the copy before it uses it."""
     current = torch.cuda.current_stream(device)
     current.wait_event(copy.done)
     tensors: tuple[Tensor, ...] = (copy.batch.pixels, copy.batch.labels)

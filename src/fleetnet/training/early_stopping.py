@@ -1,4 +1,4 @@
-"""Ending a run that gets no better."""
+"""Ending a run that no longer improves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fleetnet.training.recipe import StopSettings
 
 
 def stops_early(settings: StopSettings, history: Sequence[EpochRecord]) -> bool:
-    """Tell whether the last ``patience`` epochs brought nothing; never with a patience of 0."""
+    """Tell whether the last ``patience`` epochs had no better score; with 0, never."""
     return 0 < settings.patience <= epochs_without_gain(history, settings.min_delta)
 
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """A copy of a network whose weights and buffers follow its.
+    """A copy of a network whose weights and buffers are moving averages of the network's.
 
-    The decay grows as ``(1 + updates) / (10 + updates)`` up to ``decay``, as TensorFlow's does, so
-    that an average over a short run is not mostly of its beginning. Counters, which are integers,
-    are the network's own.
+    The decay grows as ``(1 + updates) / (10 + updates)`` up to ``decay``, as in TensorFlow, so that
+    the average of a short run is not dominated by its beginning. Counters, which are integers, are
+    copied.
 
-    PyTorch's ``AveragedModel`` is the same but that it keeps the number of updates in a tensor and
-    waits for the device to read it, twice a step.
+    PyTorch's ``AveragedModel`` does the same, but keeps the number of updates in a tensor, and
+    reading it waits for the device twice a step.
 
     Attributes:
         module: the averaged network.
@@ -31,7 +31,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take one step towards ``network``; the first goes all the way."""
+        """Move the average towards ``network``; the first update copies it."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.updates else 0.0
         self.updates += 1
         floating: tuple[list[Tensor], list[Tensor]] = ([], [])

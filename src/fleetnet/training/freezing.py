@@ -1,4 +1,4 @@
-"""Training the classifier first and the stages below it later, or never."""
+"""Training the classifier first, and the stages before it later or never."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fleetnet.training.recipe import FreezeSettings
 def frozen_stages(settings: FreezeSettings, epoch: int, count: int) -> int:
     """Return how many of ``count`` stages, from the image on, are frozen in ``epoch``, from 1.
 
-    The last stage, the classifier, never is. After ``backbone_epochs`` everything trains, or with
-    ``block_epochs`` one more stage from the end for each such period (Howard and Ruder 2018).
+    The last stage, the classifier, is never frozen. After ``backbone_epochs`` everything trains;
+    with ``block_epochs``, one more stage from the end for each such period (Howard and Ruder 2018).
     """
     if epoch <= settings.backbone_epochs:
         return count - 1
@@ -21,7 +21,7 @@ def frozen_stages(settings: FreezeSettings, epoch: int, count: int) -> int:
 
 
 def freeze(network: Network, settings: FreezeSettings, epoch: int) -> tuple[Stage, ...]:
-    """Let the stages of ``epoch`` train and no others, and put the network in training mode.
+    """Train only the stages of ``epoch``, and put the network in training mode.
 
     Frozen stages are in evaluation mode, so that their batch norm keeps its running statistics.
 

@@ -1,4 +1,4 @@
-"""Ending a run in good order when it is asked to end."""
+"""Ending a run properly when a signal asks for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While entered, notes SIGINT and SIGTERM in ``signal`` instead of dying of them.
+    """While entered, records SIGINT and SIGTERM in ``signal`` instead of ending the process.
 
-    A second signal raises ``KeyboardInterrupt`` at once, for a person who will not wait. In a
-    thread other than the main one, where Python allows no handlers, nothing is noted.
+    A second signal raises ``KeyboardInterrupt`` at once, for users who do not want to wait. Outside
+    of the main thread, Python allows no handlers, and nothing is recorded.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A run's figures handed on to loggers."""
+"""Passing a run's figures on to loggers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LoggingCallback(Callback):
-    """Logs epochs and every 20th step; enter it around the run, so that loggers end with it."""
+    """Logs epochs and every 20th step; enter it around the run, so that the loggers end with it."""
 
     def __init__(self, loggers: Sequence[Logger]) -> None:
         self.loggers = loggers
@@ -45,7 +45,7 @@ class LoggingCallback(Callback):
             logger.start(printable(run.output.name), settings, run.output)
 
     def on_figures(self, figures: Figures) -> None:
-        """Log what is of a 20th step."""
+        """Log the figures of every 20th step."""
         assert self._run is not None  # noqa: S101 - started before its first step
         progress = self._run.progress
         if progress.step % READ_STEPS:

@@ -1,4 +1,4 @@
-"""Epochs and the steps of one: when figures are read, and when to validate, to save and to stop."""
+"""The loop over epochs and steps: when to read figures, to validate, to save and to stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fleetnet.training.validation import Logits, Validation
 
 
 class _Unread(NamedTuple):
-    """A step that was taken, whose figures are still on the device."""
+    """A finished step whose figures are still on the device."""
 
     output: StepOutput
     batches: int
@@ -38,17 +38,17 @@ class _Unread(NamedTuple):
 
 
 class TrainingLoop:
-    """Trains what is left of a run.
+    """Trains the rest of a run.
 
     Args:
-        state: where the run stands; moved on by the loop.
+        state: the run's state, which the loop updates.
         recipe: of the run.
         preprocess: of its images.
         train_loader: batches to train on.
         val_loader: batches to validate with.
         data: describes the source, for messages.
         checkpointing: saves the state.
-        interruption: says when to stop; entered around :meth:`run` by whoever calls it.
+        interruption: says when to stop; the caller of :meth:`run` has to enter it.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class TrainingLoop:
         )
 
     def run(self, callback: Callback) -> Validation | None:
-        """Train all epochs that are left and return what the last of them came to.
+        """Train all epochs that are left and return the figures of the last one.
 
         Raises:
-            FleetnetError: images cannot be read, the disk is full, or the loss is no number.
-            Interrupted: the run was asked to end, and is saved.
+            FleetnetError: images cannot be read, the disk is full, or the loss is not a number.
+            Interrupted: a signal ended the run, which is saved.
         """
         self._callback = callback
         self._checkpointing.start()
@@ -98,7 +98,7 @@ class TrainingLoop:
         return validation
 
     def _epoch(self) -> Validation:
-        """Train what is left of the epoch at hand, validate and save."""
+        """Train the rest of the current epoch, validate and save."""
         progress = self.state.progress
         self._callback.on_epoch_start(progress.epoch, self.train_loader.images, progress.images)
         self._train_epoch()
@@ -153,10 +153,10 @@ class TrainingLoop:
             self._read()
 
     def _read(self) -> None:
-        """Wait for the device, and count the steps that were taken since the last time.
+        """Wait for the device, and count the steps taken since the last time.
 
         Raises:
-            FleetnetError: a loss is no number.
+            FleetnetError: a loss is not a number.
         """
         if not self._unread:
             return
@@ -175,7 +175,7 @@ class TrainingLoop:
         )
 
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield batches, noting images that cannot be read; end where the run is asked to end."""
+        """Yield batches and record unreadable images; end if a signal asks for it."""
         for batch in batches:
             self._end_if_asked()
             self.state.unreadable.update(dict.fromkeys(batch.unreadable))
@@ -183,7 +183,7 @@ class TrainingLoop:
         self._end_if_asked()
 
     def validate(self) -> Validation:
-        """Measure the held-out images with the weights as they are.
+        """Measure the held-out images with the current weights.
 
         Raises:
             DataError: none of them can be read.

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses that training minimises."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class BinaryCrossEntropy:
 def build_loss(
     settings: LossSettings, counts: Sequence[int], *, multi_label: bool, device: torch.device
 ) -> Loss:
-    """Return the loss that a recipe asks for; multi-label data always takes the binary one.
+    """Return the recipe's loss; multi-label data always uses the binary one.
 
     Args:
         settings: of the recipe.
@@ -78,9 +78,9 @@ def build_loss(
 
 
 def class_weights(counts: Sequence[int]) -> Tensor:
-    """Return ``float32[K]``: inverse to each class's images, of mean 1 over the images.
+    """Return ``float32[K]``: the inverse of each class's images, with mean 1 over the images.
 
-    A class without images, which multi-label data may have, weighs as if it had one.
+    A class without images, which multi-label data may have, counts as if it had one.
     """
     images = torch.tensor(counts, dtype=torch.float32).clamp(min=1)
     return images.sum() / (len(counts) * images)

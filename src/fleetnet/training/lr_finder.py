@@ -1,4 +1,4 @@
-"""A learning rate to begin with, found by trying many (Smith 2017)."""
+"""Finding a learning rate by trying many (Smith 2017)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DIVERGED = 4.0
 """The search ends where the loss is this many times its lowest."""
 _SMOOTHING = 0.9
 _SETTLED = 5
-"""Steps before the smoothed loss means something."""
+"""Steps before the smoothed loss is meaningful."""
 _FALL = 0.1
-"""How much of the loss a fall or a rise must be to count."""
+"""Smallest fall or rise that counts, as a share of the loss."""
 
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What a search for the learning rate saw.
+    """The result of a search for the learning rate.
 
     Attributes:
         rates: the learning rate of each step, growing geometrically.
@@ -42,9 +42,9 @@ class LearningRates:
 def find_lr(
     trainer: Trainer, steps: int = STEPS, advance: Advance = lambda _: None
 ) -> LearningRates:
-    """Train ``steps`` steps of a fresh run while the learning rate climbs, and see the loss.
+    """Train ``steps`` steps of a fresh run while the learning rate grows, and record the loss.
 
-    The trainer's network is spent by it: start the run itself with another.
+    This changes the trainer's network: start the run itself with another trainer.
 
     Args:
         trainer: a run that has not started.
@@ -52,7 +52,7 @@ def find_lr(
         advance: called with 1 after each step, for a progress bar.
 
     Raises:
-        FleetnetError: the loss is no number from the start, or never changes.
+        FleetnetError: the loss is not a number from the start, or never changes.
     """
     train_step = trainer.train_step
     train_step.begin_epoch(trainer.recipe.epochs)
@@ -74,7 +74,7 @@ def find_lr(
 
 
 class _Search:
-    """Losses at climbing learning rates, smoothed, up to where they diverge."""
+    """Smoothed losses at growing learning rates, until they diverge."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -97,7 +97,7 @@ class _Search:
 def suggest(rates: list[float], losses: list[float]) -> float:
     """Return the rate at which the smoothed loss falls fastest before its lowest point.
 
-    Where it hardly falls in so few steps, a tenth of the rate at which it begins to rise.
+    If it hardly falls in so few steps, return a tenth of the rate at which it begins to rise.
 
     Raises:
         FleetnetError: it neither falls nor rises.

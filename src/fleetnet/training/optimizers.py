@@ -14,7 +14,7 @@ from fleetnet.models.base import Network
 from fleetnet.training.recipe import OptimizerSettings
 
 RMSPROP_EPS = 1e-3
-"""Of TensorFlow's MnasNet and EfficientNet code, and of timm's recipes after it."""
+"""The value in TensorFlow's MnasNet and EfficientNet code and in timm's recipes."""
 
 
 class RmsPropTF(Optimizer):
@@ -54,7 +54,7 @@ class RmsPropTF(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step; ``closure``, if given, computes the loss anew first."""
+        """Take one step; ``closure``, if given, computes the loss again first."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -82,9 +82,9 @@ class RmsPropTF(Optimizer):
 def parameter_groups(network: Network, settings: OptimizerSettings) -> list[dict[str, Any]]:
     """Group the parameters by learning rate and weight decay.
 
-    Each group has ``lr_scale``, which the schedule multiplies by: ``layer_decay`` to the power of
-    how many stages are between the group and the classifier (Clark et al. 2020). Norms and biases,
-    which have one dimension, decay only where ``decay_norm_and_bias`` says so.
+    Each group has ``lr_scale``, by which the schedule multiplies: ``layer_decay`` to the power of
+    the number of stages from the group to the classifier (Clark et al. 2020). Norms and biases,
+    which have one dimension, decay only with ``decay_norm_and_bias``.
     """
     stages = network.stages()
     groups: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def parameter_groups(network: Network, settings: OptimizerSettings) -> list[dict
 
 
 def build_optimizer(network: Network, settings: OptimizerSettings) -> Optimizer:
-    """Return the optimiser that a recipe asks for, over all parameters of ``network``.
+    """Return the recipe's optimiser for all parameters of ``network``.
 
     Raises:
         FleetnetError: ``lamb`` without the package ``pytorch-optimizer``.
@@ -131,6 +131,6 @@ def build_optimizer(network: Network, settings: OptimizerSettings) -> Optimizer:
         from pytorch_optimizer import Lamb
     except ModuleNotFoundError:
         raise require("pytorch-optimizer", "train", "the optimiser 'lamb'") from None
-    # Its own clipping of the global norm is left to clip_norm, which holds for every optimiser.
+    # Its own clipping of the global norm is off: clip_norm does that for every optimiser.
     lamb: Optimizer = Lamb(groups, lr=settings.lr, betas=settings.betas, max_grad_norm=0.0, **eps)
     return lamb

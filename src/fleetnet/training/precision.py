@@ -1,4 +1,4 @@
-"""Which number format a run computes in."""
+"""Choosing the number format that a run computes in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fleetnet.models.number_formats import multiplies_bf16
 def resolve(precision: str, device: torch.device) -> str:
     """Return ``fp32``, ``bf16`` or ``fp16``; ``auto`` is the fastest that ``device`` is built for.
 
-    That is bf16 where the device multiplies bf16 numbers itself; otherwise fp32 on a CPU, where
-    bf16 would be emulated, and fp16 on CUDA devices, which are older than Ampere then.
+    That is bf16 if the device has bf16 arithmetic. Otherwise it is fp32 on a CPU, which would
+    emulate bf16, and fp16 on CUDA devices, which are then older than Ampere.
     """
     if precision != "auto":
         return precision

@@ -1,4 +1,4 @@
-"""How far a run is and what it has measured."""
+"""The progress of a run, and what it has measured."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fleetnet.training.step_results import StepResult
 class EpochRecord:
     """What an epoch measured; one line of ``metrics.jsonl``.
 
-    ``top1`` and ``top5`` are shares of the held-out images of which one class of theirs is the
-    most probable, or among the five. ``mean_average_precision`` is of multi-label data alone.
+    ``top1`` and ``top5`` are the shares of the held-out images for which one of their classes is
+    the most probable, or among the five. ``mean_average_precision`` is only for multi-label data.
     """
 
     epoch: int
@@ -29,7 +29,7 @@ class EpochRecord:
 
     @property
     def score(self) -> float:
-        """What the best epoch is chosen by."""
+        """The figure that decides which epoch is best."""
         return self.top1 if self.mean_average_precision is None else self.mean_average_precision
 
 
@@ -69,11 +69,11 @@ class Progress:
 
     @property
     def train_top1(self) -> float:
-        """Share of the epoch's images so far that were right as they were trained on."""
+        """Share of the epoch's images so far that were classified right during training."""
         return self.hits / self.images
 
     def end_epoch(self, record: EpochRecord) -> None:
-        """Note what the epoch measured and begin the next."""
+        """Record what the epoch measured and begin the next."""
         self.history.append(record)
         self.epoch += 1
         self.batch, self.images, self.hits = 0, 0, 0

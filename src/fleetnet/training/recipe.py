@@ -1,4 +1,4 @@
-"""A training recipe: a YAML file checked against this schema, any value settable by hand."""
+"""A training recipe: a YAML file checked against this schema; any value can be overridden."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DataSettings(_Section):
 
 
 class InputSettings(_Section):
-    """The :class:`fleetnet.preprocess.Preprocess` that the model will carry."""
+    """The settings of the model's :class:`fleetnet.preprocess.Preprocess`."""
 
     resize: int = 256
     crop: int = 224
@@ -49,7 +49,7 @@ class InputSettings(_Section):
     sample_bits: int | None = None
 
     def preprocess(self) -> Preprocess:
-        """Return the setting as the object that travels with the model."""
+        """Return the settings as the object that belongs to the model."""
         return Preprocess(**self.model_dump())
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class InputSettings(_Section):
 class AugmentSettings(_Section):
     """How training images are varied.
 
-    Each alone by :class:`fleetnet.data.augment.Augment`, whole batches by ``mixup`` and ``cutmix``.
+    Single images by :class:`fleetnet.data.augment.Augment`, batches by ``mixup`` and ``cutmix``.
     """
 
     min_scale: float = Field(0.35, gt=0, le=1)
@@ -93,7 +93,7 @@ class ModelSettings(_Section):
 
 
 class OptimizerSettings(_Section):
-    """The optimiser and what it is fed.
+    """The optimiser and the gradients that it gets.
 
     ``momentum`` and ``nesterov`` are of ``sgd``, ``momentum`` and ``alpha`` of ``rmsprop``,
     ``betas`` of ``adamw`` and ``lamb``; ``eps`` None is the optimiser's own. ``clip_norm`` and
@@ -157,7 +157,7 @@ class FreezeSettings(_Section):
 class StopSettings(_Section):
     """Early stopping, after ``patience`` epochs without a better top-1; 0 never stops.
 
-    Better is more than ``min_delta`` above the best so far.
+    Better means more than ``min_delta`` above the best so far.
     """
 
     patience: int = Field(0, ge=0)
@@ -175,7 +175,7 @@ class EmaSettings(_Section):
 
 
 class Recipe(_Section):
-    """Everything about a training run but the network and the data."""
+    """Everything about a training run except the network and the data."""
 
     name: str = DEFAULT
     epochs: int = Field(30, ge=1, le=100_000)
@@ -208,13 +208,13 @@ class Recipe(_Section):
         Args:
             name_or_path: ``finetune``, …, or a path that ends in ``.yaml`` or ``.yml``.
             overrides: such as ``optimizer.lr=0.05``; values are YAML.
-            model: name of the network to train; what the recipe's ``models`` section says of it
-                replaces what it says of all, before the overrides do.
+            model: name of the network to train. The settings for it in the recipe's ``models``
+                section replace the general ones; the overrides replace both.
 
         Raises:
             ModelError: no such network.
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
-                key's nearest relative is named.
+                key's nearest known key is named.
         """
         values, where = read_values(name_or_path)
         values = with_model(values, model, where)

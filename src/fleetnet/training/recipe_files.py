@@ -1,4 +1,4 @@
-"""A recipe's values before they are checked: from a file, for a network, set by hand."""
+"""A recipe's values before the check: from a file, for a network, and overridden."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names() -> list[str]:
 
 
 def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
-    """Return the values of a recipe of this package, or of a YAML file, and what it is called.
+    """Return the values and the name of a recipe of this package, or of a YAML file.
 
     Raises:
         RecipeError: no such recipe, or not YAML.
@@ -54,11 +54,11 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
 
 
 def with_model(values: dict[str, Any], model: str | None, where: str) -> dict[str, Any]:
-    """Return a recipe's values with those of its ``models`` section for ``model`` put in place.
+    """Return a recipe's values, with those for ``model`` from its ``models`` section applied.
 
     Raises:
-        ModelError: no such network.
-        RecipeError: the section is not one, or names an unknown network.
+        ModelError: there is no such network.
+        RecipeError: the section has another form, or names an unknown network.
     """
     values = dict(values)
     variants = values.pop("models", {})
@@ -90,7 +90,7 @@ def set_value(values: dict[str, Any], override: str) -> None:
     """Apply ``section.key=value``, the value being YAML.
 
     Raises:
-        RecipeError: it is no such thing, or the section is a value.
+        RecipeError: the override has another form, or the section is a value.
     """
     key, equals, text = override.partition("=")
     if not equals or not key:
@@ -99,14 +99,14 @@ def set_value(values: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise RecipeError(f"setting {key}: '{text}' is not a YAML value") from None
-    # YAML 1.1 takes 4e-5 for text, because it has no point.
+    # In YAML 1.1, 4e-5 is text, because it has no decimal point.
     if isinstance(value, str):
         value = _number(value)
     *sections, last = key.split(".")
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"setting {key}: '{section}' is a value and has no keys of its own")
+            raise RecipeError(f"setting {key}: '{section}' is a value and has no keys")
         values = inner
     values[last] = value
 

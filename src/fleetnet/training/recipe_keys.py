@@ -1,4 +1,4 @@
-"""Keys of a recipe that there are not, and which were meant."""
+"""Finding unknown keys in a recipe, and the keys that were meant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_keys(values: dict[str, Any], schema: type[BaseModel], where: str) -> N
 def _unknown_keys(
     values: dict[str, Any], section: type[BaseModel], prefix: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield unknown keys, alone and with their sections."""
+    """Yield unknown keys, without and with their sections."""
     for key, value in values.items():
         known = section.model_fields.get(str(key))
         if known is None:

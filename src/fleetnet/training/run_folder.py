@@ -1,4 +1,4 @@
-"""The folder of a run: who may write it, and what is written there."""
+"""The folder of a run: which process may write to it, and what is written there."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fleetnet.weights.subject import BEST, LAST
 
 
 class RunFolder:
-    """A folder as it is found now, which is written once it is :meth:`taken`.
+    """A folder in its current state; it is written to after :meth:`taken`.
 
     Args:
         path: need not exist.
-        continued: the checkpoint in it that is gone on from; None for a run that begins.
+        continued: the checkpoint in it that the run continues; None for a new run.
     """
 
     def __init__(self, path: Path, continued: Checkpoint | None = None) -> None:
@@ -36,13 +36,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[bool]:
-        """Keep every other run out while the block runs; an older run there ends here.
+        """Keep other runs out while the block runs; an older run there is removed.
 
         Yields:
             Whether the folder is locked: some network file systems cannot.
 
         Raises:
-            OvertakenError: another run writes the folder, or has written it since it was found.
+            OvertakenError: another run writes to the folder, or has done so since it was found.
         """
         with run_lock(self.path) as locked:
             self._take_over()
@@ -55,7 +55,7 @@ class RunFolder:
                 "choose another output=, or go on with that run by resume="
             )
         if self._fresh:
-            # Or what is saved there would be taken for this run's, should it end before it saves.
+            # Otherwise, if this run ended before it saves, the old checkpoint would seem to be its.
             for name in (LAST, BEST):
                 (self.path / name).unlink(missing_ok=True)
             self._found, self._fresh = NOTHING, False
@@ -66,7 +66,7 @@ class RunFolder:
             file.write_text(recipe.to_yaml(), "utf-8")
 
     def write_description(self, values: dict[str, Any]) -> None:
-        """Write what ``fleetnet runs`` reads of a run, with the time and our version."""
+        """Write the file that ``fleetnet runs`` reads, with the time and our version."""
         description = {
             **values,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -76,13 +76,13 @@ class RunFolder:
             file.write_text(json.dumps(description, indent=2) + "\n", "utf-8")
 
     def write_history(self, history: Sequence[EpochRecord]) -> None:
-        """Write a line an epoch."""
+        """Write one line per epoch."""
         lines = "".join(json.dumps(vars(record)) + "\n" for record in history)
         with atomic_file(self.path / METRICS) as file:
             file.write_text(lines, "utf-8")
 
     def write_checkpoint(self, checkpoint: Checkpoint, names: Sequence[str]) -> None:
-        """Write a checkpoint under some names, each whole or as it was.
+        """Write a checkpoint under several names; each file is either whole or unchanged.
 
         Raises:
             FleetnetError: the disk is full; the message says what is saved.

@@ -1,4 +1,4 @@
-"""A run's folder belongs to the one process that writes it."""
+"""A lock, so that only one process writes to a run's folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from fleetnet.files import atomic_file, locked, write_error
 
 LOCK, OWNER = ".lock", ".owner"
 WAIT_S = 0.5
-"""Longer than :func:`check_unlocked` holds a folder."""
+"""Seconds; longer than :func:`check_unlocked` holds a folder."""
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[bool]:
-    """Keep every other process from writing a run to ``folder``, as long as the block runs.
+    """Keep other processes from writing a run to ``folder`` while the block runs.
 
-    The system's own lock on a file in the folder decides, which ends with the process, however
-    that dies; a second file says who has it, for messages.
+    This is an operating-system lock on a file in the folder, which always ends with the process. A
+    second file says which process has it, for messages.
 
     Yields:
         Whether it is locked: some network file systems cannot.
 
     Raises:
-        OvertakenError: another process has it; the message says which.
+        OvertakenError: another process has the folder; the message says which.
         FleetnetError: the folder cannot be written to.
     """
     with contextlib.ExitStack() as stack:
@@ -56,7 +56,7 @@ def run_lock(folder: Path) -> Iterator[bool]:
 
 
 def check_unlocked(folder: Path) -> None:
-    """Refuse at once what :func:`run_lock` would refuse after all preparations.
+    """Refuse at once what :func:`run_lock` would refuse later.
 
     Raises:
         OvertakenError: another process is writing a run to ``folder``.
@@ -69,13 +69,13 @@ def check_unlocked(folder: Path) -> None:
 def _sign(folder: Path) -> None:
     now = datetime.datetime.now().astimezone()
     values = {"process": os.getpid(), "host": platform.node(), "since": f"{now:%Y-%m-%d %H:%M}"}
-    # Who cannot say so on a full disk learns of that when the run is saved.
+    # If the disk is full, saving the run reports it.
     with contextlib.suppress(FleetnetError), atomic_file(folder / OWNER) as file:
         file.write_text(json.dumps(values), "utf-8")
 
 
 def _owner(folder: Path) -> str:
-    """Return who has a folder, in words, as far as that can be told."""
+    """Return in words which process has a folder, as far as it is known."""
     try:
         values = json.loads((folder / OWNER).read_text("utf-8"))
         return f"process {values['process']} on {values['host']}, since {values['since']}"

@@ -1,4 +1,4 @@
-"""What a run needs before its first step: a device, batches, a network."""
+"""Preparing a run: its device, batches and network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_device(wanted: str) -> torch.device:
 
 
 def split_data(source: Source, recipe: Recipe, advance: Advance, say: Say) -> Split:
-    """Return which images are trained on and which held out; ``say`` is told what is dropped.
+    """Return which images are trained on and which held out; ``say`` gets what is dropped.
 
     Raises:
         DataError: too few classes or images.
@@ -54,7 +54,7 @@ def split_data(source: Source, recipe: Recipe, advance: Advance, say: Say) -> Sp
 
 
 def describe_data(source: Source, parts: Split, recipe: Recipe) -> dict[str, Any]:
-    """Return what every checkpoint says of the data; the fingerprint reads all names."""
+    """Return what every checkpoint says about the data; the fingerprint reads all names."""
     return {
         "spec": source.spec,
         "description": source.description,
@@ -67,20 +67,20 @@ def describe_data(source: Source, parts: Split, recipe: Recipe) -> dict[str, Any
 
 
 def check_held_out(source: Source, parts: Split, trained_images: Contents, say: Say) -> None:
-    """Tell how many held-out images the weights to start from were trained on."""
+    """Report how many held-out images the initial weights were trained on."""
     if not len(trained_images):
         return
     known = int(are_among(source, parts.val, trained_images).sum())
     if known:
         say(
             f"the weights to start from were trained on {known} of the "
-            f"{count(len(parts.val), 'held-out image')}: figures of those flatter; "
+            f"{count(len(parts.val), 'held-out image')}: figures on those are too good; "
             "fleetnet evaluate leaves them out"
         )
 
 
 def check_sample_bits(before: int | None, recipe: Recipe, say: Say) -> None:
-    """Tell where the weights to start from saw 16-bit images otherwise scaled."""
+    """Warn if the initial weights were trained on 16-bit images with another scale."""
     now = recipe.input.sample_bits
     if before is not None and before != now:
         say(
@@ -97,7 +97,7 @@ def class_counts(source: Source, parts: Split) -> list[int]:
 
 
 def build_loaders(source: Source, parts: Split, recipe: Recipe) -> tuple[Loader, Loader]:
-    """Return what loads the images to train on, and the held-out ones."""
+    """Return the loaders of the training images and of the held-out images."""
     preprocess = recipe.input.preprocess()
     train_loader = Loader(
         source,

@@ -1,4 +1,4 @@
-"""What training runs left in their folders, read back for comparing them; without PyTorch."""
+"""Reading training runs from their folders, to compare them; without PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Run:
         path: its folder.
         description: ``run.json`` without the recipe: network, data, numbers of images, ….
         settings: the recipe as one level, keys joined by points; lists as they are.
-        history: a record an epoch, in order; not every one need have every figure.
+        history: one record per epoch, in order; a record may lack figures.
     """
 
     path: Path
@@ -35,13 +35,13 @@ class Run:
 
     @property
     def model(self) -> str | None:
-        """Name of the network, if the run says."""
+        """Name of the network, if known."""
         value = self.description.get("model")
         return value if isinstance(value, str) else None
 
     @property
     def data(self) -> str | None:
-        """What it was trained on, if the run says."""
+        """What it was trained on, if known."""
         value = self.description.get("data")
         return value if isinstance(value, str) else None
 
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time that the epochs took."""
+        """Total time of the epochs."""
         return sum(filter(_is_number, (record.get("seconds", 0.0) for record in self.history)))
 
     @property
@@ -83,7 +83,7 @@ class Run:
         return self.history[-1].get(key) if self.history else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON values; what is no number is null."""
+        """Return everything as JSON values; NaN is null."""
         return {
             **self.description,
             "path": str(self.path),
@@ -104,11 +104,11 @@ def find_runs(folders: Sequence[Path], warn: Warn) -> list[Run]:
     """Read all runs in and below ``folders``, the best top-1 first.
 
     A run is a folder with ``metrics.jsonl`` and ``recipe.yaml`` or ``run.json``. Links are
-    followed, and each folder is looked at once, whichever way leads there.
+    followed, and each folder is visited once, even if several paths lead to it.
 
     Args:
         folders: where to look.
-        warn: is told of folders and runs that cannot be read and are left out.
+        warn: called with folders and runs that cannot be read and are left out.
 
     Raises:
         DataError: a folder is not there, or there is no run in any.
@@ -156,7 +156,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def _run_folders(folder: Path, seen: set[tuple[int, int]], warn: Warn) -> Iterator[Path]:
-    """Yield run folders in order; what was seen, as by a link that leads back, is passed over."""
+    """Yield run folders in order; folders seen before, such as by a link back, are skipped."""
     waiting = [folder]
     while waiting:
         path = waiting.pop()
@@ -197,7 +197,7 @@ def _read_recipe(file: Path) -> dict[str, Any]:
         raise require("PyYAML", "train", "reading recipes") from None
     text = read_text(file)
     try:
-        # Any recipe of any version: no key or value need be one that is known today.
+        # A recipe of any version: its keys and values need not be known today.
         values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         raise DataError(f"{file} is not a recipe") from None
@@ -207,7 +207,7 @@ def _read_recipe(file: Path) -> dict[str, Any]:
 
 
 def _flat(recipe: Mapping[Any, Any]) -> dict[str, Any]:
-    """Flatten the two levels that a recipe has; deeper ones, which may be endless, are dropped."""
+    """Flatten a recipe's two levels; deeper ones, which may be endless, are dropped."""
     values: dict[str, Any] = {}
     for section, entry in recipe.items():
         if isinstance(entry, Mapping):

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that a resumed run needs no history."""
+"""The learning rate as a function of only the step, so that a resumed run needs no history."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Schedule:
         epochs_done = step / self.steps_per_epoch
         drops = bisect_right(sorted(self.settings.milestones), epochs_done)
         if self.settings.every:
-            # A hair's breadth, so that 2.4 epochs into a run counts as 2.4.
+            # A small margin, so that a step at 2.4 epochs counts as 2.4.
             drops += math.floor(epochs_done / self.settings.every + 1e-9)
         return max(self.lr * self.settings.gamma**drops, self.settings.final_lr)
 
     def momentum_at(self, step: int) -> float | None:
-        """Return the momentum of step ``step`` where the schedule moves it, else None."""
+        """Return the momentum of step ``step`` if the schedule changes it, else None."""
         if self.settings.name != "one-cycle":
             return None
         low, high = ONE_CYCLE_MOMENTUM
@@ -64,9 +64,9 @@ class Schedule:
         return _cosine(low, high, (step - self.warmup) / max(self.total - self.warmup, 1))
 
     def apply(self, optimizer: Optimizer, step: int, lr: float | None = None) -> float:
-        """Set the learning rate, and momentum where it moves; return the learning rate.
+        """Set the learning rate, and momentum if it changes; return the learning rate.
 
-        ``lr``, where given, takes the place of the schedule's.
+        ``lr``, if given, replaces the schedule's.
         """
         lr = self.lr_at(step) if lr is None else lr
         momentum = self.momentum_at(step)

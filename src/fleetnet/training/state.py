@@ -1,4 +1,4 @@
-"""What a run has come to: all that is saved, and that training goes on from exactly."""
+"""The state of a run: everything that is saved, so that training resumes exactly."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fleetnet.training.validation import AnyMetrics
 
 
 class RunState:
-    """Everything that changes while a run goes on.
+    """Everything that changes during a run.
 
     Args:
         train_step: holds the network, the optimiser and the random numbers.
-        trained_images: that the weights to start from were trained on.
+        trained_images: those that the initial weights were trained on.
     """
 
     def __init__(self, train_step: TrainStep, trained_images: Contents = NONE) -> None:
         self.train_step = train_step
         self.progress = Progress()
         self.unreadable: dict[str, None] = {}
-        """A line for each image that could not be read, in the order that they came up."""
+        """A line for each unreadable image, in the order in which they were found."""
         self.trained_images = Remembered(trained_images)
         self.held_out_images = Remembered()
         self._remembers = True
@@ -32,8 +32,8 @@ class RunState:
         """Return all of it as a checkpoint.
 
         Args:
-            run: gives what does not change: the network's name, the recipe, the data and so on.
-            metrics: of the held-out images; None within an epoch.
+            run: has what does not change: the network's name, the recipe, the data and so on.
+            metrics: on the held-out images; None within an epoch.
         """
         training = self.train_step.state()
         training["progress"] = self.progress.position()
@@ -50,7 +50,7 @@ class RunState:
         )
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from what :meth:`checkpoint` returned, in this version or an older one.
+        """Restore what :meth:`checkpoint` returned, in this version or an older one.
 
         Raises:
             KeyError, TypeError, ValueError, RuntimeError, AttributeError: it is not of this network
@@ -60,7 +60,7 @@ class RunState:
         history = [EpochRecord(**record) for record in checkpoint.history]
         self.progress = Progress(**checkpoint.training["progress"], history=history)
         self.unreadable = dict.fromkeys(map(str, checkpoint.training["unreadable"]))
-        # Of a run that an older version began, what it was trained on until now is not known.
+        # If an older version began the run, the images it was trained on so far are unknown.
         self._remembers = self.progress.step == 0 or len(checkpoint.trained_images) > 0
         self.trained_images.add(checkpoint.trained_images)
         self.held_out_images.add(checkpoint.held_out_images)

@@ -1,4 +1,4 @@
-"""What steps saw: numbers that stay on the device until somebody asks for those of many steps."""
+"""Figures of steps, which stay on the device until those of many steps are read at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 READ_STEPS = 20
-"""A loss is looked at after so many steps at the latest, and one that is no number found then."""
+"""Losses are read after at most so many steps; NaN is found then."""
 READ_SECONDS = 0.25
-"""And where steps take long, so often for a person who watches."""
+"""With slow steps, they are read so often for the progress bar."""
 
 
 class StepOutput(NamedTuple):
-    """What one optimiser step saw, as the device has it; an entry a batch."""
+    """The figures of one optimiser step, on the device; one entry per batch."""
 
     images: tuple[int, ...]
     losses: tuple[Tensor, ...]
@@ -30,18 +30,18 @@ class StepOutput(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one optimiser step saw, in numbers."""
+    """The figures of one optimiser step, as numbers."""
 
     images: int
     loss: float
     """Mean over the images."""
     hits: int
-    """Images whose most probable class is (one of) theirs."""
+    """How many images have their most probable class among their classes."""
     lr: float
 
 
 def read_results(outputs: Sequence[StepOutput]) -> list[StepResult]:
-    """Wait for the device once, for all that the steps left there."""
+    """Wait for the device once, and read the figures of all these steps."""
     if not outputs:
         return []
     losses = iter(_numbers([loss for output in outputs for loss in output.losses]))
@@ -50,7 +50,8 @@ def read_results(outputs: Sequence[StepOutput]) -> list[StepResult]:
     for output in outputs:
         images, loss_sum, right = sum(output.images), 0.0, 0
         for count in output.images:
-            # Added in double precision and in this order, whenever it is that they are read.
+            # Added in double precision and in this order, so that the time of reading does not
+            # matter.
             loss_sum += next(losses) * count
             right += int(next(hits))
         results.append(StepResult(images, loss_sum / images, right, output.lr))

@@ -1,4 +1,4 @@
-"""What a network is trained to do: a task owns the forward pass, the loss and what is measured."""
+"""The contract of a task, which defines the forward pass, the loss and the figures."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ to logits, ``float32[N, K]``."""
 
 
 class BatchLoss(NamedTuple):
-    """What a batch came to, on the device: nobody has waited for it."""
+    """The loss of a batch, on the device, without waiting for it."""
 
     loss: Tensor
-    """``float32[]`` that gradients are taken of, a mean over the images."""
+    """``float32[]``, the mean over the images, from which gradients are computed."""
     hits: Tensor
-    """``int64[]``, of how many images the most probable class is (one of) theirs."""
+    """``int64[]``, for how many images the most probable class is one of theirs."""
 
 
 class Task(Protocol):
     """From batches to a loss, and from logits to figures.
 
-    A task keeps nothing that changes from step to step, and draws random numbers from what it is
-    given or from PyTorch's global generator, so that a run that was interrupted goes on exactly.
+    A task has no state that changes from step to step. It draws random numbers only from the
+    generator that it is given or from PyTorch's global one. So an interrupted run resumes exactly.
     """
 
     activation: Activation
-    """How logits become probabilities, as the checkpoint and the bundle have it."""
+    """How logits become probabilities; stored in the checkpoint and the bundle."""
 
     def loss(
         self, forward: Forward, pixels: Tensor, labels: Tensor, rng: np.random.Generator
@@ -48,7 +48,7 @@ class Task(Protocol):
             forward: the network.
             pixels: ``float32[N, H, W, 3]``, normalised, on the device; may be changed in place.
             labels: ``int64[N]``, or ``float32[N, K]`` of multi-label data, on the device.
-            rng: of this batch; on the processor.
+            rng: the random generator of this batch, on the processor.
         """
         ...
 
@@ -57,14 +57,14 @@ class Task(Protocol):
 
         Args:
             logits: ``float32[N, K]``, of the weights that would be exported.
-            labels: as of :meth:`loss`.
+            labels: as in :meth:`loss`.
         """
         ...
 
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """What a task is made from.
+    """What a task may depend on.
 
     Attributes:
         recipe: of the run.

@@ -1,4 +1,4 @@
-"""One optimiser step at a time: gradients, clipping, scaling, the average; no labels."""
+"""One optimiser step: gradients, clipping, scaling and the average; the task has the loss."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from fleetnet.training.task import Task
 class TrainStep:
     """The network in training and everything that a step of it changes.
 
-    Its state can be saved between any two steps. A step leaves what it saw on the device and waits
-    for nothing, but that fp16 asks once a step whether gradients were too large for it.
+    Its state can be saved between any two steps. A step leaves its figures on the device and does
+    not wait, except in fp16, which has to read once per step whether gradients overflowed.
 
     Args:
-        network: on its device already.
+        network: already on its device.
         recipe: with its precision resolved.
         preprocess: gives the normalisation.
         task: what the network is trained to do.
@@ -67,18 +67,18 @@ class TrainStep:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The weights to evaluate and export: the moving average where one is kept."""
+        """The weights to evaluate and export: the moving average, if there is one."""
         return self.network if self.ema is None else self.ema.module
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze what is frozen in ``epoch``, from 1, and put the rest in training mode."""
+        """Freeze the stages that are frozen in ``epoch``, from 1; the rest is in training mode."""
         freeze(self.network, self.recipe.freeze, epoch)
 
     def take(self, batches: Sequence[Batch], step: int, lr: float | None = None) -> StepOutput:
         """Take optimiser step number ``step``, from 0, with the gradients of some batches.
 
-        The batches are on the device or are copied there. ``lr`` overrules the schedule, for a
-        search of the learning rate.
+        The batches are on the device or are copied there. ``lr`` replaces the schedule's, for a
+        search for the learning rate.
         """
         lr = self.schedule.apply(self.optimizer, step, lr)
         images = tuple(len(batch.labels) for batch in batches)
@@ -104,7 +104,8 @@ class TrainStep:
             DTYPES[self.recipe.precision],
             enabled=self.recipe.precision != "fp32",
         ):
-            # The bytes lie height, width, channel: permuted, that is channels_last already.
+            # In memory the order is height, width, channel: permuted, that is already
+            # channels_last.
             logits: Tensor = self.network(pixels.permute(0, 3, 1, 2))
         return logits.float()
 
@@ -122,7 +123,7 @@ class TrainStep:
         return bool(torch.stack([p.isfinite().all() for p in self.network.parameters()]).all())
 
     def state(self) -> dict[str, Any]:
-        """Return everything but :attr:`evaluated` and the schedule, which the step determines."""
+        """Return everything except :attr:`evaluated` and the schedule."""
         return {
             "network": plain(self.network.state_dict()),
             "optimizer": self.optimizer.state_dict(),
@@ -133,7 +134,7 @@ class TrainStep:
         }
 
     def load_state(self, state: dict[str, Any], evaluated: dict[str, Tensor]) -> None:
-        """Go on from what :meth:`state` returned and the weights of :attr:`evaluated`.
+        """Restore what :meth:`state` returned and the weights of :attr:`evaluated`.
 
         Raises:
             KeyError, ValueError, RuntimeError: the state is not of this network and recipe.

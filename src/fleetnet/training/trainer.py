@@ -1,4 +1,4 @@
-"""Training a network, and going on with a run that was stopped."""
+"""Training a network, and resuming a run that was stopped."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from fleetnet.weights.subject import BEST, LAST
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run leaves behind."""
+    """The result of a run."""
 
     last: Path
     best: Path
     metrics: AnyMetrics
-    """Of the held-out images after the last epoch."""
+    """Figures on the held-out images after the last epoch."""
     history: tuple[EpochRecord, ...]
     unreadable: tuple[str, ...]
 
@@ -74,14 +74,14 @@ def train(
         weights: a file of weights of the same network to start from, in any format that
             :func:`fleetnet.weights.create.create_model` reads; a classifier of another number of
             classes is replaced by a fresh one.
-        callbacks: are called as the run goes on.
-        task: makes what the network is trained to do.
+        callbacks: called during the run.
+        task: makes the task that the network is trained for.
 
     Raises:
         OvertakenError: another process is writing a run to ``output``.
         FleetnetError: the data, the model, the recipe or the output cannot be used, the disk is
             full, or the loss is no longer a number.
-        Interrupted: SIGINT or SIGTERM came; the run is saved and :func:`resume` goes on with it.
+        Interrupted: SIGINT or SIGTERM came; the run is saved, and :func:`resume` continues it.
     """
     trainer = Trainer(source, model, recipe or Recipe(), Path(output), weights=weights, task=task)
     return trainer.fit(callbacks)
@@ -94,32 +94,32 @@ def resume(
     callbacks: Sequence[Callback] = (),
     task: MakeTask = classification,
 ) -> TrainResult:
-    """Go on with the run in the folder ``output`` as if it had never stopped.
+    """Resume the run in the folder ``output`` as if it had never stopped.
 
-    On the same machine with as many threads, a run on a CPU ends with the very weights of an
-    uninterrupted one, to the bit.
+    On the same machine with as many threads, a run on a CPU ends with exactly the same weights as
+    an uninterrupted one.
 
     Args:
         source: the data that the run trains on.
         output: its folder.
-        callbacks: are called as the run goes on.
-        task: the one that the run was begun with.
+        callbacks: called during the run.
+        task: the one that the run was started with.
 
     Raises:
-        CheckpointError: there is no checkpoint, or none that training can go on from.
-        FleetnetError: as of :func:`train`.
+        CheckpointError: there is no checkpoint that training can resume from.
+        FleetnetError: as in :func:`train`.
     """
     return Trainer.resumed(source, Path(output), task=task).fit(callbacks)
 
 
 class Trainer:
-    """A run that is ready to start or to go on: everything checked, nothing written yet.
+    """A run that is ready to start or to resume: everything is checked, nothing written yet.
 
     Args:
-        source: as of :func:`train`, and so are ``model``, ``recipe``, ``output``, ``weights`` and
+        source: as in :func:`train`, and so are ``model``, ``recipe``, ``output``, ``weights`` and
             ``task``.
-        advance: told how many images were compared in the search for copies.
-        continued: the checkpoint in ``output`` that the run goes on from; see :meth:`resumed`.
+        advance: called with how many images were compared in the search for copies.
+        continued: the checkpoint in ``output`` that the run resumes from; see :meth:`resumed`.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Trainer:
         self.recipe = recipe.model_copy(update={"precision": precision})
         self.preprocess = recipe.input.preprocess()
         self.notes: list[str] = []
-        """What a person should know before training starts."""
+        """What the user should know before training starts."""
         self.split = split_data(source, recipe, advance, self.notes.append)
         self.train_loader, self.val_loader = build_loaders(source, self.split, recipe)
         if weights is not None:
@@ -211,17 +211,17 @@ class Trainer:
         task: MakeTask = classification,
         advance: Advance = lambda _: None,
     ) -> Trainer:
-        """Return the run in ``output``, ready to go on where its last checkpoint was written.
+        """Return the run in ``output``, ready to resume from its last checkpoint.
 
-        ``checkpoint`` is that checkpoint, where the caller has read it already.
+        ``checkpoint`` is that checkpoint, if the caller has already read it.
 
         Raises:
-            CheckpointError: there is none, it is of other data, or training cannot go on from it.
+            CheckpointError: there is none, it is of other data, or training cannot resume from it.
         """
         path = output / LAST
         checkpoint = checkpoint or last_checkpoint(output)
         if not checkpoint.training:
-            raise CheckpointError(f"{path} holds weights alone: give it to weights= instead")
+            raise CheckpointError(f"{path} holds only weights: give it to weights= instead")
         if fingerprint(source) != checkpoint.data.get("fingerprint"):
             raise CheckpointError(
                 f"{source.description} is not the data that {path} was trained on: its images or "
@@ -248,7 +248,7 @@ class Trainer:
 
     @property
     def progress(self) -> Progress:
-        """How far the run is, as far as the device was asked."""
+        """The progress of the run, as last read from the device."""
         return self._state.progress
 
     @property
@@ -260,8 +260,8 @@ class Trainer:
         """Run all epochs that are left; see :func:`train`.
 
         Raises:
-            OvertakenError: another run writes the folder, or has written it since this one was made
-                ready.
+            OvertakenError: another run writes to the folder, or has done so since this one was
+                prepared.
         """
         with self._folder.taken() as locked:
             if not locked:
@@ -285,7 +285,7 @@ class Trainer:
         )
 
     def _describe_run(self) -> None:
-        """Write what people and ``fleetnet runs`` read of a run."""
+        """Write the files of a run for people and for ``fleetnet runs``."""
         self._folder.write_recipe(self.recipe)
         if self.progress.step == 0:
             self._folder.write_description(
@@ -302,7 +302,7 @@ class Trainer:
         self._folder.write_history(self.progress.history)
 
     def validate(self) -> Validation:
-        """Measure the held-out images with the weights as they are.
+        """Measure the held-out images with the current weights.
 
         Raises:
             DataError: none of them can be read.

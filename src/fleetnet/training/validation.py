@@ -1,4 +1,4 @@
-"""What the held-out images say of an epoch."""
+"""Measuring an epoch on the held-out images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Logits = npt.NDArray[np.float32]
 
 
 class Validation(NamedTuple):
-    """Figures of either kind of data, and those that every epoch is recorded with."""
+    """Figures for either kind of data, and those that are recorded for every epoch."""
 
     metrics: AnyMetrics
     top1: float
@@ -36,8 +36,8 @@ def validate_multi_label(
 ) -> Validation:
     """Measure ``float32[N, K]`` logits against labels, ``float32[N, K]``.
 
-    Top-1 and top-5 are the shares of images of which any class is the most probable, or among the
-    five.
+    Top-1 and top-5 are the shares of images for which one of their classes is the most probable, or
+    among the five.
     """
     metrics = measure_multi_label(logits, labels, classes)
     order = np.argsort(-logits, axis=1, kind="stable")

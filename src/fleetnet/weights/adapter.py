@@ -1,4 +1,4 @@
-"""The adapter between somebody's names for weights and ours, in both directions."""
+"""The adapter between another project's names of weights and ours, in both directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleetnet.models.names import Kind, Part, Source
 from fleetnet.models.registry import MODELS, ModelEntry, family_of
 
 COUNTER = "num_batches_tracked"
-"""Batch norm's count of batches: of no use outside of training with a cumulative average."""
+"""Batch norm's count of batches, which matters only in training with a cumulative average."""
 
 _LEAVES: dict[Kind, tuple[str, ...]] = {
     "conv": ("weight", "bias"),
@@ -23,26 +23,26 @@ _LEAVES: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Adapter:
-    """One source of weights; which of our networks it has, their families say."""
+    """One source of weights; the families say which of our networks it has."""
 
     source: Source
 
     @property
     def name(self) -> str:
-        """What people call the source."""
+        """The source's name for people."""
         return self.source.name
 
     def parts(self, entry: ModelEntry) -> tuple[Part, ...] | None:
-        """Return the layers of a network with their names there; None where it is not there."""
+        """Return a network's layers with their names there; None if it is not there."""
         names = family_of(entry).names.get(self.source)
         return None if names is None else names(**entry.arguments)
 
     def keys(self, entry: ModelEntry, ours: Mapping[str, Tensor]) -> dict[str, tuple[str, Kind]]:
-        """Return our key to their key and kind, for every tensor of ``ours``.
+        """Return for every key of ``ours`` their key and the kind of tensor.
 
         Args:
             entry: the network.
-            ours: its state dict here, of which only the keys are read.
+            ours: its state dict here; only the keys are read.
 
         Raises:
             ValueError: the source does not have the network.
@@ -81,7 +81,7 @@ class Adapter:
 
 
 def adapters() -> dict[str, Adapter]:
-    """Return every source that a family names, by the word for it, ours first."""
+    """Return every source that a family names, by its word, ours first."""
     sources = {
         source: Adapter(source) for entry in MODELS.values() for source in family_of(entry).names
     }

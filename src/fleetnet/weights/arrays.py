@@ -23,15 +23,15 @@ class ArrayType(Buildable):
         self.order = "<"
 
     def build(self, state: Any) -> None:
-        """Take the byte order from what NumPy pickles of a type."""
+        """Take the byte order from NumPy's pickled state of a type."""
         order = state[1]
         self.order = order if order in ("<", ">", "|", "=") else "an unknown one"
 
     def numpy(self) -> np.dtype[Any]:
-        """Return NumPy's own.
+        """Return NumPy's type.
 
         Raises:
-            Unfit: it is not a plain number's.
+            Unfit: it is not a type of plain numbers.
         """
         if self.code not in _CODES:
             raise Unfit(f"is an array of type {shown(self.code)!r}")
@@ -47,11 +47,11 @@ class Array(Buildable):
         self._state: Any = None
 
     def build(self, state: Any) -> None:
-        """Take what NumPy pickles of an array."""
+        """Take NumPy's pickled state of an array."""
         self._state = state
 
     def numpy(self) -> npt.NDArray[Any]:
-        """Return NumPy's own.
+        """Return NumPy's array.
 
         Raises:
             Unfit: it is of objects, or its bytes do not fit its shape.
@@ -87,7 +87,7 @@ def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> Array:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Stand for ``_codecs.encode``, by which old protocols write bytes."""
+    """Stand for ``_codecs.encode``, with which old protocols write bytes."""
     if encoding != "latin1" or not isinstance(text, str):
         raise Unfit("is bytes in an unexpected encoding")
     return text.encode("latin1")
@@ -99,7 +99,7 @@ def _bytes(content: Any = b"", *_: object) -> bytes:
 
 
 def _pairs(*arguments: Any) -> dict[Any, Any]:
-    """Stand for a kind of dict: of its arguments those count that are entries."""
+    """Stand for a kind of dict: only those of its arguments count that are entries."""
     made: dict[Any, Any] = {}
     for argument in arguments:
         if isinstance(argument, dict):

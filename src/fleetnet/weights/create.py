@@ -31,12 +31,12 @@ def create_model(
         num_classes: length of the logits.
         weights: a file of this network's weights, or a folder of the Hugging Face Hub: a Fleetnet
             checkpoint, or PaddleClas's, timm's, torchvision's or the ReXNet authors', recognised
-            from its content, in whatever it is wrapped; a run's folder or a bundle; or the name of
+            from its content, however it is wrapped; a run's folder or a bundle; or the name of
             a published set (such as ``paddle`` or ``timm``; ``fleetnet weights list``), which is
             fetched into the cache if it is not there; None for a fresh initialisation.
-        replace_head: whether weights of another number of classes are taken all the same, with a
-            fresh classifier, as for fine-tuning; otherwise they are an error.
-        say: told what the weights are, a line.
+        replace_head: whether weights for another number of classes are accepted, with a fresh
+            classifier, as for fine-tuning; otherwise they are an error.
+        say: called with what the weights are, in a line.
         arguments: ``in_channels``, ``dropout``, ``drop_path`` (see
             :class:`fleetnet.models.network.MobileNetwork`).
 

@@ -1,4 +1,4 @@
-"""Which of the tensors in a file are a network known here, and what is left out then."""
+"""Finding a network among the tensors in a file, and what is left out then."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fleetnet.weights.state import some
 from fleetnet.weights.tables import Table, grouped
 
 COUNTERS = (COUNTER, "total_ops", "total_params")
-"""Numbers beside a layer's weights that are none: batch norm's, and those of thop's profiler."""
+"""Entries beside a layer's weights that are counters: of batch norm and of thop's profiler."""
 AVERAGED = frozenset(("ema", "swa", "average", "averaged", "avg"))
-"""Words by which scripts call a moving average of the weights."""
+"""Words in the names that scripts give to a moving average of the weights."""
 OTHERS = frozenset(("teacher", "momentum"))
-"""Words by which they call a network that is not the one they train."""
+"""Words in their names of a network that they do not train."""
 BESIDE = AVERAGED | OTHERS | {"criterion", "criteria", "loss", "metric", "metrics", "optimizer"}
-"""Words by which they call what is kept beside the layers of a network, in the same dict."""
+"""Words in their names of entries that are not layers, in the dict of a network."""
 _MOST_PLACES = 256
 
 
@@ -35,8 +35,8 @@ class Found:
     Attributes:
         state: its tensors by name, batch norm's counters among them.
         identity: which network it is.
-        steps: the keys that it lay under, and the prefix of its names.
-        left_out: what else there was, a few words each.
+        steps: the keys under which it was, and the prefix of its names.
+        left_out: what else there was, in a few words each.
     """
 
     state: dict[str, Tensor]
@@ -66,30 +66,30 @@ class _Place:
 def find_network(tables: list[Table], where: str) -> Found:
     """Return the network that is in ``tables``.
 
-    It is a sub-tree of the names of one table that is a whole network and nothing more, counters
-    aside; what is beside the sub-tree is left out, and told. Of several the averaged weights are
-    taken, then what lies least deep, then what comes first.
+    It is a sub-tree of one table's names that is exactly one whole network, except for counters.
+    Everything beside the sub-tree is left out and reported. If there are several, averaged weights
+    are preferred, then the least nested, then the first.
 
     Raises:
-        CheckpointError: there is none, or two different ones with nothing to choose by.
+        CheckpointError: there is none, or two different ones of equal preference.
     """
     places = _places(tables)
     if not places:
         raise CheckpointError(_none(tables, where))
-    alone = [place for place in places if not _goes_on(place, places)]
-    if not alone:
+    whole = [place for place in places if not _goes_on(place, places)]
+    if not whole:
         after = _goes_on(places[0], places)
         raise CheckpointError(
             f"{where} holds {places[0].identity.entry.name} as a part of another network, which "
             f"goes on after it with {some(after)}"
         )
-    alone.sort(key=lambda place: place.rank)
-    best = alone[0]
-    for other in alone[1:]:
+    whole.sort(key=lambda place: place.rank)
+    best = whole[0]
+    for other in whole[1:]:
         if other.rank[:2] == best.rank[:2] and _differs(best.identity, other.identity):
             raise CheckpointError(
                 f"{where} holds two different networks, {_title(best)} and {_title(other)}: save "
-                "the one that is meant to a file of its own"
+                "the one that you mean to a separate file"
             )
     state = {
         name.removeprefix(best.prefix): entry
@@ -114,7 +114,7 @@ def _places(tables: list[Table]) -> list[_Place]:
 
 
 def _prefixes(table: Table) -> list[str]:
-    """Return with what the names of a network in ``table`` could begin: where a first layer is."""
+    """Return the possible prefixes of a network's names in ``table``: where a first layer is."""
     inputs = {layout.input_key for layout in layouts()}
     prefixes: dict[str, None] = {}
     for name in table.entries:
@@ -140,16 +140,16 @@ def _is_counter(name: str, entry: Tensor) -> bool:
 
 
 def _is_stray(key: str, layout: Layout) -> bool:
-    """Tell an entry beside the layers of a network, such as ``criterion.weight``, from a layer."""
+    """Tell whether an entry is no layer of a network, such as ``criterion.weight``."""
     first = key.partition(".")[0]
     own = {layer.partition(".")[0] for layer in layout.theirs}
     return first not in own and bool(_words(first) & BESIDE)
 
 
 def _goes_on(place: _Place, places: list[_Place]) -> list[str]:
-    """Return the entries that take a network's answers further, so that it is not the whole one.
+    """Return entries that use a network's answers further: then it is not the whole network.
 
-    That is a matrix as wide as there are classes, and what follows in a sequence of layers.
+    These are a matrix as wide as there are classes, and what follows in a sequence of layers.
     """
     parent, dot, number = place.prefix.removesuffix(".").rpartition(".")
     others = {name for other in places if other.table is place.table for name in other.own}
@@ -189,7 +189,7 @@ def _left_out(tables: list[Table], place: _Place) -> Iterator[str]:
 
 
 def _group(table: Table, name: str, place: _Place) -> str:
-    """Return what an entry is counted under: the first step that is not the network's as well."""
+    """Return the group that counts an entry: its first step outside of the network."""
     steps = (*table.path, *name.split("."))
     own = (*place.table.path, *place.prefix.rstrip(".").split("."))
     for depth, step in enumerate(steps[:-1], start=1):
@@ -199,7 +199,7 @@ def _group(table: Table, name: str, place: _Place) -> str:
 
 
 def _none(tables: list[Table], where: str) -> str:
-    """Return the message that says what is in a file in which no network was found."""
+    """Return the message about a file without a network; it says what is in the file."""
     largest = max(tables, key=lambda table: len(table.entries), default=None)
     if largest is None:
         return f"{where} holds no weights"
@@ -217,7 +217,7 @@ def _none(tables: list[Table], where: str) -> str:
 
 
 def _common_prefix(table: Table) -> str:
-    """Return the steps with which all names begin."""
+    """Return the steps that all names begin with."""
     names = [name.split(".")[:-1] for name in table.entries]
     common = []
     for steps in zip(*names, strict=False):
@@ -241,6 +241,6 @@ def _title(place: _Place) -> str:
 
 
 def _words(text: str) -> set[str]:
-    """Return the words of a name, in small letters: ``ema`` and ``model`` of ``modelEMA``."""
+    """Return the words of a name in lower case: ``ema`` and ``model`` of ``modelEMA``."""
     apart = re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return set(re.findall("[a-z]+", apart.lower()))

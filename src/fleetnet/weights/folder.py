@@ -12,20 +12,20 @@ from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.preprocess import Preprocess
 
 FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin", "model.bin")
-"""How the Hub's libraries call the file, the safest first."""
+"""The Hub's libraries' names of the file, the safest first."""
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".pdparams")
 _MAX_CONFIG = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a ``config.json`` beside the weights says, as timm and transformers write it."""
+    """The content of a ``config.json`` beside the weights, as timm and transformers write it."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in order; empty where it gives none."""
+        """Names of the classes, in order; empty if it has none."""
         timms = self.values.get("pretrained_cfg")
         for source in (self.values, timms if isinstance(timms, Mapping) else {}):
             names = source.get("label_names") or source.get("id2label")
@@ -37,7 +37,7 @@ class Config:
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """How images are prepared, as timm's ``pretrained_cfg`` says; None where nothing does."""
+        """How images are prepared, from timm's ``pretrained_cfg``; None if it does not say."""
         given = self.values.get("pretrained_cfg")
         if not isinstance(given, Mapping):
             return None
@@ -56,11 +56,11 @@ class Config:
 
 
 def weights_in(path: Path) -> tuple[Path, Config]:
-    """Return the file of weights that ``path`` is or holds, and what is said beside it.
+    """Return the file of weights that ``path`` is or contains, and the config beside it.
 
     Raises:
         CheckpointError: a folder without one, with several, or with one in pieces; or a pipe or a
-            device, which may have no end, and cannot be read twice.
+            device, which may have no end and cannot be read twice.
     """
     if not path.is_dir():
         if path.exists() and not path.is_file():
@@ -85,7 +85,7 @@ def weights_in(path: Path) -> tuple[Path, Config]:
 
 
 def _config(path: Path) -> Config:
-    """Read what is beside the weights; a file that does not read says nothing."""
+    """Read the config beside the weights; an unreadable file counts as none."""
     try:
         if path.stat().st_size > _MAX_CONFIG:
             return Config()

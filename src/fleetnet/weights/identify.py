@@ -1,4 +1,4 @@
-"""Which network and whose layout a state dict fits."""
+"""Recognising the network and the layout of a state dict."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fleetnet.weights.state import some
 
 @dataclass(frozen=True)
 class Identity:
-    """What a state dict is.
+    """The network and layout of a state dict.
 
     Attributes:
         entry: the network it fits.
-        adapter: whose names it uses.
+        adapter: the source whose names it uses.
         num_classes: length of its classifier.
         in_channels: channels of its images.
     """
@@ -39,12 +39,12 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A network under one source's names.
+    """A network with one source's names.
 
     Attributes:
         adapter: the source.
         entry: the network.
-        layers: its layers, our name to theirs.
+        layers: their names of its layers, by our names.
     """
 
     adapter: Adapter
@@ -58,21 +58,21 @@ class Layout:
 
     @cached_property
     def widths(self) -> dict[str, int]:
-        """How many channels some convolutions have, by their names of those.
+        """How many channels some convolutions have, by their names there.
 
-        All widths of a network have the same layers: this tells them apart without building any.
+        All widths of a network have the same layers; this distinguishes them without building any.
         """
         widths = family_of(self.entry).widths(**self.entry.arguments)
         return {f"{self.layers[layer]}.weight": width for layer, width in widths.items()}
 
     @property
     def input_key(self) -> str:
-        """Their name of the weight whose second axis is the channels of the images."""
+        """Their name of the weight whose second axis is the images' channels."""
         return f"{self.layers[family_of(self.entry).input_layer]}.weight"
 
     @property
     def classifier_key(self) -> str:
-        """Their name of the bias that is as long as there are classes."""
+        """Their name of the bias with one entry for each class."""
         return f"{self.layers[family_of(self.entry).classifier_layer]}.bias"
 
     @staticmethod
@@ -85,12 +85,12 @@ class Layout:
         )
 
     def keys(self) -> dict[str, tuple[str, Kind]]:
-        """Return our key to their key and kind, for every tensor."""
+        """Return for every one of our keys their key and the kind of tensor."""
         return self.adapter.keys(self.entry, template(self.entry.name))
 
 
 def layouts() -> tuple[Layout, ...]:
-    """Return every network under every name that it is known by, ours first."""
+    """Return every network with the names of every source, ours first."""
     return _layouts(tuple(MODELS.values()))
 
 
@@ -105,9 +105,9 @@ def _layouts(entries: tuple[ModelEntry, ...]) -> tuple[Layout, ...]:
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves new tensors as they are: their first values are of no use where there is no memory.
+    """Does not initialise new tensors, which have no memory here.
 
-    PyTorch loads its compiler, seconds of it, to draw random numbers that are then not there.
+    Otherwise PyTorch would load its compiler, which takes seconds, to draw random numbers for them.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -135,12 +135,12 @@ def match(
 
     Args:
         state: tensors by name.
-        stray: tells of an entry that a layout does not have whether that is no part of a network.
+        stray: tells whether an entry that a layout lacks is no part of a network.
     """
     given = _names(state)
     layers = _layers(given)
     for layout in layouts():
-        # Names and a few widths rule out all but one, so that hardly any template is built.
+        # Names and a few widths rule out nearly all, so few templates are built.
         if layout.theirs <= layers and _has_widths(state, layout):
             own = {key for key in given if _layer(key) in layout.theirs or not stray(key, layout)}
             if complaint(state, own, layout) is None:
@@ -149,9 +149,9 @@ def match(
 
 
 def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
-    """Return how much is wrong with ``state`` beside the network nearest to it, and in words.
+    """Return how much ``state`` differs from the nearest network, as a number and in words.
 
-    None where it has no layer of any network here.
+    None if it has no layer of any network here.
     """
     given = _names(state)
     layers = _layers(given)
@@ -171,7 +171,7 @@ def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
 
 
 def unfit(state: Mapping[str, Tensor], near: tuple[int, str] | None) -> str:
-    """Return the rest of a message about a state dict that fits nothing: what is in it."""
+    """Return the end of a message about a state dict that fits nothing: what is in it."""
     names = [shown(name) for name in state]
     return f" ({len(names)} entries: {some(names, 4)}){f'; {near[1]}' if near else ''}"
 
@@ -197,7 +197,7 @@ def _has_widths(state: Mapping[str, Tensor], layout: Layout) -> bool:
 def complaint(
     state: Mapping[str, Tensor], given: set[str], layout: Layout
 ) -> tuple[int, str] | None:
-    """Return how many of the entries ``given`` of ``state`` do not fit, and which; None if all."""
+    """Return how many of the entries ``given`` of ``state`` are wrong, and which; None if none."""
     keys = layout.keys()
     theirs = {key for key, _ in keys.values()}
     missing = sorted(theirs - given)
@@ -220,7 +220,7 @@ def complaint(
 
 
 def _fits(ours: str, shape: tuple[int, ...], expected: tuple[int, ...], layout: Layout) -> bool:
-    """Compare shapes, leaving free the number of classes and of the images' channels."""
+    """Compare shapes, except for the numbers of classes and of the images' channels."""
     if len(shape) != len(expected):
         return False
     family, source = family_of(layout.entry), layout.adapter.source
@@ -242,7 +242,7 @@ def _identity(state: Mapping[str, Tensor], layout: Layout) -> Identity:
 
 
 def to_ours(state: Mapping[str, Tensor], identity: Identity) -> dict[str, Tensor]:
-    """Return the weights under our names and in our shapes, in fp32, without counters."""
+    """Return the weights with our names and shapes, in fp32, without counters."""
     keys = identity.adapter.keys(identity.entry, template(identity.entry.name))
     return {
         ours: identity.adapter.to_ours(state[key], kind).float().contiguous()
@@ -253,10 +253,10 @@ def to_ours(state: Mapping[str, Tensor], identity: Identity) -> dict[str, Tensor
 def from_ours(
     state: Mapping[str, Tensor], entry: ModelEntry, adapter: Adapter
 ) -> dict[str, Tensor]:
-    """Return our weights under somebody's names and in their shapes.
+    """Return our weights with a source's names and shapes.
 
     Raises:
-        CheckpointError: they do not have this network.
+        CheckpointError: the source does not have this network.
     """
     try:
         keys = adapter.keys(entry, template(entry.name))

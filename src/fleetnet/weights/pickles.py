@@ -1,11 +1,10 @@
 """Reading a pickle without running anything that it holds.
 
-A pickle is a program: it can name any function and call it. Python's unpickler, however restricted,
-calls what it is given; so this is a machine of its own that knows the instructions of a pickle and
-builds plain values alone. Of the names that a pickle mentions, those of a short list make arrays
-and tensors by functions of ours, which take what they are given as data and check it. Every other
-name is replaced by a stand-in, which records what it would have been made of, and which nothing
-ever calls.
+A pickle is a program: it can name any function and call it. Python's unpickler, even a restricted
+one, calls what the pickle names. So this is a separate interpreter of pickle instructions that
+builds only plain values. For names on a short list, our own functions make arrays and tensors; they
+treat their arguments as data and check them. Every other name is replaced by a stand-in, which
+records what the object would have been made from, and which nothing calls.
 """
 
 from __future__ import annotations
@@ -17,33 +16,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_INSTRUCTIONS = 1_000_000
-"""A state dict of a network here takes some thirty thousand."""
+"""Limit of instructions; a state dict of a network here takes some thirty thousand."""
 _SHOWN = 80
 
 
 class PickleDamaged(Exception):  # noqa: N818 - never leaves this room
-    """It does not read to its end; the message is the rest of 'FILE …'."""
+    """The pickle cannot be read; the message is the rest of 'FILE …'."""
 
 
 class Unfit(Exception):  # noqa: N818 - never leaves this room
-    """Something looks like an array or a tensor, but cannot be taken; the message says why."""
+    """An array or a tensor cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Stands where an array or a tensor is that cannot be taken, and says why: 'is sparse'."""
+    """Replaces an array or a tensor that cannot be used, and says why: 'is sparse'."""
 
     reason: str
 
 
 @dataclass(eq=False)
 class Standin:
-    """Stands for an object of a class that is not known here; records, and never acts.
+    """Stands for an object of a class that is not known here; it only records.
 
     Attributes:
         name: of the class or function.
-        arguments: that it would have been called with.
-        state: that it would have been given then, usually its ``__dict__``.
+        arguments: those that it would have been called with.
+        state: the state that it would have been given, usually its ``__dict__``.
         entries: of a kind of dict.
         elements: of a kind of list.
     """
@@ -56,10 +55,10 @@ class Standin:
 
 
 class Buildable:
-    """Something of ours that takes its content after it was made."""
+    """An object of ours that takes its content after it was made."""
 
     def build(self, state: Any) -> None:
-        """Take what the pickle says that it holds."""
+        """Take the content that the pickle gives it."""
         raise NotImplementedError
 
 
@@ -71,7 +70,7 @@ class Name:
 
 
 Makers = Mapping[str, Callable[..., Any]]
-"""What is made by functions of ours, by the name that a pickle calls it."""
+"""Our functions, by the names in the pickle that they replace."""
 
 
 @dataclass
@@ -80,7 +79,7 @@ class Pickled:
 
     Attributes:
         value: plain values, arrays, tensors, and stand-ins for the rest.
-        names: that were replaced by stand-ins, in the order of their appearance.
+        names: those that were replaced by stand-ins, in order of appearance.
     """
 
     value: Any
@@ -93,16 +92,17 @@ def load_pickle(
     values: Mapping[str, Any] | None = None,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Pickled:
-    """Read one pickle from ``stream``, which is left where it ends.
+    """Read one pickle from ``stream``, up to the end of the pickle.
 
     Args:
-        stream: its content, and perhaps more.
-        makers: functions of ours by the name that a pickle calls; they may raise :class:`Unfit`.
-        values: plain values by the name that a pickle mentions.
-        persistent: gives what a reference to something outside of the pickle stands for.
+        stream: the pickle, and perhaps more.
+        makers: our functions by the names in the pickle; they may raise :class:`Unfit`.
+        values: plain values by the names in the pickle.
+        persistent: returns the object for a reference to something outside of the pickle.
 
     Raises:
-        PickleDamaged: it is cut off, nonsense, too long, or uses what no weights need.
+        PickleDamaged: it is cut off, nonsense, too long, or uses instructions that weights do not
+            need.
     """
     machine = _Machine(makers, values or {}, persistent)
     try:
@@ -110,7 +110,7 @@ def load_pickle(
     except PickleDamaged:
         raise
     except Exception:
-        # On hostile instructions nearly anything is raised: IndexError, KeyError, UnicodeError, …
+        # Hostile instructions may cause nearly any error: IndexError, KeyError, UnicodeError, …
         raise PickleDamaged("is damaged: its pickle does not read") from None
     return Pickled(value, tuple(machine.names))
 
@@ -132,7 +132,7 @@ class _Machine:
         self._allowance = 0
 
     def run(self, stream: io.BytesIO) -> Any:
-        # What makers copy comes from the file, once.
+        # Makers may copy what comes from the file, but only once.
         self._allowance = 4 * stream.getbuffer().nbytes + 1_000_000
         argument: Any
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream), start=1):
@@ -155,7 +155,7 @@ class _Machine:
                 raise PickleDamaged(f"uses the pickle instruction {name}: refused")
         raise PickleDamaged("is damaged: its pickle does not end")
 
-    # Instructions: each takes the machine and the argument that stands beside the instruction.
+    # Instructions: each takes the machine and the instruction's argument.
 
     def _mark(self, _: object) -> None:
         self._marks.append(len(self._stack))
@@ -284,13 +284,13 @@ class _Machine:
         except Unfit as error:
             return Unusable(str(error))
         except Exception:
-            # A maker is given what it does not expect; nothing but it knows what that was.
+            # The maker got unexpected arguments; only it knows which are right.
             return Unusable("is damaged")
 
 
 _SIZED = (str, bytes, bytearray, list, tuple, dict)
 _RECONSTRUCTORS = frozenset(("copyreg._reconstructor", "copy_reg._reconstructor"))
-"""By which old protocols make an object of a class, their first argument."""
+"""Functions with which old protocols make an object of a class, their first argument."""
 _PUSHES = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -358,12 +358,12 @@ def _set_items(target: Any, items: list[Any]) -> None:
 
 
 def key_of(value: Any) -> Any:
-    """Return ``value`` as a key: whatever else it is, text or a number that is quickly hashed."""
+    """Return ``value`` as a key of a dict: only text or a number, which are hashed quickly."""
     plain = isinstance(value, str | bytes) or (isinstance(value, int) and abs(value) < 2**60)
     return value if plain or value is None else Standin("a key", (value,))
 
 
 def shown(name: str) -> str:
-    """Return a name from a file so that it can be printed: in one line, and not too long."""
+    """Return a name from a file as printable text: one line, and not too long."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name[: _SHOWN + 1])
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

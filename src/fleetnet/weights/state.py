@@ -1,4 +1,4 @@
-"""A state dict: whether it is of numbers, and whether it fits a network."""
+"""Checking that a state dict has only numbers and fits a network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHOWN = 10
 
 
 def check_finite(state: Mapping[str, Any], where: str) -> None:
-    """Refuse weights that are not numbers in fp32, which a training that diverged leaves behind.
+    """Refuse weights that are not numbers in fp32, as left by a training that diverged.
 
     Raises:
-        CheckpointError: NaN or infinite values; the message names the first tensor that has some,
-            and how many have.
+        CheckpointError: there are NaN or infinite values; the message names the first tensor with
+            some, and how many tensors have some.
     """
     tensors = {
         name: value
@@ -71,5 +71,5 @@ def _shape(value: Any) -> str:
 
 
 def some(keys: list[str], shown: int = _SHOWN) -> str:
-    """Return the first of ``keys`` as text, ten unless given, and how many more there are."""
+    """Return the first keys as text, by default ten, and how many more there are."""
     return text.some(keys, shown)

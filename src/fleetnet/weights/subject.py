@@ -1,9 +1,9 @@
-"""What a person means by the word that he gives for a trained network.
+"""What a user means by a word for a trained network.
 
 Every verb and the Python interface take the same words: the path of a bundle, of a lone ``.onnx``
-file, of a checkpoint, of a training run's folder or of anybody's weights; or the name of a network
-with published weights, with the set before it (``timm:ReXNet_1_0``) where another than the usual
-one is meant. What exists on disk goes before a name.
+file, of a checkpoint, of a training run's folder or of weights from elsewhere; or the name of a
+network with published weights, with the set before it (``timm:ReXNet_1_0``) if it is not the usual
+one. A file or folder on disk takes precedence over a name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = (
     "name of a network with published weights"
 )
 BEST, LAST = "best.ckpt", "last.ckpt"
-"""What a run's folder holds; the first that is there is meant by the folder."""
+"""Checkpoints in a run's folder; the folder means the first one that exists."""
 _LOOKS_LIKE_A_PATH = (".onnx", ".bundle", ".ckpt", ".pt", ".pth", ".pdparams", ".safetensors")
 
 Kind = Literal["bundle", "weights", "published"]
@@ -44,10 +44,10 @@ class Subject:
     """A trained network, not opened yet.
 
     Attributes:
-        word: what was given for it.
+        word: the word that the user gave.
         kind: ``bundle`` for a bundle or a lone ``.onnx`` file, ``weights`` for a checkpoint or a
             file from elsewhere, ``published`` for a set that may have to be fetched.
-        path: of the bundle or the file; of a published set, where it is once it is fetched.
+        path: of the bundle or the file; for a published set, its place after the download.
         published: the set, else None.
     """
 
@@ -63,11 +63,11 @@ class Subject:
 
 
 def find_subject(word: str | os.PathLike[str]) -> Subject:
-    """Return what ``word`` means; nothing is fetched and no file is opened.
+    """Return what ``word`` means, without downloading or opening anything.
 
     Raises:
-        FleetnetError: nothing of that name exists; the message names the nearest and says what
-            there might be.
+        FleetnetError: nothing of that name exists; the message has the nearest name and the kinds
+            of models.
     """
     text = os.fspath(word)
     path = Path(text)
@@ -90,9 +90,9 @@ def find_subject(word: str | os.PathLike[str]) -> Subject:
 
 
 def find_weights_for(model: str, word: str | os.PathLike[str]) -> Subject:
-    """Return what ``word`` means where weights for a given network are wanted.
+    """Return what ``word`` means if weights for a given network are wanted.
 
-    Beside what :func:`find_subject` knows, that is the name of a set alone, such as ``paddle``.
+    In addition to :func:`find_subject`, it may be the name of a set, such as ``paddle``.
 
     Raises:
         FleetnetError: nothing of that name exists, or the set has no weights for this network.
@@ -115,16 +115,16 @@ def file_of(
     fetched: Fetched = lambda _have, _total: None,
     offline: bool = False,
 ) -> Path:
-    """Return the file that holds a subject's weights, fetching a published set once.
+    """Return the file of a subject's weights, downloading a published set once.
 
     Args:
-        subject: whose.
-        say: told of a download, a line.
-        fetched: told of its progress.
-        offline: fetch nothing.
+        subject: the model.
+        say: called with a line about a download.
+        fetched: called with its progress.
+        offline: download nothing.
 
     Raises:
-        BundleError: of a bundle that has none, or is damaged.
+        BundleError: a bundle has no weights, or is damaged.
         FleetnetError: a published set cannot be fetched; the message says which file to put where.
     """
     if subject.published is not None:
@@ -161,7 +161,7 @@ def _exists(path: Path, text: str) -> bool:
 
 
 def _on_disk(text: str, path: Path, published: Sequence[PublishedWeights]) -> Subject:
-    """Return what a path is; where it is nothing, say how to mean ``published`` of its name."""
+    """Return what a path is; if it is nothing, the error says how to name ``published``."""
     if path.name == MANIFEST:
         return Subject(text, "bundle", path.parent)
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""The tables of tensors in what a file holds, however deep they lie and whatever they lie in."""
+"""Finding the tables of tensors in a file's content, at any depth and in any container."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fleetnet.weights.pickles import PickleDamaged, Standin, Unfit, Unusable, sh
 Entry = Tensor | Unusable
 MAX_DEPTH = 48
 MAX_VALUES = 200_000
-"""Of tensors, and of what can hold some: of those that are pickled in a million instructions there
-are far fewer, but they may be mentioned again and again."""
+"""Limit of tensors and containers. A million instructions make far fewer, but they may be referred
+to again and again."""
 MAX_LETTERS = 100_000_000
-"""Of all names together."""
+"""Limit of characters of all names together."""
 _MAX_NAME = 1024
 
 
@@ -28,8 +28,8 @@ class Table:
     """A dict of tensors by name.
 
     Attributes:
-        path: the keys under which it lies, from the outermost.
-        entries: tensors, or why they cannot be taken, by name.
+        path: the keys under which it is, from the outermost.
+        entries: tensors by name, or why they cannot be used.
     """
 
     path: tuple[str, ...]
@@ -46,7 +46,7 @@ def find_tables(value: Any, size: int) -> list[Table]:
         size: of the file, which arrays together may not exceed.
 
     Raises:
-        PickleDamaged: there is more in it than such a file could hold without repeating itself.
+        PickleDamaged: it has more content than a file of this size can have without repetition.
     """
     walk = _Walk(size)
     walk.into(value, (), 0)
@@ -102,7 +102,7 @@ class _Walk:
     def _module(
         self, state: Mapping[Any, Any], path: tuple[str, ...], prefix: str, depth: int
     ) -> None:
-        """Collect what ``state_dict()`` of a module would give, whose ``__dict__`` is ``state``."""
+        """Collect what ``state_dict()`` of a module with ``state`` as ``__dict__`` returns."""
         if depth > MAX_DEPTH:
             return
         passing = state.get("_non_persistent_buffers_set")
@@ -130,7 +130,7 @@ class _Walk:
         return text if 0 < len(text) <= _MAX_NAME else None
 
     def _charge(self, values: int, letters: int) -> None:
-        """Count what was looked at, since what lies within itself has no end."""
+        """Count the objects visited, because containers may contain themselves."""
         self._values -= values
         self._letters -= letters
         if self._values < 0 or self._letters < 0:
@@ -143,7 +143,7 @@ class _Walk:
             if id(value) not in self._arrays:
                 self._arrays[id(value)] = self._of_array(value)
             return self._arrays[id(value)]
-        # PaddlePaddle writes a tensor that is not in a plain state dict beside its own name.
+        # PaddlePaddle writes a tensor outside of a plain state dict as a pair with its name.
         if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
             return self._entry(value[1]) if isinstance(value[1], Array | Tensor) else None
         return None
@@ -177,8 +177,8 @@ def grouped(names: list[str], groups: Mapping[str, str]) -> list[str]:
     """Return a few words for many names: those of one group are counted.
 
     Args:
-        names: of what is told.
-        groups: the group that a name belongs to.
+        names: the names to summarise.
+        groups: returns the group of a name.
     """
     counted: dict[str, list[str]] = {}
     for name in names:

@@ -17,7 +17,7 @@ from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.pickles import Makers, Name, Pickled, PickleDamaged, Unfit, load_pickle
 
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The number with which files begin that PyTorch wrote before 1.6, pickled."""
+"""The pickled number at the beginning of files of PyTorch before 1.6."""
 _DTYPES = {
     "Float": torch.float32,
     "Double": torch.float64,
@@ -31,7 +31,7 @@ _DTYPES = {
     "Bool": torch.bool,
     "ComplexFloat": torch.complex64,
     "ComplexDouble": torch.complex128,
-    # Of quantised tensors, which are refused when they are made of these.
+    # Types of quantised tensors, which are refused when a tensor is made.
     "QInt8": torch.int8,
     "QUInt8": torch.uint8,
     "QInt32": torch.int32,
@@ -44,7 +44,7 @@ _VALUES: dict[str, Any] = {
         for module in ("torch", "torch.cuda")
         for name, dtype in _DTYPES.items()
     },
-    # What has no type of its own: the tensor says it.
+    # An untyped storage: the tensor has the type.
     "torch.storage.UntypedStorage": torch.uint8,
     "torch.UntypedStorage": torch.uint8,
     **{
@@ -65,10 +65,11 @@ class _Storage:
 
 
 def read_archive(content: bytes) -> Pickled:
-    """Read what PyTorch has written since 1.6: a zip archive, never compressed.
+    """Read a file of PyTorch 1.6 or newer: a zip archive that is never compressed.
 
     Raises:
-        PickleDamaged: damaged, hostile or of another kind; the message is the rest of 'FILE …'.
+        PickleDamaged: it is damaged, hostile or of another kind; the message is the rest of 'FILE
+            …'.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -86,7 +87,7 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> Pickled:
         raise PickleDamaged("claims to hold more than it does: refused")
     if not any(entry.CRC for entry in entries.values()):
         for entry in entries.values():
-            entry.CRC = None  # type: ignore[assignment]  # torch.save was told to write none
+            entry.CRC = None  # type: ignore[assignment]  # written without a checksum, an option of PyTorch
     order = f"{root}byteorder"
     if order in entries and archive.read(order).strip() != b"little":
         raise PickleDamaged("has its numbers in big-endian order, which is not read here")
@@ -109,11 +110,11 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> Pickled:
 
 
 def _root(entries: dict[str, zipfile.ZipInfo]) -> str:
-    """Return the folder in the archive that holds the pickle, or say what the archive is."""
+    """Return the archive's folder with the pickle; the error says what else the archive is."""
     found = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     if any(name.endswith(("constants.pkl", "/code")) or "/code/" in name for name in entries):
         raise PickleDamaged(
-            "is a TorchScript archive, a program with its weights in it: save the weights alone, "
+            "is a TorchScript archive, a program with its weights in it: save only the weights, "
             "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
         )
     if len(found) == 1:
@@ -127,10 +128,10 @@ def _root(entries: dict[str, zipfile.ZipInfo]) -> str:
 
 
 def read_legacy(content: bytes) -> Pickled:
-    """Read what PyTorch wrote before 1.6: five pickles in a row, then the numbers.
+    """Read a file of PyTorch before 1.6: five pickles in a row, then the numbers.
 
     Raises:
-        PickleDamaged: damaged or hostile; the message is the rest of 'FILE …'.
+        PickleDamaged: it is damaged or hostile; the message is the rest of 'FILE …'.
     """
     storages = _LegacyStorages(len(content))
     stream = io.BytesIO(content)
@@ -147,7 +148,7 @@ def read_legacy(content: bytes) -> Pickled:
 
 @dataclass
 class _LegacyStorages:
-    """Storages that are made when the pickle mentions them and filled when it has ended."""
+    """Storages: made when the pickle mentions them, filled after its end."""
 
     left: int
     """How many bytes the file may still claim."""
@@ -214,7 +215,7 @@ def _tensor(
     offset: Any,
     size: Any,
     stride: Any,
-    requires_grad: Any = False,  # noqa: ARG001 - of no use to who reads weights
+    requires_grad: Any = False,  # noqa: ARG001 - not needed to read weights
     hooks: Any = None,  # noqa: ARG001
     metadata: Any = None,
 ) -> Tensor:
@@ -249,7 +250,7 @@ def _view(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, metadat
     reach = offset
     if elements:
         reach += 1 + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
-    # A tensor can claim more elements than there are by striding over the same ones again.
+    # With strides, a tensor can claim more elements than there are.
     if max(elements, reach) * dtype.itemsize > held:
         raise Unfit("claims more than the file holds")
     return torch.empty(0, dtype=dtype).set_(storage.content, offset, tuple(size), tuple(stride))
@@ -262,7 +263,7 @@ def _parameter(data: Any, *_: object) -> Tensor:
 
 
 def _from_type(function: Any, _: object, arguments: Any, *__: object) -> Any:
-    """Stand for what makes a tensor of a kind of its own: the tensor is taken."""
+    """Stand for a function that wraps a tensor in another class: the tensor is used."""
     maker = _TENSORS.get(function.text) if isinstance(function, Name) else None
     if maker is None or maker is _from_type:
         raise Unfit("is not a plain tensor")
@@ -288,7 +289,7 @@ _TENSORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_sparse_csr_tensor": _refused("sparse"),
     "torch._utils._rebuild_nested_tensor": _refused("nested"),
     "torch._utils._rebuild_meta_tensor_no_storage": _refused("of the meta device, without numbers"),
-    "torch._utils._rebuild_wrapper_subclass": _refused("of a class of its own"),
+    "torch._utils._rebuild_wrapper_subclass": _refused("of a subclass of tensor"),
     "torch._utils._rebuild_device_tensor_from_numpy": _refused("of another device"),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refused("of another device"),
 }

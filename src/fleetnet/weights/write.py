@@ -1,4 +1,4 @@
-"""Weights to a file of somebody's format."""
+"""Writing weights to a file in another project's format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMATS = (".safetensors", ".pdparams")
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, in the format that the file's extension says.
+    """Write tensors by name, in the format of the file's extension.
 
-    ``.safetensors`` is for PyTorch and anything else that is careful; ``.pdparams`` is what
-    ``paddle.load`` reads, a pickle of NumPy arrays, and holds nothing that could run code.
+    ``.safetensors`` is read by PyTorch and many others. ``.pdparams`` is read by ``paddle.load``:
+    a pickle of NumPy arrays, without anything that could run code.
 
     Raises:
         CheckpointError: the extension is neither.
@@ -33,10 +33,10 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file whose extension is no format that can be written.
+    """Refuse a file whose extension is not a format that can be written.
 
     Raises:
-        CheckpointError: the message names those that can.
+        CheckpointError: the message names the formats that can.
     """
     if path.suffix not in FORMATS:
         raise CheckpointError(

@@ -1,8 +1,8 @@
-"""Where a training run's figures go besides its own folder: one small protocol, a file a service.
+"""Sending a training run's figures to services: one small protocol, one file per service.
 
-A logger serves the run and never ends it: what cannot start is refused before training begins, and
-what fails later is dropped with one warning. Figures that a service was told before the run was
-interrupted and resumed are not told again.
+A logger never ends the run: one that cannot start is refused before training begins, and one that
+fails later is dropped with a warning. Figures that were sent before an interruption are not sent
+again when the run is resumed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fleetnet.reporting import Warn
 
 
 class Logger(Protocol):
-    """Is told a run's settings and figures."""
+    """Takes a run's settings and figures."""
 
     name: str
-    """As :func:`open_loggers` knows it."""
+    """The name for :func:`open_loggers`."""
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
-        """Begin, or go on with, the run in ``folder``.
+        """Begin or resume the run in ``folder``.
 
         Args:
             run_name: for people.
-            settings: the recipe and whatever else makes the run what it is; JSON values, nested.
+            settings: the recipe and other settings of the run; nested JSON values.
             folder: the run's own.
 
         Raises:
@@ -46,7 +46,7 @@ class Logger(Protocol):
         ...
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """End the run; ``summary`` is what it came to."""
+        """End the run; ``summary`` has its results."""
         ...
 
 
@@ -78,14 +78,14 @@ _TAGS = {"top1": "val/top1", "top5": "val/top5"}
 def open_loggers(
     names: Sequence[str], folder: Path, *, resume: bool = False, warn: Warn = warnings.warn
 ) -> list[Logger]:
-    """Return loggers by name, ready to be started; nothing is written and nobody called yet.
+    """Return loggers by name, ready to be started; nothing is written or sent yet.
 
     Args:
         names: of :data:`LOGGERS`; a name given twice counts once.
-        folder: the run's own, where loggers keep what they need to go on.
-        resume: whether the run goes on from a checkpoint; otherwise what an older run left for its
-            loggers in ``folder`` is forgotten.
-        warn: is told when a logger fails and is dropped.
+        folder: the run's folder, where loggers store what they need to resume.
+        resume: whether the run resumes from a checkpoint; otherwise what an older run's loggers
+            stored in ``folder`` is ignored.
+        warn: called when a logger fails and is dropped.
 
     Raises:
         FleetnetError: there is no such logger, or its package is not installed.
@@ -111,7 +111,7 @@ def told_before(folder: Path) -> list[str]:
 
 
 class Guarded:
-    """A logger that may fail: at the start clearly, later once and for all."""
+    """A logger that may fail: an error at the start, later a warning and no more calls."""
 
     def __init__(self, logger: Logger, warn: Warn) -> None:
         self.name = logger.name
@@ -122,7 +122,7 @@ class Guarded:
         """Start the logger.
 
         Raises:
-            FleetnetError: it cannot start; the message is one line, whatever it said.
+            FleetnetError: it cannot start; the message has one line.
         """
         if self._logger is None:
             return
@@ -151,15 +151,15 @@ class Guarded:
         try:
             call(self._logger)
         except Exception as error:
-            # Whatever a service raises, hours of training are worth more than its record of them.
+            # A service may raise anything, and must not end hours of training.
             self._logger = None
-            self._warn(f"{self.name} failed and is told nothing more: {_one_line(error)}")
+            self._warn(f"{self.name} failed and gets no more figures: {_one_line(error)}")
 
 
 def tag(key: str) -> str:
-    """Return what services call a figure: ``train_loss`` is ``train/loss``, ``top1`` ``val/top1``.
+    """Return a figure's name in services: ``train_loss`` is ``train/loss``, ``top1`` ``val/top1``.
 
-    Slashes make the groups in which services show their charts.
+    Services group their charts by the part before the slash.
     """
     prefix, _, rest = key.partition("_")
     if prefix in ("train", "val") and rest:

@@ -33,7 +33,7 @@ class MlflowLogger:
         self._client: MlflowClient | None = None
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
-        """Open a run with the settings as parameters, or go on with the one of the run's folder.
+        """Open a run with the settings as parameters, or resume the one in the run's folder.
 
         Raises:
             FleetnetError: the server cannot be reached.
@@ -42,7 +42,7 @@ class MlflowLogger:
         uri = given or f"sqlite:///{(folder / DATABASE).resolve()}"
         folder.mkdir(parents=True, exist_ok=True)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        # MLflow's own seven tries would hold up training for four minutes when a server is gone.
+        # If a server is gone, MLflow's seven retries would delay training by four minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         try:
             self._client = MlflowClient(tracking_uri=uri)
@@ -60,7 +60,7 @@ class MlflowLogger:
         client = self._open_client()
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         known = client.get_experiment_by_name(experiment)
-        # Without a place of its own, a local experiment's is ./mlruns wherever one happens to be.
+        # By default, a local experiment's files would go to ./mlruns in the current folder.
         place = None if "MLFLOW_TRACKING_URI" in os.environ else (folder / "mlflow").resolve()
         experiment_id = (
             known.experiment_id

@@ -1,4 +1,4 @@
-"""How far a service has logged a run, kept in the run's folder for when the run is resumed."""
+"""What a service has already logged of a run, stored in the run's folder for resuming."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class LoggerState:
     """The service's id of the run, and the last epoch and step that it has.
 
     Args:
-        file: where this is kept.
-        resume: whether to go on with what the file says; it is ignored otherwise.
+        file: where this is stored.
+        resume: whether to use the file; otherwise it is ignored.
     """
 
     def __init__(self, file: Path, *, resume: bool) -> None:
@@ -28,7 +28,7 @@ class LoggerState:
         try:
             values = json.loads(self.file.read_text("utf-8"))
         except (OSError, ValueError):
-            return  # a run that this service knows nothing of yet, or no longer
+            return  # this service has not logged the run, or its record is lost
         if isinstance(values, dict) and isinstance(values.get("run_id"), str):
             self.run_id = values["run_id"]
             for axis in self._last:

@@ -24,7 +24,7 @@ _FORMAT = "brain.Event:2"
 class TensorBoardLogger:
     """Writes ``tensorboard/`` in the run's folder, and ``tensorboard/steps/`` for single steps.
 
-    Epochs and steps are counted apart, and TensorBoard has one count a folder.
+    Epochs and steps have separate counts, and TensorBoard has one count per folder.
     """
 
     name = "tensorboard"
@@ -37,7 +37,7 @@ class TensorBoardLogger:
         self._steps: _Events | None = None
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:  # noqa: ARG002
-        """Remember the settings; forget the events of an older run here, unless it goes on."""
+        """Store the settings; remove the events of an older run here, unless it is resumed."""
         self._folder = folder / FOLDER
         self._settings = settings
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class TensorBoardLogger:
         if self._epochs is None:
             self._epochs = _Events(self._folder, number)
             shown = json.dumps(self._settings, indent=2, default=str)
-            # Four blanks make a block of code in the Markdown that TensorBoard shows text as.
+            # TensorBoard shows text as Markdown, where four spaces begin a block of code.
             self._epochs.write(text("settings", shown.replace("\n", "\n    ")), number)
         self._epochs.write(_scalars(tagged(record)), number)
 
@@ -69,18 +69,18 @@ class TensorBoardLogger:
 
 
 class _Events:
-    """One event file whose writing fails here and now.
+    """One event file; an error in writing it is raised at once.
 
-    tensorboardX's own writer hands events to a thread through a short queue: when the disk is full
-    the thread dies, and the training that fills the queue would wait for it for ever.
+    tensorboardX's writer passes events to a thread through a short queue. If the disk is full, that
+    thread dies, and training would wait for ever to put events into the queue.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads files in the order of their names, and a resumed run's comes later.
+        # TensorBoard reads files in the order of their names; a resumed run's file comes later.
         file = folder / f"events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}"
         self._writer = RecordWriter(str(file))
-        # What an interrupted run wrote from this step on is void: TensorBoard shows it no more.
+        # TensorBoard hides what an interrupted run wrote from this step on.
         self._add(Event(step=first, file_version=_FORMAT))
         self._add(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
 
@@ -89,7 +89,7 @@ class _Events:
             self._add(Event(step=step, summary=summary))
             self._writer.flush()
         except OSError:
-            # Closed now, or the interpreter would try to write the rest, and complain, at its end.
+            # Closed now; otherwise the interpreter would try to write the rest at exit, and fail.
             with contextlib.suppress(OSError):
                 self._writer.close()
             raise

@@ -1,4 +1,4 @@
-"""Weights & Biases; with ``WANDB_MODE=offline`` all stays here until ``wandb sync``."""
+"""Weights & Biases; with ``WANDB_MODE=offline`` everything stays local until ``wandb sync``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WandbLogger:
         self._run: Any = None
 
     def start(self, run_name: str, settings: dict[str, Any], folder: Path) -> None:
-        """Open the run, or the one that the run's folder names.
+        """Open a new run, or the one that the run's folder names.
 
         Raises:
             FleetnetError: nobody is logged in, or the service does not answer.
@@ -42,14 +42,14 @@ class WandbLogger:
                 config=settings,
                 dir=str(folder),
                 reinit="create_new",
-                # Its capture of the console fights with our progress bar.
+                # Its capture of the console disturbs our progress bar.
                 settings=wandb.Settings(console="off", silent=True),
             )
         except wandb.Error as error:
             raise FleetnetError(
                 f"wandb cannot start: {error} (WANDB_MODE=offline needs no account)"
             ) from None
-        # Axes of our own: W&B's count only grows, and a resumed run goes back.
+        # Own axes, because W&B's count can only grow, and a resumed run goes back.
         self._run.define_metric("epoch", hidden=True)
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="epoch")
@@ -71,6 +71,6 @@ class WandbLogger:
             self._state.note("step", number)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Log the summary and wait for the service to have it all."""
+        """Log the summary and wait until the service has everything."""
         self._run.summary.update(dict(summary))
         self._run.finish()
