@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -168,6 +169,8 @@ def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str
     return next((f"; {introduction}: {text}" for text in unreadable), "")
 
 
+PYTORCH = dict.fromkeys(("torch", "safetensors", "yaml", "requests", "filelock"), "PyTorch")
+"""What the extra ``train`` brings for networks in PyTorch, to what people look for."""
 INSTALL = "pip install"
 """A part of every message about a package that is not installed."""
 
@@ -180,6 +183,26 @@ def require(module: str, extra: str, purpose: str) -> FleetnetError:
         package=module,
         extra=extra,
     )
+
+
+@contextlib.contextmanager
+def needing(modules: Mapping[str, str], extra: str, purpose: str) -> Iterator[None]:
+    """Say which extra to install where an import in the block fails for want of a package.
+
+    Args:
+        modules: that the extra brings, to what people call them.
+        extra: that brings them.
+        purpose: what needs them.
+
+    Raises:
+        FleetnetError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name not in modules:
+            raise
+        raise require(modules[error.name], extra, purpose) from None
 
 
 def require_all(modules: Mapping[str, str], extra: str, purpose: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
 from fleetnet.data.contents import NONE, Contents
-from fleetnet.errors import FleetnetError, require
+from fleetnet.errors import PYTORCH, FleetnetError, needing, require
 from fleetnet.evaluation.history import EpochFigures, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.cached import bundle_of
@@ -213,12 +213,8 @@ def _open_checkpoint(
 
 
 def _load_checkpoint(path: Path, say: Say) -> Checkpoint:
-    try:
+    with needing(PYTORCH, "train", "reading a checkpoint"):
         from fleetnet.training.adopt import read_checkpoint
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors", "requests", "filelock"):
-            raise
-        raise require("PyTorch", "train", "reading a checkpoint") from None
     return read_checkpoint(path, say=say)
 
 

@@ -117,8 +117,9 @@ def test_a_report_of_a_checkpoint_has_its_history(
 
 @pytest.mark.slow
 def test_a_checkpoint_in_another_engine_is_made_a_bundle(
-    fleetnet: Run, checkpoint: Path, shapes: Path
+    fleetnet: Run, checkpoint: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))  # where nobody has made it yet
     command = ("evaluate", checkpoint, shapes, "--split", "all", "--bootstrap", "0", "--json")
     plain = json.loads(fleetnet(*command).out)
     result = fleetnet(*command, "--engine", "onnxruntime")

@@ -16,7 +16,7 @@ from fleetnet.cli.train import load_recipe
 from fleetnet.data.sources import SampleTable, Source, SourceOptions
 from fleetnet.data.sources.samples import TEST, VAL
 from fleetnet.data.splits import Indices, split
-from fleetnet.errors import DataError, require
+from fleetnet.errors import DataError, needing
 from fleetnet.files import atomic_file
 
 if TYPE_CHECKING:
@@ -49,13 +49,9 @@ def preview(
     chosen = load_recipe(recipe, settings or [])
     opened = open_told(data, source)
     trained = _trained(opened, chosen)
-    try:
+    with needing({"torch": "PyTorch"}, "train", "showing augmentation"):
         from fleetnet.data.augment import Augment
         from fleetnet.data.preview import preview as draw
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise require("PyTorch", "train", "showing augmentation") from None
     per_image = chosen.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"})
     shown = min(images, len(trained))
     # Samples lie class by class, so steps of one length show as many classes as there is room for.

@@ -29,7 +29,7 @@ from fleetnet.cli.sources import (
     with_source_options,
 )
 from fleetnet.data.sources import SourceOptions
-from fleetnet.errors import FleetnetError, require
+from fleetnet.errors import PYTORCH, FleetnetError, needing
 from fleetnet.files import new_folder
 from fleetnet.training.loggers import Logger, open_loggers, told_before
 from fleetnet.weights.subject import LAST, find_weights_for
@@ -156,19 +156,15 @@ def shorthands(epochs: int | None, size: int | None) -> list[str]:
 
 def load_recipe(name: str, settings: list[str], model: str | None = None) -> Recipe:
     """Load a recipe for a model, or say which extra is missing."""
-    try:
+    with needing(PYTORCH, "train", "training"):
         from fleetnet.training.recipe import Recipe
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
     return Recipe.load(name, settings, model)
 
 
 def _check_free(output: Path, *, overwrite: bool = False) -> None:
     """Refuse a folder that another run writes, or has written if that is to be kept."""
-    try:
+    with needing(PYTORCH, "train", "training"):
         from fleetnet.training.run_lock import check_unlocked
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
     check_unlocked(output)
     if (output / "last.ckpt").exists() and not overwrite:
         raise FleetnetError(
@@ -202,10 +198,8 @@ def run_training(
     log: Sequence[str] = (),
 ) -> TrainResult:
     """Train with a progress bar; warn of images that could not be read."""
-    try:
+    with needing(PYTORCH, "train", "training"):
         from fleetnet.training.trainer import Trainer
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
     loggers = open_loggers(log, output, warn=warn)
     source = open_told(data, options)
     warn_of_names(source)
@@ -227,11 +221,9 @@ def resume_training(
     """
     from fleetnet.data.sources import open_source, open_source_spec
 
-    try:
+    with needing(PYTORCH, "train", "training"):
         from fleetnet.training.run_folder import data_of, last_checkpoint
         from fleetnet.training.trainer import Trainer
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
     folder = folder.parent if folder.name == LAST else folder
     _check_free(folder, overwrite=True)
     loggers = open_loggers(
@@ -287,11 +279,9 @@ def _search_lr(
     weights: Path | None,
 ) -> None:
     """Search for a learning rate, draw the search, and say what to do with it."""
-    try:
+    with needing(PYTORCH, "train", "training"):
         from fleetnet.training.lr_finder import STEPS, find_lr, plot
         from fleetnet.training.trainer import Trainer
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
     source = open_told(data, options)
     trainer = Trainer(source, model, recipe, output, weights=weights)
     with progress(unit="steps") as bar:
@@ -309,9 +299,3 @@ def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
     if weights is None:
         return None
     return open_file(find_weights_for(model, weights), offline=offline)
-
-
-def _missing(error: ModuleNotFoundError) -> FleetnetError:
-    if error.name not in ("torch", "yaml", "filelock"):
-        raise error
-    return require("PyTorch", "train", "training")

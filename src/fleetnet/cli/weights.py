@@ -12,7 +12,7 @@ from fleetnet.amounts import percent
 from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import CheckpointError, require, unknown
+from fleetnet.errors import PYTORCH, CheckpointError, needing, unknown
 from fleetnet.weights.published import cached_path, find_weights, published_weights
 from fleetnet.weights.subject import Subject, find_subject
 
@@ -171,12 +171,8 @@ def convert(
 
 
 def _open(file: Path) -> WeightsFile:
-    try:
+    with needing(PYTORCH, "train", "reading weights"):
         from fleetnet.weights.read import read_weights
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors"):
-            raise
-        raise require("PyTorch", "train", "reading weights") from None
     return read_weights(file)
 
 

@@ -364,7 +364,7 @@ def _objection(candidate: Candidate, found: Agreement) -> str:
         return f"probabilities off by {found.mean_difference:.4f}"
     if candidate.precision != "fp32" and found.images < MIN_IMAGES:
         few = "is" if found.images == 1 else "are"
-        return f"{count(found.images, 'image')} {few} too few to compare answers"
+        return f"{count(found.images, 'image')} {few} too few"
     return ""
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from fleetnet.errors import ModelError, nearest, require
+from fleetnet.errors import ModelError, nearest, needing, require
 
 if TYPE_CHECKING:
     from fleetnet.models.base import Family, Network
@@ -131,12 +131,8 @@ def build_model(name: str, num_classes: int = 1000, **arguments: Any) -> Network
     if not 1 <= num_classes <= CLASS_LIMIT:
         raise ModelError(f"num_classes is {num_classes}; it must be between 1 and {CLASS_LIMIT:,}")
     _check_arguments(arguments)
-    try:
+    with needing({"torch": "PyTorch"}, "train", "building a network"):
         family = family_of(entry)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise require("PyTorch", "train", "building a network") from None
     return family.build(num_classes, **entry.arguments, **arguments)
 
 

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.errors import CheckpointError, FleetnetError, ModelError, nearest, require, unknown
+from fleetnet.errors import (
+    CheckpointError,
+    FleetnetError,
+    ModelError,
+    nearest,
+    needing,
+    unknown,
+)
 from fleetnet.models.registry import NAMES, find_model
 from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
@@ -135,12 +142,8 @@ def file_of(
 
 
 def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool) -> Path:
-    try:
+    with needing({"requests": "requests", "filelock": "filelock"}, "train", "published weights"):
         from fleetnet.weights.hub import fetch
-    except ModuleNotFoundError as error:
-        if error.name not in ("requests", "filelock"):
-            raise
-        raise require(str(error.name), "train", "published weights") from None
     if not (offline or entry.package or cached_path(entry).exists()):
         others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
                   if other != entry]  # fmt: skip
