@@ -31,7 +31,7 @@ from fleetnet.cli.sources import (
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import new_folder
-from fleetnet.training.loggers import Logger, open_loggers, told_before
+from fleetnet.training.loggers import Logger, open_loggers, used_before
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def resume_training(
         folder: the run's, or its last checkpoint.
         data: where its images are now, if they moved.
         options: how to read them there.
-        log: names of loggers; None for those that were told of the run before.
+        log: names of loggers; None for those that logged the run before.
     """
     from fleetnet.data.sources import open_source, open_source_spec
 
@@ -235,7 +235,7 @@ def resume_training(
     folder = folder.parent if folder.name == LAST else folder
     _check_free(folder, overwrite=True)
     loggers = open_loggers(
-        told_before(folder) if log is None else log, folder, resume=True, warn=warn
+        used_before(folder) if log is None else log, folder, resume=True, warn=warn
     )
     checkpoint = last_checkpoint(folder)
     source = (
