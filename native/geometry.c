@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-/* With less to spare, libjpeg's way of making a picture smaller shows in the answers: with 2,
-EfficientNet-Lite0 said something else of 5 photographs in 556, with 2.5 of 1 in 430. */
+/* With less, libjpeg's way of making a picture smaller changes answers: with 2, EfficientNet-Lite0
+gave another answer for 5 photographs of 556, with 2.5 for 1 of 430. */
 #define SPARE 2.5
 
 /* Halve a whole number and round to the nearest, to the even one of two: Python's round(). */

@@ -2,7 +2,7 @@
 JPEG may be decoded smaller.
 
 The arithmetic of each interpolation's original, rounding included: torchvision and timm for
-Pillow's filters, PaddleClas for OpenCV's. Doubles alone, so that every processor rounds alike.
+Pillow's filters, PaddleClas for OpenCV's. Only doubles, so that every processor rounds alike.
 */
 #ifndef FLEETNET_GEOMETRY_H
 #define FLEETNET_GEOMETRY_H
@@ -43,8 +43,8 @@ fleetnet_status fleetnet_geometry_of(const fleetnet_preprocess *preprocess, doub
                                      double height, fleetnet_geometry *out);
 
 /* Return 8, 4, 2 or 1: by how much a JPEG of this size may be decoded smaller with hardly a change
-of the answer. With OpenCV's interpolation not at all: it takes single pixels out of a large picture,
-and those of a smaller one are others. */
+of the answer. With OpenCV's interpolation it may not: that uses single pixels of the large picture,
+which a smaller one does not have. */
 int fleetnet_shrink_for(const fleetnet_preprocess *preprocess, int width, int height);
 
 /* Write left, top, right, bottom of the upright picture in the pixels that decoding by `shrink` gives.

@@ -66,7 +66,7 @@ class Listed:
 
 
 class ListedWithEnds(Listed):
-    """The same, of which ends can be read alone."""
+    """The same, but the ends can be read separately."""
 
     def read_end(self, index: int, count: int) -> bytes:
         data = self._contents[index] if self._contents else None

@@ -37,7 +37,7 @@ def made_up(
     threads: tuple[int, ...] = (1, 2),
     batches: tuple[int, ...] = (1, 4, 8),
 ) -> Results:
-    """Return results in which time follows from multiply-adds alone; none of int8."""
+    """Return results in which time depends only on multiply-adds; none in int8."""
     names = published_names() if names is None else names
     plan = Plan(("openvino",), precisions, threads, batches, Limits(10), 3)
     timings: dict[Cell, Timing] = {}

@@ -3,8 +3,8 @@
     python tests/portable.py [--only older|busy] [ARGUMENTS OF PYTEST ...]
 
 Ends with 0 where every pass did. What an older processor computes otherwise is seen by as much as
-the libraries can be told: PyTorch, oneDNN (OpenVINO's and PyTorch's), MKL, NumPy and OpenCV take
-the instructions that AVX2 has, and OpenVINO and PyTorch offer fp32 and int8 alone.
+the libraries have settings for that: PyTorch, oneDNN (OpenVINO's and PyTorch's), MKL, NumPy and
+OpenCV take the instructions that AVX2 has, and OpenVINO and PyTorch offer only fp32 and int8.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fleetnet.inference.engines import available_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETEND = "FLEETNET_TESTS_PRETEND"
-"""Set to ``avx2``, it has :func:`pretend` hide what a processor with AVX2 alone does not have."""
+"""Set to ``avx2``, it has :func:`pretend` hide what a processor with only AVX2 does not have."""
 OLDER = {
     PRETEND: "avx2",
     "ATEN_CPU_CAPABILITY": "default",
@@ -46,7 +46,8 @@ threading.Thread(target=wait, daemon=True).start()
 while True:
     pass
 """
-"""Keeps a processor busy until its standard input ends, as it does with whoever started it."""
+"""Keeps a processor busy until its standard input ends, as it does when the process that started it
+ends."""
 
 
 def pretend(processor: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def session(command: Sequence[str | Path], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a program in a session of its own, of which nothing is left after the block."""
+    """Start a program in a new session, of which nothing is left after the block."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -134,8 +134,8 @@ def test_every_verb_takes_it(old: Path, drawn: Path, fleetnet: Run) -> None:
     answers = fleetnet("predict", old, drawn, "--json")
     assert (answers.code, len(answers.out.splitlines())) == (0, 50)
     assert fleetnet("verify", old, "--images", drawn, "--limit", "30").code == 0
-    judged = fleetnet("evaluate", old, drawn, "--json")
-    assert json.loads(judged.out)["images"] == 50
+    evaluated = fleetnet("evaluate", old, drawn, "--json")
+    assert json.loads(evaluated.out)["images"] == 50
     tuned = fleetnet("tune", old, "--images", drawn, "--mode", "latency", "--threads", "1",
                      "--seconds", "0", "--json")  # fmt: skip
     assert tuned.code == 0

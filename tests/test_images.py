@@ -145,7 +145,7 @@ def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def by_pillow(data: bytes) -> Pixels:
-    """Decode as :func:`decode` does, with Pillow alone."""
+    """Decode as :func:`decode` does, with only Pillow."""
     with images.opened(data) as image:
         return from_pil(image)
 

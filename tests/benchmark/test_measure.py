@@ -88,16 +88,16 @@ def test_what_is_settled_leaves_its_time_to_the_rest() -> None:
 
 def test_it_ends_early_when_all_is_settled() -> None:
     world = World()
-    told: list[tuple[float, float]] = []
+    seen: list[tuple[float, float]] = []
     time_in_turns(
         {"a": world.work("a", 1.0)},
         Limits(1000, rounds=5),
         clock=world.clock,
-        watch=lambda done, total: told.append((done, total)),
+        watch=lambda done, total: seen.append((done, total)),
     )
     assert world.now == 10.0
-    assert told[-1] == (1000, 1000)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert seen[-1] == (1000, 1000)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_nothing_to_time() -> None:

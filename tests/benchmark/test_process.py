@@ -105,7 +105,7 @@ time.sleep(600)
         if lock.exists() and lock.read_text():
             break
     with lock.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # waits for the end of whoever has it
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits until the other process ends
 
 
 def test_one_failure_leaves_the_others() -> None:

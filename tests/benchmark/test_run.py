@@ -25,9 +25,9 @@ def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_from_networks_to_results(bundle: Bundle) -> None:
     plan = Plan(("openvino", "torch"), ("fp32",), (1, 2), (1, 3), LIMITS, 0)
-    told: list[str] = []
+    stages: list[str] = []
     results = run_benchmark(
-        find_subjects([str(bundle.path)]), plan, stage=lambda what, *_: told.append(what)
+        find_subjects([str(bundle.path)]), plan, stage=lambda what, *_: stages.append(what)
     )
     assert len(results.timings) == 8
     assert results.missing == {}
@@ -35,7 +35,7 @@ def test_from_networks_to_results(bundle: Bundle) -> None:
     assert all(timing.rounds == 2 for timing in results.timings.values())
     assert results.peaks["fp32", 1].measured_by == "OpenVINO, 64×64"
     assert results.peaks["fp32", 2].measured_by == "NumPy"
-    assert {"compiling", "timing, seconds"} < set(told)
+    assert {"compiling", "timing, seconds"} < set(stages)
     assert results.networks[0].published == {}  # trained on other classes
     assert results.to_json()["latency"][0]["rounds"] == 2
 
@@ -98,10 +98,10 @@ def test_too_little_memory_makes_parts(
     subjects = find_subjects([str(bundle.path), str(tmp_path / "other.bundle")])
     monkeypatch.setattr(running, "available_memory", lambda: 0)
     plan = Plan(("openvino",), ("fp32",), (1,), (1,), LIMITS, 0)
-    told: dict[str, None] = {}
-    results = run_benchmark(subjects, plan, stage=lambda what, *_: told.setdefault(what))
+    stages: dict[str, None] = {}
+    results = run_benchmark(subjects, plan, stage=lambda what, *_: stages.setdefault(what))
     assert len(results.timings) == 2
-    assert [what for what in told if what.startswith("compiling")] == [
+    assert [what for what in stages if what.startswith("compiling")] == [
         "compiling, part 1 of 2",
         "compiling, part 2 of 2",
     ]
@@ -117,7 +117,7 @@ def test_opening_an_engine_leaves_the_callers_pytorch_as_it_is(bundle: Bundle) -
 
 @pytest.mark.slow
 def test_engines_of_pytorch_keep_their_threads_apart(bundle: Bundle) -> None:
-    """The number is the whole process's, and whoever is opened last would set it for all."""
+    """The number is the whole process's, and the engine opened last would set it for all."""
     before = torch.get_num_threads()
     pixels = self_test_pixels(1, 64)
     try:

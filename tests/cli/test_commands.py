@@ -305,7 +305,7 @@ def test_predict_reads_standard_input_among_files(
 
 @pytest.mark.slow
 def test_predict_shows_progress_where_rows_go_to_a_file(bundle: Bundle, shapes: Path) -> None:
-    """On a terminal that shows standard error alone; of a folder no total is counted."""
+    """On a terminal that shows only standard error; for a folder, no total is counted."""
     image = str(shapes / "circle" / "000.jpg")
     folder = str(shapes / "circle")
     for images, rows, words in (([image] * 3, 3, b"3/3"), ([folder], 12, b"12/?")):

@@ -126,7 +126,7 @@ def test_the_same_data_is_judged_by_its_held_out_part_without_a_word(
 def test_other_content_under_a_held_out_name_is_found(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
-    """Names and classes are the same, so that by those alone it is the very data."""
+    """Names and classes are the same, so that only the contents show that it is other data."""
     folder = tmp_path / "data"
     shutil.copytree(shapes, folder)
     source = open_source(str(shapes))

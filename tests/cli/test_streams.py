@@ -270,7 +270,7 @@ def test_a_line_is_shown_as_it_is(tell: Any, capsys: pytest.CaptureFixture[str])
 
 
 class Bare:
-    """The least that can stand in the place of standard output."""
+    """The least that an object needs to replace standard output."""
 
     def __init__(self) -> None:
         self.text = ""

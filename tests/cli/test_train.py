@@ -68,7 +68,7 @@ def test_what_resuming_cannot_change(fleetnet: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("traces", [[], ["tensorboard"], ["tensorboard", "wandb.json"]])
-def test_a_resumed_run_is_told_to_those_that_were_told_before(
+def test_a_resumed_run_is_told_to_those_that_were_used_before(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traces: list[str]
 ) -> None:
     """After --log none to nobody."""

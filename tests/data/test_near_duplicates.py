@@ -20,7 +20,7 @@ def brute_force(hashes: list[int], distance: int) -> dict[tuple[int, int], int]:
 
 @st.composite
 def clustered(draw_from: st.DrawFn) -> list[int]:
-    """Hashes near a few centres: those of chance alone are hardly ever near each other."""
+    """Hashes near a few centres: random ones are hardly ever near each other."""
     centres = draw_from(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
     flips = st.lists(st.integers(0, 63), max_size=8)
     members = st.tuples(st.sampled_from(centres), flips)

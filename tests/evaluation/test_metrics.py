@@ -52,7 +52,7 @@ def test_nothing_to_evaluate() -> None:
 def test_classes_are_matched_by_name() -> None:
     assert class_indices(["b", "a"], ["a", "b", "c"]) == [1, 0]
     assert class_indices(["c"], ["a", "b", "c"]) == [2]
-    # Names that repeat, as ImageNet's two cranes, are told apart by their places alone.
+    # Names that repeat, as ImageNet's two cranes, are distinguished only by their places.
     cranes = ["crane", "tench", "crane"]
     assert class_indices(cranes, cranes) == [0, 1, 2]
     assert class_indices(["tench"], cranes) == [1]

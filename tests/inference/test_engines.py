@@ -24,7 +24,7 @@ from fleetnet.inference.probabilities import softmax
 from fleetnet.inference.verify import prepare
 
 NATIVE = [name for name in ENGINES if name != "torch-compiled"]
-"""Compiling with PyTorch takes a minute, so it has a test of its own."""
+"""Compiling with PyTorch takes a minute, so it has a separate test."""
 
 
 @pytest.fixture(scope="module")

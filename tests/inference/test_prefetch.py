@@ -292,7 +292,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def plainly(path: Path, preprocess: Preprocess) -> np.ndarray:
-    """Decode, resize and crop with Pillow alone."""
+    """Decode, resize and crop with only Pillow."""
     with Image.open(path) as file:
         picture = file.convert("RGB")
     short = min(picture.size)

@@ -115,7 +115,7 @@ def test_the_facts_of_a_family_are_its_networks(name: str) -> None:
 
 
 class Plain(Network):
-    """A network with names of its own, whose layers know nothing of padding."""
+    """A network with its own names, whose layers know nothing of padding."""
 
     input_layer = "features.0"
     classifier_layer = "answer"

@@ -22,7 +22,8 @@ SETTINGS = [*TINY, "input.resize=36", "input.crop=32", "batch_size=3", "precisio
 
 
 class Heard(Callback):
-    """Remembers in which order steps were taken and figures read; spoils the weights if told."""
+    """Remembers in which order steps were taken and figures read; spoils the weights if asked
+    to."""
 
     def __init__(self, spoil_after: int | None = None) -> None:
         self.calls: list[str] = []

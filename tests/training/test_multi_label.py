@@ -62,9 +62,9 @@ def test_from_the_list_to_a_prediction(source: Source, tmp_path: Path) -> None:
         got = {score.index: score.probability for score in prediction.top}
         assert [got[0], got[1]] == pytest.approx(expected.tolist(), abs=1e-6)
         held_out = split(source, settings.data.val_fraction, settings.seed).val
-        judged = evaluate(classifier, source, held_out).multi_label_metrics
+        measured = evaluate(classifier, source, held_out).multi_label_metrics
         # Two images whose scores are next to each other may change places by rounding.
-        assert judged.mean_average_precision == pytest.approx(
+        assert measured.mean_average_precision == pytest.approx(
             result.metrics.mean_average_precision, abs=0.05
         )
 

@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_weights(shapes: Path, tmp_path: Path) -> N
 def test_evaluation_in_training_and_classifier_give_the_same_answers(
     checkpoint: Path, shapes: Path
 ) -> None:
-    """The logits that training judged itself by are those that a user gets from the files."""
+    """The logits that training validated with are those that a user gets from the files."""
     trained = Checkpoint.load(checkpoint)
     source = open_source(str(shapes))
     settings = Recipe.from_values(trained.recipe, "checkpoint")
@@ -140,7 +140,7 @@ def test_training_goes_on_from_weights(checkpoint: Path, shapes: Path, tmp_path:
     trainer = Trainer(source, "mobilenetv2_x0_25", recipe(), tmp_path, weights=checkpoint)
     state = trainer.train_step.network.state_dict()
     for key, value in Checkpoint.load(checkpoint).state.items():
-        # Batch norm's counter matters to a cumulative average alone, which nothing here uses.
+        # Batch norm's counter matters only to a cumulative average, which nothing here uses.
         assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
     with pytest.raises(CheckpointError, match="does not fit"):
         Trainer(source, "ReXNet_1_0", recipe(), tmp_path, weights=checkpoint)

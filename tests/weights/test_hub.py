@@ -33,7 +33,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file, and misbehaves as told."""
+    """Serves one file, and misbehaves as the test asks."""
 
     daemon_threads = True
     content = CONTENT

@@ -85,7 +85,7 @@ def bench(
         typer.Option(help=f"Seconds of timing.  [{BUDGET:g}, quick {QUICK_BUDGET:g}]"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="The most threads and batches of 1 and 8 alone.")
+        bool, typer.Option("--quick", help="Only the most threads, and batches of 1 and 8.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
@@ -94,7 +94,7 @@ def bench(
     Networks by name are built for the purpose, with random weights: how long they take depends on
     their shapes. Everything is timed in turns, so that the machine's noise hits all alike.
     """
-    load = load_average()  # before this program computes anything
+    load = load_average()  # measured before this program computes anything
     if output is not None:
         check_output(output)
     check_names(engine or (), precision or ())

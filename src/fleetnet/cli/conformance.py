@@ -1,4 +1,4 @@
-"""``fleetnet conformance``: does this host give the answers that every host has to give?"""
+"""``fleetnet conformance``: does this host give the answers required of every host?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.native import COMPILED
 
 SHOWN = 20
-"""Differences that are named; where a library differs, hundreds do."""
+"""How many differences are shown: if a library differs, there are hundreds."""
 
 
 def register(app: typer.Typer) -> None:
@@ -172,13 +172,13 @@ def _print_bundle(model: str, check: BundleCheck) -> None:
     for heading in ("pictures", "max |Δp|", "top-1 same", "passes"):
         table.add_column(heading, justify="right")
     for comparison in check.comparisons:
-        judged = comparison.precision == "fp32"
+        required = comparison.precision == "fp32"
         table.add_row(
             f"{comparison.engine} {comparison.engine_version}",
             comparison.precision,
             str(comparison.images),
             f"{comparison.max_abs_diff:.1e}",
             f"{comparison.top1_agreement:.2%}",
-            ("yes" if check.allows(comparison) else "no") if judged else "not judged",
+            ("yes" if check.allows(comparison) else "no") if required else "not required",
         )
     console().print(table)

@@ -1,4 +1,4 @@
-"""What the verbs share in talking to a person."""
+"""Console output and messages that all verbs share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLAIN_WIDTH = 100
 class _Console(Console):
     """A console that shows text as it is: brackets and colons in a name mean nothing to it.
 
-    What a terminal would act on, or cannot show, is its escape before a table is laid out.
+    Characters that a terminal would act on or cannot show are escaped before the layout.
     """
 
     def __init__(self, *, stderr: bool, width: int | None) -> None:
@@ -128,7 +128,7 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Show on standard error how far a download has come, from its first byte on.
 
     Yields:
-        What is told how many bytes are here, and how many there are in all (0 if unknown).
+        A function to call with how many bytes are here, and how many in all (0 if unknown).
     """
     out = console(stderr=True)
     with Progress(
@@ -169,7 +169,7 @@ def _spinner(out: Console) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text from outside as standard output shows it, so that its columns can be told."""
+    """Return a text from outside as standard output shows it, so that its width is known."""
     return shown_in(printable(text), getattr(sys.stdout, "encoding", None) or "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""``fleetnet data preview``: see what augmentation makes of one's images before training."""
+"""``fleetnet data preview``: see augmented images before training."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def predict(
     opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     left_out = LeftOut()
-    paths, mode, alone = _peek(images, left_out)
+    paths, mode, single = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
     chosen = choose_what_computes(
         opened,
@@ -131,7 +131,7 @@ def predict(
         device=chosen.device,
     )
     top_k = min(top_k, len(classifier.classes))
-    write_table = functools.partial(_write_table, alone=alone)
+    write_table = functools.partial(_write_table, single=single)
     write = _write_json if as_json else _write_csv if as_csv else write_table
     with classifier:
         predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
@@ -145,13 +145,13 @@ def predict(
 
 
 def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode, bool]:
-    """Return the paths, whether to have one answer soon or many a second, and if it is but one."""
+    """Return the paths, the mode, and whether there is only one image."""
     paths = find_images(images, left_out, lenient=True)
     first = list(itertools.islice(paths, 2))
-    # Standard input is read by no other thread than this one, which an interrupt ends.
-    alone = len(first) < 2
-    soon = alone or STDIN in images
-    return itertools.chain(first, paths), "latency" if soon else "throughput", alone
+    # Only this thread reads standard input, because an interrupt can end it.
+    single = len(first) < 2
+    soon = single or STDIN in images
+    return itertools.chain(first, paths), "latency" if soon else "throughput", single
 
 
 def _count(images: list[str]) -> int | None:
@@ -163,7 +163,7 @@ def _count(images: list[str]) -> int | None:
 
 
 def _shown(predictions: Iterable[Prediction], total: int | None) -> Iterator[Prediction]:
-    """Pass predictions on and show how many there are: rows that go to a file show nothing."""
+    """Pass predictions on and show their number, because rows that go to a file show nothing."""
     with progress() as bar:
         task = bar.add_task("predicting", total=total)
         for prediction in predictions:
@@ -200,10 +200,10 @@ def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]
     return total, failed
 
 
-def _write_table(predictions: Iterable[Prediction], _: int, *, alone: bool) -> tuple[int, int]:
+def _write_table(predictions: Iterable[Prediction], _: int, *, single: bool) -> tuple[int, int]:
     """Write rows as they come, so that memory does not grow with the number of images.
 
-    A row holds as many classes as there is room for; an image that is ``alone`` has all of them.
+    A row has as many classes as fit; a single image has all of them.
     """
     terminal = is_terminal(sys.stdout) or "COLUMNS" in os.environ
     width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH
@@ -214,11 +214,11 @@ def _write_table(predictions: Iterable[Prediction], _: int, *, alone: bool) -> t
         name = visible(name)
         if len(name) > name_width:
             name = "…" + name[1 - name_width :]
-        column = len(name) if alone else name_width
+        column = len(name) if single else name_width
         lines = (
             [visible(f"error: {prediction.error}")]
             if prediction.error is not None
-            else _answer(prediction, width - column - 2, whole=alone)
+            else _answer(prediction, width - column - 2, whole=single)
         )
         for place, line in enumerate(lines):
             sys.stdout.write(f"{'' if place else name:<{column}}  {line}\n")
@@ -227,7 +227,7 @@ def _write_table(predictions: Iterable[Prediction], _: int, *, alone: bool) -> t
 
 
 def _answer(prediction: Prediction, room: int, *, whole: bool) -> list[str]:
-    """Return as many of the classes as fit in a line, or, if ``whole``, all of them in lines."""
+    """Return as many classes as fit in a line; if ``whole``, all of them, in several lines."""
     words = [
         f"{shorten(score.label, max(room - 7, 8))} {score.probability:.1%}"
         for score in prediction.top

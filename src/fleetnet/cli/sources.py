@@ -1,4 +1,4 @@
-"""What the verbs let a person say of labelled images, once for all of them."""
+"""The options for labelled images, which several verbs share."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def source_options(label_column: list[str] | None = None, **values: Any) -> Sour
 def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the options of data sources in place of its parameter ``source``.
 
-    The verb declares ``source: SourceOptions`` and is called with it made up; on the command line
-    stand the options instead.
+    The verb declares ``source: SourceOptions`` and is called with that object; the command line has
+    the single options instead.
     """
     hints = get_type_hints(verb, include_extras=True)
     signature = inspect.signature(verb)

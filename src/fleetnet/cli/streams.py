@@ -70,7 +70,7 @@ def shown_in(text: str, encoding: str) -> str:
 
 
 def drop_output() -> None:
-    """Send nowhere what standard output does not take, or Python would try and complain again."""
+    """Discard what standard output did not accept; otherwise Python would try again and fail."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -79,7 +79,7 @@ def drop_output() -> None:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal, whatever object stands in its place."""
+    """Tell whether a stream is a terminal; it may be any object."""
     asked = getattr(stream, "isatty", None)
     return bool(asked and asked())
 
@@ -104,7 +104,7 @@ class Rows:
 
 
 def _open_closed() -> None:
-    """Put nowhere in the place of streams that were closed before we began or since.
+    """Open the null device in place of standard streams that are closed.
 
     A file opened later would get a closed stream's number, and the warnings of some library.
     """
@@ -122,7 +122,7 @@ def _open_closed() -> None:
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for the characters that a codec cannot encode; see :func:`shown_in`."""
+    """Return the replacement of characters that a codec cannot encode; see :func:`shown_in`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs: Iterable[str] = error.object[error.start : error.end]

@@ -31,7 +31,7 @@ from fleetnet.cli.sources import (
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import PYTORCH, FleetnetError, needing
 from fleetnet.files import new_folder
-from fleetnet.training.loggers import Logger, open_loggers, told_before
+from fleetnet.training.loggers import Logger, open_loggers, used_before
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def train(
         typer.Option(
             metavar="MODEL",
             help="Weights to start from: a checkpoint, a run's folder, a bundle, a file from "
-            "anywhere, ReXNet_1_0, timm:ReXNet_1_0, or a set alone, such as paddle.",
+            "anywhere, ReXNet_1_0, timm:ReXNet_1_0, or just a set, such as paddle.",
         ),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Take published weights from the cache alone.")
+        bool, typer.Option("--offline", help="Take published weights only from the cache.")
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the run.  [runs/MODEL-TIME]")
@@ -100,8 +100,8 @@ def train(
     """Train a network on labelled images and leave checkpoints.
 
     A quarter of each class is held out by a seeded split (--set data.val_fraction=0.25) and
-    evaluated after each epoch; data with train/ and val/ keeps its own split, and test/ is left
-    alone. Ctrl-C saves and ends; --resume goes on as if the run had never stopped.
+    evaluated after each epoch; data with train/ and val/ keeps its own split, and test/ is not
+    used. Ctrl-C saves and ends; --resume goes on as if the run had never stopped.
     """
     if resume is not None:
         changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
@@ -147,7 +147,7 @@ def _report(result: TrainResult) -> None:
 
 
 def shorthands(epochs: int | None, size: int | None) -> list[str]:
-    """Return the recipe settings that ``--epochs`` and ``--size`` stand for."""
+    """Return the recipe settings for ``--epochs`` and ``--size``."""
     settings = [] if epochs is None else [f"epochs={epochs}"]
     if size is not None:
         settings += [f"input.crop={size}", f"input.resize={round(size * 8 / 7)}"]
@@ -185,7 +185,7 @@ def _run_folder(output: Path | None, model: str) -> Iterator[Path]:
         yield folder
     finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # which takes an empty one alone
+            folder.rmdir()  # which removes only an empty one
 
 
 def run_training(
@@ -217,7 +217,7 @@ def resume_training(
         folder: the run's, or its last checkpoint.
         data: where its images are now, if they moved.
         options: how to read them there.
-        log: names of loggers; None for those that were told of the run before.
+        log: names of loggers; None for those that logged the run before.
     """
     from fleetnet.data.sources import open_source, open_source_spec
 
@@ -227,7 +227,7 @@ def resume_training(
     folder = folder.parent if folder.name == LAST else folder
     _check_free(folder, overwrite=True)
     loggers = open_loggers(
-        told_before(folder) if log is None else log, folder, resume=True, warn=warn
+        used_before(folder) if log is None else log, folder, resume=True, warn=warn
     )
     checkpoint = last_checkpoint(folder)
     source = (

@@ -69,7 +69,9 @@ def tune(
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Compute with so many.  [tries several]")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Judge by at most so many images.")] = ENOUGH,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Compare answers on at most so many images.")
+    ] = ENOUGH,
     seconds: Annotated[
         float, typer.Option(min=0, help="Time for the measurement of each mode.")
     ] = BUDGET_S,
@@ -77,8 +79,8 @@ def tune(
 ) -> None:
     """Measure every engine, device, precision and number of threads with this bundle, here.
 
-    What does not answer as fp32 does on the images is out, however fast. The choice is remembered
-    for --engine auto.
+    Candidates that do not answer as fp32 does on the images are out, however fast. The choice is
+    remembered for --engine auto.
     """
     modes = _modes(mode)
     check_names(engine or ())
@@ -93,7 +95,7 @@ def tune(
     if len(pixels) < MIN_IMAGES:
         are = "is" if len(pixels) == 1 else "are"
         warn(
-            f"{count(len(pixels), 'image')} {are} too few to judge precisions below fp32 by, and "
+            f"{count(len(pixels), 'image')} {are} too few to compare precisions below fp32, and "
             f"the choice is not remembered: give {MIN_IMAGES} or more"
         )
     tunings: list[Tuning] = []

@@ -116,7 +116,7 @@ def _jpeg() -> Iterator[Picture]:
     yield jpeg("cmyk", "four components, inverted as Adobe's programs do", data)
     data = encode(plain, "JPEG", quality=90, keep_rgb=True)
     yield jpeg("rgb", "stored as RGB, which Adobe's marker says", data)
-    yield jpeg("without-end", "lacks its end marker alone, and is whole", whole[:-2])
+    yield jpeg("without-end", "lacks only its end marker, and is whole", whole[:-2])
     yield jpeg("trailing", "something else behind its end", whole + b"behind the end")
     for turn in range(1, 10):
         data = encode(odd, "JPEG", quality=85, exif=exif(turn))

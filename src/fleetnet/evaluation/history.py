@@ -28,7 +28,7 @@ def read_metrics(file: Path, warn: Warn) -> list[EpochFigures]:
 
     Args:
         file: a run's :data:`METRICS`.
-        warn: told of each damaged line.
+        warn: called with each damaged line.
 
     Raises:
         DataError: the file cannot be read, is too large, or is no text.

@@ -69,15 +69,15 @@ def export_to(
         to: a target's name, as :data:`fleetnet.export.targets.TARGETS` has it, or with a precision
             behind a colon.
         output: folder to make; an older one is replaced.
-        batch: the one size of batch that the files take; None where they take any.
+        batch: the only batch size that the files take; None if they take any.
         images: files, folders and globs to verify with; if empty, held-out images of the data that
             a checkpoint was trained on if it still is there, else made-up pictures.
         limit: verify with at most this many images.
         tolerance: largest difference of a probability to allow in fp32, where every top-1 has to be
             the same too; with fewer bits, 99 % of the images must get the same answer.
-        left_out: is told what of ``images`` is passed over.
-        say: told what is being done, a line each.
-        fetched: told of a download's progress.
+        left_out: counts what is skipped in ``images``.
+        say: called with what is being done, in a line.
+        fetched: called with a download's progress.
 
     Returns:
         A bundle with the converted network as its only artifact; without a record of verification
@@ -129,7 +129,7 @@ def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None)
     except FleetnetError:
         raise
     except Exception as error:
-        # Each converter has errors of its own.
+        # Every converter raises its own errors.
         raise FleetnetError(
             f"{bundle.path} cannot be converted to {target.title}: {one_line(error)}"
         ) from None
@@ -190,7 +190,7 @@ class _Converted(Closing[Run]):
         try:
             return np.concatenate([run(part) for part in parts])[: len(pixels)]
         except Exception as error:
-            # Each runtime has errors of its own.
+            # Every runtime raises its own errors.
             raise self._failed(error) from None
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:

@@ -1,4 +1,4 @@
-"""What whoever is given converted files should know, as a page to read."""
+"""The page of information that comes with converted files."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def prepare(
         images: paths, or files' contents.
         preprocess: the network's.
         limit: at most this many.
-        unreadable: is told what is left out, and why.
+        unreadable: gets a line for each image that is left out, with the reason.
 
     Returns:
         ``uint8[N, crop, crop, 3]``, at most ``limit`` images.

@@ -39,7 +39,7 @@ def fold_batch_norm(network: AnyModule) -> AnyModule:
         if isinstance(module, _BatchNorm):
             raise ModelError(
                 f"the batch norm '{name}' cannot be folded: it does not follow a convolution or a "
-                "linear layer of its own, with as many channels, in an nn.Sequential"
+                "linear layer, used only there, with as many channels, in an nn.Sequential"
             )
     return folded
 

@@ -195,7 +195,7 @@ def sample_bits_of(weights: str | Path) -> int | None:
         LookupError,
         AttributeError,
     ):
-        return None  # whoever reads the weights says what is wrong with them
+        return None  # reading the weights then says what is wrong with the file
     return bits if isinstance(bits, int) else None
 
 

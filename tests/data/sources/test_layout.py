@@ -233,7 +233,7 @@ def test_what_class_folders_hold_besides_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_deep_class_is_told_apart_by_its_images(tmp_path: Path) -> None:
-    """A lone class may be evaluated; a folder with folders alone in it only wraps them."""
+    """A lone class may be evaluated; a folder that has only folders in it just wraps them."""
     source = open_source(str(make(tmp_path / "one", "cat/a.jpg", "cat/x/b.jpg", "cat/y/c.jpg")))
     assert source.classes == ("cat",)
     assert len(source.samples) == 3

@@ -1,4 +1,4 @@
-"""ONNX: the bundle's own graph, for any size of batch or for one alone."""
+"""ONNX: the bundle's own graph, for any batch size or for only one."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
 
 
 def load(files: Files) -> Run:
-    """Compile the graph for the processor, in fp32, as whoever is given the files can."""
+    """Compile the graph for the processor, in fp32, as any user of the files can."""
     return OpenVinoEngine.of_ir(files["model.xml"], files["model.bin"], Setup()).run
 
 

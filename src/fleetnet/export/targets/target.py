@@ -19,15 +19,15 @@ Run = Callable[[Pixels], Logits]
 
 @dataclass(frozen=True)
 class Target:
-    """A format to convert to, as its file presents it under the name ``TARGET``.
+    """A format to convert to; its file declares it as ``TARGET``.
 
     Attributes:
-        name: that users choose it by.
-        title: what people call it.
+        name: by which users choose it.
+        title: its name for people.
         format: of the artifact that it makes; see :class:`fleetnet.bundle.Artifact`.
-        precisions: that it offers, of which the first is taken unless told: fp32 if it is one.
+        precisions: those that it offers; the first is the default, fp32 if it is among them.
         package: what its users install to run it.
-        command: what they then type, in a shell or in Python; ``{file}`` stands for the first file.
+        command: what they then type, in a shell or in Python, with ``{file}`` for the first file.
         convert: makes the files of a bundle's network in a precision, for batches of one size, or
             of any where that is None.
         load: gives what runs such files here, to compare its answers with the network's; None

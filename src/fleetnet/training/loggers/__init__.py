@@ -105,8 +105,8 @@ def open_loggers(
     return loggers
 
 
-def told_before(folder: Path) -> list[str]:
-    """Return the names of the loggers that were told of the run in ``folder``."""
+def used_before(folder: Path) -> list[str]:
+    """Return the names of the loggers that have logged the run in ``folder``."""
     return [name for name, trace in _TRACES.items() if (folder / trace).exists()]
 
 
