@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +261,13 @@ class TestCheckpoint:
             "is 9, not 3",
         ):
             loaded.network()
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_run(shapes: Path, tmp_path: Path) -> None:
+    """Left to the garbage collector they may take PyTorch five seconds each, at any later time."""
+    before = set(multiprocessing.active_children())
+    recipe = Recipe.load(overrides=[*TINY, "epochs=1", "data.workers=1"])
+    trainer = Trainer(open_source(str(shapes)), "MobileNetV2_x0_25", recipe, tmp_path)
+    trainer.fit()
+    assert not set(multiprocessing.active_children()) - before

@@ -237,6 +237,14 @@ class Loader:
         except (RuntimeError, OSError, EOFError, MemoryError) as error:
             self._explain(error)
 
+    def close(self) -> None:
+        """End the worker processes; the next epoch starts new ones.
+
+        Left to the garbage collector, they end whenever it happens to run, and PyTorch may then
+        wait five seconds for each.
+        """
+        self._loader._iterator = None
+
     def _explain(self, error: Exception) -> NoReturn:
         """Raise a one-line error if a worker died, else the error itself."""
         if not self._workers or not _is_death(error):

@@ -269,7 +269,11 @@ class Trainer:
                     f"{self.output} cannot be locked on its file system: see that no other run "
                     "writes it"
                 )
-            return self._fit(CallbackList(callbacks))
+            try:
+                return self._fit(CallbackList(callbacks))
+            finally:
+                self.train_loader.close()
+                self.val_loader.close()
 
     def _fit(self, callback: Callback) -> TrainResult:
         self._describe_run()
