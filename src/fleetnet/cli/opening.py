@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,32 +62,21 @@ def open_trained(
     # Here, because prediction opens bundles without all that evaluation takes.
     from fleetnet import trained
 
+    open_it = functools.partial(
+        trained.open_trained,
+        engine=engine,
+        threads=threads,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+    )
     if engine == AUTO:
         # Before, because only one of the bars fits on a terminal at a time.
         word = open_bundle(word).path
         with status("measuring") as show:
-            return trained.open_trained(
-                word,
-                engine,
-                threads,
-                batch_size,
-                precision=precision,
-                images=images,
-                device=device,
-                trying=show,
-                chosen=say_what_computes,
-            )
+            return open_it(word, images=images, trying=show, chosen=say_what_computes)
     with download_bar("weights") as fetched:
-        return trained.open_trained(
-            word,
-            engine,
-            threads,
-            batch_size,
-            precision=precision,
-            device=device,
-            say=say,
-            fetched=fetched,
-        )
+        return open_it(word, say=say, fetched=fetched)
 
 
 def choose_what_computes(

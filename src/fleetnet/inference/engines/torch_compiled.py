@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +13,9 @@ import numpy as np
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines.engine import Precision, Setup
-from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
-from fleetnet.inference.engines.torch import (
-    TorchEngine,
-    deployed,
-    devices,
-    load_network,
-    native,
-    placed,
-)
+from fleetnet.inference.engines.torch import ENGINE as TORCH
+from fleetnet.inference.engines.torch import TorchEngine, deployed, load_network, placed
 from fleetnet.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -98,15 +92,4 @@ def open(bundle: Bundle, setup: Setup) -> CompiledTorchEngine:  # noqa: A001
     return engine
 
 
-ENGINE = EngineKind(
-    name=CompiledTorchEngine.name,
-    needs="torch",
-    title="PyTorch",
-    extra="train",
-    takes={precision: Takes("safetensors") for precision in ("fp32", "bf16", "fp16")},
-    open=open,
-    devices=devices,
-    native=native,
-    shares_batches=True,
-    unasked=False,
-)
+ENGINE = replace(TORCH, name=CompiledTorchEngine.name, open=open, unasked=False)
