@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,24 +17,7 @@ from fleetnet.measuring import (
     time_runs,
     turns,
 )
-
-
-class World:
-    """Work whose time is made up, and the clock that it moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.log: list[str] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def work(self, name: str, seconds: float) -> Callable[[], None]:
-        def run() -> None:
-            self.log.append(name)
-            self.now += seconds
-
-        return run
+from made_up_clock import World
 
 
 def test_a_run_is_timed_by_the_clock_that_is_given() -> None:

@@ -1,5 +1,4 @@
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -11,25 +10,7 @@ from fleetnet.benchmark.measure import (
     time_in_turns,
     warm_up,
 )
-
-
-class World:
-    """Work whose time is made up, and the clock that it moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.log: list[str] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def work(self, name: str, seconds: Callable[[int], float] | float) -> Callable[[], None]:
-        def run() -> None:
-            self.log.append(name)
-            count = self.log.count(name)
-            self.now += seconds(count) if callable(seconds) else seconds
-
-        return run
+from made_up_clock import World
 
 
 def test_known_times_come_out() -> None:

@@ -251,7 +251,7 @@ class Loader:
             raise error
         workers = getattr(self._loader._iterator, "_workers", [])
         codes = [worker.exitcode for worker in workers if worker.exitcode]
-        self._loader._iterator = None
+        self.close()
         which = "the process" if self._workers == 1 else f"one of the {self._workers} processes"
         if codes and max(codes) > 0:
             raise DataError(
