@@ -54,6 +54,16 @@ def find_lr(
     Raises:
         FleetnetError: the loss is not a number from the start, or never changes.
     """
+    try:
+        search = _search(trainer, steps, advance)
+    finally:
+        trainer.train_loader.close()
+    return LearningRates(
+        tuple(search.rates), tuple(search.losses), suggest(search.rates, search.losses)
+    )
+
+
+def _search(trainer: Trainer, steps: int, advance: Advance) -> _Search:
     train_step = trainer.train_step
     train_step.begin_epoch(trainer.recipe.epochs)
     batches = itertools.chain.from_iterable(map(trainer.train_loader.batches, itertools.count(1)))
@@ -68,9 +78,7 @@ def find_lr(
             if not all(map(search.add, read_results(unread))):
                 break
             unread.clear()
-    return LearningRates(
-        tuple(search.rates), tuple(search.losses), suggest(search.rates, search.losses)
-    )
+    return search
 
 
 class _Search:
