@@ -1,0 +1,66 @@
+// A bundle on disk: its manifest, and the contents of its files after their hashes were checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "preprocess.hpp"
+
+namespace fleetnet {
+
+enum class Activation { softmax, sigmoid };
+
+struct ArtifactFile {
+    std::string name;
+    std::string sha256;
+    std::uint64_t bytes = 0;
+};
+
+struct Artifact {
+    std::string format;
+    std::optional<std::string> precision;
+    std::optional<int> batch;
+    std::vector<ArtifactFile> files;
+};
+
+/// What a host needs of `fleetnet.json`; versions 1 and 2.x are read, unknown fields of newer
+/// minor versions are passed over, and whatever would change the answers is refused.
+struct Manifest {
+    std::string model;
+    Activation activation = Activation::softmax;
+    double temperature = 1.0;
+    std::vector<std::string> classes;
+    Preprocess preprocess;
+    std::vector<Artifact> artifacts;
+
+    /// Throws Error(Code::bundle), `where` naming the file.
+    static Manifest parse(const std::string& json, const std::string& where);
+};
+
+class Bundle {
+   public:
+    /// A bundle's folder, its `fleetnet.json`, or a lone `.onnx` file that carries the manifest.
+    ///
+    /// Throws Error(Code::bundle).
+    static Bundle load(const std::string& path);
+
+    const std::string& path() const { return path_; }
+    const Manifest& manifest() const { return manifest_; }
+
+    const Artifact* find(const std::string& format, const std::string& precision,
+                         std::optional<int> batch = std::nullopt) const;
+
+    /// Contents of an artifact's files, each read once: what was hashed is what is used, even if
+    /// the bundle is replaced meanwhile. Throws Error(Code::bundle).
+    std::vector<std::vector<std::uint8_t>> contents(const std::string& format,
+                                                    const std::string& precision) const;
+
+   private:
+    std::string path_;
+    Manifest manifest_;
+    std::vector<std::uint8_t> lone_onnx_;
+};
+
+}  // namespace fleetnet
