@@ -40,6 +40,7 @@ class Engine {
 struct EngineKind {
     std::string name;
     std::function<std::unique_ptr<Engine>(const Bundle&, const EngineSetup&)> open;
+    std::function<std::string()> version;  ///< of the runtime; empty if it is not found
 };
 
 /// The engines of this build, the default first. Each engines/*.cpp adds one.
