@@ -5,7 +5,7 @@
 #include <climits>
 #include <deque>
 
-#include "nearest.hpp"
+#include "close_matches.hpp"
 #include "text.hpp"
 
 namespace fleetnet::command {

@@ -12,6 +12,7 @@
 #include "error.hpp"
 #include "paths.hpp"
 #include "text.hpp"
+#include "words.hpp"
 
 namespace fleetnet::command {
 
@@ -116,7 +117,7 @@ std::optional<std::vector<Text>> names_by_id(const std::vector<Text>& lines,
 
 }  // namespace
 
-std::vector<std::string> read_labels(const std::string& given, std::size_t count) {
+std::vector<std::string> read_labels(const std::string& given, std::size_t classes) {
     const std::string path = normal(given);
     const std::string content = content_of(given, path);
     std::string_view bytes = content;
@@ -129,9 +130,9 @@ std::vector<std::string> read_labels(const std::string& given, std::size_t count
     const std::vector<Text> lines = lines_of(text);
     if (lines.empty()) throw Error(Code::data, path + " names no classes");
     const std::vector<Text> names = names_by_id(lines, path).value_or(lines);
-    if (names.size() != count) {
-        throw Error(Code::data, path + " names " + counted(names.size(), "class") +
-                                    ", but the model has " + std::to_string(count) +
+    if (names.size() != classes) {
+        throw Error(Code::data, path + " names " + count(names.size(), "class") +
+                                    ", but the model has " + std::to_string(classes) +
                                     ": give one name a line, or 'id name' with ids from 0");
     }
     std::vector<std::string> result;

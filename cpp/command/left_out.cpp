@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "paths.hpp"
+#include "words.hpp"
 
 namespace fleetnet::command {
 
@@ -81,9 +82,9 @@ std::string LeftOut::endings() const {
 
 std::string LeftOut::line() const {
     std::vector<std::string> found = {endings()};
-    if (special_ > 0) found.push_back(counted(special_, "pipe") + " or the like");
+    if (special_ > 0) found.push_back(count(special_, "pipe") + " or the like");
     if (links_ > 0) {
-        found.push_back(counted(links_, "link") + " to folders that are looked into already");
+        found.push_back(count(links_, "link") + " to folders that are looked into already");
     }
     if (hidden_ > 0) found.push_back(grouped(hidden_) + " hidden");
     std::string folders;

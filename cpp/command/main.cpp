@@ -15,11 +15,10 @@
 #include "find_images.hpp"
 #include "interruption.hpp"
 #include "labels.hpp"
-#include "nearest.hpp"
 #include "pipeline.hpp"
 #include "rows.hpp"
 #include "streams.hpp"
-#include "text.hpp"
+#include "words.hpp"
 
 #ifdef _WIN32
 #define NOMINMAX
@@ -34,7 +33,6 @@ namespace {
 
 constexpr int done = 0, done_with_failures = 1, bad_input = 2;
 constexpr int low_precision_batch = 4;  // as in fleetnet.inference.classifier
-constexpr int max_threads = 1024;
 
 void print_version(Output& output) {
     output.write(std::string("fleetnet-predict ") + FLEETNET_VERSION + "\n");
@@ -107,10 +105,6 @@ int classify(const Arguments& arguments, Output& output) {
     const bool reads_input =
         std::find(arguments.images.begin(), arguments.images.end(), "-") != arguments.images.end();
     const bool throughput = !images.single() && !reads_input;
-    if (arguments.threads && *arguments.threads > max_threads) {
-        throw Error(Code::argument, "threads is " + std::to_string(*arguments.threads) +
-                                        "; it must be from 1 to " + std::to_string(max_threads));
-    }
     ClassifierOptions options = options_of(arguments, throughput);
     options.labels = std::move(labels);
     const bool few_bits = options.setup.precision != "fp32";
@@ -133,7 +127,7 @@ int classify(const Arguments& arguments, Output& output) {
         [&](const Prediction& prediction) { rows->add(prediction); });
     if (!left_out.line().empty()) warn("left out: " + left_out.line());
     if (rows->failed() == 0) return done;
-    say(std::to_string(rows->failed()) + " of " + counted(rows->total(), "image") +
+    say(std::to_string(rows->failed()) + " of " + count(rows->total(), "image") +
         " could not be read");
     return done_with_failures;
 }

@@ -1,10 +1,12 @@
 #include "rows.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 
-#include "numbers.hpp"
 #include "text.hpp"
+#include "words.hpp"
 
 namespace fleetnet::command {
 
@@ -22,6 +24,17 @@ bool is_active(char32_t sign) {
            (sign >= 0x2028 && sign <= 0x202E) || (sign >= 0x2066 && sign <= 0x2069) ||
            (sign >= 0xD800 && sign <= 0xDFFF);
 }
+
+/// Return `f"{number:.{decimals}f}"`.
+std::string fixed(double number, int decimals) {
+    char text[400];
+    const auto end =
+        std::to_chars(text, text + sizeof text, number, std::chars_format::fixed, decimals).ptr;
+    return std::string(text, end);
+}
+
+/// Return a number as Python's JSON has it.
+std::string number(double value) { return std::isnan(value) ? "NaN" : repr(value); }
 
 /// Return a string as JSON, as fleetnet.files.json_text does.
 std::string json(const std::string& bytes) {
@@ -73,7 +86,7 @@ class JsonRows : public Rows {
         for (const Score& score : prediction.top) {
             row += std::string(first ? "" : ", ") + "{\"class\": " + json(label(score)) +
                    ", \"index\": " + std::to_string(score.index) +
-                   ", \"probability\": " + repr(score.probability) + "}";
+                   ", \"probability\": " + number(score.probability) + "}";
             first = false;
         }
         row += "], \"error\": " + (prediction.error ? json(*prediction.error) : "null") + "}\n";

@@ -274,9 +274,4 @@ std::string grouped(std::size_t number) {
     return digits;
 }
 
-std::string counted(std::size_t number, const std::string& noun) {
-    const std::string ending = number == 1 ? "" : noun.back() == 's' ? "es" : "s";
-    return grouped(number) + " " + noun + ending;
-}
-
 }  // namespace fleetnet::command

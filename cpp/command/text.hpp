@@ -40,8 +40,7 @@ bool is_space(char32_t sign);
 /// Return a decimal digit's value in any script, or -1.
 int decimal(char32_t sign);
 
-/// A number with commas at the thousands, and `1 image`, `2 images`, `2 classes`.
+/// A number with commas at the thousands.
 std::string grouped(std::size_t number);
-std::string counted(std::size_t number, const std::string& noun);
 
 }  // namespace fleetnet::command

@@ -1,9 +1,7 @@
-#include "nearest.hpp"
+#include "close_matches.hpp"
 
 #include <algorithm>
 #include <utility>
-
-#include "error.hpp"
 
 namespace fleetnet::command {
 
@@ -58,29 +56,6 @@ std::vector<std::string> close_matches(const Text& word, const std::vector<std::
         if (words.size() < most) words.push_back(candidate);
     }
     return words;
-}
-
-std::string nearest(const std::string& word, const std::vector<std::string>& known) {
-    const Text wanted = folded(text_of(word));
-    const std::string* best = nullptr;
-    if (wanted.size() >= 3) {
-        for (const std::string& candidate : known) {
-            const bool goes_on = folded(text_of(candidate)).compare(0, wanted.size(), wanted) == 0;
-            if (goes_on && (best == nullptr || candidate.size() < best->size())) best = &candidate;
-        }
-    }
-    if (best != nullptr) return ", did you mean '" + *best + "'?";
-    const std::vector<std::string> close = close_matches(wanted, known, 1, 0.5);
-    return close.empty() ? "" : ", did you mean '" + close.front() + "'?";
-}
-
-void check_known(const std::string& what, const std::string& word,
-                 const std::vector<std::string>& known) {
-    if (std::find(known.begin(), known.end(), word) != known.end()) return;
-    std::string all;
-    for (const std::string& one : known) all += (all.empty() ? "" : ", ") + one;
-    throw Error(Code::argument, "unknown " + what + " '" + word + "'" + nearest(word, known) +
-                                    " (known: " + all + ")");
 }
 
 }  // namespace fleetnet::command
