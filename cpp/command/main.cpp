@@ -21,7 +21,6 @@
 #include "words.hpp"
 
 #ifdef _WIN32
-#define NOMINMAX
 #include <windows.h>
 // after it
 #include <shellapi.h>
