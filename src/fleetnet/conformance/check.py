@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,16 @@ class Check:
     def passed(self) -> bool:
         """Whether nothing differs."""
         return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "answers": self.answers,
+            "max_abs_diff": self.max_abs_diff,
+            "differences": [vars(difference) for difference in self.differences],
+        }
 
 
 def check_installation(
