@@ -36,8 +36,8 @@ from fleetnet.cli.options import (
 )
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
+from fleetnet.image_bytes import STDIN
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import (
     AUTO,

@@ -31,7 +31,8 @@ from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError, require_all
 from fleetnet.files import atomic_folder, standing
 from fleetnet.geometry import Interpolation
-from fleetnet.images import OpenImage, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage
 from fleetnet.preprocess import Preprocess
 
 RESIZE, CROP = 27, 24

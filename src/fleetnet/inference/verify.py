@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Bundle, Manifest, Verification
 from fleetnet.errors import DataError, ImageError, the_first
-from fleetnet.images import read_bytes
+from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import CPU, Engine, Logits, Precision

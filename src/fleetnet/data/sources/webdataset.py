@@ -19,7 +19,8 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.errors import DataError, ImageError
-from fleetnet.images import MAX_BYTES, is_image_name
+from fleetnet.formats import is_image_name
+from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
 from fleetnet.threads import map_in_threads
 
