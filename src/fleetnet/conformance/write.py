@@ -17,7 +17,6 @@ from PIL import features
 import fleetnet
 from fleetnet.conformance.description import (
     DESCRIPTION,
-    ConformanceSet,
     Decoded,
     Description,
     Entry,
@@ -25,6 +24,7 @@ from fleetnet.conformance.description import (
     Network,
     Refusal,
 )
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.pictures import Picture, all_pictures
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import Kind, fits, kind_of

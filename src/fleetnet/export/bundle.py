@@ -25,8 +25,9 @@ from fleetnet.export.manifest import manifest_of
 from fleetnet.export.onnx import to_onnx
 from fleetnet.export.verification_images import IMAGES, images_to_verify_with
 from fleetnet.image_files import check_given
+from fleetnet.inference.comparison import probabilities_of
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.verify import TOLERANCE, probabilities_of
+from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Say
 from fleetnet.training.adopt import read_checkpoint

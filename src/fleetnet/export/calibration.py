@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fleetnet.bundle import Calibration
 from fleetnet.errors import DataError
-from fleetnet.evaluation.calibration import cross_fit
 from fleetnet.evaluation.evaluate import evaluate
+from fleetnet.evaluation.temperature import cross_fit
 from fleetnet.export.held_out import HeldOut, why_gone
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.comparison import BATCH
 from fleetnet.inference.engines import Engine
-from fleetnet.inference.verify import BATCH
 from fleetnet.training.checkpoint import Checkpoint
 
 

@@ -11,17 +11,17 @@ from fleetnet.amounts import count
 from fleetnet.errors import VerificationError
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.fixed_batch import InWholeBatches
-from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
-from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.verify import (
+from fleetnet.inference.comparison import (
     BATCH,
     Comparison,
     ToProbabilities,
     compare,
     run_in_batches,
 )
+from fleetnet.inference.engines import Pixels, Setup
+from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.preprocess import Preprocess
 
 

@@ -14,8 +14,8 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.candidates import Candidate
+from fleetnet.inference.comparison import probabilities_of
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels
-from fleetnet.inference.verify import probabilities_of
 from fleetnet.measuring import Clock, seconds_of, spread
 from fleetnet.reporting import Say
 
