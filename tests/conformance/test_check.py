@@ -20,7 +20,8 @@ from fleetnet.conformance.check import (
     check_logits,
     first_difference,
 )
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Logits, Pixels
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleetnet.conformance.description import DESCRIPTION, MAX_DESCRIPTION_BYTES, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import MAX_DESCRIPTION_BYTES, ConformanceSet
 from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError
 

@@ -17,8 +17,10 @@ from fleetnet.cli.options import NetworkArgument
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.explanation import class_index, explain_image
 from fleetnet.files import atomic_file
+from fleetnet.formats import is_image_name
+from fleetnet.image_bytes import STDIN, read_bytes
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN, Pixels, is_image_name, read_bytes
+from fleetnet.images import Pixels
 from fleetnet.left_out import LeftOut
 from fleetnet.trained import TrainedNetwork
 

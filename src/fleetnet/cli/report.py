@@ -18,8 +18,8 @@ from fleetnet.errors import FleetnetError, require_all
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.slices import Slice
+from fleetnet.inference.comparison import machine
 from fleetnet.inference.engines import CPU, Engine
-from fleetnet.inference.verify import machine
 from fleetnet.trained import TrainedNetwork
 
 ENDINGS = (".html", ".htm", ".xhtml")

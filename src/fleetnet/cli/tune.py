@@ -23,7 +23,8 @@ from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import unknown
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.engines import Mode, check_names
-from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Trial, Tuning
+from fleetnet.inference.trials import MIN_IMAGES, Trial
+from fleetnet.inference.tuning import BUDGET_S, Tuning
 from fleetnet.inference.tuning import tune as run_tuning
 from fleetnet.inference.tuning_cache import ENOUGH, save_tuned
 from fleetnet.inference.verify import prepare

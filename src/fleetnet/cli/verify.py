@@ -14,9 +14,10 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import CPU
+from fleetnet.inference.comparison import BATCH, Comparison
+from fleetnet.inference.engines import CPU, Pixels
 from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
+from fleetnet.inference.verify import TOLERANCE, prepare
 from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:

@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from fleetnet import native
 from fleetnet.bundle import Bundle
-from fleetnet.conformance.description import ConformanceSet, Entry, Input
+from fleetnet.conformance.description import Entry, Input
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import fits, kind_of
 from fleetnet.errors import ImageError
-from fleetnet.images import OpenImage, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage
+from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Engine, engines_for, open_engine
-from fleetnet.inference.verify import run_in_batches
 from fleetnet.preprocess import Preprocess
 
 Pixels = npt.NDArray[np.uint8]

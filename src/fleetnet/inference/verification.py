@@ -8,17 +8,19 @@ from typing import Any
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
     Engine,
+    Pixels,
     Precision,
     engines_for,
     engines_on,
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+from fleetnet.inference.verify import verify_bundle, verify_quantized
 from fleetnet.reporting import Say
 
 REFERENCE = "torch"

@@ -10,7 +10,7 @@ import numpy as np
 
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.errors import DataError, ImageError, the_first
-from fleetnet.images import read_bytes
+from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
 from fleetnet.reporting import Advance

@@ -15,6 +15,7 @@ from fleetnet.export.quantize.quantizer import Quantized, Quantizer, step
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -22,7 +23,6 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.reporting import Begin
 
 ENGINES = ("openvino", "onnxruntime")
