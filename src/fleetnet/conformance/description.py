@@ -156,10 +156,12 @@ class Description(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _known_version(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("format_version", 1) != FORMAT_VERSION:
+        version = values.get("format_version", 1) if isinstance(values, dict) else FORMAT_VERSION
+        if version != FORMAT_VERSION:
+            shown = repr(version) if len(repr(version)) <= 20 else "unknown"
             raise ValueError(
-                f"format version {values['format_version']!r}, but this fleetnet reads version "
-                f"{FORMAT_VERSION}; update fleetnet"
+                f"format version {shown}, but this fleetnet reads version {FORMAT_VERSION}; update "
+                "fleetnet"
             )
         return values
 
@@ -285,7 +287,8 @@ class ConformanceSet:
     def _content(self, path: Path, size: int) -> bytes:
         try:
             # A link may lead out of the folder, and a pipe may have no end.
-            if path.is_symlink() or not path.is_file():
+            links = path.is_symlink() or (path.parent != self.path and path.parent.is_symlink())
+            if links or not path.is_file():
                 raise FleetnetError(f"{path} is missing: the conformance set is incomplete")
             actual = path.stat().st_size
             if actual != size:
