@@ -64,7 +64,12 @@ def verify(
     warn_left_out(left_out)
     warn_unreadable(unreadable)
     report = verify_here(
-        opened, pixels, tolerance=tolerance, threads=threads, device=device or CPU, say=say
+        opened,
+        pixels,
+        tolerance=tolerance,
+        threads=threads,
+        device=CPU if device is None else device,
+        say=say,
     )
     if as_json:
         print_json(report.to_json())
