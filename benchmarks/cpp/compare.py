@@ -1,6 +1,6 @@
 """The C++ command beside the Python one, OpenVINO alone and Paddle Inference, as whole processes.
 
-python benchmarks/cpp/compare.py [FOLDER] [--megapixels 12] [--model MobileNetV2] [--build build/cpp]
+python benchmarks/cpp/compare.py [FOLDER] [--megapixels 12] [--build build/cpp]
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def compile_c(source: Path, program: Path, *more: str | Path) -> None:
     Raises:
         SystemExit: there is no compiler, or it refuses.
     """
-    done = subprocess.run(["cc", "-O2", source, "-o", program, *more], check=False)
+    compiler = os.environ.get("CC") or shutil.which("cc") or "cc"
+    done = subprocess.run([compiler, "-O2", source, "-o", program, *more], check=False)
     if done.returncode:
         raise SystemExit(f"error: cc cannot compile {source}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peers" / "workers"))
 
-from with_paddle import Paddle  # noqa: E402 - found by the line above
+from with_paddle import Paddle
 
 
 def main(model: str, threads: int, images: list[str]) -> None:
