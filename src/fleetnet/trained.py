@@ -175,7 +175,9 @@ def open_trained(
         )
         chosen(found)
         return _open_bundle(bundle, found, mode)
-    return _open_checkpoint(subject.path, threads, batch_size or BATCH, device or CPU, say)
+    return _open_checkpoint(
+        subject.path, threads, batch_size or BATCH, CPU if device is None else device, say
+    )
 
 
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwork:

@@ -2,9 +2,9 @@
 
 from fleetnet.conformance.bundles import BundleCheck
 from fleetnet.conformance.check import Check, Difference
-from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.report import BundlesReport, InstallationReport
-from fleetnet.inference.verify import Comparison
+from fleetnet.inference.comparison import Comparison
 
 FOUND = ConformanceSet.load()
 GOOD = Check("refusals", 9)

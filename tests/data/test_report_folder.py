@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,10 +27,10 @@ def source(shapes: Path) -> Source:
 
 def test_the_usual_folder_has_the_name_of_the_data(source: Source) -> None:
     assert usual_folder(source) == Path("data-check/shapes")
-    source.spec = {"data": "x/my data: ü.csv", "label": "defect"}
-    assert usual_folder(source) == Path("data-check/my-data-ü.csv-defect")
-    source.spec = {}
-    assert usual_folder(source) == Path("data-check/data")
+    odd: Any = SimpleNamespace(spec={"data": "x/my data: ü.csv", "label": "defect"})
+    assert usual_folder(odd) == Path("data-check/my-data-ü.csv-defect")
+    odd.spec = {}
+    assert usual_folder(odd) == Path("data-check/data")
 
 
 def test_a_report_takes_an_older_ones_place(source: Source, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference import tuning_results
 from fleetnet.inference.agreement import Agreement
+from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.engines import Mode
-from fleetnet.inference.tuning import Candidate, Trial, Tuning
+from fleetnet.inference.trials import Trial
+from fleetnet.inference.tuning import Tuning
 from fleetnet.inference.tuning_cache import load_tuned
-from fleetnet.inference.tuning_results import BOTH, modes_of, trial_values, tune_modes
+from fleetnet.inference.tuning_results import BOTH, modes_of, tune_modes
 from fleetnet.reporting import Say
 
 FAST = Trial(
@@ -31,13 +33,13 @@ def test_a_word_names_a_mode_or_both() -> None:
 
 
 def test_a_trial_is_json_with_none_where_nothing_was_measured() -> None:
-    fast = trial_values(FAST)
+    fast = FAST.to_json()
     assert (fast["engine"], fast["precision"], fast["device"]) == ("openvino", "bf16", "cpu")
     assert fast["milliseconds"] == 3.0
     assert fast["quartiles"] == [2.0, 4.0]
     assert fast["agreement"] == vars(FAST.agreement)
     assert fast["out"] is None
-    assert trial_values(OUT) == {
+    assert OUT.to_json() == {
         "engine": "onnxruntime", "precision": "fp32", "threads": 2, "batch": 4, "device": "gpu",
         "milliseconds": None, "quartiles": None, "agreement": None, "out": "fails: no driver",
     }  # fmt: skip

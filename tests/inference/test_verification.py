@@ -11,10 +11,10 @@ import pytest
 from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.export.verification_failure import failure_of
-from fleetnet.inference.engines import CPU, ENGINES, EngineKind
+from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.engines import CPU, ENGINES, EngineKind, Pixels
 from fleetnet.inference.left_out_engines import LeftOutEngine
 from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import Comparison, Pixels
 
 
 @pytest.fixture

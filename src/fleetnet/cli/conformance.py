@@ -14,7 +14,7 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import MODEL_HELP
 from fleetnet.conformance.bundles import BundleCheck, check_bundle
 from fleetnet.conformance.check import Check, Difference, check_installation
-from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.report import BundlesReport, InstallationReport
 from fleetnet.errors import FleetnetError
 from fleetnet.native import COMPILED

@@ -22,7 +22,8 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.engines import check_names
-from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Tuning
+from fleetnet.inference.trials import MIN_IMAGES
+from fleetnet.inference.tuning import BUDGET_S, Tuning
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.inference.tuning_results import BOTH, modes_of, tune_modes
 from fleetnet.inference.verify import prepare

@@ -20,9 +20,10 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given, find_images
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import CPU
 from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import TOLERANCE, Comparison, prepare
+from fleetnet.inference.verify import TOLERANCE, prepare
 from fleetnet.left_out import LeftOut
 
 
@@ -66,7 +67,12 @@ def verify(
     warn_left_out(left_out)
     warn_unreadable(unreadable)
     report = verify_here(
-        opened, pixels, tolerance=tolerance, threads=threads, device=device or CPU, say=say
+        opened,
+        pixels,
+        tolerance=tolerance,
+        threads=threads,
+        device=CPU if device is None else device,
+        say=say,
     )
     if as_json:
         print_json(report.to_json())

@@ -12,19 +12,20 @@ import numpy as np
 from fleetnet import native
 from fleetnet.bundle import Bundle
 from fleetnet.conformance.check import CORE, Check, Difference, first_difference, readable
-from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.errors import DataError, ImageError, VerificationError
-from fleetnet.inference.engines import Engine, Precision, engines_for, open_engine, precisions
-from fleetnet.inference.verification import REFERENCE
-from fleetnet.inference.verify import (
-    TOLERANCE,
-    Comparison,
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.engines import (
+    Engine,
     Pixels,
-    compare,
-    probabilities_of,
-    run_in_batches,
+    Precision,
+    engines_for,
+    open_engine,
+    precisions,
 )
+from fleetnet.inference.verification import REFERENCE
+from fleetnet.inference.verify import TOLERANCE
 from fleetnet.preprocess import Preprocess
 
 _EXACT = (True, False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetnet.conformance.bundles import BundleCheck
 from fleetnet.conformance.check import Check, Difference
-from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.errors import VerificationError
 
 

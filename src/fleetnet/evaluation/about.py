@@ -15,8 +15,8 @@ from fleetnet.amounts import count
 from fleetnet.evaluation.history import EpochFigures
 from fleetnet.evaluation.slices import Slice
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.comparison import machine
 from fleetnet.inference.engines import CPU, Engine
-from fleetnet.inference.verify import machine
 
 
 @dataclass(frozen=True)

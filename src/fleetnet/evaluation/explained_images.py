@@ -13,7 +13,9 @@ from PIL import Image
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.evaluation.explanation import explain_image
 from fleetnet.files import atomic_file
-from fleetnet.images import STDIN, Pixels, is_image_name, read_bytes
+from fleetnet.formats import is_image_name
+from fleetnet.image_bytes import STDIN, read_bytes
+from fleetnet.images import Pixels
 from fleetnet.inference.classifier import Classifier
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
-from fleetnet.inference.engines import CPU
+from fleetnet.inference.comparison import BATCH, Comparison
+from fleetnet.inference.engines import CPU, Pixels
 from fleetnet.inference.verification import Report
-from fleetnet.inference.verify import BATCH, Comparison, Pixels
 
 if TYPE_CHECKING:
     from fleetnet.export.divergence import Divergence

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from fleetnet.bundle import Bundle
 from fleetnet.errors import unknown
 from fleetnet.inference.engines import Mode, Pixels
-from fleetnet.inference.tuning import BUDGET_S, Trial, Tuning, tune
+from fleetnet.inference.tuning import BUDGET_S, Tuning, tune
 from fleetnet.inference.tuning_cache import TunedSettings, save_tuned
 from fleetnet.reporting import Say
 
@@ -42,7 +42,7 @@ class TuningResults:
             "modes": {
                 tuning.mode: {
                     "choice": choice.model_dump(),
-                    "trials": [trial_values(trial) for trial in tuning.trials],
+                    "trials": [trial.to_json() for trial in tuning.trials],
                 }
                 for tuning, choice in zip(self.tunings, self.choices, strict=True)
             },
@@ -107,15 +107,3 @@ def tune_modes(
             )
     choices = tuple(save_tuned(bundle, tuning, threads) for tuning in tunings)
     return TuningResults(bundle, len(pixels), tuple(tunings), choices)
-
-
-def trial_values(trial: Trial) -> dict[str, Any]:
-    """Return what was measured of a candidate as JSON values; None where nothing was."""
-    low, high = trial.quartiles
-    return {
-        **vars(trial.candidate),
-        "milliseconds": trial.median if trial.milliseconds else None,
-        "quartiles": [low, high] if trial.milliseconds else None,
-        "agreement": vars(trial.agreement) if trial.agreement else None,
-        "out": trial.reason or None,
-    }

@@ -8,10 +8,12 @@ from typing import Any
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
     Engine,
+    Pixels,
     Precision,
     engines_for,
     engines_on,
@@ -19,7 +21,7 @@ from fleetnet.inference.engines import (
     precisions,
 )
 from fleetnet.inference.left_out_engines import LeftOutEngine, left_out_engines
-from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+from fleetnet.inference.verify import verify_bundle, verify_quantized
 from fleetnet.reporting import Say
 
 REFERENCE = "torch"

@@ -9,8 +9,8 @@ from fleetnet.export.quantize.quantizer import Quantized
 from fleetnet.export.quantize.report import QuantizationReport
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import Engine
-from fleetnet.inference.verify import Comparison
 
 
 def unopened(_: int) -> Engine:

@@ -12,7 +12,7 @@ import numpy as np
 from fleetnet.amounts import count
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.errors import DataError, ImageError, the_first
-from fleetnet.images import read_bytes
+from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.binomial import enough_to_show
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess

@@ -16,6 +16,7 @@ from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.binomial import at_least
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -23,7 +24,6 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.reporting import Begin
 
 ENGINES = ("openvino", "onnxruntime")
