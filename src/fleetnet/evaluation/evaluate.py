@@ -14,7 +14,7 @@ from fleetnet.bundle import Activation
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError, nearest, the_first
-from fleetnet.evaluation.calibration import Labels
+from fleetnet.evaluation.losses import Labels
 from fleetnet.evaluation.metrics import Metrics, chunks, measure
 from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
 from fleetnet.inference.classifier import Classifier

@@ -17,16 +17,12 @@ from fleetnet.evaluation.bootstrap import (
     intervals,
     mean_of,
 )
-from fleetnet.evaluation.calibration import (
-    Reliability,
-    TemperatureFit,
-    cross_fit,
-    losses,
-    reliability,
-)
+from fleetnet.evaluation.calibration import Reliability, reliability
 from fleetnet.evaluation.evaluate import Evaluation
+from fleetnet.evaluation.losses import losses
 from fleetnet.evaluation.metrics import mean_over, plain, predicted_classes, ranks_of
 from fleetnet.evaluation.ranking import Curves, RankedScores, one_vs_rest
+from fleetnet.evaluation.temperature import TemperatureFit, cross_fit
 
 RESAMPLES = 1000
 
