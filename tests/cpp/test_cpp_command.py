@@ -26,7 +26,7 @@ from fleetnet.cli import main
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
 PICTURES = CONFORMANCE / "pictures"
-LABELS = "名前がとても長いクラスで、表の一行には入りきらないもの\n♀️ emoji 😀, \"q\"\nesc\x1b[31m\t|e\u0301\nlast\n"
+LABELS = '名前がとても長いクラスで、表の一行には入りきらないもの\n♀️ emoji 😀, "q"\nesc\x1b[31m\t|e\u0301\nlast\n'
 TOLERANCE = 1e-5
 """Of the probabilities that are printed with all their digits: both compute with the same engine,
 but the C library's exponential function may round another way than NumPy's."""
@@ -96,7 +96,9 @@ def _fill(folder: Path) -> None:
     (folder / "loop.jpg").symlink_to("loop.jpg")
 
 
-def python(place: Path, arguments: tuple[str, ...], stdin: bytes = b"", columns: str = "") -> Output:
+def python(
+    place: Path, arguments: tuple[str, ...], stdin: bytes = b"", columns: str = ""
+) -> Output:
     """Run the Python command in this process, its streams being files."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
