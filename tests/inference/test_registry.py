@@ -188,7 +188,7 @@ def test_an_engine_of_another_format_is_passed_over(
         ("other = others_engine:ENGINE", "is no EngineKind of this name"),
     ],
 )
-def test_what_cannot_be_loaded_is_told_to_whoever_names_it(
+def test_an_engine_that_cannot_be_loaded_says_why_when_it_is_named(
     found: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: str, words: str
 ) -> None:
     in_a_package(tmp_path, monkeypatch, points)
@@ -199,7 +199,7 @@ def test_what_cannot_be_loaded_is_told_to_whoever_names_it(
     assert found.named("openvino").name == "openvino"
 
 
-def test_nobody_takes_the_place_of_our_own(
+def test_another_package_cannot_replace_our_engines(
     found: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_package(tmp_path, monkeypatch, "openvino = others_engine:ENGINE")
