@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,19 @@ class BundleCheck:
                     f"{comparison.top1_agreement:.2%}"
                 )
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "passed": self.passed,
+            "inputs": self.inputs.to_json(),
+            "reference": self.reference,
+            "tolerance": self.tolerance,
+            "engines": [
+                {**vars(comparison), "passed": self.allows(comparison)}
+                for comparison in self.comparisons
+            ],
+        }
 
 
 def check_bundle(

@@ -149,10 +149,12 @@ class Description(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _known_version(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("format_version", 1) != FORMAT_VERSION:
+        version = values.get("format_version", 1) if isinstance(values, dict) else FORMAT_VERSION
+        if version != FORMAT_VERSION:
+            shown = repr(version) if len(repr(version)) <= 20 else "unknown"
             raise ValueError(
-                f"format version {values['format_version']!r}, but this fleetnet reads version "
-                f"{FORMAT_VERSION}; update fleetnet"
+                f"format version {shown}, but this fleetnet reads version {FORMAT_VERSION}; update "
+                "fleetnet"
             )
         return values
 

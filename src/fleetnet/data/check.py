@@ -22,7 +22,7 @@ from fleetnet.data.findings import (
     UnusedBits,
 )
 from fleetnet.data.names import odd_names
-from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, open_hasher
+from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE, Hasher, open_hasher
 from fleetnet.data.sources import Source, left_out_of, notes_of
 from fleetnet.data.sources.samples import (
     NO_SPLIT,
@@ -58,7 +58,7 @@ Outcome = Facts | str
 def check(
     source: Source,
     *,
-    near: int | None = 4,
+    near: int | None = USUAL_DISTANCE,
     size: int = 224,
     val_fraction: float = 0.25,
     seed: int = 0,

@@ -106,7 +106,7 @@ class Classifier(Closable):
                     )
             engine, precision, threads, chosen_batch, device = _chosen(bundle, mode, threads)
             batch_size = batch_size or chosen_batch
-        precision, device = precision or "fp32", device or CPU
+        precision, device = precision or "fp32", CPU if device is None else device
         opened = open_engine(engine, bundle, threads, precision=precision, mode=mode, device=device)
         self._set_up(
             opened,

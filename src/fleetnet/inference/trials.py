@@ -6,6 +6,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,16 @@ class Trial:
             return 0.0, 0.0
         _, low, high, *_ = spread(self.milliseconds)
         return low, high
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; None where nothing was measured."""
+        return {
+            **vars(self.candidate),
+            "milliseconds": self.median if self.milliseconds else None,
+            "quartiles": list(self.quartiles) if self.milliseconds else None,
+            "agreement": vars(self.agreement) if self.agreement else None,
+            "out": self.reason or None,
+        }
 
 
 class Trials:
