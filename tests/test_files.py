@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from at_once import at_once
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, atomic_folder, json_text, write_error
+from fleetnet.files import atomic_file, atomic_folder, write_error
+from fleetnet.json_text import json_text
 
 
 class MishapError(Exception):

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
+from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
-from fleetnet.files import cache_folder
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights import hub
 from fleetnet.weights.hub import fetch
