@@ -111,11 +111,17 @@ def home_of(module: str, name: str) -> str:
 
 
 def name_fully(_app: Sphinx, page: document) -> None:
-    """Say of names in annotations which is meant: several modules have a ``Source``."""
+    """Say which class a name in an annotation means: several modules have a ``Source``."""
     for reference in page.findall(pending_xref):
         name, module = str(reference.get("reftarget")), str(reference.get("py:module"))
-        if module.startswith("fleetnet") and name in imported_from(module):
-            reference["reftarget"] = f"{home_of(module, name)}.{name}"
+        if not module.startswith("fleetnet") or name not in imported_from(module):
+            continue
+        home = home_of(module, name)
+        # Aliases of types have no page, and stay the text that they are.
+        if home.startswith("fleetnet") and isinstance(
+            getattr(importlib.import_module(home), name, None), type
+        ):
+            reference["reftarget"] = f"{home}.{name}"
 
 
 def find_home(
