@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,59 @@ def test_evaluate_with_wrong_options(
     )
     other = make_folder(tmp_path / "other", 2, ("circle", "squares"))
     fleetnet("evaluate", bundle.path, other).assert_one_line("did you mean 'square'")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ModuleNotFoundError("No module named 'openvino.x'", name="openvino.x"),
+            "the package 'openvino', which is not installed: pip install openvino",
+        ),
+        (
+            ImportError("libx.so:\nno such file", name="cv2"),
+            "be loaded: libx.so: no such file; inst",
+        ),
+    ],
+)
+def test_a_package_that_is_absent_or_broken(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch, error: ImportError, words: str
+) -> None:
+    def register(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    fleetnet("models").assert_one_line(words)
+    error.name = "fleetnet.nothing"  # which is our own mistake
+    with pytest.raises(ImportError):
+        fleetnet("models")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_want_of_memory(fleetnet: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def register(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    fleetnet("models").assert_one_line("not enough memory: smaller batches")
+
+
+def test_whoever_presses_ctrl_c_again_sees_no_traceback(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        result = fleetnet("models")
+        assert (result.code, result.err) == (130, "")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_debug_shows_the_traceback(fleetnet: Run) -> None:
