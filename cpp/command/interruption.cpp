@@ -3,9 +3,6 @@
 #include <cstdlib>
 
 #ifdef _WIN32
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
 #include <windows.h>
 #else
 #include <signal.h>
@@ -48,9 +45,8 @@ void end_now(int code) noexcept {
 #else
 
 void end_when_interrupted(Output& output) {
-    // A write to a closed pipe, or beyond a limit, is to be an error as any other.
+    // A write to a closed pipe is to be an error, as any other.
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
     sigset_t awaited;
     sigemptyset(&awaited);
     for (const int number : {SIGINT, SIGTERM}) {

@@ -21,9 +21,6 @@
 #include "words.hpp"
 
 #ifdef _WIN32
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
 #include <windows.h>
 // after it
 #include <shellapi.h>

@@ -91,7 +91,7 @@ def _fill(folder: Path) -> None:
     (folder / "nothing.jpg").write_bytes(b"")
     for name in ("notes.txt", "notes.TXT", "no ending", "x.日本", "x.toolongending", "sub/a.Ä"):
         (folder / name).write_text("")
-    shutil.copy(good, os.fsencode(folder) + b"/caf\xe9\xff.jpg")
+    shutil.copy(os.fsencode(good), os.fsencode(folder) + b"/caf\xe9\xff.jpg")
     os.mkfifo(folder / "sub" / "pipe.jpg")
     (folder / "sub" / "up").symlink_to("..")
     (folder / "twice").symlink_to("sub/deep")
