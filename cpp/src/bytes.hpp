@@ -13,7 +13,7 @@ struct Bytes {
     std::size_t size = 0;
 
     Bytes() = default;
-    Bytes(const std::uint8_t* first, std::size_t count) : data(first), size(count) {}
+    Bytes(const std::uint8_t* first, std::size_t length) : data(first), size(length) {}
     Bytes(const std::vector<std::uint8_t>& owned) : data(owned.data()), size(owned.size()) {}
 
     const std::uint8_t* begin() const { return data; }

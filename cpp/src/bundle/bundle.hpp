@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,9 @@ struct Manifest {
     static Manifest parse(const std::string& json, const std::string& where);
 };
 
+/// A file's content, which several may hold.
+using Content = std::shared_ptr<const std::vector<std::uint8_t>>;
+
 class Bundle {
    public:
     /// A bundle's folder, its `fleetnet.json`, or a lone `.onnx` file that carries the manifest.
@@ -49,18 +53,34 @@ class Bundle {
     const std::string& path() const { return path_; }
     const Manifest& manifest() const { return manifest_; }
 
+    /// What the bundle holds; a lone ONNX file is its only artifact.
+    const std::vector<Artifact>& artifacts() const {
+        return lone_ ? lone_artifact_ : manifest_.artifacts;
+    }
+
     const Artifact* find(const std::string& format, const std::string& precision,
                          std::optional<int> batch = std::nullopt) const;
 
     /// Contents of an artifact's files, each read once: what was hashed is what is used, even if
     /// the bundle is replaced meanwhile. Throws Error(Code::bundle).
-    std::vector<std::vector<std::uint8_t>> contents(const std::string& format,
-                                                    const std::string& precision) const;
+    std::vector<Content> contents(const std::string& format, const std::string& precision) const;
+
+    /// Where an artifact's first file is, for messages.
+    std::string file_path(const Artifact& artifact) const;
+
+    /// Let go of a lone file's content, which is large; contents() would read it again.
+    void forget() { lone_content_.reset(); }
 
    private:
     std::string path_;
     Manifest manifest_;
-    std::vector<std::uint8_t> lone_onnx_;
+    bool lone_ = false;
+    std::vector<Artifact> lone_artifact_;
+    Content lone_content_;
 };
+
+/// Return the name, for people, of an artifact of this format, precision and batch size.
+std::string named(const std::string& format, const std::optional<std::string>& precision,
+                  std::optional<int> batch = std::nullopt);
 
 }  // namespace fleetnet

@@ -37,15 +37,39 @@ class Engine {
     virtual void run(const std::uint8_t* pixels, std::size_t count, float* logits) = 0;
 };
 
-struct EngineKind {
-    std::string name;
-    std::function<std::unique_ptr<Engine>(const Bundle&, const EngineSetup&)> open;
+/// The artifact that an engine loads for a precision.
+struct Takes {
+    std::string precision;  ///< that it computes in
+    std::string format;
+    std::string stored = "fp32";  ///< precision of the artifact
 };
 
-/// The engines of this build, the default first. Each engines/*.cpp adds one.
+struct EngineKind {
+    std::string name;
+    std::vector<Takes> takes;  ///< fp32 first if it computes in it
+    /// The devices that the runtime finds here, in its own words, in lower case.
+    std::function<std::vector<std::string>()> devices;
+    /// The precisions that a device is built for; others than in `takes` do not matter.
+    std::function<std::vector<std::string>(const std::string& device)> native;
+    /// Loads a bundle's network, with a precision and a device that it offers.
+    std::function<std::unique_ptr<Engine>(const Bundle&, const EngineSetup&)> open;
+    std::function<std::string()> version;  ///< of the runtime; empty if it is not found
+};
+
+/// The engines of this build, the default first. Each engines/*.cpp gives one.
 const std::vector<EngineKind>& engines();
 
-/// Throws Error(Code::argument) for an unknown name, Error(Code::engine) if the runtime is absent.
+/// How many processors this process may use.
+int available_threads();
+
+/// Open an engine by its name; an empty one is the default.
+///
+/// Throws Error(Code::argument) for an unknown name, device or precision or one that is not
+/// offered, Error(Code::engine) if the runtime is absent or fails, Error(Code::bundle) if the
+/// artifact is.
 std::unique_ptr<Engine> open_engine(const std::string& name, const Bundle&, const EngineSetup&);
+
+EngineKind openvino_engine();
+EngineKind onnxruntime_engine();
 
 }  // namespace fleetnet
