@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleetnet.conformance.description import DESCRIPTION, MAX_DESCRIPTION_BYTES, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import MAX_DESCRIPTION_BYTES, ConformanceSet
 from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError
 
@@ -71,13 +72,17 @@ INPUT = (*PICTURE, "inputs", 0)
         (set_to(*PICTURE, "name", value="jpeg-444-odd"), "two pictures have the same name"),
         (set_to(*INPUT, "file", value=None), "has logits, but no file of the network's input"),
         (set_to("network", "tolerance", value=0), "network.tolerance"),
+        (set_to(*INPUT, "sha256", value="abc"), "it must be text of the form ^[0-9a-f]{64}$"),
+        (set_to("network", "classes", value=[]), "network.classes: it must have at least 1 value"),
+        (set_to("network", "classes", value=["a"] * 1001), "it must have at most 1,000 values"),
         (set_to("pictures", value=[]), "pictures"),
         (set_to("pictures", value={}), "pictures"),
         (set_to("format_version", value=2), "format version 2, but this fleetnet reads version 1"),
+        (set_to("format_version", value="9" * 10**5), "format version unknown, but this fleetnet"),
         (set_to("format", value="other"), "does not describe a Fleetnet conformance set"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, change: Change, words: str) -> None:
+def test_a_wrong_description_is_refused(tmp_path: Path, change: Change, words: str) -> None:
     values = json.loads(TEXT)
     change(values)
     assert words in refusal(tmp_path, json.dumps(values))
@@ -88,7 +93,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
     assert "is not valid JSON" in refusal(tmp_path, text)
 
 
-def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_set_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FleetnetError, match="is no conformance set: that is a folder with"):
             ConformanceSet.load(folder)

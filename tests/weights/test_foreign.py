@@ -50,6 +50,16 @@ def resnet() -> State:
     return state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
+def part_of_resnet() -> State:
+    """Its first stage, none of whose names is a layer's of a network here."""
+    return {name: value for name, value in resnet().items() if name.startswith("layer1.")}
+
+
+def transformer() -> State:
+    """Names that are not even like those of a network here."""
+    return {"patches.0.weight": torch.zeros(3, 3), "tokens": torch.zeros(2)}
+
+
 def mobilenetv3() -> State:
     """Names as timm's MobileNetV3 has them, which share many with its MobileNetV2."""
     state = conv("conv_stem", 16, 3, 3, 3) | norm("bn1", 16)
@@ -72,6 +82,9 @@ def changed() -> State:
     ("foreign", "words"),
     [
         (resnet, "; nearest is "),
+        (part_of_resnet, "; nearest is "),
+        (lambda: conv("conv1", 64, 3, 7, 7), "'fleetnet models' lists"),
+        (transformer, "(2 entries: tokens, patches.0.weight); its names are like those of none"),
         (mobilenetv3, "; nearest is "),
         (changed, "nearest is MobileNetV2_x0_25 from Fleetnet: unexpected: blocks.3.se.fc.weight"),
         (
@@ -80,7 +93,7 @@ def changed() -> State:
         ),
     ],
 )
-def test_they_are_refused_in_one_line(
+def test_networks_of_no_family_are_refused_in_one_line(
     foreign: Callable[[], State], words: str, fleetnet: Run, tmp_path: Path
 ) -> None:
     file = tmp_path / "weights.safetensors"
@@ -136,7 +149,7 @@ FAMILY = family(tiny, tiny_setting, {TIMM: tiny_names})
 
 
 @pytest.mark.slow
-def test_a_family_of_ones_own_needs_nothing_but_its_file(
+def test_a_users_family_needs_only_its_own_file(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("my_package.tiny")
@@ -170,7 +183,9 @@ def test_every_source_has_a_word_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("where", ["config", "arch", "file"])
-def test_a_network_of_the_same_names_that_computes_otherwise(where: str, tmp_path: Path) -> None:
+def test_a_network_with_the_same_names_that_computes_otherwise_is_refused(
+    where: str, tmp_path: Path
+) -> None:
     """timm's own ``efficientnet_lite0`` pads on both sides."""
     name = "EfficientNet_Lite0"
     with torch.device("meta"):

@@ -53,6 +53,7 @@ struct EngineKind {
     std::function<std::vector<std::string>(const std::string& device)> native;
     /// Loads a bundle's network, with a precision and a device that it offers.
     std::function<std::unique_ptr<Engine>(const Bundle&, const EngineSetup&)> open;
+    std::function<std::string()> version;  ///< of the runtime; empty if it is not found
 };
 
 /// The engines of this build, the default first. Each engines/*.cpp gives one.

@@ -1,6 +1,7 @@
 // Decoding image files to upright RGB pixels: the pixels that fleetnet.images gives in Python.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,24 +12,50 @@
 
 namespace fleetnet {
 
+/// Bytes whose content is undefined at first: of a large picture only what a crop needs is written,
+/// and memory that nobody touches costs nothing.
+class Buffer {
+   public:
+    Buffer() = default;
+    explicit Buffer(std::size_t size) : size_(size), data_(new std::uint8_t[size]) {}
+
+    std::uint8_t* data() { return data_.get(); }
+    const std::uint8_t* data() const { return data_.get(); }
+    std::size_t size() const { return size_; }
+
+   private:
+    std::size_t size_ = 0;
+    std::unique_ptr<std::uint8_t[]> data_;
+};
+
 /// `height` rows of `width` RGB triples, nothing between them.
 struct Pixels {
     int width = 0;
     int height = 0;
-    std::vector<std::uint8_t> rgb;
+    Buffer rgb;
+
+    Pixels() = default;
+    /// Pixels that are not written yet.
+    Pixels(int w, int h);
+
+    std::size_t stride() const { return static_cast<std::size_t>(width) * 3; }
+    std::uint8_t* row(int y) { return rgb.data() + stride() * static_cast<std::size_t>(y); }
+    const std::uint8_t* row(int y) const {
+        return rgb.data() + stride() * static_cast<std::size_t>(y);
+    }
+};
+
+/// A part of a picture, in whole pixels; right and bottom are behind its last ones.
+struct Region {
+    int left = 0;
+    int top = 0;
+    int right = 0;
+    int bottom = 0;
 };
 
 /// Where in a decoded picture the upright picture is: left, top, right, bottom.
 struct Extent {
     double box[4];
-};
-
-/// Decodes one format; the format is found by the first bytes (images/formats.cpp).
-class Decoder {
-   public:
-    virtual ~Decoder() = default;
-    /// Return the upright picture; a JPEG's sides divided by `shrink` (1, 2, 4, 8), rounded up.
-    virtual Pixels decode(int shrink) = 0;
 };
 
 /// A picture whose header is read and whose pixels are decoded on demand.
@@ -42,11 +69,14 @@ class OpenImage {
     explicit OpenImage(Bytes data, std::optional<int> sample_bits = std::nullopt);
     ~OpenImage();
 
-    int width() const;   ///< of the upright picture at full size
+    int width() const;  ///< of the upright picture at full size
     int height() const;
     const std::string& format() const;  ///< "JPEG", "PNG", …
 
-    Pixels decode(int shrink = 1);
+    /// Return the upright picture; a JPEG's sides divided by `shrink` (1, 2, 4, 8), rounded up.
+    ///
+    /// Pixels outside of `needed` may be undefined. The whole file is checked nevertheless.
+    Pixels decode(int shrink = 1, const Region* needed = nullptr);
     Extent extent(int shrink) const;
 
    private:
