@@ -8,7 +8,6 @@ from typing import NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fleetnet.amounts import count
 from fleetnet.errors import nearest
 
 _LONGEST = 60
@@ -67,8 +66,8 @@ def _in_words(details: ErrorDetails) -> str:
         return f"it must be {context['expected']}{_but(value)}{close}"
     if kind in ("too_short", "too_long"):
         few, much = ("min", "least") if kind == "too_short" else ("max", "most")
-        entries = count(context[f"{few}_length"], "value")
-        return f"it must have at {much} {entries}, not {context['actual_length']}"
+        limit = context[f"{few}_length"]
+        return f"its length must be at {much} {limit}, not {context['actual_length']}"
     if kind == "string_too_short":
         return "it must not be empty"
     if kind == "string_pattern_mismatch":

@@ -72,8 +72,14 @@ INPUT = (*PICTURE, "inputs", 0)
         (set_to(*INPUT, "file", value=None), "has logits, but no file of the network's input"),
         (set_to("network", "tolerance", value=0), "network.tolerance"),
         (set_to(*INPUT, "sha256", value="abc"), "it must be text of the form ^[0-9a-f]{64}$"),
-        (set_to("network", "classes", value=[]), "network.classes: it must have at least 1 value"),
-        (set_to("network", "classes", value=["a"] * 1001), "it must have at most 1,000 values"),
+        (
+            set_to("network", "classes", value=[]),
+            "network.classes: its length must be at least 1, not 0",
+        ),
+        (
+            set_to("network", "classes", value=["a"] * 1001),
+            "its length must be at most 1000, not 1001",
+        ),
         (set_to("pictures", value=[]), "pictures"),
         (set_to("pictures", value={}), "pictures"),
         (set_to("format_version", value=2), "format version 2, but this fleetnet reads version 1"),
