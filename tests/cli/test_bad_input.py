@@ -55,7 +55,9 @@ def output(tmp_path: Path) -> Path:
         (["verify", "nothing", "--images", "."], ["'nothing' is neither a file nor a network"]),
     ],
 )
-def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: list[str]) -> None:
+def test_wrong_arguments_are_one_line(
+    fleetnet: Run, output: Path, arguments: list[str], words: list[str]
+) -> None:
     if arguments[0] == "train" and len(arguments) > 1:
         arguments = [*arguments, "--output", str(output)]
     fleetnet(*arguments).assert_one_line(*words)
@@ -124,7 +126,7 @@ def test_an_older_run_is_not_replaced_unasked(
     assert (tmp_path / "run" / "last.ckpt").read_bytes() != before
 
 
-def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
+def test_wrong_data_is_one_line(fleetnet: Run, tmp_path: Path, output: Path) -> None:
     def train(folder: Path, *words: str) -> None:
         fleetnet("train", folder, *SETTINGS, "-o", output).assert_one_line(*words)
         assert not output.exists()
@@ -221,7 +223,7 @@ def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
 
 
 @pytest.mark.slow
-def test_an_unwritable_output(
+def test_an_output_that_cannot_be_written_is_one_line(
     fleetnet: Run, shapes: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
@@ -333,7 +335,7 @@ def test_debug_shows_the_traceback(fleetnet: Run) -> None:
         main(["predict", "nothing", "x.jpg", "--debug"])
 
 
-def test_images_that_cannot_be_read_are_said(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+def test_images_that_cannot_be_read_are_named(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
     bad = shapes.parent / "bad.jpg"
     bad.write_bytes(b"no image")
     result = fleetnet("verify", bundle.path, "--images", shapes, "--images", bad)

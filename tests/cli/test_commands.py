@@ -75,7 +75,7 @@ def test_models_lists_published_and_computed_figures(fleetnet: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+def test_train_export_verify_evaluate_predict(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained = fleetnet(
         "train", shapes, "--model", "mobilenetv2_X0_25", *SETTINGS, "--epochs", "2", "-o", run

@@ -16,7 +16,8 @@ from safetensors.numpy import load, save
 from conftest import Run
 from fleetnet import native
 from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.inference.engines import Pixels, engines_for
 from fleetnet.preprocess import Preprocess
@@ -76,7 +77,7 @@ def test_its_json(fleetnet: Run, few_engines: None) -> None:
     assert report["checks"][-1]["max_abs_diff"] <= OURS.description.network.tolerance
 
 
-def test_what_differs_is_named_and_ends_as_verify_does(
+def test_differences_are_named_with_the_exit_code_of_verify(
     fleetnet: Run, few_engines: None, wrong: Path
 ) -> None:
     result = fleetnet("conformance", "--set", wrong)

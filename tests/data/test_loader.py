@@ -11,8 +11,9 @@ import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.batches import Batch
 from fleetnet.data.contents import content_of
-from fleetnet.data.loader import Batch, Loader
+from fleetnet.data.loader import Loader
 from fleetnet.data.sources import open_source
 from fleetnet.errors import DataError
 from fleetnet.images import decode
@@ -237,7 +238,7 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
+def test_batches_give_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
     source = open_source(str(shapes))
     known = {content_of(source.read(index)) for index in range(len(source.samples))}
     loaded = loader(shapes, workers, repeats=2)

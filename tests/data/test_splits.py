@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.data.sources import SplitName
-from fleetnet.data.splits import Split, check_classes, split
+from fleetnet.data.splits import Split, check_classes, shown_in_training, split, spread
 from fleetnet.errors import DataError
 from listed import Listed, counted
 
@@ -139,7 +139,7 @@ def test_training_copies_of_test_images_are_dropped() -> None:
     assert [side.tolist() for side in found] == [[0], [3], [1, 2], [4, 5, 6]]
 
 
-def test_what_is_not_of_the_test_part_is_split_as_if_there_were_none() -> None:
+def test_images_outside_the_test_part_are_split_as_without_one() -> None:
     labels = [0, 1] * 10
     whole = [bytes([number]) for number in range(20)]
     alone = split(Listed([(label,) for label in labels], whole, classes=2), 0.25, 3)
@@ -179,7 +179,7 @@ def test_no_image_is_in_two_parts_of_which_one_trains(
     assert found.test.tolist() == [n for n, letter in enumerate(letters) if letter == "x"]
 
 
-def test_one_class_alone_cannot_be_trained_on() -> None:
+def test_a_single_class_cannot_be_trained_on() -> None:
     with pytest.raises(DataError, match=r"a list has only one class .'class 0'.: .* at least two"):
         check_classes(Listed([(0,)] * 4))
     check_classes(Listed([(0,)] * 4, multi_label=True))
@@ -258,3 +258,19 @@ def test_no_image_of_several_labels_is_on_both_sides() -> None:
 def test_one_image_of_several_labels_is_too_few() -> None:
     with pytest.raises(DataError, match="fewer than two different images"):
         split(Listed([(0, 1), (0, 1)], [b"x", b"x"], multi_label=True))
+
+
+def test_training_shows_its_side_of_the_split_or_what_might_be() -> None:
+    source = counted([8, 8])
+    expected = split(source, 0.25, 3).train
+    assert np.array_equal(shown_in_training(source, 0.25, 3), expected)
+    lonely = counted([1, 5])  # a class of one image cannot be split
+    assert shown_in_training(lonely, 0.25, 0).tolist() == list(range(6))
+
+
+@given(st.integers(1, 50), st.integers(1, 60))
+def test_a_spread_begins_and_ends_where_the_images_do(images: int, most: int) -> None:
+    found = spread(np.arange(100, 100 + images), most)
+    assert len(found) == len(set(found.tolist())) == min(images, most)
+    assert found[0] == 100
+    assert found[-1] == (99 + images if most > 1 else 100)

@@ -12,10 +12,11 @@ import pytest
 
 from evaluation.made_up import MadeUpSource, about, multi, single
 from fleetnet.errors import FleetnetError
+from fleetnet.evaluation.about import About
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import summarise
 from fleetnet.evaluation.history import clean_history
-from fleetnet.evaluation.report import About, render, write_report
+from fleetnet.evaluation.report import render, write_report
 from fleetnet.evaluation.slices import SliceTable, slice_accuracy
 from fleetnet.preprocess import Preprocess
 
@@ -85,7 +86,7 @@ def page_of(
     )
 
 
-def test_everything_is_in_it() -> None:
+def test_every_section_is_in_the_report() -> None:
     evaluation, source = single(80, ("cat", "dog"))
     table = SliceTable({"site": {n: "AB"[n % 2] for n in range(80)}}, ())
     figures = summarise(evaluation, resamples=50)
@@ -116,7 +117,7 @@ def test_everything_is_in_it() -> None:
     assert f"{min(wrong, 24)} of {wrong} wrongly answered images" in page.text
 
 
-def test_it_asks_for_nothing() -> None:
+def test_the_page_loads_nothing_from_elsewhere() -> None:
     evaluation, source = single(40, ("cat", "dog"))
     page = page_of(evaluation, source, about(history=clean_history(HISTORY)), explain=heat)
     for url in page.urls:
@@ -173,7 +174,7 @@ def test_names_from_the_data_are_nothing_but_text() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_classes_are_told_by_the_largest_confusions() -> None:
+def test_of_a_thousand_classes_the_largest_confusions_are_listed() -> None:
     names = [f"class number {number}" for number in range(1000)]
     evaluation, source = single(1500, names)
     figures = summarise(evaluation, resamples=20)
@@ -256,7 +257,7 @@ def test_a_calibrated_bundle_says_so() -> None:
     assert "divides the logits by 1.500" in page_of(calibrated, source).text
 
 
-def test_it_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_report_is_whole_or_absent(tmp_path: Path) -> None:
     evaluation, source = single(10, ("a", "b"))
     figures = summarise(evaluation, resamples=0)
     path = tmp_path / "new" / "report.html"

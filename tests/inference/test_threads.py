@@ -22,10 +22,11 @@ from at_once import at_once
 from compiling import takes_a_compiler
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.classifier import Classifier, Prediction
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import ENGINES, Engine, Logits, Mode, Pixels, open_engine
 from fleetnet.inference.engines import openvino as openvino_engine
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 
@@ -206,7 +207,9 @@ def test_a_closed_engine_says_so(name: str, mode: Mode, bundle: Bundle, images: 
 
 
 @each_engine_and_mode
-def test_closing_harms_no_call(name: str, mode: Mode, bundle: Bundle, images: Pixels) -> None:
+def test_closing_an_engine_harms_no_running_call(
+    name: str, mode: Mode, bundle: Bundle, images: Pixels
+) -> None:
     engine = open_engine(name, bundle, threads_of(name), mode=mode)
     answers = Answers(engine, images, SIZES[:2])
 
@@ -319,7 +322,7 @@ def test_a_batch_size_is_compiled_once(
     assert sorted(compiled) == [1, 2]
 
 
-def test_there_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_has_one_core_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 
     def make_slowly() -> object:
@@ -351,7 +354,7 @@ class Looking(nn.Module):
         return x.mean((2, 3)) * self.scale
 
 
-def test_a_network_in_training_is_judged_in_evaluation_mode_by_all() -> None:
+def test_a_network_in_training_mode_answers_in_evaluation_mode() -> None:
     network = Looking()
     engine = TorchEngine(network, Preprocess(8, 8))
     pixels = np.zeros((1, 8, 8, 3), np.uint8)

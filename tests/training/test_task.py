@@ -59,9 +59,7 @@ class Doubled(Classification):
 
 
 @pytest.mark.slow
-def test_a_task_decides_over_the_loss_and_the_step_over_the_rest(
-    shapes: Path, tmp_path: Path
-) -> None:
+def test_a_task_computes_the_loss_and_the_step_does_the_rest(shapes: Path, tmp_path: Path) -> None:
     """Doubled losses and gradients clipped to the same length: the same weights."""
     settings = [*SETTINGS, "optimizer.clip_norm=1e-4", "epochs=1"]
     recipe = Recipe.load(overrides=settings)

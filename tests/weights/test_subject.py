@@ -13,7 +13,7 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.models import MODELS
 from fleetnet.weights.published import cached_path, published_weights, set_names
-from fleetnet.weights.subject import file_of, find_subject, find_weights_for
+from fleetnet.weights.subject import Subject, file_of, find_subject, find_weights_for
 
 
 def test_a_bundle_is_its_folder_its_manifest_or_its_graph(bundle: Bundle) -> None:
@@ -74,7 +74,7 @@ def test_a_folder_of_a_name_s_name_without_weights_says_how_to_mean_the_name(
     assert find_weights_for("mobilenetv2_100", "paddle").kind == "weights"
 
 
-def test_a_pipe_is_not_waited_for(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+def test_weights_in_a_pipe_are_refused_at_once(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.ckpt"
     os.mkfifo(pipe)
     for verb in (["predict"], ["export"], ["evaluate"], ["explain"], ["weights", "inspect"]):
@@ -97,7 +97,7 @@ def test_a_pipe_is_not_waited_for(fleetnet: Run, shapes: Path, tmp_path: Path) -
         ("x" * 5000, "name too long"),
     ],
 )
-def test_what_means_nothing_is_said_with_what_it_may_have_been(word: str, wanted: str) -> None:
+def test_a_word_that_names_nothing_gets_suggestions(word: str, wanted: str) -> None:
     if word == "runs/first/best.ckpt":
         word, wanted = word.replace("/", os.sep), wanted.replace("/", os.sep)
     with pytest.raises(FleetnetError) as error:
@@ -107,7 +107,7 @@ def test_what_means_nothing_is_said_with_what_it_may_have_been(word: str, wanted
 
 
 @given(st.text(st.characters(blacklist_characters="\0/")))
-def test_no_word_is_an_error_of_another_kind(word: str) -> None:
+def test_any_word_is_understood_or_a_fleetnet_error(word: str) -> None:
     with contextlib.suppress(FleetnetError):
         find_subject(word)
 
@@ -149,3 +149,17 @@ def test_a_set_that_is_in_the_cache_is_not_fetched(
 def test_most_networks_have_published_weights() -> None:
     have = {entry.model for entry in published_weights()}
     assert len(have & set(MODELS)) == len(have) >= 16
+
+
+def test_what_is_made_of_a_model_goes_beside_it(bundle: Bundle, checkpoint: Path) -> None:
+    assert find_subject(checkpoint).beside("bundle") == checkpoint.with_name("last.bundle")
+    assert find_subject(bundle.path).beside("onnx") == bundle.path.with_name("shapes.onnx")
+    published = find_subject("timm:ReXNet_1_0")
+    assert published.beside("openvino-fp16") == Path("ReXNet_1_0.openvino-fp16")
+
+
+def test_a_folders_name_may_have_dots(tmp_path: Path) -> None:
+    folder = tmp_path / "rexnet_100.nav_in1k"
+    folder.mkdir()
+    subject = Subject(str(folder), "weights", folder)
+    assert subject.beside("bundle") == tmp_path / "rexnet_100.nav_in1k.bundle"

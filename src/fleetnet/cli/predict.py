@@ -36,16 +36,11 @@ from fleetnet.cli.options import (
 )
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
+from fleetnet.image_bytes import STDIN
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN
 from fleetnet.inference.automatic import check_asked
-from fleetnet.inference.classifier import (
-    AUTO,
-    LOW_PRECISION_BATCH,
-    PYTORCH_BATCH,
-    Classifier,
-    Prediction,
-)
+from fleetnet.inference.classifier import AUTO, LOW_PRECISION_BATCH, PYTORCH_BATCH, Classifier
+from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut
@@ -96,9 +91,9 @@ def predict(
 ) -> None:
     """Classify images.
 
-    One image is answered as soon as can be; of several as many a second as can be, in order, the
-    next ones being read meanwhile. An image or folder that cannot be read gets a row that says why,
-    the others their answers; the exit code is then 1.
+    One image is answered as soon as possible. Of several, as many as possible are answered per
+    second, in order, and the next ones are read ahead. An image or folder that cannot be read gets
+    a row that says why; the others get their answers, and the exit code is 1.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")

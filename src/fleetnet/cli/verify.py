@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from fleetnet.amounts import count
-from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, say, warn_left_out, warn_unreadable
+from fleetnet.cli.console import (
+    console,
+    print_json,
+    print_line,
+    say,
+    warn_left_out,
+    warn_unreadable,
+)
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
-from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given, find_images
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import CPU
 from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
+from fleetnet.inference.verify import TOLERANCE, prepare
 from fleetnet.left_out import LeftOut
-
-if TYPE_CHECKING:
-    from fleetnet.export.divergence import Divergence
 
 
 def register(app: typer.Typer) -> None:
@@ -49,8 +53,9 @@ def verify(
     """Compare every installed engine that has the device with the trained network, here.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
-    gave at export to made-up images which the bundle records. What the bundle has in int8 has to
-    give the same answers as often as it was quantised for; fewer by chance do not count.
+    gave at export to made-up images which the bundle records. A network in int8 has to give the
+    same answers for the share of images that it was quantised for, or for so few less that chance
+    explains it.
     """
     check_given(images)
     opened = open_bundle(model, images)
@@ -74,10 +79,9 @@ def verify(
         print_json(report.to_json())
     else:
         _print(report)
-    if report.failed:
-        raise _failure(opened, report, report.failed, pixels)
-    if report.int8_failed:
-        raise _broken(*report.int8_failed)
+    failure = failure_of(opened, report, pixels)
+    if failure:
+        raise failure
 
 
 def _kept(comparison: Comparison, standard: float) -> str:
@@ -85,14 +89,6 @@ def _kept(comparison: Comparison, standard: float) -> str:
     if comparison.agreement >= standard:
         return f"{same}, {standard:.2%} are wanted"
     return f"{same}, which of {count(comparison.images, 'image')} is {standard:.2%} within chance"
-
-
-def _broken(comparison: Comparison, standard: float) -> FleetnetError:
-    return VerificationError(
-        f"{comparison.engine} in int8 gives the trained network's answer on "
-        f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
-        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these"
-    )
 
 
 def _print(report: Report) -> None:
@@ -114,6 +110,8 @@ def _print(report: Report) -> None:
             str(comparison.threads),
         )
     console().print(table)
+    if report.not_compared:
+        print_line(f"not compared: {'; '.join(map(str, report.not_compared))}")
     if report.failed is None:
         whose = "PyTorch's" if report.has_reference else "PyTorch's at export"
         within = f"within {report.tolerance:g} of {whose}"
@@ -121,29 +119,3 @@ def _print(report: Report) -> None:
     for comparison, standard in report.int8:
         if comparison.meets(standard):
             say(_kept(comparison, standard))
-
-
-def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) -> FleetnetError:
-    summary = (
-        f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
-        f"(allowed: {report.tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
-    )
-    if not report.has_reference:
-        return VerificationError(summary)
-    try:
-        from fleetnet.export.divergence import GRAPH_ENGINES, first_divergence
-    except ModuleNotFoundError:
-        return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
-    from fleetnet.inference.engines.torch import load_network
-
-    if worst.device != CPU or worst.engine not in GRAPH_ENGINES:
-        return VerificationError(summary)
-    layer: Divergence | None = first_divergence(
-        bundle.file(format="onnx").read_bytes(),
-        worst.engine,
-        load_network(bundle),
-        bundle.manifest.preprocess,
-        pixels[:BATCH],
-    )
-    where = f"first in layer '{layer.layer}'" if layer else "in no single layer"
-    return VerificationError(f"{summary}, {where}")

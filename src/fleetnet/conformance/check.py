@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fleetnet import native
 from fleetnet.bundle import Bundle
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet, Entry, Input
+from fleetnet.conformance.description import DESCRIPTION, Entry, Input
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError
-from fleetnet.images import OpenImage, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage
+from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Engine, engines_for, open_engine
-from fleetnet.inference.verify import run_in_batches
 from fleetnet.preprocess import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
@@ -52,6 +55,16 @@ class Check:
     def passed(self) -> bool:
         """Whether nothing differs."""
         return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "answers": self.answers,
+            "max_abs_diff": self.max_abs_diff,
+            "differences": [vars(difference) for difference in self.differences],
+        }
 
 
 def check_installation(

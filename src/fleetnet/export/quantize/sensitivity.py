@@ -9,9 +9,9 @@ import numpy as np
 from fleetnet.bundle import Activation
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
+from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Logits, Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.verify import run_in_batches
 from fleetnet.reporting import Advance
 
 IMAGES = 32
