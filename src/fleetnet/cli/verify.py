@@ -14,7 +14,7 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import CPU
+from fleetnet.inference.engines import CPU, ENGINES
 from fleetnet.inference.verification import Report, verify_here
 from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
 from fleetnet.left_out import LeftOut
@@ -126,12 +126,12 @@ def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) 
     if not report.has_reference:
         return VerificationError(summary)
     try:
-        from fleetnet.export.divergence import GRAPH_ENGINES, first_divergence
+        from fleetnet.export.divergence import first_divergence
     except ModuleNotFoundError:
         return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
     from fleetnet.inference.engines.torch import load_network
 
-    if worst.device != CPU or worst.engine not in GRAPH_ENGINES:
+    if worst.device != CPU or ENGINES[worst.engine].of_graph is None:
         return VerificationError(summary)
     layer: Divergence | None = first_divergence(
         bundle.file(format="onnx").read_bytes(),

@@ -14,8 +14,14 @@ from fleetnet.conformance.check import CORE, Check, Difference, first_difference
 from fleetnet.conformance.description import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.errors import DataError, ImageError, VerificationError
-from fleetnet.inference.engines import Engine, Precision, engines_for, open_engine, precisions
-from fleetnet.inference.verification import REFERENCE
+from fleetnet.inference.engines import (
+    REFERENCE,
+    Engine,
+    Precision,
+    engines_for,
+    open_engine,
+    precisions,
+)
 from fleetnet.inference.verify import (
     TOLERANCE,
     Comparison,

@@ -43,9 +43,7 @@ from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import sha256_of
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.classifier import Classifier
-from fleetnet.inference.engines import Engine, Setup
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines import Engine, graph_engines, open_graph
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.probabilities import softmax
@@ -181,7 +179,7 @@ def verify_graph(
     probabilities: ToProbabilities = softmax,
     batch: int | None = None,
 ) -> list[Comparison]:
-    """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.
+    """Compare an ONNX graph, in every engine that runs one, with the network in PyTorch.
 
     Args:
         graph: the content of an ``.onnx`` file.
@@ -199,13 +197,13 @@ def verify_graph(
     with TorchEngine(network, trained.preprocess) as reference:
         expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
-    for open_graph in (OnnxRuntimeEngine, OpenVinoEngine.of_onnx):
-        with open_graph(graph, Setup()) as engine:
+    for name in graph_engines():
+        with open_graph(name, graph) as engine:
             whole = InWholeBatches(engine, batch) if batch else engine
             comparison = compare(whole, pixels, expected, probabilities)
         if not comparison.passes(tolerance):
             some = np.resize(pixels, (batch, *pixels.shape[1:])) if batch else pixels[:BATCH]
-            layer = first_divergence(graph, engine.name, network, trained.preprocess, some)
+            layer = first_divergence(graph, name, network, trained.preprocess, some)
             raise VerificationError(divergence_message(comparison, tolerance, layer))
         comparisons.append(comparison)
     return comparisons

@@ -29,7 +29,15 @@ from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch, whole_batches
 from fleetnet.export.targets import Files, Run, Target, find_target
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import CPU, Closing, Logits, Pixels, Precision, open_engine
+from fleetnet.inference.engines import (
+    CPU,
+    REFERENCE,
+    Closing,
+    Logits,
+    Pixels,
+    Precision,
+    open_engine,
+)
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import (
     AGREEMENT,
@@ -210,7 +218,7 @@ def _compared(converted: _Converted, bundle: Bundle, pixels: Pixels) -> Comparis
         VerificationError: they are not even of the same shape.
     """
     manifest = bundle.manifest
-    with open_engine("torch", bundle) as reference:
+    with open_engine(REFERENCE, bundle) as reference:
         expected = run_in_batches(reference, pixels)
     found = converted.run(pixels[:1])
     if found.shape != expected[:1].shape or found.dtype != np.float32:

@@ -11,6 +11,7 @@ from fleetnet.errors import BundleError
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
+    REFERENCE,
     Engine,
     Precision,
     engines_for,
@@ -20,9 +21,6 @@ from fleetnet.inference.engines import (
 )
 from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
 from fleetnet.reporting import Say
-
-REFERENCE = "torch"
-"""The reference engine, on the processor."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ class Report:
         return {
             "passed": self.passed,
             "tolerance": self.tolerance,
-            "reference": "torch" if self.has_reference else "self_test",
+            "reference": REFERENCE if self.has_reference else "self_test",
             "engines": [vars(one) for one in self.comparisons],
             "int8": [
                 {
                     **vars(one),
                     "required_agreement": wanted,
                     "passed": one.meets(wanted),
-                    "reference": "torch" if self.has_reference else "fp32",
+                    "reference": REFERENCE if self.has_reference else "fp32",
                 }
                 for one, wanted in self.int8
             ],
