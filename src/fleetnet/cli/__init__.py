@@ -17,6 +17,7 @@ import fleetnet
 from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
 from fleetnet.errors import FleetnetError, Interrupted, one_line
+from fleetnet.reporting import Note
 from fleetnet.schema import first_problem
 
 VERBS = (
@@ -99,12 +100,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         streams.drop_output()
         sys.exit(0)
     except Interrupted as error:
-        say(str(error))
+        say(Note.of(error))
         sys.exit(error.exit_code)
     except FleetnetError as error:
         if debug:
             raise
-        fail(str(error))
+        fail(Note.of(error))
     except OSError as error:
         if debug:
             raise

@@ -184,7 +184,7 @@ def open_told(data: str, options: SourceOptions) -> Source:
 def tell_of(source: Source) -> None:
     """Tell a person how a source understood the data and what it left out."""
     for note in notes_of(source):
-        say(printable(note))
+        say(note)
     warn_left_out(left_out_of(source))
 
 

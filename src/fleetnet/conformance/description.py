@@ -309,7 +309,8 @@ def find_set() -> Path:
         if (folder / DESCRIPTION).is_file():
             return folder
     raise FleetnetError(
-        "the conformance set does not come with this installation: give its folder, set_folder="
+        "the conformance set does not come with this installation: give its folder, set_folder=",
+        arguments=["set_folder"],
     )
 
 

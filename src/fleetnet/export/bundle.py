@@ -256,7 +256,9 @@ def images_to_verify_with(
     if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:
-        raise DataError(f"{_gone(trained)}: give some to verify with, images=")
+        raise DataError(
+            f"{_gone(trained)}: give some to verify with, images=", arguments=["images"]
+        )
     source, indices = held_out
     spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)
@@ -306,7 +308,10 @@ def held_out_part(trained: Checkpoint) -> HeldOut | None:
 
 def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | None) -> Calibration:
     if held_out is None:
-        raise DataError(f"{_gone(trained)}: export where they are, or without calibrate=")
+        raise DataError(
+            f"{_gone(trained)}: export where they are, or without calibrate=",
+            arguments=["calibrate"],
+        )
     source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
@@ -320,7 +325,8 @@ def _calibration(trained: Checkpoint, reference: Engine, held_out: HeldOut | Non
     if fit is None:
         raise DataError(
             f"{len(evaluation.indices)} held-out images are too few to fit a temperature to, or "
-            "their logits are not numbers: export without calibrate="
+            "their logits are not numbers: export without calibrate=",
+            arguments=["calibrate"],
         )
     return Calibration(
         temperature=fit.temperature,

@@ -12,7 +12,7 @@ from fleetnet.errors import CheckpointError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
-from fleetnet.reporting import Say
+from fleetnet.reporting import Note, Say
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
 from fleetnet.weights.published import published_file, usual_preprocess
@@ -77,8 +77,11 @@ def checkpoint_of(
     manifest = bundle.manifest
     if manifest.temperature != 1:
         say(
-            f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has no "
-            "place: 'fleetnet export' with calibrate= fits it anew"
+            Note(
+                f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has "
+                "no place: 'fleetnet export' with calibrate= fits it anew",
+                arguments=["calibrate"],
+            )
         )
     checkpoint = read_checkpoint(file, labels)
     return replace(

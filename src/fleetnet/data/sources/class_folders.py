@@ -10,7 +10,7 @@ from fleetnet.data.sources.folder import FolderSource
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.shards import configurations, folders_in
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, following
 from fleetnet.text import some
 
 SHOWN = 12
@@ -36,7 +36,7 @@ def open_class_folders(folder: Path, options: SourceOptions) -> Source:
         described = _description_in(folder)
         if described is None:
             raise
-        raise DataError(f"{error}; {described}") from None
+        raise following(error, f"{error}; {described}", DataError) from None
     options.refuse_all_but((), "a folder of class folders")
     return source
 

@@ -51,7 +51,8 @@ def _open(data: str, options: SourceOptions) -> Source:
     if called is None and options.label is not None:
         raise DataError(
             f"label= chooses among the labels of {_words_with_labels()}; name a column with "
-            "label_columns="
+            "label_columns=",
+            arguments=["label", "label_columns"],
         )
     kind = called or (_held_by(path) if is_folder else _ending_in(path.suffix.lower()))
     if kind is not None:

@@ -20,7 +20,7 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
-from fleetnet.errors import DataError, ImageError, one_line, require
+from fleetnet.errors import DataError, ImageError, at, one_line, require
 from fleetnet.images import MAX_BYTES
 from fleetnet.labels import printable
 
@@ -70,7 +70,10 @@ class ParquetSource:
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         if len(options.label_columns) > 1:
-            raise DataError("the labels must be in one column: give one in label_columns=")
+            raise DataError(
+                "the labels must be in one column: give one in label_columns=",
+                arguments=["label_columns"],
+            )
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -114,7 +117,7 @@ class ParquetSource:
         try:
             self.classes, values, ends = reader.finish(splits)
         except DataError as error:
-            raise DataError(f"{data}: {error}") from None
+            raise at(data, error, DataError, file=data) from None
         self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
@@ -170,13 +173,13 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
         if image is None:
             fitting = [name for name in names if _holds_images(schema.field(name).type)]
             image = fitting[0] if len(fitting) == 1 else None
-        image = headings.column(image, IMAGE, names, "image", "image_column=")
+        image = headings.column(image, IMAGE, names, "image", "image_column")
         wanted = options.label_columns[0] if options.label_columns else None
-        label = headings.column(wanted, headings.LABEL, names, "label", "label_columns=")
+        label = headings.column(wanted, headings.LABEL, names, "label", "label_columns")
         several = _is_list(schema.field(label).type)
         leaf = _leaf(image, schema.field(image).type)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise at(str(file), error, DataError, file=str(file)) from None
     beside = root / CLASSES_FILE
     known = (
         KnownClasses.read(options.classes)
@@ -246,7 +249,8 @@ def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
                     row += 1
                     reader.add_value(value)
     except LabelError as error:
-        raise DataError(f"{file}, row {row}: {error}") from None
+        place = f"{file}, row {row}"
+        raise at(place, error, DataError, file=str(file), row=row) from None
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise DataError(f"{file} is damaged: {_line(error)}") from None
     return row + 1

@@ -18,7 +18,7 @@ from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import DataError, ImageError, at
 from fleetnet.images import MAX_BYTES, is_image_name
 from fleetnet.labels import printable
 from fleetnet.threads import map_in_threads
@@ -88,7 +88,10 @@ class WebDatasetSource:
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         if len(options.label_columns) > 1:
-            raise DataError("a WebDataset has its label under one key: give one in label_columns=")
+            raise DataError(
+                "a WebDataset has its label under one key: give one in label_columns=",
+                arguments=["label_columns"],
+            )
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -120,7 +123,8 @@ class WebDatasetSource:
                 try:
                     reader.add_value(label)
                 except LabelError as error:
-                    raise DataError(f"{file}: {name}: {error}") from None
+                    place = f"{file}: {name}"
+                    raise at(place, error, DataError, file=str(file), member=name) from None
         counts = [len(shard.names) for shard in shards]
         self.shards = np.repeat(np.arange(len(shards)), counts)
         self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
@@ -129,7 +133,7 @@ class WebDatasetSource:
         try:
             self.classes, values, ends = reader.finish(splits)
         except DataError as error:
-            raise DataError(f"{data}: {error}") from None
+            raise at(data, error, DataError, file=data) from None
         self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
@@ -209,7 +213,9 @@ def _samples_of(
         try:
             label = _label(handle, labels[kind], key or "label")
         except LabelError as error:
-            raise DataError(f"{path}: {name}.{kind}: {error}") from None
+            member = f"{name}.{kind}"
+            place = f"{path}: {member}"
+            raise at(place, error, DataError, file=str(path), member=member) from None
         shard.names.append(f"{image.key}.{image.kind}")
         shard.offsets.append(image.offset)
         shard.sizes.append(image.size)
@@ -259,7 +265,9 @@ def _label(handle: Handle, member: _Member, key: str) -> object:
     except (ValueError, RecursionError):
         raise LabelError("is damaged") from None
     if not isinstance(content, dict) or key not in content:
-        raise LabelError(f"has no '{key}': name the label's key with label_columns=")
+        raise LabelError(
+            f"has no '{key}': name the label's key with label_columns=", arguments=["label_columns"]
+        )
     return content[key]
 
 

@@ -116,7 +116,8 @@ def check_request(
     if others:
         raise BundleError(
             f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
-            "move it, or choose another output="
+            "move it, or choose another output=",
+            arguments=["output"],
         )
     return bundle.found
 
