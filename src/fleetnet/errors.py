@@ -75,7 +75,12 @@ class DataError(FleetnetError):
 
 
 class ImageError(FleetnetError):
-    """An image cannot be read: not an image, damaged, or beyond the limits."""
+    """An image cannot be read: not an image, damaged, or beyond the limits.
+
+    The code says which, in the words that all hosts share (docs/conformance.md): ``empty``,
+    ``not-an-image``, ``too-long``, ``too-large``, ``unsupported``, ``truncated`` or ``damaged``;
+    ``image`` for whatever is wrong with how it was given.
+    """
 
     code = "image"
 

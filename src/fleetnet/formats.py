@@ -46,7 +46,7 @@ def format_of(data: bytes) -> Format:
     """
     found = next((known for known in FORMATS if known.begins(data)), None)
     if found is None:
-        raise ImageError("not an image in a known format")
+        raise ImageError("not an image in a known format", code="not-an-image")
     return found
 
 
@@ -64,7 +64,9 @@ def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
         name, data = _largest_of_icon(data)
     if kind.codec and not _has(kind.codec):
         raise ImageError(
-            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow"
+            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow",
+            code="not-installed",
+            package="pillow",
         )
     if name == "PNG":
         check_png(data)
@@ -73,7 +75,9 @@ def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
     try:
         image = Image.open(io.BytesIO(data), formats=(name,))
     except UnidentifiedImageError:
-        raise ImageError(f"damaged image: the header of this {kind.name} file") from None
+        raise ImageError(
+            f"damaged image: the header of this {kind.name} file", code="damaged"
+        ) from None
     if name == "TIFF":
         check_tiff(image)
     return image
@@ -90,7 +94,12 @@ def _open_heif(data: bytes) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise ImageError(f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'") from None
+        raise ImageError(
+            f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'",
+            code="not-installed",
+            package="pillow-heif",
+            extra="heif",
+        ) from None
     opener: Callable[[io.BytesIO], ImageFile.ImageFile] = HeifImageFile
     return opener(io.BytesIO(data))
 
@@ -107,7 +116,7 @@ def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
     count = int.from_bytes(data[4:6], "little")
     pictures = [struct.unpack_from("<BBxxxxHII", data, 6 + 16 * n) for n in range(count)]
     if not pictures:
-        raise ImageError("damaged image: an icon without a picture")
+        raise ImageError("damaged image: an icon without a picture", code="damaged")
     # A side of 256 is written as 0.
     *_, size, start = max(pictures, key=lambda p: ((p[0] or 256) * (p[1] or 256), p[2]))
     picture = data[start : start + size]

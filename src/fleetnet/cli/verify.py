@@ -86,7 +86,9 @@ def _broken(comparison: Comparison, standard: float) -> FleetnetError:
     return VerificationError(
         f"{comparison.engine} in int8 gives the trained network's answer on "
         f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
-        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these"
+        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these",
+        required_agreement=standard,
+        **comparison.facts,
     )
 
 
@@ -123,16 +125,19 @@ def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) 
         f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
         f"(allowed: {report.tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
     )
+    facts = worst.facts | {"tolerance": report.tolerance}
     if not report.has_reference:
-        return VerificationError(summary)
+        return VerificationError(summary, **facts)
     try:
         from fleetnet.export.divergence import first_divergence
     except ModuleNotFoundError:
-        return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
+        return VerificationError(
+            f"{summary} (install fleetnet[export] to learn in which layer)", **facts
+        )
     from fleetnet.inference.engines.torch import load_network
 
     if worst.device != CPU or ENGINES[worst.engine].of_graph is None:
-        return VerificationError(summary)
+        return VerificationError(summary, **facts)
     layer: Divergence | None = first_divergence(
         bundle.file(format="onnx").read_bytes(),
         worst.engine,
@@ -141,4 +146,4 @@ def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) 
         pixels[:BATCH],
     )
     where = f"first in layer '{layer.layer}'" if layer else "in no single layer"
-    return VerificationError(f"{summary}, {where}")
+    return VerificationError(f"{summary}, {where}", **facts, layer=layer.layer if layer else None)

@@ -204,7 +204,12 @@ def verify_graph(
         if not comparison.passes(tolerance):
             some = np.resize(pixels, (batch, *pixels.shape[1:])) if batch else pixels[:BATCH]
             layer = first_divergence(graph, name, network, trained.preprocess, some)
-            raise VerificationError(divergence_message(comparison, tolerance, layer))
+            raise VerificationError(
+                divergence_message(comparison, tolerance, layer),
+                tolerance=tolerance,
+                layer=layer.layer if layer else None,
+                **comparison.facts,
+            )
         comparisons.append(comparison)
     return comparisons
 

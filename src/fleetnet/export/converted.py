@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -207,7 +207,9 @@ class _Converted(Closing[Run]):
 
     def _failed(self, error: Exception) -> FleetnetError:
         return VerificationError(
-            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}"
+            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}",
+            engine=self.name,
+            target=self._target.name,
         )
 
 
@@ -224,7 +226,8 @@ def _compared(converted: _Converted, bundle: Bundle, pixels: Pixels) -> Comparis
     if found.shape != expected[:1].shape or found.dtype != np.float32:
         raise VerificationError(
             f"{converted.name} gives {found.dtype}{list(found.shape)} for an image in place of "
-            f"float32{list(expected[:1].shape)}"
+            f"float32{list(expected[:1].shape)}",
+            engine=converted.name,
         )
     return compare(
         converted,
@@ -241,10 +244,13 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
     Raises:
         VerificationError: they do; nothing was written.
     """
+    required: dict[str, Any]
     if comparison.precision == "fp32":
+        required = {"tolerance": tolerance}
         good, allowed = comparison.passes(tolerance), f"{tolerance:g} and 100%"
         agreed = comparison.top1_agreement
     else:
+        required = {"required_agreement": AGREEMENT}
         good, allowed = comparison.agreement >= AGREEMENT, f"{AGREEMENT:.0%}"
         agreed = comparison.agreement
     if not good:
@@ -252,5 +258,8 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
             f"{target.title} in {comparison.precision} does not answer as the trained network "
             f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
             f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
-            f"(allowed: {allowed})"
+            f"(allowed: {allowed})",
+            target=target.name,
+            **comparison.facts,
+            **required,
         )

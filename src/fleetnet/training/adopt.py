@@ -38,7 +38,9 @@ def read_checkpoint(
         FleetnetError: the labels are not of these classes.
     """
     if (Path(path) / MANIFEST).exists():
-        raise CheckpointError(f"{path} is a bundle already, not weights or a checkpoint")
+        raise CheckpointError(
+            f"{path} is a bundle already, not weights or a checkpoint", file=str(path)
+        )
     content = read_content(path)
     if is_checkpoint(content):
         ours = Checkpoint.of(content)
@@ -112,7 +114,8 @@ def as_checkpoint(
     if identity.in_channels != 3:
         raise CheckpointError(
             f"{file.path} takes images of {identity.in_channels} channels: only networks of RGB "
-            "images are run here"
+            "images are run here",
+            file=str(file.path),
         )
     published = published_file(file.path.name)
     model = identity.entry.name

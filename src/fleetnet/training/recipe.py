@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fleetnet.errors import FleetnetError, RecipeError
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
-from fleetnet.schema import first_problem
+from fleetnet.schema import facts_of, first_problem
 from fleetnet.training.recipe_files import read_values, set_value, with_model
 from fleetnet.training.recipe_keys import check_keys
 
@@ -233,8 +233,14 @@ class Recipe(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            key, text = first_problem(error)
-            raise RecipeError(f"recipe {where}: {key}: {text}") from None
+            found = first_problem(error)
+            raise RecipeError(
+                f"recipe {where}: {found.place}: {found.text}",
+                code="bad-value",
+                recipe=where,
+                key=found.place,
+                **facts_of(error),
+            ) from None
 
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""

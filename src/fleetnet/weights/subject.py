@@ -180,7 +180,9 @@ def _on_disk(text: str, path: Path, published: Sequence[PublishedWeights]) -> Su
         what = str(error).removeprefix(f"{path} ")
         names = " or ".join(f"{entry.set}:{entry.model}" for entry in published)
         also = f"; the published weights are {names}" if names else ""
-        raise FleetnetError(f"{path} is not a bundle or a run's folder, and {what}{also}") from None
+        raise FleetnetError(
+            f"{path} is not a bundle or a run's folder, and {what}{also}", file=str(path)
+        ) from None
     return Subject(text, "weights", path)
 
 

@@ -52,7 +52,9 @@ def _check_not_described(folder: Path, source: Source) -> None:
     if _description_in(folder) or any(
         configurations(folder, suffix) for suffix in (parquet.SUFFIX, webdataset.SUFFIX)
     ):
-        raise DataError(f"{folder} has only one class folder ('{source.classes[0]}')")
+        raise DataError(
+            f"{folder} has only one class folder ('{source.classes[0]}')", file=str(folder)
+        )
 
 
 def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
@@ -65,7 +67,8 @@ def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
         names = [place.relative_to(folder).as_posix() for place in found]
         raise DataError(
             f"{folder} has several configurations, each with {kind} in a folder of its own: "
-            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}"
+            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}",
+            file=str(folder),
         )
     return found[0]
 

@@ -46,7 +46,9 @@ def _open(data: str, options: SourceOptions) -> Source:
     try:
         is_folder = path.is_dir()
     except OSError as error:
-        raise DataError(f"cannot read {data}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {data}: {error.strerror or error}", code="unreadable", file=data
+        ) from None
     called = None if is_folder else _called(data)
     if called is None and options.label is not None:
         raise DataError(
@@ -96,7 +98,11 @@ def _held_by(folder: Path) -> SourceKind | None:
         kinds = (kind for kind in SOURCES.values() if kind.holds and kind.holds(folder))
         return next(kinds, None)
     except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read the folder {folder}: {error.strerror or error}",
+            code="unreadable",
+            file=str(folder),
+        ) from None
 
 
 def _ending_in(suffix: str) -> SourceKind | None:

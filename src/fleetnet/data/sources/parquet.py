@@ -103,7 +103,9 @@ class ParquetSource:
         codes: list[int] = []
         for file, split in chosen:
             if _columns(file, root, options) != columns:
-                raise DataError(f"{file} has other columns or classes than {chosen[0][0]}")
+                raise DataError(
+                    f"{file} has other columns or classes than {chosen[0][0]}", file=str(file)
+                )
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
@@ -126,9 +128,9 @@ class ParquetSource:
         column = self._recent.get(group, lambda: self._read_group(group))
         data = column[int(index - self._starts[group])].as_py()
         if not data:
-            raise ImageError("the row has no bytes of an image in it")
+            raise ImageError("the row has no bytes of an image in it", code="empty")
         if len(data) > MAX_BYTES:
-            raise ImageError(f"the image is larger than {MAX_BYTES // 2**20} MiB")
+            raise ImageError(f"the image is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
         return bytes(data)
 
     def size(self, index: int) -> None:  # noqa: ARG002 - the protocol's
@@ -166,7 +168,9 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
         with _opened(file) as opened:
             schema = opened.schema_arrow
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{file} is no Parquet file, or is damaged: {_line(error)}") from None
+        raise DataError(
+            f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
+        ) from None
     try:
         names = schema.names
         image = headings.find_column(options.image_column, IMAGE, names, "image")
@@ -252,7 +256,7 @@ def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
         place = f"{file}, row {row}"
         raise at(place, error, DataError, file=str(file), row=row) from None
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
-        raise DataError(f"{file} is damaged: {_line(error)}") from None
+        raise DataError(f"{file} is damaged: {_line(error)}", file=str(file)) from None
     return row + 1
 
 
@@ -274,7 +278,8 @@ def _group_rows(file: Path, column: str) -> list[int]:
         if size > MAX_GROUP:
             raise DataError(
                 f"{file}: row group {number} has {size / 2**30:.1f} GiB of images, more than is "
-                "read at once: write the file again with about 100 rows per group"
+                "read at once: write the file again with about 100 rows per group",
+                file=str(file),
             )
         rows.append(group.num_rows)
     return rows

@@ -140,9 +140,9 @@ class WebDatasetSource:
         """Return the encoded bytes of sample ``index``."""
         size = int(self._sizes[index])
         if not size:
-            raise ImageError("the file is empty")
+            raise ImageError("the file is empty", code="empty")
         if size > MAX_BYTES:
-            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
         return self._read_at(index, int(self._offsets[index]), size)
 
     def size(self, index: int) -> int:
@@ -162,7 +162,7 @@ class WebDatasetSource:
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
         if len(data) < size:
-            raise ImageError(f"{path.name} is shorter than it was")
+            raise ImageError(f"{path.name} is shorter than it was", code="truncated")
         return data
 
 
@@ -184,7 +184,9 @@ def _index_shard(path: Path, key: str | None) -> _Shard:
     try:
         return _samples_of(path, _members(path), Handle(path), key)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
 
 
 def _samples_of(
@@ -195,20 +197,21 @@ def _samples_of(
     kinds = _LABELS if key is None else ("json",)
     for name, images, labels in _samples_among(members, kinds, path):
         if name in seen:
-            raise DataError(f"{path}: the key '{name}' occurs twice")
+            raise DataError(f"{path}: the key '{name}' occurs twice", file=str(path))
         seen.add(name)
         if not images:
             continue
         if len(images) > 1:
             raise DataError(
                 f"{path}: '{name}' has {count(len(images), 'image')}; one is expected (a key ends "
-                "at the first dot)"
+                "at the first dot)",
+                file=str(path),
             )
         (image,) = images
         kind = shard.kind or next((one for one in kinds if one in labels), "")
         if kind not in labels:
             wanted = f".{kind}" if kind else " or ".join(f".{one}" for one in kinds)
-            raise DataError(f"{path}: '{name}' has no label ({wanted})")
+            raise DataError(f"{path}: '{name}' has no label ({wanted})", file=str(path))
         shard = shard._replace(kind=kind)
         try:
             label = _label(handle, labels[kind], key or "label")
@@ -246,7 +249,8 @@ def _samples_among(
         elif len(dotted) == len(images) and not by_key[key].keys().isdisjoint(kinds):
             raise DataError(
                 f"{path}: '{dotted[0]}' has a label of its own and one of '{key}', where "
-                "WebDataset ends a key, at the first dot: write names without other dots"
+                "WebDataset ends a key, at the first dot: write names without other dots",
+                file=str(path),
             )
         else:
             for image in images:
@@ -297,7 +301,8 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
             if magic in _MAGIC:
                 raise DataError(
                     f"{path} is compressed ({_MAGIC[magic]}): decompress it, since images inside "
-                    "could not be read one at a time"
+                    "could not be read one at a time",
+                    file=str(path),
                 )
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -307,7 +312,8 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
                         continue
                     if not member.isreg() or member.issparse():
                         raise DataError(
-                            f"{path}: '{member.name}' is a link or no plain file: refused"
+                            f"{path}: '{member.name}' is a link or no plain file: refused",
+                            file=str(path),
                         )
                     folder, slash, base = member.name.rpartition("/")
                     stem, dot, _ = base.partition(".")
@@ -319,10 +325,11 @@ def _members(path: Path) -> Iterator[tuple[str, _Member]]:
                 file.seek(tar.offset)
                 if file.read(_BLOCK) != bytes(_BLOCK):
                     raise DataError(
-                        f"{path} is damaged or truncated at byte {tar.offset:,}: write it again"
+                        f"{path} is damaged or truncated at byte {tar.offset:,}: write it again",
+                        file=str(path),
                     )
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path} is no tar file, or is damaged: {error}") from None
+        raise DataError(f"{path} is no tar file, or is damaged: {error}", file=str(path)) from None
 
 
 def _decompress(data: str) -> str | None:
