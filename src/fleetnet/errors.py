@@ -211,8 +211,17 @@ def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str
     return next((f"; {introduction}: {text}" for text in unreadable), "")
 
 
+TITLES = {
+    "jinja2": "Jinja",
+    "nncf": "NNCF",
+    "onnxruntime": "ONNX Runtime",
+    "torch": "PyTorch",
+}
+"""What people call modules that have another name than their project."""
 PYTORCH = dict.fromkeys(("torch", "safetensors", "yaml", "requests", "filelock"), "PyTorch")
 """What the extra ``train`` brings for networks in PyTorch, to what people look for."""
+GRAPHS = ("torch", "onnx", "onnxscript")
+"""What making an ONNX graph of a network takes, all of it in the extra ``export``."""
 INSTALL = "pip install"
 """A part of every message about a package that is not installed."""
 
@@ -228,11 +237,13 @@ def require(module: str, extra: str, purpose: str) -> FleetnetError:
 
 
 @contextlib.contextmanager
-def needing(modules: Mapping[str, str], extra: str, purpose: str) -> Iterator[None]:
+def needing(
+    modules: Collection[str] | Mapping[str, str], extra: str, purpose: str
+) -> Iterator[None]:
     """Say which extra to install where an import in the block fails for want of a package.
 
     Args:
-        modules: that the extra brings, to what people call them.
+        modules: that the extra brings; a mapping says what people look for instead of each.
         extra: that brings them.
         purpose: what needs them.
 
@@ -244,20 +255,21 @@ def needing(modules: Mapping[str, str], extra: str, purpose: str) -> Iterator[No
     except ModuleNotFoundError as error:
         if error.name is None or error.name not in modules:
             raise
-        raise require(modules[error.name], extra, purpose) from None
+        looked_for = modules if isinstance(modules, Mapping) else TITLES
+        raise require(looked_for.get(error.name, error.name), extra, purpose) from None
 
 
-def require_all(modules: Mapping[str, str], extra: str, purpose: str) -> None:
+def require_all(modules: Iterable[str], extra: str, purpose: str) -> None:
     """Refuse at once what would fail later because a package is missing; nothing is imported.
 
     Args:
-        modules: the modules needed, with the names that people know.
+        modules: the modules needed.
         extra: the extra that installs them.
         purpose: what needs them.
 
     Raises:
         FleetnetError: the message names the first missing one and the extra.
     """
-    for module, title in modules.items():
+    for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise require(title, extra, purpose)
+            raise require(TITLES.get(module, module), extra, purpose)

@@ -28,7 +28,7 @@ from fleetnet.bundle import (
     self_test_pixels,
     write_bundle,
 )
-from fleetnet.errors import BundleError, OvertakenError
+from fleetnet.errors import GRAPHS, BundleError, OvertakenError
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import cache_folder, standing
 from fleetnet.inference.engines import available_threads
@@ -150,7 +150,7 @@ def _cached(name: str, size: int) -> Bundle | None:
 def _fingerprint() -> str:
     """Return a digest of everything that the bundles' content depends on."""
     digest = hashlib.sha256()
-    for package in ("torch", "onnx", "onnxscript"):
+    for package in GRAPHS:
         digest.update(metadata.version(package).encode())
     for source in _SOURCES:
         place = Path(str(resources.files("fleetnet") / source))

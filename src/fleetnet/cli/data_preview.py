@@ -49,7 +49,7 @@ def preview(
     chosen = load_recipe(recipe, settings or [])
     opened = open_told(data, source)
     trained = _trained(opened, chosen)
-    with needing({"torch": "PyTorch"}, "train", "showing augmentation"):
+    with needing(("torch",), "train", "showing augmentation"):
         from fleetnet.data.augment import Augment
         from fleetnet.data.preview import preview as draw
     per_image = chosen.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"})

@@ -142,7 +142,7 @@ def file_of(
 
 
 def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool) -> Path:
-    with needing({"requests": "requests", "filelock": "filelock"}, "train", "published weights"):
+    with needing(("requests", "filelock"), "train", "published weights"):
         from fleetnet.weights.hub import fetch
     if not (offline or entry.package or cached_path(entry).exists()):
         others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
