@@ -8,6 +8,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fleetnet.data.policies import PolicyName
+from fleetnet.data.sampling import Sampling
 from fleetnet.errors import FleetnetError, RecipeError
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
 from fleetnet.schema import facts_of, first_problem
@@ -32,7 +34,7 @@ class DataSettings(_Section):
 
     val_fraction: float = Field(0.25, gt=0, lt=1)
     workers: int = Field(2, ge=0, le=256)
-    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    sampling: Sampling = "shuffle"
     repeats: int = Field(1, ge=1, le=64)
     buffer: int = Field(4096, ge=1)
     strict: bool = False
@@ -73,7 +75,7 @@ class AugmentSettings(_Section):
     vertical_flip: float = Field(0.0, ge=0, le=1)
     quarter_turns: bool = False
     color_jitter: float = Field(0.2, ge=0, lt=1)
-    policy: Literal["none", "randaugment", "trivialaugment", "autoaugment"] = "none"
+    policy: PolicyName = "none"
     operations: int = Field(2, ge=1, le=16)
     magnitude: float = Field(9.0, ge=0, le=10)
     magnitude_std: float = Field(0.0, ge=0, le=10)
