@@ -2,6 +2,7 @@
 # make check          sets up .venv and runs the linter and the quick tests, in under a minute
 # make test           sets up .venv and runs all tests, linter and type check
 # make test-portable  runs all tests as on an older processor, and with every processor busy
+# make cpp            builds the C++ predictor and tests it; cpp-windows, cpp-arm64, cpp-sanitize, cpp-fuzz
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -12,7 +13,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 LABEL ?= type
 NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
 
-.PHONY: demo bench docs check test test-portable lint types imports unit clean
+.PHONY: demo bench docs check test test-portable lint types imports unit cpp clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fleetnet demo --label $(LABEL)
@@ -31,7 +32,8 @@ docs: $(VENV)/.docs
 check: lint imports
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
-test: lint types imports unit
+# The C++ predictor first: tests in tests/cpp compare it with Python.
+test: lint types imports cpp unit
 
 test-portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
@@ -48,6 +50,10 @@ imports: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
+cpp: $(VENV)/.dev
+	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
@@ -72,6 +78,22 @@ $(VENV)/.made:
 
 clean:
 	rm -rf $(VENV) docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+
+# The C++ predictor on other systems and under sanitizers; none of it is part of make test.
+
+.PHONY: cpp-built cpp-windows cpp-arm64 cpp-sanitize cpp-fuzz
+
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+cpp-built:
+	cd cpp && cmake --preset $(PRESET) --log-level=WARNING
+	cd cpp && cmake --build --preset $(PRESET) --parallel $(JOBS)
+	cd cpp && ctest --preset $(PRESET)
+
+cpp-sanitize: $(VENV)/.dev
+	@if cpp/cmake/packages.sh sanitize; then \
+	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \
+	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-thread; fi
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 

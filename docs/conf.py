@@ -105,7 +105,9 @@ def find_home(
         return None
     if isinstance(found, TypeVar) or name.startswith("_"):
         return content
-    target = f"{found.__module__}.{found.__qualname__}"
+    # An object that is no class or function has its class's module, which is its home here.
+    home, called = getattr(found, "__module__", package), getattr(found, "__qualname__", name)
+    target = f"{home}.{called}"
     python = environment.domains.python_domain
     return python.resolve_xref(
         environment,

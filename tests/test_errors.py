@@ -24,9 +24,10 @@ from fleetnet.export.onnx import to_onnx
 from fleetnet.export.quantize.guard import search
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.geometry import geometry
-from fleetnet.images import decode, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import decode
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import open_engine
-from fleetnet.inference.verify import Comparison
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.read import read_weights
 from samples import ROOT, encode

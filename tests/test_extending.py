@@ -20,8 +20,8 @@ from fleetnet.export.bundle import export_bundle
 from fleetnet.export.targets import TARGETS
 from fleetnet.inference import engines
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.comparison import compare
 from fleetnet.inference.engines import ENGINES, open_engine
-from fleetnet.inference.verify import compare
 from fleetnet.models import MODELS, build_model
 from fleetnet.models.base import Network
 from fleetnet.models.registry import NAMES, family_of

@@ -11,17 +11,8 @@ from PIL import Image
 
 from fleetnet import formats
 from fleetnet.errors import ImageError
-from fleetnet.formats import FORMATS
-from fleetnet.images import (
-    EXTENSIONS,
-    MAX_PIXELS,
-    OpenImage,
-    Pixels,
-    decode,
-    from_pil,
-    is_image_name,
-    opened,
-)
+from fleetnet.formats import EXTENSIONS, FORMATS, is_image_name
+from fleetnet.images import MAX_PIXELS, OpenImage, Pixels, decode, from_pil, opened
 from pictures import EVERY, PICTURE, SMALL, Encoded, heic, heic_of_ten_bits
 from samples import encode
 

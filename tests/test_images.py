@@ -11,17 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fleetnet import images
+from fleetnet import image_bytes, images
 from fleetnet.errors import ImageError
 from fleetnet.geometry import SHRINKS
-from fleetnet.images import (
-    OpenImage,
-    Pixels,
-    decode,
-    from_array,
-    from_pil,
-    read_bytes,
-)
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage, Pixels, decode, from_array, from_pil
 from samples import REFUSING, draw, encode
 
 PICTURE = draw("circle", np.random.default_rng(0))
@@ -336,7 +330,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int) -> None
 def test_a_file_beyond_the_limit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(image_bytes, "MAX_BYTES", 2**20)
     file = tmp_path / "large.jpg"
     file.write_bytes(b"\0" * (2**20 + 1))
     with pytest.raises(ImageError, match="larger than 1 MiB"):

@@ -29,11 +29,11 @@ from torch import nn
 from variants import CEILINGS, VARIANTS, build
 
 from fleetnet.export.onnx import trace
+from fleetnet.inference.comparison import machine
 from fleetnet.inference.engines import Engine, Logits, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine
-from fleetnet.inference.verify import machine
 from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models import build_model
 from fleetnet.models.base import Network

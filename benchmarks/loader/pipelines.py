@@ -21,7 +21,7 @@ from peers import declare_torchvision_operators  # noqa: E402
 from fleetnet.data.augment import Augment, random_crop_box  # noqa: E402
 from fleetnet.data.loader import Loader  # noqa: E402
 from fleetnet.data.sources import Sample  # noqa: E402
-from fleetnet.images import read_bytes  # noqa: E402
+from fleetnet.image_bytes import read_bytes  # noqa: E402
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess  # noqa: E402
 
 SIZE = 224

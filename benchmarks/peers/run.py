@@ -37,7 +37,7 @@ from benchmarks.peers.process import PeerError
 from benchmarks.peers.report import Report, today
 from benchmarks.peers.sizes import installed_sizes
 from fleetnet.image_files import walk_images
-from fleetnet.inference.verify import machine
+from fleetnet.inference.comparison import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"

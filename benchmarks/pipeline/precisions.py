@@ -24,8 +24,8 @@ from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.agreement import agreement
+from fleetnet.inference.comparison import machine, probabilities_of, run_in_batches
 from fleetnet.inference.engines import open_engine, precisions
-from fleetnet.inference.verify import machine, probabilities_of, run_in_batches
 from fleetnet.training.checkpoint import Checkpoint
 
 ENGINES = ("openvino", "onnxruntime")

@@ -18,7 +18,8 @@ from material import machine, parser, photographs, untrained, write_enlarged
 from PIL import Image
 
 from fleetnet.bundle import Bundle
-from fleetnet.images import OpenImage, opened, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage, opened
 from fleetnet.inference.classifier import Classifier
 from fleetnet.measuring import time_in_rounds
 from fleetnet.preprocess import Preprocess

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fleetnet.data.loader import Batch
+from fleetnet.data.batches import Batch
 from fleetnet.measuring import ratios, time_in_rounds
 from fleetnet.models.registry import build_model
 from fleetnet.preprocess import Preprocess

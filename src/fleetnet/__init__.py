@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fleetnet.classifier import Classifier
     from fleetnet.errors import FleetnetError
     from fleetnet.export.bundle import export_bundle
-    from fleetnet.inference.classifier import Prediction
+    from fleetnet.inference.prediction import Prediction
     from fleetnet.preprocess import Preprocess
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import train

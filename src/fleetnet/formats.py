@@ -13,6 +13,7 @@ import io
 import re
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import PIL
@@ -210,3 +211,12 @@ FORMATS = (
     Format("TGA", (".tga",), _tga),  # last: it has no magic number
 )
 """All formats that are read, in the order in which they are tried."""
+
+EXTENSIONS = frozenset(ending for known in FORMATS for ending in known.endings)
+USUAL = ".jpg, .png, .webp, .tif, .bmp, .gif and others, see docs/images.md"
+"""What messages say of the endings, which are too many for a line."""
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file's extension is that of an image."""
+    return Path(name).suffix.lower() in EXTENSIONS

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fleetnet.errors import DataError
-from fleetnet.images import STDIN, USUAL, is_image_name
+from fleetnet.formats import USUAL, is_image_name
+from fleetnet.image_bytes import STDIN
 from fleetnet.left_out import LeftOut
 
 Identity = tuple[int, int] | str

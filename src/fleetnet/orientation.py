@@ -47,3 +47,27 @@ def turn_image_upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:
         return image  # no reason to refuse the picture
+
+
+def load_upright(image: Image.Image) -> Image.Image:
+    """Return an image decoded and upright.
+
+    Raises:
+        Exception: its pixels are damaged.
+    """
+    load(image)
+    return turn_image_upright(image)
+
+
+def load(image: Image.Image) -> None:
+    """Decode the pixels; after an error, a second call to Pillow may return what it has of them.
+
+    Raises:
+        Exception: they are damaged.
+    """
+    try:
+        image.load()
+    except OSError:
+        raise
+    except Exception:
+        image.load()  # Pillow turns TIFF files upright here, and sometimes only that fails

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fleetnet.amounts import count
 from fleetnet.errors import nearest
 
 _LONGEST = 60
@@ -83,6 +84,14 @@ def _in_words(details: ErrorDetails) -> str:
         known = _NAMED.findall(context["expected"])
         close = nearest(value, known) if isinstance(value, str) else ""
         return f"it must be {context['expected']}{_but(value)}{close}"
+    if kind in ("too_short", "too_long"):
+        few, much = ("min", "least") if kind == "too_short" else ("max", "most")
+        entries = count(context[f"{few}_length"], "value")
+        return f"it must have at {much} {entries}, not {context['actual_length']}"
+    if kind == "string_too_short":
+        return "it must not be empty"
+    if kind == "string_pattern_mismatch":
+        return f"it must be text of the form {context['pattern']}{_but(value)}"
     what = _KINDS.get(kind) or _KINDS.get(kind.partition("_")[0])
     if what is not None:
         return f"it must be {what}{_but(value)}"

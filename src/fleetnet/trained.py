@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fleetnet.bundle import Bundle
 from fleetnet.data.contents import NONE, Contents
+from fleetnet.data.sources import Source
 from fleetnet.errors import PYTORCH, FleetnetError, needing, require
+from fleetnet.evaluation.about import About
 from fleetnet.evaluation.history import EpochFigures, clean_history, read_history
 from fleetnet.evaluation.overlap import trained_images_of
+from fleetnet.evaluation.report_file import check_report
+from fleetnet.evaluation.results import Results
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
@@ -77,6 +81,43 @@ class TrainedNetwork:
         # Whatever build_model builds is a Network; its annotation promises no more than a module.
         return GradCam(cast("Network", self.network()), self.classifier.preprocess)
 
+    def write_report(
+        self, path: Path, source: Source, results: Results, *, command: str = ""
+    ) -> None:
+        """Write what an evaluation of the network found as one HTML file.
+
+        Where there is a network to look into, the report has heat maps.
+
+        Args:
+            path: the ``.html`` file, which is then either whole or unchanged.
+            source: of the images, some of which are read again.
+            results: of this network.
+            command: that made the evaluation, for the reader to repeat it.
+
+        Raises:
+            FleetnetError: as :func:`fleetnet.evaluation.report_file.check_report` and
+                :func:`fleetnet.evaluation.report.write_report`.
+        """
+        check_report(path)
+        from fleetnet.evaluation.report import write_report
+
+        about = About.of(
+            self.classifier,
+            self.model,
+            results.part,
+            command,
+            seen=results.seen,
+            documents={"Recipe": self.recipe, "Provenance": self.provenance},
+            history=self.history,
+            epoch=self.epoch,
+            slices=results.slices,
+            notes=results.notes,
+            no_heat=self.no_network,
+        )
+        explain = None if self.no_network else self.grad_cam()
+        preprocess = self.classifier.preprocess
+        write_report(path, results.evaluation, results.figures, source, preprocess, about, explain)
+
 
 def open_trained(
     word: str | Path,
@@ -134,7 +175,9 @@ def open_trained(
         )
         chosen(found)
         return _open_bundle(bundle, found, mode)
-    return _open_checkpoint(subject.path, threads, batch_size or BATCH, device or CPU, say)
+    return _open_checkpoint(
+        subject.path, threads, batch_size or BATCH, CPU if device is None else device, say
+    )
 
 
 def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwork:

@@ -110,7 +110,7 @@ def test_markdown_and_json_agree() -> None:
 
 def test_every_table_says_where_and_with_what() -> None:
     page = markdown(made_up(), [])
-    for part in page.split("### ")[2:]:
+    for part in page.split("## ")[2:]:
         assert "A Processor of 64 Bits" in part
         assert "openvino" in part
         assert "2026-11-22" in part

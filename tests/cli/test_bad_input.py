@@ -181,6 +181,20 @@ def test_a_bundle_whose_file_does_not_match_its_hash(
     fleetnet("verify", copy, "--images", shapes).assert_one_line("not the file that was exported")
 
 
+def test_a_bundle_of_a_network_that_is_not_known_here(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle.path, tmp_path / "copy.bundle")
+    manifest = json.loads((copy / "fleetnet.json").read_text())
+    manifest["model"]["name"] = "PlainNet"
+    (copy / "fleetnet.json").write_text(json.dumps(manifest))
+    words = (f"{copy}: unknown model 'PlainNet'",)
+    fleetnet("verify", copy, "--images", shapes).assert_one_line(*words)
+    fleetnet("explain", copy, shapes, "-o", tmp_path / "x").assert_one_line(*words)
+    fleetnet("evaluate", copy, shapes, "--engine", "torch").assert_one_line(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.bundle"]
+
+
 @pytest.mark.slow
 def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path

@@ -16,7 +16,8 @@ from safetensors.numpy import load, save
 from conftest import Run
 from fleetnet import native
 from fleetnet.bundle import MANIFEST, Bundle
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.inference.engines import Pixels, engines_for
 from fleetnet.preprocess import Preprocess

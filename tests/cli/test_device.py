@@ -44,9 +44,10 @@ def test_a_device_that_is_not_there_is_one_line(
     command: tuple[str, ...],
 ) -> None:
     places = {"bundle": bundle.path, "checkpoint": checkpoint, "shapes": shapes, "image": image}
-    result = fleetnet(*(word.format(**places) for word in command), "--device", "tpu:7")
-    result.err = result.err.strip().splitlines()[-1]
-    result.assert_one_line("finds no device 'tpu:7' on this machine: choose cpu")
+    for device in ("tpu:7", ""):
+        result = fleetnet(*(word.format(**places) for word in command), "--device", device)
+        result.err = result.err.strip().splitlines()[-1]
+        result.assert_one_line(f"finds no device '{device}' on this machine: choose cpu")
 
 
 def test_auto_chooses_the_device_itself(fleetnet: Run, bundle: Bundle, image: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from conftest import Run
-from fleetnet.cli import train as verb
 from fleetnet.errors import FleetnetError
 from fleetnet.training.checkpoint import Checkpoint
 from samples import TINY, make_folder
@@ -76,7 +75,7 @@ def test_a_resumed_run_is_told_to_those_that_were_used_before(
     def refuse(names: list[str], *_: object, **__: object) -> None:
         raise FleetnetError(f"told: {names}")
 
-    monkeypatch.setattr(verb, "open_loggers", refuse)
+    monkeypatch.setattr("fleetnet.training.resumption.open_loggers", refuse)
     for trace in traces:
         (tmp_path / trace).touch()
     names = [trace.removesuffix(".json") for trace in traces]

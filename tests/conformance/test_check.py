@@ -20,7 +20,8 @@ from fleetnet.conformance.check import (
     check_logits,
     first_difference,
 )
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import Logits, Pixels
 
@@ -172,6 +173,27 @@ def test_a_file_that_is_not_the_one_it_was_is_named(
     with pytest.raises(FleetnetError, match=words) as raised:
         copy.checks()
     assert file in str(raised.value).replace("\\", "/")
+
+
+def test_a_folder_that_leads_out_of_the_set_is_not_followed(copy: Copy, tmp_path: Path) -> None:
+    (copy.path / "crops").rename(tmp_path / "elsewhere")
+    (copy.path / "crops").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FleetnetError, match=r"crops/.* is missing: the conformance set"):
+        copy.checks()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("classes", ["a", "b", "c", "d"]), ("crop", 20), ("resize", 40)]
+)
+def test_another_network_than_the_described_one_is_refused(
+    copy: Copy, key: str, value: Any
+) -> None:
+    """Before an engine gets images that it cannot take."""
+    copy.values["network"][key] = value
+    for picture in copy.values["pictures"]:
+        picture.pop("logits", None)
+    with pytest.raises(FleetnetError, match="is not the network that"):
+        copy.checks()
 
 
 class Fake:

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 import pytest
 
-from fleetnet.conformance.description import DESCRIPTION, MAX_DESCRIPTION_BYTES, ConformanceSet
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import MAX_DESCRIPTION_BYTES, ConformanceSet
 from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError
 
@@ -71,9 +72,13 @@ INPUT = (*PICTURE, "inputs", 0)
         (set_to(*PICTURE, "name", value="jpeg-444-odd"), "two pictures have the same name"),
         (set_to(*INPUT, "file", value=None), "has logits, but no file of the network's input"),
         (set_to("network", "tolerance", value=0), "network.tolerance"),
+        (set_to(*INPUT, "sha256", value="abc"), "it must be text of the form ^[0-9a-f]{64}$"),
+        (set_to("network", "classes", value=[]), "network.classes: it must have at least 1 value"),
+        (set_to("network", "classes", value=["a"] * 1001), "it must have at most 1,000 values"),
         (set_to("pictures", value=[]), "pictures"),
         (set_to("pictures", value={}), "pictures"),
         (set_to("format_version", value=2), "format version 2, but this fleetnet reads version 1"),
+        (set_to("format_version", value="9" * 10**5), "format version unknown, but this fleetnet"),
         (set_to("format", value="other"), "does not describe a Fleetnet conformance set"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 
 from fleetnet import native
 from fleetnet.conformance.check import check_installation
-from fleetnet.conformance.description import DESCRIPTION, ConformanceSet, find_set
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet, find_set
 from fleetnet.conformance.pictures import all_pictures
 from fleetnet.conformance.write import CROPS, PICTURES, Writer, versions, write_set
 from fleetnet.errors import FleetnetError
@@ -159,7 +160,7 @@ def test_it_replaces_a_set_and_nothing_else(tmp_path: Path) -> None:
 
 def test_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "a" / "b" / "c" / "description.py"
-    monkeypatch.setattr("fleetnet.conformance.description.__file__", str(module))
+    monkeypatch.setattr("fleetnet.conformance.files.__file__", str(module))
     with pytest.raises(FleetnetError, match="give its folder, set_folder="):
         find_set()
     installed = module.parent / "set"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fleetnet.data import check as checking
+from fleetnet.data import alike
 from fleetnet.data.check import check
 from fleetnet.data.findings import ClassCount, Report, imbalance
 from fleetnet.data.sources import Sample, SplitName, open_source
@@ -302,7 +302,7 @@ def test_multi_label_data_count_every_label() -> None:
 
 
 def test_very_many_near_duplicates_stop_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "MAX_PAIRS", 7)
+    monkeypatch.setattr(alike, "MAX_PAIRS", 7)
     picture = draw("circle", np.random.default_rng(0), (120, 120))
     images = [(f"{n}", (n % 3,), encode(picture, "JPEG", quality=95 - n)) for n in range(9)]
     near = check(Made(images)).near_duplicates

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fleetnet.data.augment import Augment
+from fleetnet.data.batches import Batch
 from fleetnet.data.contents import content_of
-from fleetnet.data.loader import Batch, Loader
+from fleetnet.data.loader import Loader
 from fleetnet.data.sources import open_source
 from fleetnet.errors import DataError
 from fleetnet.images import decode

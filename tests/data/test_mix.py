@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fleetnet.data.mix import Mix, cut_box
+from fleetnet.data.mix import Mix, cut_box, each_alone
 
 
 def batch(images: int = 6, side: int = 16) -> Tensor:
@@ -102,3 +102,11 @@ def test_the_generator_alone_decides() -> None:
     one, other = (mix(batch(), torch.arange(6), np.random.default_rng(8)) for _ in range(2))
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
+
+
+def test_each_way_of_mixing_is_shown_alone_and_whole() -> None:
+    assert each_alone(0.0, 0.0, 3) == []
+    (one, mixup), (other, cutmix) = each_alone(0.2, 1.0, 3)
+    assert (one, other) == ("mixup 0.2", "CutMix 1")
+    assert (mixup.mixup, mixup.cutmix, mixup.probability, mixup.classes) == (0.2, 0, 1, 3)
+    assert (cutmix.mixup, cutmix.cutmix, cutmix.probability, cutmix.classes) == (0, 1.0, 1, 3)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.data.sources import SplitName
-from fleetnet.data.splits import Split, check_classes, split
+from fleetnet.data.splits import Split, check_classes, shown_in_training, split, spread
 from fleetnet.errors import DataError
 from listed import Listed, counted
 
@@ -258,3 +258,19 @@ def test_no_image_of_several_labels_is_on_both_sides() -> None:
 def test_one_image_of_several_labels_is_too_few() -> None:
     with pytest.raises(DataError, match="fewer than two different images"):
         split(Listed([(0, 1), (0, 1)], [b"x", b"x"], multi_label=True))
+
+
+def test_training_shows_its_side_of_the_split_or_what_might_be() -> None:
+    source = counted([8, 8])
+    expected = split(source, 0.25, 3).train
+    assert np.array_equal(shown_in_training(source, 0.25, 3), expected)
+    lonely = counted([1, 5])  # a class of one image cannot be split
+    assert shown_in_training(lonely, 0.25, 0).tolist() == list(range(6))
+
+
+@given(st.integers(1, 50), st.integers(1, 60))
+def test_a_spread_begins_and_ends_where_the_images_do(images: int, most: int) -> None:
+    found = spread(np.arange(100, 100 + images), most)
+    assert len(found) == len(set(found.tolist())) == min(images, most)
+    assert found[0] == 100
+    assert found[-1] == (99 + images if most > 1 else 100)

@@ -8,8 +8,8 @@ import numpy as np
 
 from fleetnet.data.sources import Sample
 from fleetnet.errors import ImageError
+from fleetnet.evaluation.about import About
 from fleetnet.evaluation.evaluate import Evaluation
-from fleetnet.evaluation.report import About
 from samples import draw, encode
 
 

@@ -7,14 +7,9 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from fleetnet.errors import DataError
 from fleetnet.evaluation import calibration
-from fleetnet.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
-    cross_fit,
-    fit_temperature,
-    losses,
-    reliability,
-)
+from fleetnet.evaluation.calibration import reliability
+from fleetnet.evaluation.losses import losses
+from fleetnet.evaluation.temperature import COLDEST, HOTTEST, cross_fit, fit_temperature
 
 
 def answers(

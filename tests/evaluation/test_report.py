@@ -12,10 +12,11 @@ import pytest
 
 from evaluation.made_up import MadeUpSource, about, multi, single
 from fleetnet.errors import FleetnetError
+from fleetnet.evaluation.about import About
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import summarise
 from fleetnet.evaluation.history import clean_history
-from fleetnet.evaluation.report import About, render, write_report
+from fleetnet.evaluation.report import render, write_report
 from fleetnet.evaluation.slices import SliceTable, slice_accuracy
 from fleetnet.preprocess import Preprocess
 

@@ -15,11 +15,12 @@ from fleetnet.export import bundle as exporting
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import LAYER_KEY, to_onnx
 from fleetnet.export.quantize.layers import layers_of, read_graph
+from fleetnet.inference.comparison import compare
 from fleetnet.inference.engines import ENGINES, Logits, Setup, graph_engines, open_graph
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 from fleetnet.inference.engines.torch import TorchEngine, load_network
-from fleetnet.inference.verify import compare, prepare
+from fleetnet.inference.verify import prepare
 from fleetnet.models import build_model
 from fleetnet.models.base import Network
 from fleetnet.models.folding import fold_batch_norm

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetnet.inference.agreement import agreement, same_answers
+from fleetnet.inference.comparison import Comparison, compare
 from fleetnet.inference.engines import Logits, Pixels
-from fleetnet.inference.verify import Comparison, compare
 
 
 def logits(*rows: list[float]) -> Logits:

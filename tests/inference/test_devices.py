@@ -13,6 +13,7 @@ import fleetnet
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.comparison import compare
 from fleetnet.inference.engines import (
     ENGINES,
     Setup,
@@ -24,7 +25,6 @@ from fleetnet.inference.engines import (
 )
 from fleetnet.inference.engines import onnxruntime as onnxruntime_engine
 from fleetnet.inference.engines import openvino as openvino_engine
-from fleetnet.inference.verify import compare
 
 NATIVE = ("openvino", "onnxruntime", "torch")
 CAPABILITIES = {"GPU.0": ["FP32", "FP16", "INT8"], "GPU.1": ["FP32"], "NPU": ["FP16", "INT8"]}

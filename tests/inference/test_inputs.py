@@ -23,8 +23,9 @@ from PIL import Image
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.images import decode
 from fleetnet.inference import inputs
-from fleetnet.inference.classifier import Classifier, Prediction
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Engine, Logits, Pixels, Precision, Setup
+from fleetnet.inference.prediction import Prediction
 from fleetnet.preprocess import Preprocess
 from samples import draw, encode
 

@@ -22,10 +22,11 @@ from at_once import at_once
 from compiling import takes_a_compiler
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.classifier import Classifier, Prediction
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import ENGINES, Engine, Logits, Mode, Pixels, open_engine
 from fleetnet.inference.engines import openvino as openvino_engine
 from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.verify import prepare
 from fleetnet.preprocess import Preprocess
 

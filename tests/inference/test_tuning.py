@@ -7,9 +7,11 @@ import pytest
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
-from fleetnet.inference import engines, tuning, tuning_cache
+from fleetnet.inference import candidates, engines, tuning_cache
+from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels, Precision
-from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Tuning, tune
+from fleetnet.inference.trials import MIN_IMAGES
+from fleetnet.inference.tuning import Tuning, tune
 from fleetnet.inference.verify import prepare
 
 Speeds = dict[tuple[str, Precision, str], float]
@@ -67,8 +69,8 @@ class MadeUp(Engine):
 @pytest.fixture(autouse=True)
 def offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tuning, "installed_engines", lambda: ["openvino", "onnxruntime"])
-    monkeypatch.setattr(tuning, "available_threads", lambda: 2)
+    monkeypatch.setattr(candidates, "installed_engines", lambda: ["openvino", "onnxruntime"])
+    monkeypatch.setattr(candidates, "available_threads", lambda: 2)
     offer(monkeypatch, SPEEDS)
 
 
@@ -81,9 +83,9 @@ def offer(monkeypatch: pytest.MonkeyPatch, speeds: Speeds) -> None:
     def precisions(name: str, _: Bundle, device: str) -> list[Precision]:
         return [p for engine, p, there in speeds if (engine, there) == (name, device)]
 
-    monkeypatch.setattr(tuning, "devices", devices)
+    monkeypatch.setattr(candidates, "devices", devices)
     monkeypatch.setattr(engines, "devices", devices)
-    monkeypatch.setattr(tuning, "precisions", precisions)
+    monkeypatch.setattr(candidates, "precisions", precisions)
 
 
 def pixels(count: int = 64) -> Pixels:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fleetnet.data.loader import Batch
+from fleetnet.data.batches import Batch
 from fleetnet.data.sources import Source, open_source
 from fleetnet.errors import FleetnetError
 from fleetnet.training import step_results

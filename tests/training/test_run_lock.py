@@ -226,7 +226,7 @@ def test_runs_of_one_second_get_folders_of_their_own(
         def now(cls, tz: datetime.tzinfo | None = None) -> Clock:
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr("fleetnet.cli.train.datetime", SimpleNamespace(datetime=Clock))
+    monkeypatch.setattr("fleetnet.training.new_run.datetime", SimpleNamespace(datetime=Clock))
     monkeypatch.chdir(tmp_path)
     arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "--log", "none", "--epochs", "1"]
     for setting in TINY:

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from compiling import takes_a_compiler, two_blocks
-from fleetnet.data.loader import Batch
+from fleetnet.data.batches import Batch
 from fleetnet.data.sources import open_source
 from fleetnet.models.base import Network
 from fleetnet.models.registry import build_model

@@ -50,6 +50,16 @@ def resnet() -> State:
     return state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
+def part_of_resnet() -> State:
+    """Its first stage, none of whose names is a layer's of a network here."""
+    return {name: value for name, value in resnet().items() if name.startswith("layer1.")}
+
+
+def transformer() -> State:
+    """Names that are not even like those of a network here."""
+    return {"patches.0.weight": torch.zeros(3, 3), "tokens": torch.zeros(2)}
+
+
 def mobilenetv3() -> State:
     """Names as timm's MobileNetV3 has them, which share many with its MobileNetV2."""
     state = conv("conv_stem", 16, 3, 3, 3) | norm("bn1", 16)
@@ -72,6 +82,9 @@ def changed() -> State:
     ("foreign", "words"),
     [
         (resnet, "; nearest is "),
+        (part_of_resnet, "; nearest is "),
+        (lambda: conv("conv1", 64, 3, 7, 7), "'fleetnet models' lists"),
+        (transformer, "(2 entries: tokens, patches.0.weight); its names are like those of none"),
         (mobilenetv3, "; nearest is "),
         (changed, "nearest is MobileNetV2_x0_25 from Fleetnet: unexpected: blocks.3.se.fc.weight"),
         (

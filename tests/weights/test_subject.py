@@ -13,7 +13,7 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.models import MODELS
 from fleetnet.weights.published import cached_path, published_weights, set_names
-from fleetnet.weights.subject import file_of, find_subject, find_weights_for
+from fleetnet.weights.subject import Subject, file_of, find_subject, find_weights_for
 
 
 def test_a_bundle_is_its_folder_its_manifest_or_its_graph(bundle: Bundle) -> None:
@@ -149,3 +149,17 @@ def test_a_set_that_is_in_the_cache_is_not_fetched(
 def test_most_networks_have_published_weights() -> None:
     have = {entry.model for entry in published_weights()}
     assert len(have & set(MODELS)) == len(have) >= 16
+
+
+def test_what_is_made_of_a_model_goes_beside_it(bundle: Bundle, checkpoint: Path) -> None:
+    assert find_subject(checkpoint).beside("bundle") == checkpoint.with_name("last.bundle")
+    assert find_subject(bundle.path).beside("onnx") == bundle.path.with_name("shapes.onnx")
+    published = find_subject("timm:ReXNet_1_0")
+    assert published.beside("openvino-fp16") == Path("ReXNet_1_0.openvino-fp16")
+
+
+def test_a_folders_name_may_have_dots(tmp_path: Path) -> None:
+    folder = tmp_path / "rexnet_100.nav_in1k"
+    folder.mkdir()
+    subject = Subject(str(folder), "weights", folder)
+    assert subject.beside("bundle") == tmp_path / "rexnet_100.nav_in1k.bundle"

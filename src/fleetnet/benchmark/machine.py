@@ -11,8 +11,8 @@ from pathlib import Path
 
 import fleetnet
 from fleetnet.amounts import count as counted
+from fleetnet.inference.comparison import machine as processor_and_system
 from fleetnet.inference.engines import ENGINES, available_threads
-from fleetnet.inference.verify import machine as processor_and_system
 from fleetnet.native import COMPILED
 
 _MEMINFO = Path("/proc/meminfo")

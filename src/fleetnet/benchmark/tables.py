@@ -41,7 +41,7 @@ class Table:
             f"| --- |{' ---: |' * (len(self.headings) - 1)}",
             *(f"| {' | '.join(map(_escape, row))} |" for row in self.rows),
         ]
-        return "\n".join([f"### {self.title}", "", *lines, "", *(f"{n}  " for n in self.notes)])
+        return "\n".join([f"## {self.title}", "", *lines, "", *(f"{n}  " for n in self.notes)])
 
 
 def tables(results: Results) -> Iterator[Table]:

@@ -114,7 +114,7 @@ def bench(
             batches=batch or (),
             budget=budget,
             quick=quick,
-            device=device or CPU,
+            device=CPU if device is None else device,
         )
         if (machine := this_machine(plan.engines, load)).busy:
             warn(

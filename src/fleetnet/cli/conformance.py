@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -14,8 +14,9 @@ from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import MODEL_HELP
 from fleetnet.conformance.bundles import BundleCheck, check_bundle
 from fleetnet.conformance.check import Check, Difference, check_installation
-from fleetnet.conformance.description import ConformanceSet
-from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.conformance.files import ConformanceSet
+from fleetnet.conformance.report import BundlesReport, InstallationReport
+from fleetnet.errors import FleetnetError
 from fleetnet.native import COMPILED
 
 SHOWN = 20
@@ -68,26 +69,14 @@ def _write(folder: Path) -> None:
 
 
 def _check_installation(found: ConformanceSet, *, as_json: bool) -> None:
-    checks = list(check_installation(found))
-    differences = [difference for check in checks for difference in check.differences]
+    report = InstallationReport(found, list(check_installation(found)))
     if as_json:
-        print_json(
-            {
-                "passed": not differences,
-                "set": str(found.path),
-                "written_by": found.description.written_by,
-                "checks": [_as_json(check) for check in checks],
-            }
-        )
+        print_json(report.to_json())
     else:
-        console().print(_table(checks))
-    if differences:
-        _say_all(differences)
-        answers = sum(check.answers for check in checks)
-        raise VerificationError(
-            f"{len(differences)} of {answers} answers are not the conformance set's, the first: "
-            f"{differences[0]}"
-        )
+        console().print(_table(report.checks))
+    if report.failure:
+        _say_all(report.differences)
+        raise report.failure
     if not COMPILED:
         say("the C core is not compiled here: the reference in Python answers instead")
     if not as_json:
@@ -100,31 +89,13 @@ def _check_bundles(found: ConformanceSet, models: Iterable[str], *, as_json: boo
         checked.append((model, check_bundle(found, open_bundle(model))))
         if not as_json:
             _print_bundle(*checked[-1])
-    failures = [failure for model, check in checked if (failure := check.failure(model))]
+    report = BundlesReport(found, checked)
     if as_json:
-        print_json(
-            {
-                "passed": not failures,
-                "set": str(found.path),
-                "models": [
-                    {
-                        "model": model,
-                        "passed": check.passed,
-                        "inputs": _as_json(check.inputs),
-                        "reference": check.reference,
-                        "tolerance": check.tolerance,
-                        "engines": [
-                            {**vars(comparison), "passed": check.allows(comparison)}
-                            for comparison in check.comparisons
-                        ],
-                    }
-                    for model, check in checked
-                ],
-            }
-        )
+        print_json(report.to_json())
+    failures = report.failures
     if failures:
-        for _, check in checked:
-            _say_all(check.inputs.differences)
+        for differences in report.differences:
+            _say_all(differences)
         for failure in failures[1:]:
             say(f"differs: {failure}")
         raise failures[0]
@@ -135,16 +106,6 @@ def _say_all(differences: Sequence[Difference]) -> None:
         say(f"differs: {difference}")
     if len(differences) > SHOWN:
         say(f"… and {len(differences) - SHOWN} more")
-
-
-def _as_json(check: Check) -> dict[str, Any]:
-    return {
-        "name": check.name,
-        "passed": check.passed,
-        "answers": check.answers,
-        "max_abs_diff": check.max_abs_diff,
-        "differences": [vars(difference) for difference in check.differences],
-    }
 
 
 def _table(checks: Iterable[Check]) -> Table:

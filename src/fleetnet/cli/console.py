@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -45,6 +46,11 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         lines = (shown_in(printable(line), self.encoding) for line in text.split("\n"))
         return super().render_str("\n".join(lines), **options)
+
+
+def typed_command() -> str:
+    """Return the command line as it was typed, for a record that says how to repeat it."""
+    return shlex.join(["fleetnet", *sys.argv[1:]])
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,16 +13,15 @@ from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
 from fleetnet.cli.sources import DataArgument, with_source_options
 from fleetnet.data.check import check as run_check
-from fleetnet.data.findings import FORMAT, Report
-from fleetnet.data.near_duplicates import MAX_DISTANCE
+from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE, usual_distance
+from fleetnet.data.report_folder import (
+    IN_THE_DATA,
+    prepare_folder,
+    usual_folder,
+    write_report,
+)
 from fleetnet.data.sources import Source, SourceOptions, left_out_of, open_source
-from fleetnet.errors import DataError, require
-from fleetnet.files import atomic_file
-
-REPORT = "report.json"
-NEAR = 4
-
-_SHEET = re.compile(r"\d+(-[A-Za-z0-9-]+)?\.jpg")
+from fleetnet.errors import DataError
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +55,8 @@ def check(
         typer.Option(
             min=0,
             max=MAX_DISTANCE,
-            help=f"Bits of 64 in which the hashes of near duplicates may differ.  [{NEAR}]",
+            help="Bits of 64 in which the hashes of near duplicates may differ.  "
+            f"[{USUAL_DISTANCE}]",
         ),
     ] = None,
     size: Annotated[int, typer.Option(min=1, help="Input side in pixels.")] = 224,
@@ -90,10 +87,10 @@ def check(
     if not 0 < val_fraction < 1:
         raise DataError(f"--val-fraction must be above 0 and below 1, not {val_fraction:g}")
     opened = open_source(data, options=source)
-    folder = output or (None if no_sheets else default_output(opened))
+    folder = output or (None if no_sheets else usual_folder(opened))
     if folder is not None:
         _prepare(folder, opened)
-    distance, note = _distance(near)
+    distance, note = usual_distance() if near is None else (near, "")
     with progress() as bar:
         task = bar.add_task("checking", total=len(opened.samples))
         report = run_check(
@@ -107,9 +104,7 @@ def check(
             sample_bits=sample_bits,
             advance=lambda count: bar.advance(task, count),
         )
-    if folder is not None:
-        with atomic_file(folder / REPORT) as file:
-            file.write_text(json.dumps(report.to_json(), indent=2) + "\n", "utf-8")
+    written = None if folder is None else write_report(folder, report)
     if as_json:
         print_json(report.to_json())
     else:
@@ -117,56 +112,18 @@ def check(
     warn_left_out(left_out_of(opened))
     if note:
         say(note)
-    if folder is not None:
-        say(f"written: {_written(folder, report)}")
+    if written is not None:
+        sheets = f" and {count(len(report.sheets), 'sheet')} beside it" if report.sheets else ""
+        say(f"written: {written}{sheets}")
     if report.wrong:
         raise typer.Exit(1)
 
 
-def default_output(source: Source) -> Path:
-    """Return ``data-check/NAME``, NAME being what the data are called."""
-    words = [Path(source.spec.get("data", "")).name, source.spec.get("label", "")]
-    name = re.sub(r"[^\w.-]+", "-", "-".join(word for word in words if word)).strip(".-")
-    return Path("data-check") / (name or "data")
-
-
-def _distance(near: int | None) -> tuple[int | None, str | None]:
-    """Return how near to look, and what to say where ImageHash is not there to look with."""
-    if near is None and importlib.util.find_spec("imagehash") is None:
-        return None, str(require("ImageHash", "check", "looking for near duplicates"))
-    return NEAR if near is None else near, None
-
-
 def _prepare(folder: Path, source: Source) -> None:
-    """Refuse a folder that is not for this, and take an older check's sheets out of it.
-
-    Raises:
-        DataError: it lies in the data, is no folder, or holds other things.
-    """
-    data = Path(source.spec.get("data", ""))
-    if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
-        raise DataError(
-            f"{folder} lies in the data itself: choose another --output, or --no-sheets"
-        )
+    """Make a folder ready for the report; the advice on one in the data is a flag."""
     try:
-        entries = list(folder.iterdir()) if folder.exists() else []
-        if entries and not _is_report(folder / REPORT):
-            raise DataError(f"{folder} holds other files: choose another --output")
-        for entry in entries:
-            if _SHEET.fullmatch(entry.name):
-                entry.unlink()
-    except OSError as error:
-        raise DataError(f"cannot use {folder}: {error.strerror}; choose another --output") from None
-
-
-def _is_report(file: Path) -> bool:
-    try:
-        with file.open(encoding="utf-8", errors="replace") as text:
-            return f'"format": "{FORMAT}"' in text.read(200)
-    except OSError:
-        return False
-
-
-def _written(folder: Path, report: Report) -> str:
-    sheets = len(report.sheets)
-    return f"{folder / REPORT}" + (f" and {count(sheets, 'sheet')} beside it" if sheets else "")
+        prepare_folder(folder, source)
+    except DataError as error:
+        if error.code != IN_THE_DATA:
+            raise
+        raise DataError(f"{error}, or --no-sheets", code=error.code) from None

@@ -11,20 +11,22 @@ import typer
 from rich.table import Table
 
 from fleetnet.amounts import count
-from fleetnet.cli.console import console, print_line
-from fleetnet.cli.evaluate import print_figures
+from fleetnet.cli.console import console, print_line, typed_command
 from fleetnet.cli.export import print_bundle, run_export
+from fleetnet.cli.figures import print_figures
 from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import SettingsOption
-from fleetnet.cli.report import check_report, save_report
-from fleetnet.cli.train import load_recipe, run_training, shorthands
+from fleetnet.cli.train import load_recipe, run_training
 from fleetnet.data.sources import ELPV, Source, SourceOptions, open_source
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import FleetnetError
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import summarise
+from fleetnet.evaluation.report_file import check_report
+from fleetnet.evaluation.results import Results
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.verify import TOLERANCE
+from fleetnet.training.shorthands import shorthands
 
 RECIPE = "elpv-demo"
 SHOWN = 8
@@ -61,7 +63,7 @@ def demo(
     folder = output / label
     report = folder / "report.html"
     check_report(report)
-    recipe = load_recipe(RECIPE, [*shorthands(epochs, None), *(settings or [])])
+    recipe = load_recipe(RECIPE, [*shorthands(epochs), *(settings or [])])
     result = run_training(ELPV, SourceOptions(label=label), model, recipe, folder)
     seconds = time.perf_counter() - started
     bundle = run_export(result.last, folder / "model.bundle", [], 64, TOLERANCE)
@@ -80,7 +82,8 @@ def demo(
         )
     figures = summarise(evaluation)
     part = f"the {count(len(held_out), 'held-out image')} of {source.description}"
-    save_report(report, trained, source, evaluation, figures, part)
+    results = Results(evaluation, figures, part)
+    trained.write_report(report, source, results, command=typed_command())
     out = console()
     out.print()
     print_bundle(bundle)

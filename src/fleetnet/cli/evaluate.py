@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from fleetnet.amounts import percent
 from fleetnet.cli.console import (
     console,
     print_json,
     print_line,
     progress,
     say,
+    typed_command,
     warn,
     warn_unreadable,
 )
+from fleetnet.cli.figures import print_figures, print_slices
 from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import (
     DeviceOption,
@@ -27,25 +26,21 @@ from fleetnet.cli.options import (
     PrecisionOption,
     ThreadsOption,
 )
-from fleetnet.cli.report import check_report, save_report
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.errors import FleetnetError
-from fleetnet.evaluation.evaluate import Evaluation, class_indices
+from fleetnet.evaluation.evaluate import class_indices
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
-from fleetnet.evaluation.figures import RESAMPLES, Figures, summarise
-from fleetnet.evaluation.metrics import Metrics
+from fleetnet.evaluation.figures import RESAMPLES, summarise
 from fleetnet.evaluation.overlap import UNKNOWN
+from fleetnet.evaluation.report_file import check_report
+from fleetnet.evaluation.results import Results
 from fleetnet.evaluation.selection import Selection, check_split, sample_of, select_images
-from fleetnet.evaluation.slices import Slice, SliceTable, read_slices, slice_accuracy
+from fleetnet.evaluation.slices import SliceTable, read_slices, slice_accuracy
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.engines import CPU
 from fleetnet.inference.tuning_cache import ENOUGH
-from fleetnet.labels import printable
 from fleetnet.trained import BATCH, TrainedNetwork
-
-SHOWN_CLASSES = 12
-"""A confusion matrix of more classes is shown by its largest confusions instead."""
 
 
 def register(app: typer.Typer) -> None:
@@ -129,35 +124,24 @@ def evaluate(
         )
     warn_unreadable(evaluation.unreadable)
     figures = summarise(evaluation, resamples=bootstrap, seed=seed)
-    sliced = slice_accuracy(table, evaluation.indices, figures.right)
+    results = Results(
+        evaluation,
+        figures,
+        selection.description,
+        selection.seen,
+        selection.overlap,
+        slice_accuracy(table, evaluation.indices, figures.right),
+        table.notes,
+    )
     if report is not None:
-        save_report(
-            report,
-            trained,
-            images,
-            evaluation,
-            figures,
-            selection.description,
-            selection.seen,
-            sliced,
-            table.notes,
-        )
+        trained.write_report(report, images, results, command=typed_command())
     if as_json:
-        print_json(
-            {
-                **figures.to_json(),
-                "slices": [one.to_json() for one in sliced],
-                "part": selection.description,
-                "trained_on": selection.overlap.to_json(),
-                "unreadable": list(evaluation.unreadable),
-                "report": None if report is None else str(report),
-            }
-        )
+        print_json({**results.to_json(), "report": None if report is None else str(report)})
         return
     out = console()
-    say(f"{model}: {selection.description}, {_computed_by(trained)}")
+    say(f"{model}: {results.part}, {_computed_by(trained)}")
     print_figures(out, evaluation, figures)
-    _print_slices(out, sliced, "exact match" if evaluation.multi_label else "top-1")
+    print_slices(out, results.slices, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
 
@@ -195,86 +179,3 @@ def _slice_table(path: Path | None, source: Source, wanted: list[str]) -> SliceT
     for note in table.notes:
         warn(note)
     return table
-
-
-def print_figures(out: Console, evaluation: Evaluation, figures: Figures) -> None:
-    """Print the figures, and tables of the classes where those are few."""
-    width = max(len(figure.title) for figure in figures.headline)
-    out.print(f"{'images':<{width}}  {len(evaluation.labels)}")
-    for figure in figures.headline:
-        interval = figure.range_text()
-        line = f"{figure.title:<{width}}  {figure.text():>8}"
-        out.print(f"{line}  ({interval})" if interval else line)
-    if fit := figures.temperature:
-        out.print(
-            f"with temperature {fit.temperature:.3f}: "
-            f"ECE {fit.ece_before:.2%} → {fit.ece_after:.2%}, "
-            f"NLL {fit.nll_before:.4f} → {fit.nll_after:.4f} (cross-fitted)"
-        )
-    if len(evaluation.classes) <= SHOWN_CLASSES:
-        out.print()
-        out.print(_class_table(figures))
-    if evaluation.multi_label:
-        return
-    out.print()
-    if len(evaluation.classes) <= SHOWN_CLASSES:
-        out.print(_confusion_table(evaluation.metrics))
-    else:
-        out.print(_largest_confusions(evaluation.metrics))
-
-
-def _plain_table(*left: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in left:
-        table.add_column(printable(heading), overflow="ellipsis", max_width=32)
-    return table
-
-
-def _class_table(figures: Figures) -> Table:
-    table = _plain_table("class")
-    columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    if "average_precision" in figures.classes[0]:
-        columns |= {"average_precision": "AP"}
-    for heading in (*columns.values(), "images"):
-        table.add_column(heading, justify="right")
-    for row in figures.classes:
-        cells = [percent(row[key]) for key in columns]
-        table.add_row(printable(row["class"]), *cells, str(row["support"]))
-    return table
-
-
-def _confusion_table(metrics: Metrics) -> Table:
-    table = _plain_table("true \\ predicted")
-    for name in metrics.classes:
-        table.add_column(
-            printable(name), justify="right", overflow="ellipsis", max_width=14, no_wrap=True
-        )
-    for name, row in zip(metrics.classes, metrics.confusion, strict=True):
-        table.add_row(printable(name), *map(str, row))
-    return table
-
-
-def _largest_confusions(metrics: Metrics) -> Table:
-    table = _plain_table("true", "predicted")
-    table.add_column("times", justify="right")
-    for true, predicted, times in metrics.largest_confusions(10):
-        table.add_row(printable(true), printable(predicted), str(times))
-    return table
-
-
-def _print_slices(out: Console, slices: list[Slice], accuracy: str) -> None:
-    if not slices:
-        return
-    table = _plain_table("slice", "value")
-    for heading in ("images", accuracy, "95% interval"):
-        table.add_column(heading, justify="right")
-    for one in slices:
-        table.add_row(
-            printable(one.column),
-            printable(one.value),
-            str(one.images),
-            percent(one.accuracy),
-            f"{percent(one.interval.low)} – {percent(one.interval.high)}",
-        )
-    out.print()
-    out.print(table)

@@ -103,7 +103,7 @@ def export(
     check_installed("export")
     bundle = run_export(
         open_file(subject),
-        output or _usual_output(subject),
+        output or subject.beside("bundle"),
         images or [],
         limit,
         TOLERANCE if tolerance is None else tolerance,
@@ -118,16 +118,6 @@ def export(
             "yours"
         )
     print_line(f"next: fleetnet predict {bundle.path} IMAGES…")
-
-
-def _usual_output(subject: Subject, ending: str = "bundle") -> Path:
-    """Return where a bundle goes: beside the file, or of a published set here under its name."""
-    if subject.published is not None:
-        return Path(f"{subject.published.model}.{ending}")
-    # A folder's name may have dots: rexnet_100.nav_in1k.
-    named_whole = subject.path.is_dir() and subject.kind != "bundle"
-    stem = subject.path.name if named_whole else subject.path.stem
-    return subject.path.with_name(f"{stem}.{ending}")
 
 
 def _run_export_to(
@@ -150,7 +140,7 @@ def _run_export_to(
         bundle = converted.export_to(
             subject,
             to,
-            output or _usual_output(subject, to.replace(":", "-")),
+            output or subject.beside(to.replace(":", "-")),
             batch=fixed_batch[0] if fixed_batch else None,
             images=images,
             limit=limit,

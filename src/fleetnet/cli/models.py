@@ -10,7 +10,8 @@ from rich.table import Table
 
 from fleetnet.amounts import percent
 from fleetnet.cli.console import console, print_json
-from fleetnet.models.registry import NAMES, find_model, published, structure
+from fleetnet.models.figures import figures_of
+from fleetnet.models.registry import NAMES
 
 
 def register(app: typer.Typer) -> None:
@@ -25,37 +26,12 @@ def models(
 
     Multiply-adds count as one operation each: a published figure that counts two is halved.
     """
-    rows = [model_row(name) for name in NAMES]
+    rows = [figures_of(name) for name in NAMES]
     if as_json:
         print_json(rows)
         return
     _print_accuracy(rows)
     _print_speed([row for row in rows if row["published"]])
-
-
-def model_row(name: str) -> dict[str, Any]:
-    """Return what is known of a network, as JSON values."""
-    computed = structure(name)
-    row: dict[str, Any] = {
-        "name": name,
-        "size": find_model(name).size,
-        "computed": {
-            "params": computed.trainable,
-            "params_with_statistics": computed.total,
-            "multiply_adds": computed.macs,
-        },
-        "published": None,
-    }
-    if name in published()["models"]:
-        figures = dict(published()["models"][name])
-        document = published()["documents"][figures.pop("document")]
-        operations = figures.pop("gflops")
-        figures["gmacs"] = round(operations / document["operations_per_multiply_add"], 4)
-        figures["gflops_as_printed"] = operations
-        figures["operations_per_multiply_add"] = document["operations_per_multiply_add"]
-        figures["source"] = document["title"]
-        row["published"] = figures
-    return row
 
 
 def _print_accuracy(rows: list[dict[str, Any]]) -> None:

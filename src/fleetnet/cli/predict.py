@@ -36,16 +36,11 @@ from fleetnet.cli.options import (
 )
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
+from fleetnet.image_bytes import STDIN
 from fleetnet.image_files import find_images
-from fleetnet.images import STDIN
 from fleetnet.inference.automatic import check_asked
-from fleetnet.inference.classifier import (
-    AUTO,
-    LOW_PRECISION_BATCH,
-    PYTORCH_BATCH,
-    Classifier,
-    Prediction,
-)
+from fleetnet.inference.classifier import AUTO, LOW_PRECISION_BATCH, PYTORCH_BATCH, Classifier
+from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from fleetnet.amounts import count
-from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.bundle import MANIFEST
 from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
 from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
@@ -19,7 +17,6 @@ from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.binomial import at_least, enough_to_show
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
@@ -27,7 +24,6 @@ from fleetnet.reporting import Advance
 from fleetnet.text import either
 
 if TYPE_CHECKING:
-    from fleetnet.export.quantize.samples import Samples
     from fleetnet.export.quantize.session import Result, WeightBits
 
 NEEDS = ("onnx", "onnxruntime", "nncf")
@@ -92,6 +88,7 @@ def quantize(
     """
     require_all(NEEDS, "quantize", "quantize")
     from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
+    from fleetnet.export.quantize.report import QuantizationReport
     from fleetnet.export.quantize.samples import draw_samples
 
     engines = tuple(dict.fromkeys(engine or QUANTIZERS))
@@ -114,7 +111,9 @@ def quantize(
             begin("reading images", min(len(paths), calibration + validation)),
             trained_images_of(opened),
         )
-        _tell(samples, agreement)
+        say(samples.summary)
+        for doubt in samples.doubts(agreement):
+            warn(doubt)
         written, results = quantize_bundle(
             opened,
             samples,
@@ -128,7 +127,7 @@ def quantize(
     if older:
         say(f"{output} replaces the bundle that was there")
     if as_json:
-        print_json(_as_json(written, samples, results))
+        print_json(QuantizationReport(written, samples, results).to_json())
         return
     _print(results)
     for result in results:
@@ -148,57 +147,6 @@ class _Steps:
         return lambda done: self._bar.advance(self._task, done)
 
 
-def _tell(samples: Samples, agreement: float) -> None:
-    validation = len(samples.validation)
-    say(
-        f"{len(samples.calibration)} calibration images, {validation} validation images"
-        + (f"; {samples.repeated} repetitions left out" if samples.repeated else "")
-    )
-    if samples.unreadable:
-        were = "was" if samples.unreadable == 1 else "were"
-        warn(f"{count(samples.unreadable, 'image')} could not be read and {were} left out")
-    if samples.trained_on:
-        warn(
-            f"the network was trained on {samples.trained_on} of the {validation} validation "
-            "images: int8 agrees more often on those than on new images"
-        )
-    enough = enough_to_show(agreement)
-    if agreement < 1 and validation < enough:
-        warn(
-            f"{validation} images cannot show that {agreement:.2%} of all agree, even if they all "
-            f"do: that takes {enough}"
-        )
-
-
-def _as_json(written: Bundle, samples: Samples, results: list[Result]) -> dict[str, Any]:
-    return {
-        "bundle": str(written.path),
-        "calibration_images": len(samples.calibration),
-        "judging_images": len(samples.validation),
-        "unreadable": samples.unreadable,
-        "repeated": samples.repeated,
-        "engines": [
-            {
-                **asdict(result.comparison),
-                **result.quantization.model_dump(mode="json"),
-                "agreement": result.comparison.agreement,
-                "agreement_at_least": _at_least(result),
-                "required_agreement": result.quantization.agreement,
-                "bytes_before": result.bytes_before,
-                "bytes_after": result.bytes_after,
-                "latency_ms": result.latency_ms,
-                "faster": result.faster,
-                "attempts": result.attempts,
-            }
-            for result in results
-        ],
-    }
-
-
-def _at_least(result: Result) -> float:
-    return at_least(result.comparison.images, result.comparison.different)
-
-
 def _print(results: list[Result]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
@@ -213,7 +161,7 @@ def _print(results: list[Result]) -> None:
             result.comparison.engine,
             str(result.comparison.images),
             f"{result.comparison.agreement:.2%}",
-            f"{_at_least(result):.2%}",
+            f"{result.agreement_at_least:.2%}",
             f"{result.comparison.mean_abs_diff:.4f}",
             f"{len(result.quantization.kept_layers)} of {result.quantization.layers}",
             f"{result.bytes_before / 1e6:.2f}",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +29,9 @@ from fleetnet.cli.sources import (
 )
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import PYTORCH, FleetnetError, needing
-from fleetnet.files import new_folder
-from fleetnet.training.loggers import Logger, open_loggers, used_before
+from fleetnet.training.loggers import Logger, open_loggers
+from fleetnet.training.new_run import new_run_folder
+from fleetnet.training.shorthands import shorthands
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(resume_training(resume, data, source, None if log is None else _loggers(log)))
+        _report(_resume_training(resume, data, source, None if log is None else _loggers(log)))
         return
     if data is None:
         raise FleetnetError(
@@ -123,7 +123,8 @@ def train(
     if output is not None:
         _check_free(output, overwrite=overwrite)
     fetched = _fetched(weights, model, offline)
-    with _run_folder(output, model) as folder:
+    place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
+    with place as folder:
         if search_lr:
             _search_lr(data, source, model, chosen, folder, fetched)
             return
@@ -146,14 +147,6 @@ def _report(result: TrainResult) -> None:
     print_line(f"next: fleetnet export {result.best}")
 
 
-def shorthands(epochs: int | None, size: int | None) -> list[str]:
-    """Return the recipe settings for ``--epochs`` and ``--size``."""
-    settings = [] if epochs is None else [f"epochs={epochs}"]
-    if size is not None:
-        settings += [f"input.crop={size}", f"input.resize={round(size * 8 / 7)}"]
-    return settings
-
-
 def load_recipe(name: str, settings: list[str], model: str | None = None) -> Recipe:
     """Load a recipe for a model, or say which extra is missing."""
     with needing(PYTORCH, "train", "training"):
@@ -161,7 +154,7 @@ def load_recipe(name: str, settings: list[str], model: str | None = None) -> Rec
     return Recipe.load(name, settings, model)
 
 
-def _check_free(output: Path, *, overwrite: bool = False) -> None:
+def _check_free(output: Path, *, overwrite: bool) -> None:
     """Refuse a folder that another run writes, or has written if that is to be kept."""
     with needing(PYTORCH, "train", "training"):
         from fleetnet.training.run_lock import check_unlocked
@@ -171,21 +164,6 @@ def _check_free(output: Path, *, overwrite: bool = False) -> None:
             f"{output} holds a run already: --resume {output} to go on with it, or choose another "
             "--output, or --overwrite it"
         )
-
-
-@contextlib.contextmanager
-def _run_folder(output: Path | None, model: str) -> Iterator[Path]:
-    """Give the folder that was asked for, else a new one, ``runs/MODEL-TIME``, of nobody else."""
-    if output is not None:
-        yield output
-        return
-    now = datetime.datetime.now().astimezone()
-    folder = new_folder(Path("runs") / f"{model}-{now:%Y%m%d-%H%M%S}")
-    try:
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # which removes only an empty one
 
 
 def run_training(
@@ -208,39 +186,18 @@ def run_training(
     return _fit(trainer, loggers)
 
 
-def resume_training(
-    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None = None
+def _resume_training(
+    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None
 ) -> TrainResult:
-    """Go on with the run in ``folder``.
-
-    Args:
-        folder: the run's, or its last checkpoint.
-        data: where its images are now, if they moved.
-        options: how to read them there.
-        log: names of loggers; None for those that logged the run before.
-    """
-    from fleetnet.data.sources import open_source, open_source_spec
-
     with needing(PYTORCH, "train", "training"):
-        from fleetnet.training.run_folder import data_of, last_checkpoint
-        from fleetnet.training.trainer import Trainer
-    folder = folder.parent if folder.name == LAST else folder
-    _check_free(folder, overwrite=True)
-    loggers = open_loggers(
-        used_before(folder) if log is None else log, folder, resume=True, warn=warn
-    )
-    checkpoint = last_checkpoint(folder)
-    source = (
-        open_source_spec(data_of(checkpoint, folder))
-        if data is None
-        else open_source(data, options=options)
-    )
-    tell_of(source)
-    with comparing(source) as advance:
-        trainer = Trainer.resumed(source, folder, checkpoint=checkpoint, advance=advance)
+        from fleetnet.training.resumption import StoppedRun
+    run = StoppedRun.find(folder, data, options, log, warn=warn)
+    tell_of(run.source)
+    with comparing(run.source) as advance:
+        trainer = run.trainer(advance=advance)
     if trainer.finished:
         return _complete(trainer)
-    return _fit(trainer, loggers)
+    return _fit(trainer, run.loggers)
 
 
 def _complete(trainer: Trainer) -> TrainResult:

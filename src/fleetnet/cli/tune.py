@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -20,12 +20,12 @@ from fleetnet.cli.console import (
 )
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import unknown
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import ENGINES, Mode, check_names
-from fleetnet.inference.tuning import BUDGET_S, MIN_IMAGES, Trial, Tuning
-from fleetnet.inference.tuning import tune as run_tuning
-from fleetnet.inference.tuning_cache import ENOUGH, save_tuned
+from fleetnet.inference.engines import ENGINES, check_names
+from fleetnet.inference.trials import MIN_IMAGES
+from fleetnet.inference.tuning import BUDGET_S, Tuning
+from fleetnet.inference.tuning_cache import ENOUGH
+from fleetnet.inference.tuning_results import BOTH, modes_of, tune_modes
 from fleetnet.inference.verify import prepare
 from fleetnet.left_out import LeftOut
 
@@ -56,7 +56,7 @@ def tune(
     mode: Annotated[
         str,
         typer.Option("--mode", help="latency (one image soon), throughput (many a second), both."),
-    ] = "both",
+    ] = BOTH,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +90,7 @@ def tune(
     Candidates that do not answer as fp32 does on the images are out, however fast. The choice is
     remembered for --engine auto.
     """
-    modes = _modes(mode)
+    modes = modes_of(mode)
     check_names(engine or ())
     check_given(images)
     opened = open_bundle(model, images)
@@ -106,61 +106,22 @@ def tune(
             f"{count(len(pixels), 'image')} {are} too few to compare precisions below fp32, and "
             f"the choice is not remembered: give {MIN_IMAGES} or more"
         )
-    tunings: list[Tuning] = []
-    for wanted in modes:
-        with status(f"{wanted}") as show:
-            tunings.append(
-                run_tuning(
-                    opened,
-                    pixels,
-                    wanted,
-                    engines=engine,
-                    on=device,
-                    threads=threads,
-                    budget=seconds,
-                    say=show,
-                )
-            )
-    choices = [save_tuned(opened, tuning, threads) for tuning in tunings]
+    results = tune_modes(
+        opened,
+        pixels,
+        modes,
+        engines=engine,
+        on=device,
+        threads=threads,
+        budget=seconds,
+        showing=status,
+    )
     if as_json:
-        print_json(
-            {
-                "bundle": str(opened.path),
-                "images": len(pixels),
-                "modes": {
-                    tuning.mode: {
-                        "choice": choice.model_dump(),
-                        "trials": [_as_json(trial) for trial in tuning.trials],
-                    }
-                    for tuning, choice in zip(tunings, choices, strict=True)
-                },
-            }
-        )
+        print_json(results.to_json())
         return
-    for tuning, choice in zip(tunings, choices, strict=True):
+    for tuning, choice in zip(results.tunings, results.choices, strict=True):
         _print(tuning)
         say(f"{tuning.mode}: {choice}")
-
-
-def _modes(wanted: str) -> tuple[Mode, ...]:
-    known = get_args(Mode)
-    if wanted == "both":
-        return known
-    for mode in known:
-        if mode == wanted:
-            return (mode,)
-    raise unknown("mode", wanted, (*known, "both"))
-
-
-def _as_json(trial: Trial) -> dict[str, Any]:
-    low, high = trial.quartiles
-    return {
-        **vars(trial.candidate),
-        "milliseconds": trial.median if trial.milliseconds else None,
-        "quartiles": [low, high] if trial.milliseconds else None,
-        "agreement": vars(trial.agreement) if trial.agreement else None,
-        "out": trial.reason or None,
-    }
 
 
 def _print(tuning: Tuning) -> None:

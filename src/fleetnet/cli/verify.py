@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from fleetnet.amounts import count
-from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, print_json, say, warn_left_out, warn_unreadable
+from fleetnet.cli.console import (
+    console,
+    print_json,
+    print_line,
+    say,
+    warn_left_out,
+    warn_unreadable,
+)
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
-from fleetnet.errors import FleetnetError, VerificationError
+from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import CPU, ENGINES
+from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.engines import CPU
 from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import BATCH, TOLERANCE, Comparison, Pixels, prepare
+from fleetnet.inference.verify import TOLERANCE, prepare
 from fleetnet.left_out import LeftOut
-
-if TYPE_CHECKING:
-    from fleetnet.export.divergence import Divergence
 
 
 def register(app: typer.Typer) -> None:
@@ -63,16 +67,20 @@ def verify(
     warn_left_out(left_out)
     warn_unreadable(unreadable)
     report = verify_here(
-        opened, pixels, tolerance=tolerance, threads=threads, device=device or CPU, say=say
+        opened,
+        pixels,
+        tolerance=tolerance,
+        threads=threads,
+        device=CPU if device is None else device,
+        say=say,
     )
     if as_json:
         print_json(report.to_json())
     else:
         _print(report)
-    if report.failed:
-        raise _failure(opened, report, report.failed, pixels)
-    if report.int8_failed:
-        raise _broken(*report.int8_failed)
+    failure = failure_of(opened, report, pixels)
+    if failure:
+        raise failure
 
 
 def _kept(comparison: Comparison, standard: float) -> str:
@@ -80,16 +88,6 @@ def _kept(comparison: Comparison, standard: float) -> str:
     if comparison.agreement >= standard:
         return f"{same}, {standard:.2%} are wanted"
     return f"{same}, which of {count(comparison.images, 'image')} is {standard:.2%} within chance"
-
-
-def _broken(comparison: Comparison, standard: float) -> FleetnetError:
-    return VerificationError(
-        f"{comparison.engine} in int8 gives the trained network's answer on "
-        f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
-        f"{standard:.2%}: use --precision fp32 here, or quantise with images like these",
-        required_agreement=standard,
-        **comparison.facts,
-    )
 
 
 def _print(report: Report) -> None:
@@ -111,6 +109,8 @@ def _print(report: Report) -> None:
             str(comparison.threads),
         )
     console().print(table)
+    if report.not_compared:
+        print_line(f"not compared: {'; '.join(map(str, report.not_compared))}")
     if report.failed is None:
         whose = "PyTorch's" if report.has_reference else "PyTorch's at export"
         within = f"within {report.tolerance:g} of {whose}"
@@ -118,32 +118,3 @@ def _print(report: Report) -> None:
     for comparison, standard in report.int8:
         if comparison.meets(standard):
             say(_kept(comparison, standard))
-
-
-def _failure(bundle: Bundle, report: Report, worst: Comparison, pixels: Pixels) -> FleetnetError:
-    summary = (
-        f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
-        f"(allowed: {report.tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
-    )
-    facts = worst.facts | {"tolerance": report.tolerance}
-    if not report.has_reference:
-        return VerificationError(summary, **facts)
-    try:
-        from fleetnet.export.divergence import first_divergence
-    except ModuleNotFoundError:
-        return VerificationError(
-            f"{summary} (install fleetnet[export] to learn in which layer)", **facts
-        )
-    from fleetnet.inference.engines.torch import load_network
-
-    if worst.device != CPU or ENGINES[worst.engine].of_graph is None:
-        return VerificationError(summary, **facts)
-    layer: Divergence | None = first_divergence(
-        bundle.file(format="onnx").read_bytes(),
-        worst.engine,
-        load_network(bundle),
-        bundle.manifest.preprocess,
-        pixels[:BATCH],
-    )
-    where = f"first in layer '{layer.layer}'" if layer else "in no single layer"
-    return VerificationError(f"{summary}, {where}", **facts, layer=layer.layer if layer else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,7 +12,7 @@ from fleetnet.amounts import percent
 from fleetnet.cli.console import console, print_json, print_line, say
 from fleetnet.cli.opening import open_file
 from fleetnet.cli.options import ModelArgument
-from fleetnet.errors import PYTORCH, CheckpointError, needing, unknown
+from fleetnet.errors import PYTORCH, needing
 from fleetnet.weights.published import cached_path, find_weights, published_weights
 from fleetnet.weights.subject import Subject, find_subject
 
@@ -40,7 +40,7 @@ def list_published(
     """List the published sets: figures as their publishers state them, and where they are."""
     entries = published_weights()
     if as_json:
-        print_json([{**vars(entry), "preprocess": entry.preprocess.to_json()} for entry in entries])
+        print_json([entry.to_json() for entry in entries])
         return
     # A single space between columns: with two, figures would be cut off in 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -89,7 +89,7 @@ def inspect(
 
     identity = read.identity
     if as_json:
-        print_json(_as_json(read))
+        print_json(read.to_json())
         return
     rows = {
         "file": str(read.path),
@@ -141,10 +141,10 @@ def convert(
     """
     subject = find_subject(model)
     file = open_file(subject)
-    if output.exists() and file.exists() and output.samefile(file):
-        raise CheckpointError(f"{output} is the file to convert: choose another place")
+    with needing(PYTORCH, "train", "reading weights"):
+        from fleetnet.weights.convert import check_other_file, convert_weights
+    check_other_file(file, output)
     read = _open(file)
-    identity = read.identity
     if output.suffix == ".ckpt" and to is None:
         from fleetnet.training.adopt import checkpoint_of
 
@@ -153,20 +153,11 @@ def convert(
         return
     if read.remarks:
         say(f"left out: {read.remarks}")
-    from fleetnet.weights.adapter import adapters
-    from fleetnet.weights.identify import from_ours, to_ours
-    from fleetnet.weights.write import check_writable, write_weights
-
-    check_writable(output)
-    known = adapters()
-    target = to or ("paddle" if output.suffix == ".pdparams" else "fleetnet")
-    if target not in known:
-        raise unknown("layout", target, known)
-    state = from_ours(to_ours(read.state, identity), identity.entry, known[target])
-    write_weights(output, state)
+    written = convert_weights(read, output, to)
+    identity = read.identity
     say(
         f"{identity.entry.name}: {identity.adapter.name} ({read.format}) to "
-        f"{known[target].name} in {output}"
+        f"{written.name} in {output}"
     )
 
 
@@ -174,19 +165,3 @@ def _open(file: Path) -> WeightsFile:
     with needing(PYTORCH, "train", "reading weights"):
         from fleetnet.weights.read import read_weights
     return read_weights(file)
-
-
-def _as_json(read: WeightsFile) -> dict[str, Any]:
-    identity = read.identity
-    return {
-        "file": str(read.path),
-        "format": read.format,
-        "wrapped_in": list(read.unwrapped),
-        "left_out": list(read.left_out),
-        "objects": list(read.objects),
-        "network": identity.entry.name,
-        "layout": identity.adapter.name,
-        "num_classes": identity.num_classes,
-        "in_channels": identity.in_channels,
-        "shapes": {key: list(value.shape) for key, value in read.state.items()},
-    }

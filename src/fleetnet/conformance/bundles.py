@@ -5,31 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fleetnet import native
 from fleetnet.bundle import Bundle
 from fleetnet.conformance.check import CORE, Check, Difference, first_difference, readable
-from fleetnet.conformance.description import ConformanceSet
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.errors import DataError, ImageError, VerificationError
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
     REFERENCE,
     Engine,
+    Pixels,
     Precision,
     engines_for,
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import (
-    TOLERANCE,
-    Comparison,
-    Pixels,
-    compare,
-    probabilities_of,
-    run_in_batches,
-)
+from fleetnet.inference.verify import TOLERANCE
 from fleetnet.preprocess import Preprocess
 
 _EXACT = (True, False)
@@ -82,6 +78,19 @@ class BundleCheck:
                     **comparison.facts,
                 )
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "passed": self.passed,
+            "inputs": self.inputs.to_json(),
+            "reference": self.reference,
+            "tolerance": self.tolerance,
+            "engines": [
+                {**vars(comparison), "passed": self.allows(comparison)}
+                for comparison in self.comparisons
+            ],
+        }
 
 
 def check_bundle(

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fleetnet import native
 from fleetnet.bundle import Bundle
-from fleetnet.conformance.description import ConformanceSet, Entry, Input
+from fleetnet.conformance.description import DESCRIPTION, Entry, Input
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import fits, kind_of
-from fleetnet.errors import ImageError
-from fleetnet.images import OpenImage, read_bytes
+from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage
+from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Engine, engines_for, open_engine
-from fleetnet.inference.verify import run_in_batches
 from fleetnet.preprocess import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
@@ -53,6 +56,16 @@ class Check:
         """Whether nothing differs."""
         return not self.differences
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "answers": self.answers,
+            "max_abs_diff": self.max_abs_diff,
+            "differences": [vars(difference) for difference in self.differences],
+        }
+
 
 def check_installation(
     found: ConformanceSet, engines: Sequence[str] | None = None
@@ -69,7 +82,7 @@ def check_installation(
         by Python, and each engine's logits.
 
     Raises:
-        FleetnetError: the set is incomplete, or an engine cannot be opened.
+        FleetnetError: the set is incomplete or contradicts itself, or an engine cannot be opened.
     """
     yield Check("files of the set", found.check_files())
     yield _check_refusals(found)
@@ -79,11 +92,30 @@ def check_installation(
     yield _check_inputs(
         found, PYTHON, lambda data, one: reference_input(data, one.preprocess, exact=one.exact)
     )
-    network = found.description.network
-    bundle = Bundle.load(found.path / network.file)
+    bundle = _network(found)
     for name in engines_for(bundle) if engines is None else engines:
         with open_engine(name, bundle, 1) as engine:
             yield check_logits(found, engine)
+
+
+def _network(found: ConformanceSet) -> Bundle:
+    """Return the set's network.
+
+    Raises:
+        FleetnetError: it is not what the set says it is.
+    """
+    network = found.description.network
+    bundle = Bundle.load(found.path / network.file)
+    has = bundle.manifest
+    one, other = (
+        (value.resize, value.crop, value.interpolation) for value in (has.preprocess, network)
+    )
+    if (has.classes, one) != (network.classes, other):
+        raise FleetnetError(
+            f"{bundle.path} is not the network that {DESCRIPTION} describes: it has other classes "
+            "or another preprocessing"
+        )
+    return bundle
 
 
 def readable(found: ConformanceSet) -> Iterator[tuple[Entry, bytes]]:

@@ -17,7 +17,6 @@ from PIL import features
 import fleetnet
 from fleetnet.conformance.description import (
     DESCRIPTION,
-    ConformanceSet,
     Decoded,
     Description,
     Entry,
@@ -25,13 +24,15 @@ from fleetnet.conformance.description import (
     Network,
     Refusal,
 )
+from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.pictures import Picture, all_pictures
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import GRAPHS, FleetnetError, ImageError, require_all
 from fleetnet.files import atomic_folder, standing
 from fleetnet.geometry import Interpolation
-from fleetnet.images import OpenImage, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import OpenImage
 from fleetnet.preprocess import Preprocess
 
 RESIZE, CROP = 27, 24

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fleetnet.data.alike import Marks, near_duplicates, same_bytes
 from fleetnet.data.contact_sheet import ContactSheets
 from fleetnet.data.facts import Facts, examine
 from fleetnet.data.findings import (
-    Alike,
     ClassCount,
-    NearDuplicates,
     Range,
     Report,
     Sizes,
@@ -23,7 +22,7 @@ from fleetnet.data.findings import (
     UnusedBits,
 )
 from fleetnet.data.names import odd_names
-from fleetnet.data.near_duplicates import MAX_DISTANCE, Hasher, near_pairs, open_hasher
+from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE, Hasher, open_hasher
 from fleetnet.data.sources import Source, left_out_of, notes_of
 from fleetnet.data.sources.samples import (
     NO_SPLIT,
@@ -33,13 +32,10 @@ from fleetnet.data.sources.samples import (
     VAL,
     SampleTable,
 )
-from fleetnet.data.splits import check_classes, split
+from fleetnet.data.splits import Indices, check_classes, split
 from fleetnet.errors import DataError, ImageError
 from fleetnet.reporting import Advance, Note
 from fleetnet.threads import map_in_threads
-
-MAX_PAIRS = 100_000
-"""Near duplicates that are listed; if there are more, ``distance`` is too large for the data."""
 
 MOST_UNUSED = 14
 """Above so many used bits, pictures of 16 bits may simply be dark."""
@@ -56,14 +52,13 @@ _COLUMNS = np.dtype(
     ]
 )
 
-Indices = npt.NDArray[np.intp]
 Outcome = Facts | str
 
 
 def check(
     source: Source,
     *,
-    near: int | None = 4,
+    near: int | None = USUAL_DISTANCE,
     size: int = 224,
     val_fraction: float = 0.25,
     seed: int = 0,
@@ -98,27 +93,15 @@ def check(
     hasher = None if near is None else open_hasher()
     splits, split_error = _splits(source, val_fraction, seed)
     drawn = ContactSheets(source, splits == VAL, sheets, splits == TEST) if sheets else None
-    columns = np.zeros(len(source.samples), _COLUMNS)
-    unreadable: list[Unreadable] = []
-    formats: Counter[str] = Counter()
-    modes: Counter[str] = Counter()
-    turned = 0
-    used_bits: list[int] = []
+    seen = _Seen(source)
     for index, outcome in enumerate(_outcomes(source, hasher, drawn, workers, sample_bits)):
-        if isinstance(outcome, Facts):
-            _store(columns, index, outcome)
-            formats[outcome.format] += 1
-            modes[outcome.mode] += 1
-            turned += outcome.turned
-            used_bits += [] if outcome.used_bits is None else [outcome.used_bits]
-        else:
-            unreadable.append(Unreadable(source.samples[index].name, outcome))
+        seen.add(index, outcome)
         if drawn:
             drawn.add(index, outcome.thumbnail if isinstance(outcome, Facts) else None)
         if advance:
             advance(1)
-    marks = _Marks(source, splits)
-    groups = _same_bytes(columns)
+    columns, marks = seen.columns, Marks(source, splits)
+    groups = same_bytes(columns)
     return Report(
         source=source.description,
         images=len(source.samples),
@@ -126,20 +109,45 @@ def check(
         classes=_count_classes(source, splits),
         own_split=any(sample.split for sample in source.samples),
         split_error=split_error,
-        unreadable=tuple(unreadable),
+        unreadable=tuple(seen.unreadable),
         sizes=_sizes(columns[columns["readable"]], size),
-        formats=dict(formats.most_common()),
-        modes=dict(modes.most_common()),
-        turned=turned,
+        formats=dict(seen.formats.most_common()),
+        modes=dict(seen.modes.most_common()),
+        turned=seen.turned,
         blank=tuple(source.samples[int(index)].name for index in np.flatnonzero(columns["blank"])),
         duplicates=tuple(marks.alike(group) for group in groups),
-        near_duplicates=None if near is None else _near(columns, groups, near, marks),
-        unused_bits=_unused_bits(used_bits),
+        near_duplicates=None if near is None else near_duplicates(columns, groups, near, marks),
+        unused_bits=_unused_bits(seen.used_bits),
         sheets=drawn.written if drawn else {},
         odd_names=odd_names(source),
         notes=notes_of(source),
         left_out=left_out_of(source).to_json(),
     )
+
+
+class _Seen:
+    """What is known of the images that were read, in columns and counts."""
+
+    def __init__(self, source: Source) -> None:
+        self.samples = source.samples
+        self.columns = np.zeros(len(source.samples), _COLUMNS)
+        self.unreadable: list[Unreadable] = []
+        self.formats: Counter[str] = Counter()
+        self.modes: Counter[str] = Counter()
+        self.turned = 0
+        self.used_bits: list[int] = []
+
+    def add(self, index: int, outcome: Outcome) -> None:
+        """Add the next image, or why it cannot be read."""
+        if isinstance(outcome, str):
+            self.unreadable.append(Unreadable(self.samples[index].name, outcome))
+            return
+        _store(self.columns, index, outcome)
+        self.formats[outcome.format] += 1
+        self.modes[outcome.mode] += 1
+        self.turned += outcome.turned
+        if outcome.used_bits is not None:
+            self.used_bits.append(outcome.used_bits)
 
 
 def _splits(source: Source, val_fraction: float, seed: int) -> tuple[Indices, str | None]:
@@ -237,66 +245,3 @@ def _sizes(columns: npt.NDArray[np.void], size: int) -> Sizes | None:
 def _range(values: npt.NDArray[np.generic]) -> Range:
     least, median, most = np.percentile(values.astype(float), (0, 50, 100))
     return Range(float(least), float(median), float(most))
-
-
-def _same_bytes(columns: npt.NDArray[np.void]) -> list[Indices]:
-    """Return the groups of readable files of identical bytes, in the order of their first."""
-    readable = np.flatnonzero(columns["readable"])
-    digests = columns["digest"][readable]
-    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: a group's indices stay sorted
-    digests = digests[order]
-    starts = np.flatnonzero((digests[1:] != digests[:-1]).any(axis=1)) + 1
-    groups = [group for group in np.split(readable[order], starts) if len(group) > 1]
-    return sorted(groups, key=lambda group: int(group[0]))
-
-
-class _Marks:
-    """Tells of images that are alike whether they are in different classes or splits."""
-
-    def __init__(self, source: Source, splits: Indices) -> None:
-        self.samples = source.samples
-        self.splits = splits
-
-    def alike(self, indices: Sequence[int] | Indices, distance: int | None = None) -> Alike:
-        members = [self.samples[int(index)] for index in indices]
-        splits = {int(self.splits[index]) for index in indices}
-        return Alike(
-            names=tuple(member.name for member in members),
-            across_classes=len({frozenset(member.labels) for member in members}) > 1,
-            across_split={TRAIN} < splits,
-            distance=distance,
-            across_test={TRAIN, TEST} <= splits,
-            across_val={TRAIN, VAL} <= splits,
-        )
-
-
-def _near(
-    columns: npt.NDArray[np.void], groups: list[Indices], distance: int, marks: _Marks
-) -> NearDuplicates:
-    """Compare readable images that are not blank, only the first of identical files."""
-    candidate = columns["readable"] & ~columns["blank"]
-    for group in groups:
-        candidate[group[1:]] = False
-    indices = np.flatnonzero(candidate)
-    found: list[Alike] = []
-    complete = True
-    for pairs in near_pairs(columns["hash"][indices], distance):
-        room = MAX_PAIRS - len(found)
-        if len(pairs.first) > room:
-            complete = False
-        ones, others = indices[pairs.first[:room]], indices[pairs.second[:room]]
-        found += [
-            marks.alike((one, other), int(bits))
-            for one, other, bits in zip(ones, others, pairs.distance[:room], strict=True)
-        ]
-        if not complete:
-            break
-    found.sort(
-        key=lambda pair: (
-            not pair.across_split,
-            not pair.across_classes,
-            pair.distance,
-            pair.names,
-        )
-    )
-    return NearDuplicates(distance, tuple(found), complete)

@@ -24,6 +24,9 @@ from fleetnet.text import shorten
 SHOWN = 60
 """Images of a class on its sheet, at most."""
 
+SHEET_NAME = re.compile(r"\d+(-[A-Za-z0-9-]+)?\.jpg")
+"""Matches whatever :func:`sheet_name` returns."""
+
 _COLUMNS = 10
 _GAP, _MARGIN, _TITLE, _CAPTION = 8, 16, 48, 14
 _PAPER, _INK, _PALE = "white", "black", "#606060"

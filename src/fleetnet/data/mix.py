@@ -69,6 +69,22 @@ class Mix:
         return 1 - (right - left) * (bottom - top) / (width * height)
 
 
+def each_alone(mixup: float, cutmix: float, classes: int) -> list[tuple[str, Mix]]:
+    """Return mixup and CutMix by themselves, where they are on, each with its name for people.
+
+    Args:
+        mixup: as in :class:`Mix`.
+        cutmix: likewise.
+        classes: likewise.
+    """
+    mixes = []
+    if mixup:
+        mixes.append((f"mixup {mixup:g}", Mix(mixup, 0, 1, classes)))
+    if cutmix:
+        mixes.append((f"CutMix {cutmix:g}", Mix(0, cutmix, 1, classes)))
+    return mixes
+
+
 def cut_box(
     width: int, height: int, share: float, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -10,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fleetnet.errors import require
+from fleetnet.errors import FleetnetError, require
 from fleetnet.images import Pixels
 
 BITS = 64
 MAX_DISTANCE = 12
 """Beyond this, unrelated photographs match, and the bands get too narrow to exclude pairs."""
+
+USUAL_DISTANCE = 4
 
 Hashes = npt.NDArray[np.uint64]
 Hasher = Callable[[Pixels], int]
@@ -44,7 +47,7 @@ def open_hasher() -> Hasher:
     try:
         import imagehash
     except ModuleNotFoundError:
-        raise require("ImageHash", "check", "looking for near duplicates") from None
+        raise _no_hasher() from None
 
     def hashed(pixels: Pixels) -> int:
         bits = imagehash.phash(Image.fromarray(pixels)).hash
@@ -53,6 +56,22 @@ def open_hasher() -> Hasher:
     # phash imports SciPy at its first call: better here than in several threads at once.
     hashed(np.zeros((8, 8, 3), np.uint8))
     return hashed
+
+
+def usual_distance() -> tuple[int | None, str]:
+    """Return in how many bits near duplicates may differ if nobody says.
+
+    Returns:
+        :data:`USUAL_DISTANCE`, and no words; or None, to look for none, if the package ImageHash is
+        not installed, and a line that says so.
+    """
+    if importlib.util.find_spec("imagehash") is None:
+        return None, str(_no_hasher())
+    return USUAL_DISTANCE, ""
+
+
+def _no_hasher() -> FleetnetError:
+    return require("ImageHash", "check", "looking for near duplicates")
 
 
 def near_pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:

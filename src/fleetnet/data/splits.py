@@ -14,7 +14,7 @@ from fleetnet.data.stratify import iterative, take
 from fleetnet.errors import DataError
 from fleetnet.reporting import Advance
 
-__all__ = ["Indices", "Split", "check_classes", "split"]
+__all__ = ["Indices", "Split", "check_classes", "shown_in_training", "split", "spread"]
 
 _NONE: Indices = np.empty(0, np.intp)
 _NONE.flags.writeable = False
@@ -92,6 +92,39 @@ def check_classes(source: Source) -> None:
             f"{source.description} has only one class ('{source.classes[0]}'): a classifier needs "
             "at least two"
         )
+
+
+def shown_in_training(
+    source: Source, val_fraction: float, seed: int, *, advance: Advance = lambda _: None
+) -> Indices:
+    """Return the images that training shows; of data that cannot be split, those that it might.
+
+    Args:
+        source: as the other arguments, see :func:`split`.
+        val_fraction: likewise.
+        seed: likewise.
+        advance: likewise.
+
+    Raises:
+        DataError: there are none.
+    """
+    try:
+        found = split(source, val_fraction, seed, advance=advance).train
+    except DataError:
+        found = np.flatnonzero(~np.isin(SampleTable.of(source.samples).splits, (VAL, TEST)))
+    if not len(found):
+        raise DataError(f"{source.description} has no images to train on")
+    return found
+
+
+def spread(indices: Indices, most: int) -> Indices:
+    """Return at most so many indices from all over, in order.
+
+    Samples lie class by class, so steps of one length reach as many classes as there is room for.
+    """
+    number = min(most, len(indices))
+    steps = np.linspace(0, len(indices) - 1, number).round().astype(np.intp)
+    return np.take(indices, steps)
 
 
 def _apart(

@@ -14,11 +14,12 @@ from fleetnet.bundle import Activation
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError, nearest, the_first
-from fleetnet.evaluation.calibration import Labels
+from fleetnet.evaluation.losses import Labels
 from fleetnet.evaluation.metrics import Metrics, chunks, measure
 from fleetnet.evaluation.multilabel import MultiLabelMetrics, measure_multi_label
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Logits
+from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.reporting import Advance
 from fleetnet.text import first_few
@@ -101,18 +102,12 @@ def evaluate(
             classes for a classifier of one, or no image could be read.
     """
     to_model = class_indices(source.classes, classifier.classes)
-    multi_label = classifier.activation == "sigmoid"
-    if source.multi_label and not multi_label:
+    if source.multi_label and classifier.activation != "sigmoid":
         raise DataError(
             f"{source.description} has any number of classes per image, but the model was trained "
             "to give each image one class: train one on multi-label data"
         )
-    shape = (len(indices), len(classifier.classes))
-    logits = np.empty(shape, np.float32)
-    labels = np.zeros(shape, np.bool_) if multi_label else np.empty(len(indices), np.int64)
-    kept = np.empty(len(indices), np.intp)
-    count = 0
-    unreadable: list[str] = []
+    answers = _Answers(classifier, source, to_model, len(indices))
     read_errors: dict[int, str] = {}
 
     def readable() -> Iterator[bytes]:
@@ -124,32 +119,62 @@ def evaluate(
                 read_errors[int(index)] = str(error)
 
     for index, prediction in zip(indices, classifier.predict(readable(), top_k=1), strict=True):
-        sample = source.samples[int(index)]
-        if prediction.logits is None:
-            reason = read_errors.get(int(index), prediction.error)
-            unreadable.append(f"{sample.name}: {reason}")
-        else:
-            logits[count] = prediction.logits
-            if multi_label:
-                labels[count, [to_model[label] for label in sample.labels]] = True
-            else:
-                labels[count] = to_model[sample.label]
-            kept[count] = index
-            count += 1
+        answers.add(int(index), prediction, read_errors.get(int(index)))
         advance(1)
-    if not count:
-        raise DataError(
-            f"nothing to evaluate: no image of {source.description} could be read"
-            f"{the_first(unreadable)}"
+    return answers.evaluation()
+
+
+class _Answers:
+    """The answers and labels of the images that could be read, in arrays of full length."""
+
+    def __init__(
+        self, classifier: Classifier, source: Source, to_model: list[int], images: int
+    ) -> None:
+        self._classifier, self._source, self._to_model = classifier, source, to_model
+        self._multi_label = classifier.activation == "sigmoid"
+        shape = (images, len(classifier.classes))
+        self._logits = np.empty(shape, np.float32)
+        self._labels: Labels = np.empty(images, np.int64)
+        if self._multi_label:
+            self._labels = np.zeros(shape, np.bool_)
+        self._indices = np.empty(images, np.intp)
+        self._count = 0
+        self._unreadable: list[str] = []
+
+    def add(self, index: int, prediction: Prediction, read_error: str | None) -> None:
+        """Add the answer for a sample; ``read_error`` is why its bytes could not be read."""
+        sample = self._source.samples[index]
+        if prediction.logits is None:
+            self._unreadable.append(f"{sample.name}: {read_error or prediction.error}")
+            return
+        row = self._count
+        self._logits[row] = prediction.logits
+        if self._multi_label:
+            self._labels[row, [self._to_model[label] for label in sample.labels]] = True
+        else:
+            self._labels[row] = self._to_model[sample.label]
+        self._indices[row] = index
+        self._count += 1
+
+    def evaluation(self) -> Evaluation:
+        """Return what was added.
+
+        Raises:
+            DataError: no image could be read.
+        """
+        if not self._count:
+            raise DataError(
+                f"nothing to evaluate: no image of {self._source.description} could be read"
+                f"{the_first(self._unreadable)}"
+            )
+        return Evaluation(
+            classes=self._classifier.classes,
+            logits=self._logits[: self._count],
+            labels=self._labels[: self._count],
+            indices=self._indices[: self._count],
+            unreadable=tuple(self._unreadable),
+            temperature=self._classifier.temperature,
         )
-    return Evaluation(
-        classes=classifier.classes,
-        logits=logits[:count],
-        labels=labels[:count],
-        indices=kept[:count],
-        unreadable=tuple(unreadable),
-        temperature=classifier.temperature,
-    )
 
 
 def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:

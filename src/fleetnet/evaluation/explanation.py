@@ -10,7 +10,8 @@ import numpy as np
 from fleetnet.errors import DataError, unknown
 from fleetnet.evaluation.heatmap import overlay
 from fleetnet.images import Pixels, decode
-from fleetnet.inference.classifier import Classifier, Prediction, Score
+from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.prediction import Prediction, Score
 from fleetnet.text import first_few
 
 if TYPE_CHECKING:

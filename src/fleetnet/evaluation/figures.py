@@ -17,16 +17,19 @@ from fleetnet.evaluation.bootstrap import (
     intervals,
     mean_of,
 )
-from fleetnet.evaluation.calibration import (
-    Reliability,
-    TemperatureFit,
-    cross_fit,
-    losses,
-    reliability,
-)
+from fleetnet.evaluation.calibration import Reliability, reliability
 from fleetnet.evaluation.evaluate import Evaluation
-from fleetnet.evaluation.metrics import mean_over, plain, predicted_classes, ranks_of
+from fleetnet.evaluation.losses import losses
+from fleetnet.evaluation.metrics import (
+    ClassFigures,
+    Metrics,
+    mean_over,
+    plain,
+    predicted_classes,
+    ranks_of,
+)
 from fleetnet.evaluation.ranking import Curves, RankedScores, one_vs_rest
+from fleetnet.evaluation.temperature import TemperatureFit, cross_fit
 
 RESAMPLES = 1000
 
@@ -151,26 +154,15 @@ def _single_label(evaluation: Evaluation, resamples: int, seed: int) -> Figures:
         statistics |= {"roc_auc": ranked.roc_auc, "average_precision": ranked.average_precision}
     drawn = intervals(statistics, len(labels), resamples, seed)
     bins = reliability(lost.confidence, lost.right)
-    headline = [
-        Figure("top1", "top-1", metrics.top1, drawn.get("top1")),
-        Figure("top5", "top-5", metrics.top5, drawn.get("top5")),
-        Figure(
-            "balanced_accuracy",
-            "balanced accuracy",
-            per_class.macro_recall,
-            drawn.get("balanced_accuracy"),
-        ),
-        Figure("macro_precision", "macro precision", per_class.macro_precision),
-        Figure("macro_f1", "macro F1", per_class.macro_f1, drawn.get("macro_f1")),
+    headline = (
+        *_accuracy_figures(metrics, per_class, drawn),
         *_ranking_figures(evaluation, ranked, drawn),
         Figure("ece", "ECE", bins.ece),
         Figure("nll", "NLL", float(lost.nll.mean()), drawn.get("nll"), share=False),
         Figure("brier", "Brier score", float(lost.brier.mean()), drawn.get("brier"), share=False),
-    ]
-    if classes <= 5:
-        del headline[1]
+    )
     return Figures(
-        headline=tuple(headline),
+        headline=headline,
         classes=per_class.rows(evaluation.classes),
         right=predicted == labels,
         nll=lost.nll,
@@ -181,6 +173,25 @@ def _single_label(evaluation: Evaluation, resamples: int, seed: int) -> Figures:
         resamples=resamples,
         seed=seed,
     )
+
+
+def _accuracy_figures(
+    metrics: Metrics, per_class: ClassFigures, drawn: dict[str, Interval]
+) -> list[Figure]:
+    """Return the figures that count right answers; top-5 only of more than five classes."""
+    top5 = Figure("top5", "top-5", metrics.top5, drawn.get("top5"))
+    return [
+        Figure("top1", "top-1", metrics.top1, drawn.get("top1")),
+        *([top5] if len(metrics.classes) > 5 else []),
+        Figure(
+            "balanced_accuracy",
+            "balanced accuracy",
+            per_class.macro_recall,
+            drawn.get("balanced_accuracy"),
+        ),
+        Figure("macro_precision", "macro precision", per_class.macro_precision),
+        Figure("macro_f1", "macro F1", per_class.macro_f1, drawn.get("macro_f1")),
+    ]
 
 
 def _ranking_figures(

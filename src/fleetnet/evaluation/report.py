@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,11 @@ import numpy as np
 from fleetnet.amounts import count, percent
 from fleetnet.data.sources import Source
 from fleetnet.evaluation import charts
+from fleetnet.evaluation.about import About
 from fleetnet.evaluation.data_summary import DataSummary, summarise_data
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
-from fleetnet.evaluation.history import EpochFigures
 from fleetnet.evaluation.pictures import Pictures
-from fleetnet.evaluation.slices import Slice
 from fleetnet.evaluation.thumbnails import Explain
 from fleetnet.files import atomic_file, json_text
 from fleetnet.preprocess import Preprocess
@@ -53,43 +50,6 @@ MEANINGS = {
     "better.",
     "brier": "Mean squared distance of the probabilities from the truth; lower is better.",
 }
-
-
-@dataclass(frozen=True)
-class About:
-    """The facts of an evaluation that the report shows.
-
-    Attributes:
-        model: the network's name.
-        part: the images, such as ``the 656 held-out images of folder cells``.
-        engine: with its version and threads.
-        command: as it was typed.
-        made: date and time, for people.
-        version: of fleetnet.
-        seen: a sentence, if the network was trained on some of the images.
-        environment: facts on the machine and the versions.
-        documents: longer texts by title that can be unfolded, such as the recipe; JSON values.
-        history: of the training.
-        epoch: of the history that is evaluated.
-        slices: accuracy by other facts on the images.
-        notes: on the slices.
-        no_heat: why there are no heat maps, if there are none.
-    """
-
-    model: str
-    part: str
-    engine: str
-    command: str
-    made: str
-    version: str
-    seen: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
-    documents: dict[str, Any] = field(default_factory=dict)
-    history: Sequence[EpochFigures] = ()
-    epoch: int | None = None
-    slices: Sequence[Slice] = ()
-    notes: Sequence[str] = ()
-    no_heat: str = ""
 
 
 def write_report(

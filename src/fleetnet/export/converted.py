@@ -23,12 +23,14 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
-from fleetnet.export.bundle import IMAGES, held_out_part, images_to_verify_with
 from fleetnet.export.cached import bundle_of
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch, whole_batches
+from fleetnet.export.held_out import held_out_part
 from fleetnet.export.targets import Files, Run, Target, find_target
+from fleetnet.export.verification_images import IMAGES, images_to_verify_with
 from fleetnet.image_files import check_given, find_images
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
     CPU,
     REFERENCE,
@@ -39,14 +41,7 @@ from fleetnet.inference.engines import (
     open_engine,
 )
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
-from fleetnet.inference.verify import (
-    AGREEMENT,
-    Comparison,
-    compare,
-    prepare,
-    probabilities_of,
-    run_in_batches,
-)
+from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Fetched, Say

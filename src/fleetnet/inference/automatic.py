@@ -11,7 +11,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import Mode, Precision, check_names
-from fleetnet.inference.tuning import MIN_IMAGES
+from fleetnet.inference.trials import MIN_IMAGES
 from fleetnet.inference.tuning_cache import tuned_or_tune
 from fleetnet.reporting import Say
 

@@ -8,16 +8,14 @@ import operator
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fleetnet.amounts import count
 from fleetnet.bundle import Activation, Bundle
-from fleetnet.errors import BundleError, FleetnetError, ImageError
+from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.inference.engines import (
     CPU,
     DEFAULT_ENGINE,
@@ -30,6 +28,7 @@ from fleetnet.inference.engines import (
     open_engine,
 )
 from fleetnet.inference.inputs import ImageLike, is_one
+from fleetnet.inference.prediction import Prediction, Score
 from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
 from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.preprocess import Preprocess
@@ -44,72 +43,6 @@ LOW_PRECISION_BATCH = 4
 """If each thread computes its own batch, fp32 is fastest with one image, whose feature maps stay in
 the cache. With fewer bits, several images fit, and weights are fetched once for all of them
 (docs/prediction.md)."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One class and its probability."""
-
-    label: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image.
-
-    Attributes:
-        source: the path, or ``image 0``, ``image 1``, … if the image had none.
-        top: the most probable classes, best first; empty if the image could not be read.
-        error: why it could not be read, else None.
-        logits: ``float32[K]`` as the network gives them, before the temperature; None if the image
-            could not be read.
-    """
-
-    source: str
-    top: tuple[Score, ...] = ()
-    error: str | None = None
-    logits: Logits | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is an answer."""
-        return self.error is None
-
-    @property
-    def label(self) -> str:
-        """Name of the most probable class.
-
-        Raises:
-            ImageError: the image could not be read.
-        """
-        return self._best().label
-
-    @property
-    def probability(self) -> float:
-        """Probability of the most probable class.
-
-        Raises:
-            ImageError: the image could not be read.
-        """
-        return self._best().probability
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the answer as JSON values, as ``fleetnet predict --json`` prints it."""
-        return {
-            "image": self.source,
-            "top": [
-                {"class": score.label, "index": score.index, "probability": score.probability}
-                for score in self.top
-            ],
-            "error": self.error,
-        }
-
-    def _best(self) -> Score:
-        if self.error is not None:
-            raise ImageError(f"{self.source}: {self.error}")
-        return self.top[0]
 
 
 class Classifier(Closable):
@@ -173,7 +106,7 @@ class Classifier(Closable):
                     )
             engine, precision, threads, chosen_batch, device = _chosen(bundle, mode, threads)
             batch_size = batch_size or chosen_batch
-        precision, device = precision or "fp32", device or CPU
+        precision, device = precision or "fp32", CPU if device is None else device
         opened = open_engine(engine, bundle, threads, precision=precision, mode=mode, device=device)
         self._set_up(
             opened,

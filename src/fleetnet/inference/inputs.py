@@ -20,7 +20,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from fleetnet.errors import FleetnetError, ImageError, one_line
-from fleetnet.images import MAX_BYTES, Pixels, from_array, from_pil
+from fleetnet.image_bytes import MAX_BYTES
+from fleetnet.images import Pixels, from_array, from_pil
 
 PIECE = 2**20
 """How many bytes of an open file are read at once."""

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleetnet.errors import ImageError
-from fleetnet.images import Pixels, read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.images import Pixels
 from fleetnet.inference.inputs import ImageLike, name_of, take
 from fleetnet.preprocess import Preprocess
 from fleetnet.threads import in_order

@@ -14,6 +14,8 @@ from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file, cache_folder
+from fleetnet.inference.candidates import Candidate
+from fleetnet.inference.comparison import machine
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
@@ -24,8 +26,9 @@ from fleetnet.inference.engines import (
     find_device,
     installed_engines,
 )
-from fleetnet.inference.tuning import MIN_IMAGES, Candidate, Trial, Tuning, tune
-from fleetnet.inference.verify import machine, prepare
+from fleetnet.inference.trials import MIN_IMAGES, Trial
+from fleetnet.inference.tuning import Tuning, tune
+from fleetnet.inference.verify import prepare
 from fleetnet.reporting import Say
 
 MAX_BYTES = 65536

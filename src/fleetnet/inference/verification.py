@@ -8,18 +8,21 @@ from typing import Any
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
+from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
     REFERENCE,
     Engine,
+    Pixels,
     Precision,
     engines_for,
     engines_on,
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import Comparison, Pixels, verify_bundle, verify_quantized
+from fleetnet.inference.left_out_engines import LeftOutEngine, left_out_engines
+from fleetnet.inference.verify import verify_bundle, verify_quantized
 from fleetnet.reporting import Say
 
 
@@ -33,12 +36,14 @@ class Report:
         has_reference: whether the reference was the trained network itself; otherwise its answers
             at export, which the bundle records.
         tolerance: largest allowed difference of a probability.
+        not_compared: the other engines that are known here, each with the reason.
     """
 
     comparisons: tuple[Comparison, ...]
     int8: tuple[tuple[Comparison, float], ...]
     has_reference: bool
     tolerance: float
+    not_compared: tuple[LeftOutEngine, ...] = ()
 
     @property
     def failed(self) -> Comparison | None:
@@ -71,6 +76,7 @@ class Report:
                 }
                 for one, wanted in self.int8
             ],
+            "not_compared": [vars(one) for one in self.not_compared],
         }
 
 
@@ -106,9 +112,11 @@ def verify_here(
         reference = open_one(REFERENCE) if ENGINES[REFERENCE].installed else None
         if reference is None:
             say("PyTorch is not installed: comparing with the answers recorded at export")
+        without: dict[str, str] = {}
+        places = engines_on(device, engines_for(bundle), without)
         engines = [
             open_one(name, next(iter(precisions(name, bundle, place)), "fp32"), place)
-            for name, place in engines_on(device, engines_for(bundle)).items()
+            for name, place in places.items()
             if (name, place) != (REFERENCE, CPU)
         ]
         if not engines:
@@ -120,4 +128,5 @@ def verify_here(
             if "int8" in precisions(engine.name, bundle, engine.device)
         ]
         int8 = tuple(verify_quantized(bundle, quantized, pixels, reference or engines[0]))
-    return Report(comparisons, int8, reference is not None, tolerance)
+        not_compared = tuple(left_out_engines(bundle, places, without))
+    return Report(comparisons, int8, reference is not None, tolerance, not_compared)

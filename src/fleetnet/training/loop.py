@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fleetnet.data.loader import Batch, Loader
+from fleetnet.data.batches import Batch
+from fleetnet.data.loader import Loader
 from fleetnet.errors import DataError, Interrupted, the_first
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.preprocess import Preprocess

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fleetnet.data.loader import Batch
+from fleetnet.data.batches import Batch
 from fleetnet.data.seeds import generator
 from fleetnet.errors import FleetnetError
 from fleetnet.models.base import Network

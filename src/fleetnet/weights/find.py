@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fleetnet.errors import CheckpointError
 from fleetnet.weights.adapter import COUNTER
-from fleetnet.weights.identify import Identity, Layout, layouts, match, nearest, unfit
+from fleetnet.weights.identify import Identity, Layout, last_word, layouts, match, nearest, unfit
 from fleetnet.weights.pickles import Unusable, shown
 from fleetnet.weights.state import some
 from fleetnet.weights.tables import Table, grouped
@@ -212,7 +212,9 @@ def _none(tables: list[Table], where: str) -> str:
         for prefix in dict.fromkeys((*_prefixes(table), _common_prefix(table), ""))
     )
     wrongs = [wrong for state in islice(states, _MOST_PLACES) if (wrong := nearest(state))]
-    words = unfit(_under(largest, ""), min(wrongs, default=None))
+    whole = _under(largest, "")
+    # Where no name is one of ours, as in a part of a ResNet, similar names have to do.
+    words = unfit(whole, min(wrongs, default=None) or nearest(whole, last_word))
     return f"{where} fits no network known here{words}"
 
 

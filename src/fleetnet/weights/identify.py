@@ -148,16 +148,24 @@ def match(
     return None
 
 
-def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
+def nearest(
+    state: Mapping[str, Tensor], part: Callable[[str], str] = str
+) -> tuple[int, str] | None:
     """Return how much ``state`` differs from the nearest network, as a number and in words.
 
     None if it has no layer of any network here.
+
+    Args:
+        state: tensors by name.
+        part: the part of layers' names that is compared; empty for none.
     """
     given = _names(state)
-    layers = _layers(given)
-    distances = {
-        layout: len(layers ^ layout.theirs) for layout in layouts() if layers & layout.theirs
-    }
+    layers = {part(layer) for layer in _layers(given)} - {""}
+    distances: dict[Layout, int] = {}
+    for layout in layouts():
+        theirs = {part(layer) for layer in layout.theirs} - {""}
+        if layers & theirs:
+            distances[layout] = len(layers ^ theirs)
     least = min(distances.values(), default=0)
     complaints = [
         (*wrong, layout)
@@ -170,10 +178,16 @@ def nearest(state: Mapping[str, Tensor]) -> tuple[int, str] | None:
     return count, f"nearest is {layout.entry.name} from {layout.adapter.name}: {text}"
 
 
+def last_word(layer: str) -> str:
+    """Return the last step of a layer's name that is no number: ``bn1`` of ``layer1.0.bn1``."""
+    return next((step for step in reversed(layer.split(".")) if not step.isdecimal()), "")
+
+
 def unfit(state: Mapping[str, Tensor], near: tuple[int, str] | None) -> str:
     """Return the end of a message about a state dict that fits nothing: what is in it."""
     names = [shown(name) for name in state]
-    return f" ({len(names)} entries: {some(names, 4)}){f'; {near[1]}' if near else ''}"
+    said = near[1] if near else "its names are like those of none ('fleetnet models' lists all)"
+    return f" ({len(names)} entries: {some(names, 4)}); {said}"
 
 
 def _names(state: Mapping[str, Tensor]) -> set[str]:

@@ -55,6 +55,10 @@ class PublishedWeights:
     package: str = ""
     folder: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {**vars(self), "preprocess": self.preprocess.to_json()}
+
 
 @cache
 def published_weights() -> tuple[PublishedWeights, ...]:

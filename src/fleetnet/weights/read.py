@@ -98,6 +98,21 @@ class WeightsFile:
             parts.append(f"objects of Python, not run: {some(list(self.objects))}")
         return "; ".join(parts)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the numbers themselves as JSON values."""
+        return {
+            "file": str(self.path),
+            "format": self.format,
+            "wrapped_in": list(self.unwrapped),
+            "left_out": list(self.left_out),
+            "objects": list(self.objects),
+            "network": self.identity.entry.name,
+            "layout": self.identity.adapter.name,
+            "num_classes": self.identity.num_classes,
+            "in_channels": self.identity.in_channels,
+            "shapes": {key: list(value.shape) for key, value in self.state.items()},
+        }
+
 
 def read_weights(path: str | Path) -> WeightsFile:
     """Read the weights of a file, or of a folder of the Hugging Face Hub, trusting nothing in it.

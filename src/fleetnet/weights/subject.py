@@ -68,6 +68,22 @@ class Subject:
         """Return a published set that was named ``word``."""
         return cls(word, "published", cached_path(entry), entry)
 
+    def beside(self, ending: str) -> Path:
+        """Return where something made of it goes if no place is named.
+
+        That is beside its file, under the same name with another ending; of a published set, in the
+        current folder under the network's name.
+
+        Args:
+            ending: of the name, without a point.
+        """
+        if self.published is not None:
+            return Path(f"{self.published.model}.{ending}")
+        # A folder's name may have dots: rexnet_100.nav_in1k.
+        named_whole = self.path.is_dir() and self.kind != "bundle"
+        stem = self.path.name if named_whole else self.path.stem
+        return self.path.with_name(f"{stem}.{ending}")
+
 
 def find_subject(word: str | os.PathLike[str]) -> Subject:
     """Return what ``word`` means, without downloading or opening anything.

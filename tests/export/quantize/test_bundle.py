@@ -25,9 +25,9 @@ from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.comparison import Comparison, compare, run_in_batches
 from fleetnet.inference.engines import Logits, Pixels, open_engine, precisions
 from fleetnet.inference.engines.openvino import core
-from fleetnet.inference.verify import Comparison, compare, run_in_batches
 from fleetnet.reporting import Advance
 from samples import CLASSES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fleetnet.data.sources.samples import Indices, SampleTable
 from fleetnet.errors import ImageError
-from fleetnet.images import read_bytes
+from fleetnet.image_bytes import read_bytes
 
 
 class ImageFiles:

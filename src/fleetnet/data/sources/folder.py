@@ -11,8 +11,8 @@ from fleetnet.data.sources.layout import Layout, recognise
 from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.split_names import splits_to_use, without_test
 from fleetnet.errors import DataError, nearest
+from fleetnet.formats import USUAL
 from fleetnet.image_files import visible_folders, walk_images
-from fleetnet.images import USUAL
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Note

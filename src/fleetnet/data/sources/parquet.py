@@ -21,7 +21,7 @@ from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, at, one_line, require
-from fleetnet.images import MAX_BYTES
+from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
 
 if TYPE_CHECKING:

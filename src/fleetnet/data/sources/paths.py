@@ -12,7 +12,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import TypeVar
 
 from fleetnet.errors import DataError
-from fleetnet.images import is_image_name
+from fleetnet.formats import is_image_name
 from fleetnet.reporting import Note
 
 CHECKED = 8

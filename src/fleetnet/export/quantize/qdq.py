@@ -18,9 +18,9 @@ from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized
 from fleetnet.export.quantize.quiet import quiet
+from fleetnet.inference.comparison import BATCH
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.verify import BATCH
 from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from fleetnet.amounts import count
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.errors import DataError, ImageError, the_first
-from fleetnet.images import read_bytes
+from fleetnet.image_bytes import read_bytes
+from fleetnet.inference.binomial import enough_to_show
 from fleetnet.inference.engines import Pixels
 from fleetnet.preprocess import Preprocess
 from fleetnet.reporting import Advance
@@ -42,6 +45,46 @@ class Samples:
     unreadable: int
     repeated: int
     trained_on: int = 0
+
+    @property
+    def summary(self) -> str:
+        """How many there are, in a line."""
+        repeated = f"; {self.repeated} repetitions left out" if self.repeated else ""
+        return (
+            f"{len(self.calibration)} calibration images, {len(self.validation)} validation "
+            f"images{repeated}"
+        )
+
+    def doubts(self, agreement: float) -> Iterator[str]:
+        """Yield a line for whatever makes a comparison on these images say less than it seems to.
+
+        Args:
+            agreement: share of the validation images that have to get the same answer.
+        """
+        validation = len(self.validation)
+        if self.unreadable:
+            were = "was" if self.unreadable == 1 else "were"
+            yield f"{count(self.unreadable, 'image')} could not be read and {were} left out"
+        if self.trained_on:
+            yield (
+                f"the network was trained on {self.trained_on} of the {validation} validation "
+                "images: int8 agrees more often on those than on new images"
+            )
+        enough = enough_to_show(agreement)
+        if agreement < 1 and validation < enough:
+            yield (
+                f"{validation} images cannot show that {agreement:.2%} of all agree, even if they "
+                f"all do: that takes {enough}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how many there are, and how many were left out, as JSON values."""
+        return {
+            "calibration_images": len(self.calibration),
+            "judging_images": len(self.validation),
+            "unreadable": self.unreadable,
+            "repeated": self.repeated,
+        }
 
 
 def draw_samples(
@@ -104,12 +147,12 @@ def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
     if calibration >= LEAST_CALIBRATION and validation >= LEAST_VALIDATION:
         return
     left_out = [
-        f"{count} {what}"
-        for count, what in (
+        f"{number} {what}"
+        for number, what in (
             (samples.unreadable, "cannot be read"),
             (samples.repeated, "are repetitions"),
         )
-        if count
+        if number
     ]
     reason = f" ({', '.join(left_out)})" if left_out else ""
     raise DataError(

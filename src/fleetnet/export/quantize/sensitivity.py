@@ -9,8 +9,8 @@ import numpy as np
 from fleetnet.bundle import Activation
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantizer
+from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Logits, Pixels
-from fleetnet.inference.verify import run_in_batches
 from fleetnet.reporting import Advance
 
 IMAGES = 32

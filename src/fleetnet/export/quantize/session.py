@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
@@ -15,6 +15,8 @@ from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
+from fleetnet.inference.binomial import at_least
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -22,7 +24,6 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.verify import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.reporting import Begin
 
 ENGINE = "onnxruntime"
@@ -64,6 +65,26 @@ class Result:
         return sorted(
             (name for name in times if times[name] < times["int8"]), key=times.__getitem__
         )
+
+    @property
+    def agreement_at_least(self) -> float:
+        """A lower bound for the share of all images that get the same answer."""
+        return at_least(self.comparison.images, self.comparison.different)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the network itself as JSON values."""
+        return {
+            **asdict(self.comparison),
+            **self.quantization.model_dump(mode="json"),
+            "agreement": self.comparison.agreement,
+            "agreement_at_least": self.agreement_at_least,
+            "required_agreement": self.quantization.agreement,
+            "bytes_before": self.bytes_before,
+            "bytes_after": self.bytes_after,
+            "latency_ms": self.latency_ms,
+            "faster": self.faster,
+            "attempts": self.attempts,
+        }
 
 
 @dataclass(frozen=True)

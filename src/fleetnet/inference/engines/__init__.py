@@ -157,27 +157,30 @@ def find_device(name: str, device: str) -> str:
     )
 
 
-def engines_on(device: str, names: Iterable[str] | None = None) -> dict[str, str]:
+def engines_on(
+    device: str, names: Iterable[str] | None = None, without: dict[str, str] | None = None
+) -> dict[str, str]:
     """Return the engines that have a device, each with its runtime's name for it.
 
     Args:
         device: see :func:`find_device`.
         names: of engines to ask; None for all that are installed.
+        without: gets the names of those that have no such device, each with the reason.
 
     Raises:
         FleetnetError: unknown engine, one is not installed, or none finds such a device.
     """
     asked = list(installed_engines() if names is None else names)
     found: dict[str, str] = {}
-    without: list[str] = []
+    without = {} if without is None else without
     for name in asked:
         ENGINES.named(name)
         try:
             found[name] = find_device(name, device)
         except FleetnetError as error:
-            without.append(str(error))
+            without[name] = str(error)
     if not found:
-        raise FleetnetError("; ".join(without) or "no engine is installed")
+        raise FleetnetError("; ".join(without.values()) or "no engine is installed")
     return found
 
 

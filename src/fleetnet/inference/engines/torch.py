@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, CheckpointError, FleetnetError, one_line, require
+from fleetnet.errors import (
+    BundleError,
+    CheckpointError,
+    FleetnetError,
+    ModelError,
+    one_line,
+    require,
+)
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
 from fleetnet.inference.engines.kind import EngineKind, Takes
@@ -182,7 +189,8 @@ def load_network(bundle: Bundle) -> nn.Module:
     """Build the bundle's network in evaluation mode, with its weights.
 
     Raises:
-        BundleError: the weights are absent, damaged, not numbers, or not this network's.
+        BundleError: the network is not known here, or its weights are absent, damaged, not numbers,
+            or of another one.
     """
     try:
         from safetensors import SafetensorError
@@ -193,7 +201,10 @@ def load_network(bundle: Bundle) -> nn.Module:
     from fleetnet.weights.state import check_finite, load_state
 
     path = bundle.file(format="safetensors")
-    network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
+    try:
+        network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
+    except ModelError as error:
+        raise BundleError(f"{bundle.path}: {error}") from None
     try:
         state = load(path.read_bytes())
         check_finite(state, str(path))

@@ -1,0 +1,17 @@
+// The metadata of an ONNX file, read without a library for ONNX.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "bytes.hpp"
+
+namespace fleetnet {
+
+/// Return the text that an ONNX model carries under `key`.
+///
+/// Reads only the outermost level of the protobuf encoding: parsing the whole graph would be slow.
+/// Throws std::invalid_argument if `model` is not a protobuf message.
+std::optional<std::string> onnx_metadata(Bytes model, const std::string& key);
+
+}  // namespace fleetnet

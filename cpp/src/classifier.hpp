@@ -1,0 +1,56 @@
+// Images in, classes out: a bundle made ready to answer on this machine, for any number of threads.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bundle/bundle.hpp"
+#include "engines/engine.hpp"
+
+namespace fleetnet {
+
+struct Score {
+    int index;
+    double probability;
+};
+
+/// The answer for one image; `error` says why there is none.
+struct Prediction {
+    std::string source;
+    std::vector<Score> top;
+    std::optional<std::string> error;
+    std::vector<float> logits;
+};
+
+struct ClassifierOptions {
+    std::string engine;  ///< empty: the first of engines()
+    EngineSetup setup;
+    bool exact = false;
+    std::vector<std::string> labels;  ///< empty: the bundle's
+};
+
+class Classifier {
+   public:
+    Classifier(Bundle bundle, ClassifierOptions options);
+
+    const Bundle& bundle() const { return bundle_; }
+    const std::vector<std::string>& classes() const { return classes_; }
+    Engine& engine() const { return *engine_; }
+    bool exact() const { return exact_; }
+
+    /// Answer inputs that are ready: count × crop × crop × 3 bytes. Thread-safe.
+    std::vector<Prediction> answer(const std::uint8_t* inputs, std::size_t count, int top_k) const;
+
+    /// Answer one encoded image. Thread-safe. Throws Error(Code::image).
+    Prediction classify(Bytes file, int top_k) const;
+
+   private:
+    Bundle bundle_;
+    std::vector<std::string> classes_;
+    std::unique_ptr<Engine> engine_;
+    bool exact_;
+};
+
+}  // namespace fleetnet

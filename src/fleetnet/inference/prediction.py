@@ -1,0 +1,77 @@
+"""The answer for one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetnet.errors import ImageError
+from fleetnet.inference.engines import (
+    Logits,
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class and its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        source: the path, or ``image 0``, ``image 1``, … if the image had none.
+        top: the most probable classes, best first; empty if the image could not be read.
+        error: why it could not be read, else None.
+        logits: ``float32[K]`` as the network gives them, before the temperature; None if the image
+            could not be read.
+    """
+
+    source: str
+    top: tuple[Score, ...] = ()
+    error: str | None = None
+    logits: Logits | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.error is None
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class.
+
+        Raises:
+            ImageError: the image could not be read.
+        """
+        return self._best().label
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most probable class.
+
+        Raises:
+            ImageError: the image could not be read.
+        """
+        return self._best().probability
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values, as ``fleetnet predict --json`` prints it."""
+        return {
+            "image": self.source,
+            "top": [
+                {"class": score.label, "index": score.index, "probability": score.probability}
+                for score in self.top
+            ],
+            "error": self.error,
+        }
+
+    def _best(self) -> Score:
+        if self.error is not None:
+            raise ImageError(f"{self.source}: {self.error}")
+        return self.top[0]
