@@ -4,12 +4,14 @@ Pages are written for whoever reads them as files, so nothing in them is Sphinx'
 the pages is that of the links in the index, ``docs/README.md``.
 """
 
+import ast
+import functools
 import importlib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from docutils.nodes import Element, Node
+from docutils.nodes import Element, Node, document
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -89,6 +91,39 @@ def keep_colons(
         lines.insert(0, "")
 
 
+@functools.cache
+def imported_from(module: str) -> dict[str, str]:
+    """Return the names that a module imports, for annotations too, with where each is from."""
+    source = Path(str(importlib.import_module(module).__file__)).read_text("utf-8")
+    imports = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom))
+    return {
+        alias.asname or alias.name: str(node.module) for node in imports for alias in node.names
+    }
+
+
+def home_of(module: str, name: str) -> str:
+    """Return the module that defines a name which another has, be it by way of a third."""
+    while name in imported_from(module):
+        module = imported_from(module)[name]
+        if not module.startswith("fleetnet"):
+            break
+    return module
+
+
+def name_fully(_app: Sphinx, page: document) -> None:
+    """Say which class a name in an annotation means: several modules have a ``Source``."""
+    for reference in page.findall(pending_xref):
+        name, module = str(reference.get("reftarget")), str(reference.get("py:module"))
+        if not module.startswith("fleetnet") or name not in imported_from(module):
+            continue
+        home = home_of(module, name)
+        # Aliases of types have no page, and stay the text that they are.
+        if home.startswith("fleetnet") and isinstance(
+            getattr(importlib.import_module(home), name, None), type
+        ):
+            reference["reftarget"] = f"{home}.{name}"
+
+
 def find_home(
     app: Sphinx, environment: BuildEnvironment, reference: pending_xref, content: Element
 ) -> Node | None:
@@ -105,9 +140,10 @@ def find_home(
         return None
     if isinstance(found, TypeVar) or name.startswith("_"):
         return content
-    # An object that is no class or function has its class's module, which is its home here.
-    home, called = getattr(found, "__module__", package), getattr(found, "__qualname__", name)
-    target = f"{home}.{called}"
+    if hasattr(found, "__qualname__"):
+        target = f"{found.__module__}.{found.__qualname__}"
+    else:
+        target = f"{home_of(package, name)}.{name}"
     python = environment.domains.python_domain
     return python.resolve_xref(
         environment,
@@ -124,4 +160,5 @@ def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before Napoleon
+    app.connect("doctree-read", name_fully)
     app.connect("missing-reference", find_home)

@@ -37,5 +37,5 @@ def test_shares() -> None:
         (14_200_000, "14.20 MB"),
     ],
 )
-def test_no_size_is_nothing(number: int, text: str) -> None:
+def test_no_positive_size_is_shown_as_zero(number: int, text: str) -> None:
     assert size(number) == text

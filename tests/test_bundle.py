@@ -172,7 +172,7 @@ def test_deep_json_is_refused() -> None:
         Manifest.from_json("[" * 100_000, "here")
 
 
-def test_what_is_not_a_bundle_is_named(tmp_path: Path) -> None:
+def test_a_path_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         Bundle.load(tmp_path / "nothing")
     with pytest.raises(BundleError, match="is not a bundle"):

@@ -88,7 +88,7 @@ def test_the_answers_are_those_that_it_records(old: Path) -> None:
             assert np.allclose(softmax(engine.run(pixels)), softmax(recorded), atol=1e-4)
 
 
-def test_int8_is_of_the_files_that_are_meant(old: Path) -> None:
+def test_int8_is_computed_from_its_own_files(old: Path) -> None:
     bundle = Bundle.load(old)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     setup = Setup("int8")
@@ -114,7 +114,7 @@ def test_it_predicts_and_knows_what_it_was_trained_on(old: Path, drawn: Path) ->
     assert len(trained_images_of(Bundle.load(old))) == 60
 
 
-def test_its_onnx_file_alone_is_read(old: Path, tmp_path: Path) -> None:
+def test_its_onnx_file_is_read_without_the_bundle(old: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.onnx"
     link.symlink_to((old / "model.onnx").rename(tmp_path / "alone.onnx"))
     for path in (tmp_path / "alone.onnx", link):

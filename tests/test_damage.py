@@ -55,7 +55,7 @@ def png_with_everything() -> bytes:
 
 
 class TestPng:
-    def test_every_chunks_checksum_is_held(self) -> None:
+    def test_every_chunks_checksum_is_checked(self) -> None:
         data = png_with_everything()
         assert np.array_equal(decode(data), np.asarray(PICTURE))
         for place, name, content in chunks(data):
@@ -64,7 +64,7 @@ class TestPng:
             with pytest.raises(ImageError, match=f"checksum of its chunk {name.decode()}"):
                 decode(bytes(broken))
 
-    def test_every_byte_counts(self) -> None:
+    def test_a_change_of_any_byte_is_found(self) -> None:
         data = encode(PICTURE.resize((12, 10)), "PNG")
         for place in range(len(data)):
             broken = bytearray(data)
@@ -72,7 +72,7 @@ class TestPng:
             with pytest.raises(ImageError):
                 decode(bytes(broken))
 
-    def test_the_checksum_of_the_pixels_is_held_where_the_chunks_is_right(self) -> None:
+    def test_the_checksum_of_the_pixels_is_checked_when_the_chunks_is_right(self) -> None:
         ((_, _, header), (_, _, pixels), _) = chunks(PNG)
         wrong = pixels[:-1] + bytes([pixels[-1] ^ 1])
         with pytest.raises(ImageError, match="damaged"):
@@ -85,7 +85,7 @@ class TestPng:
             with pytest.raises(ImageError):
                 decode(PNG[:-cut])
 
-    def test_what_follows_the_end_is_nobodys(self) -> None:
+    def test_bytes_after_the_end_are_ignored(self) -> None:
         assert np.array_equal(decode(PNG + b"a camera's own"), np.asarray(PICTURE))
 
     def test_an_icons_picture_is_held_to_its_checksums_too(self) -> None:
@@ -113,7 +113,7 @@ class TestJpeg:
         if road == "Pillow":
             monkeypatch.setattr(images, "simplejpeg", REFUSING)
 
-    def test_one_that_lacks_only_its_end_is_whole(
+    def test_a_jpeg_that_lacks_only_its_end_marker_is_whole(
         self, mode: str, options: dict[str, object]
     ) -> None:
         data = encode(PICTURE.convert(mode), "JPEG", **options)
@@ -122,7 +122,7 @@ class TestJpeg:
             small = OpenImage(data[:-cut]).decode(4)
             assert np.array_equal(small, OpenImage(data).decode(4))
 
-    def test_one_that_lacks_more_is_damaged(self, mode: str, options: dict[str, object]) -> None:
+    def test_a_jpeg_that_lacks_more_is_damaged(self, mode: str, options: dict[str, object]) -> None:
         data = encode(PICTURE.resize((48, 40)).convert(mode), "JPEG", **options)
         for cut in range(3, len(data)):
             with pytest.raises(ImageError):
@@ -212,7 +212,7 @@ def test_a_webp_of_another_length_than_it_says_is_damaged(step: int) -> None:
         decode(bytes(data))
 
 
-def test_looking_at_data_finds_the_same_damage() -> None:
+def test_the_check_of_data_finds_the_same_damage() -> None:
     broken = bytearray(png_with_everything())
     broken[broken.index(b"behind")] ^= 1
     for read in (decode, examine):

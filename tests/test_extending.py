@@ -173,7 +173,7 @@ def test_the_target_is_converted_run_and_verified(
         (targets, TARGETS, "TARGET", "A target", "ort"),
     ],
 )
-def test_found_in_a_package_and_added_by_hand(
+def test_extensions_are_found_in_packages_and_added_by_hand(
     room: ModuleType,
     registry: Registry,  # type: ignore[type-arg]
     attribute: str,
@@ -205,7 +205,7 @@ def test_found_in_a_package_and_added_by_hand(
     assert "odd" in registry.broken
 
 
-def test_a_target_that_cannot_be_imported_is_told_to_whoever_names_it(
+def test_a_target_that_cannot_be_imported_says_why_when_it_is_named(
     fleetnet: Run, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "odd.py").write_text("import nowhere_at_all\n")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from at_once import at_once
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, atomic_folder, json_text, write_error
+from fleetnet.files import atomic_file, atomic_folder, write_error
+from fleetnet.json_text import json_text
 
 
 class MishapError(Exception):
@@ -127,7 +128,7 @@ def test_writing_in_threads_leaves_the_umask_as_it_was(
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_the_longest_names_there_are(tmp_path: Path) -> None:
+def test_the_longest_file_names_can_be_written(tmp_path: Path) -> None:
     for name in ("x" * 255, "\N{PILE OF POO}" * 63):
         with atomic_file(tmp_path / name) as temporary:
             temporary.write_text("1")

@@ -40,7 +40,7 @@ def test_every_format_is_tried_here() -> None:
 
 
 @every
-def test_a_targas_look_is_no_other_formats(file: Encoded) -> None:
+def test_each_file_is_recognised_as_its_own_format_only(file: Encoded) -> None:
     matching = [known.name for known in FORMATS if known.begins(file.data)]
     # AVIF and HEIF share a container, and the first decides.
     assert matching == (["AVIF", "HEIF"] if file.format == "AVIF" else [file.format])
@@ -49,7 +49,7 @@ def test_a_targas_look_is_no_other_formats(file: Encoded) -> None:
 @pytest.mark.parametrize(
     "name", ["a.txt", "a", "a.eps", "a.wmf", "a.pdf", "a.pfm", "a.psd", "a.svg", "a.icns", "a.dds"]
 )
-def test_what_is_not_read_is_no_images_name(name: str) -> None:
+def test_files_of_formats_that_are_not_read_are_not_found_as_images(name: str) -> None:
     assert not is_image_name(name)
 
 
@@ -111,7 +111,7 @@ class TestAlongside:
         assert np.abs(grey[..., 0].astype(int) - (ramp >> 8)).max() <= 1
         assert np.abs(decode(heic_of_ten_bits(colour)).astype(int) - (colour >> 8)).max() <= 2
 
-    def test_what_says_how_many_bits_it_uses_is_not_scaled_again(self) -> None:
+    def test_files_that_state_their_bits_are_not_scaled_again(self) -> None:
         ramp = np.linspace(0, 65535, 64 * 48).astype(np.uint16).reshape(48, 64)
         twelve = b"P5 64 48 4095\n" + (ramp >> 4).astype(">u2").tobytes()
         deep = Image.fromarray(ramp)
@@ -137,7 +137,7 @@ class TestWithoutADecoder:
             decode(next(file.data for file in EVERY if file.name == "heic"))
 
     @pytest.mark.parametrize("name", ["avif", "webp", "jp2"])
-    def test_what_this_pillow_lacks_is_named(
+    def test_a_codec_that_this_pillow_lacks_is_named(
         self, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         monkeypatch.setattr(formats, "_has", lambda _: False)
@@ -161,7 +161,7 @@ class TestWithoutADecoder:
 
 
 class TestHostile:
-    def test_a_truncated_header_is_of_the_format_that_it_begins_as(self) -> None:
+    def test_a_truncated_header_is_reported_in_its_own_format(self) -> None:
         with pytest.raises(ImageError, match=r"damaged image: .*JPEG"):
             decode(encode(SMALL)[:20])
 
@@ -264,6 +264,6 @@ def test_the_header_is_read_without_decoding(file: Encoded) -> None:
 
 
 @pytest.mark.parametrize("mode", ["La", "PA", "RGBa", "LAB", "HSV", "YCbCr", "CMYK", "RGBX", "1"])
-def test_whatever_pillow_converts(mode: str) -> None:
+def test_every_mode_that_pillow_converts_is_read(mode: str) -> None:
     pixels: Pixels = from_pil(Image.new(mode, (4, 3)))
     assert pixels.shape == (3, 4, 3)

@@ -56,7 +56,7 @@ def test_the_core_computes_the_reference(
 
 @compiled
 @given(pictures(), targets(), st.sampled_from(KINDS[:2]), st.sampled_from(SHRINKS))
-def test_of_pictures_that_were_decoded_smaller_too(
+def test_the_core_computes_the_reference_for_smaller_decodings(
     picture: tuple[int, int], target: tuple[int, int], kind: Interpolation, shrink: int
 ) -> None:
     width, height = (side / shrink for side in picture)

@@ -84,7 +84,7 @@ def test_a_folder_without_images_says_so_and_what_is_there_instead(tmp_path: Pat
         list(find_images([str(tmp_path)]))
 
 
-def test_what_cannot_be_asked_after_is_passed_on(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_looked_at_is_left_to_its_reader(tmp_path: Path) -> None:
     name = str(tmp_path / ("x" * 5000))
     assert list(find_images([name])) == [name]
 
@@ -171,7 +171,7 @@ def test_a_tree_deeper_than_pythons_stack(tmp_path: Path, monkeypatch: pytest.Mo
     assert found == [image]
 
 
-def test_what_systems_leave_is_known_and_said(tmp_path: Path) -> None:
+def test_files_that_systems_leave_are_left_out_and_named(tmp_path: Path) -> None:
     touch(
         tmp_path, "cat/a.jpg", "__MACOSX/cat/._a.jpg", "cat/@eaDir/a.jpg/x.jpg", "cat/Thumbs.db",
         "cat/.DS_Store", "cat/._a.jpg", "lost+found/b.jpg", "cat/.ipynb_checkpoints/a.jpg",
@@ -187,7 +187,7 @@ def test_what_systems_leave_is_known_and_said(tmp_path: Path) -> None:
     assert visible_folders(tmp_path) == ["cat"]
 
 
-def test_files_of_the_system_alone_are_not_worth_a_line(tmp_path: Path) -> None:
+def test_leaving_out_only_system_files_is_not_reported(tmp_path: Path) -> None:
     left_out = LeftOut()
     touch(tmp_path, "a.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "._a.jpg")
     assert walked(tmp_path, left_out) == ["a.jpg"]

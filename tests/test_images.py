@@ -265,7 +265,7 @@ class TestOpenImage:
         else:
             assert expected is None or pixels.shape == expected.shape
 
-    def test_a_file_that_simplejpeg_warns_of_is_pillows(
+    def test_a_file_that_simplejpeg_warns_of_is_decoded_by_pillow(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
         data = encode(PICTURE, "JPEG")

@@ -18,7 +18,7 @@ def test_imagenet_has_its_thousand_classes_in_order() -> None:
     assert ids == sorted(set(ids))
 
 
-def test_they_are_those_of_timm() -> None:
+def test_imagenets_names_equal_timms() -> None:
     found = importlib.util.find_spec("timm")  # which is not imported: that takes torchvision
     assert found is not None
     assert found.origin is not None
@@ -45,12 +45,14 @@ def test_photographs_are_named_for_them(photos: list[Path]) -> None:
         ("\u732b\n\u72d7\n\u9e21", ("\u732b", "\u72d7", "\u9e21")),
     ],
 )
-def test_both_forms(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+def test_names_are_read_one_a_line_and_with_ids(
+    tmp_path: Path, text: str, names: tuple[str, ...]
+) -> None:
     (tmp_path / "labels.txt").write_text(text, "utf-8")
     assert read_labels(tmp_path / "labels.txt", 3) == names
 
 
-def test_wrong_files(tmp_path: Path) -> None:
+def test_wrong_files_of_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_labels(tmp_path / "none.txt", 3)
     file = tmp_path / "labels.txt"

@@ -136,9 +136,7 @@ def test_all_files_of_an_artifact_are_checked(tmp_path: Path) -> None:
         bundle.files(format="openvino-ir", precision="fp16")
 
 
-def test_formats_that_nobody_knows_are_listed_and_passed_over(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_unknown_formats_are_listed_and_not_used(bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "b.bundle"
     shutil.copytree(bundle.path, path)
     (path / "model.hef").write_bytes(b"for some accelerator")
@@ -164,7 +162,7 @@ def test_formats_that_nobody_knows_are_listed_and_passed_over(
         (("artifacts", 0, "verification", 0), "artifacts.0.verification.0.surprise"),
     ],
 )
-def test_fields_that_a_newer_minor_version_added_are_passed_over(
+def test_unknown_fields_of_a_newer_minor_version_are_ignored(
     place: tuple[str | int, ...], said: str
 ) -> None:
     newer = changed(format_version=NEWER)
@@ -193,7 +191,7 @@ def test_fields_that_a_newer_minor_version_added_are_passed_over(
         ({"surprise": 1, "classes": ["one"]}, "1 class names for 2 classes"),
     ],
 )
-def test_a_newer_version_is_still_held_to_what_decides_over_answers(
+def test_a_newer_version_is_refused_where_unknown_fields_change_the_answers(
     changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(BundleError, match=words):
@@ -242,7 +240,7 @@ def test_no_artifact_is_there_twice() -> None:
         read(values)
 
 
-def test_what_is_nested_without_end_is_refused() -> None:
+def test_deeply_nested_json_is_refused() -> None:
     deep: Any = 1
     for _ in range(400):
         deep = [deep]
@@ -274,7 +272,7 @@ def test_random_edits_are_read_or_refused_in_one_line(edited: Any) -> None:
     assert len(said.splitlines()) <= 1
 
 
-def test_the_format_of_before_is_the_same_to_whoever_reads_it() -> None:
+def test_a_manifest_of_version_1_reads_like_one_of_version_2() -> None:
     keys = [artifact.key for artifact in read(OLD).artifacts]
     assert keys == [
         ("onnx", "fp32", None),

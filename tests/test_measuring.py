@@ -64,7 +64,7 @@ def test_an_order_is_a_permutation_and_repeatable(keys: list[int], number: int) 
     assert order_of_round(keys, number) == order_of_round(keys, number)
 
 
-def test_no_place_in_the_order_is_anybodys() -> None:
+def test_every_piece_of_work_comes_first_about_as_often() -> None:
     keys = list(range(6))
     firsts = Counter(order_of_round(keys, number)[0] for number in range(600))
     assert min(firsts.values()) > 60
@@ -79,7 +79,7 @@ def test_spread_is_in_order(values: list[float]) -> None:
     assert one.high == pytest.approx(float(np.quantile(values, 0.75)))
 
 
-def test_ratios_are_of_one_round() -> None:
+def test_ratios_are_computed_within_a_round() -> None:
     # Both are disturbed in the second round; their ratio is not.
     assert ratios([2.0, 20.0, 2.0], [1.0, 10.0, 1.0]) == [2, 2, 2]
     with pytest.raises(ValueError, match="shorter"):

@@ -35,7 +35,7 @@ def test_pixels_and_sizes_are_turned_as_pillow_turns_them(orientation: int) -> N
 
 
 @pytest.mark.parametrize("orientation", [None, 0, 9])
-def test_what_is_no_orientation_is_upright(orientation: int | None) -> None:
+def test_unknown_orientations_count_as_upright(orientation: int | None) -> None:
     with Image.open(io.BytesIO(encoded(orientation))) as image:
         assert orientation_of(image) == 1
 

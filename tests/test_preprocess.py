@@ -123,7 +123,7 @@ def test_a_part_is_resized_as_pillows_box_is(
     assert np.array_equal(preprocess(image, extent), plain(preprocess, image, extent))
 
 
-def test_cv2_linear_takes_whole_images_alone() -> None:
+def test_cv2_linear_takes_only_whole_images() -> None:
     with pytest.raises(ValueError, match="whole images"):
         Preprocess(8, 8, "cv2-linear")(noise(9, 9), Extent(0, 0, 8.5, 9))
 
@@ -213,12 +213,14 @@ def test_json_round_trip(preprocess: Preprocess) -> None:
         ({"interpolatoin": "bilinear"}, "did you mean 'interpolation'"),
     ],
 )
-def test_what_no_host_could_honour_is_refused(change: dict[str, object], words: str) -> None:
+def test_settings_that_no_host_can_honour_are_refused(
+    change: dict[str, object], words: str
+) -> None:
     with pytest.raises(FleetnetError, match=words):
         Preprocess.from_json({**Preprocess().to_json(), **change})
 
 
-def test_what_is_optional_is_written_where_it_is_set() -> None:
+def test_optional_fields_are_written_only_if_set() -> None:
     """A host of before the field reads what does not need it, and refuses what does."""
     assert "sample_bits" not in Preprocess().to_json()
     assert Preprocess(sample_bits=12).to_json()["sample_bits"] == 12

@@ -63,14 +63,14 @@ def test_without_a_compiler_every_pixel_is_the_same(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("edge", [0, 255])
-def test_black_and_white_stay_so(kind: Interpolation, edge: int) -> None:
+def test_a_black_or_white_picture_stays_so(kind: Interpolation, edge: int) -> None:
     image = np.full((301, 407, 3), edge, np.uint8)
     out = resample(image, Extent.of(image), (90, 70), (3, 5), 60, kind)
     assert (out == edge).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_that_are_views_are_taken_as_they_look(kind: Interpolation) -> None:
+def test_views_of_arrays_are_resized_like_copies(kind: Interpolation) -> None:
     image = noise(80, 100)
     view = image[::-1, 10:90:2]
     copy = np.ascontiguousarray(view)

@@ -35,7 +35,7 @@ def rooms() -> set[str]:
     return {name for name in names if not name.startswith("__")}
 
 
-def test_a_room_needs_no_framework_unless_it_is_said_to() -> None:
+def test_every_room_is_held_to_need_no_framework_or_listed_as_needing_one() -> None:
     held = {
         name.removeprefix("fleetnet.") for name in contract("no deep-learning")["source_modules"]
     }

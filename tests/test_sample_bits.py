@@ -179,7 +179,7 @@ def pixels_of(images: Iterable[Ready]) -> npt.NDArray[np.uint8]:
     return np.stack([image.pixels for image in images if image.pixels is not None])
 
 
-def test_every_road_scales(folder: Path) -> None:
+def test_every_way_of_reading_scales(folder: Path) -> None:
     files = sorted(folder.glob("*/*.png"))
     source = open_source(str(folder))
     wanted = np.stack([SCALED(decode(file.read_bytes(), BITS)) for file in files])
@@ -216,7 +216,7 @@ def test_augmentation_and_its_preview_scale(folder: Path) -> None:
     assert shown[0][:, :590].mean() > shown[1][:, :590].mean()
 
 
-def test_looking_at_data_scales(folder: Path) -> None:
+def test_the_check_of_data_scales(folder: Path) -> None:
     data = (folder / "circle" / "001.png").read_bytes()
     facts = examine(data, thumbnail=True)
     told = examine(data, thumbnail=True, sample_bits=BITS)
@@ -227,7 +227,7 @@ def test_looking_at_data_scales(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_travels_from_training_to_prediction(folder: Path, tmp_path: Path) -> None:
+def test_sample_bits_go_from_training_to_prediction(folder: Path, tmp_path: Path) -> None:
     recipe = Recipe.load(overrides=[*TINY, "epochs=1", f"input.sample_bits={BITS}"])
     assert Recipe.from_values(recipe.model_dump(), "itself") == recipe
     train(open_source(str(folder)), "mobilenetv2_x0_25", recipe, tmp_path / "run")
@@ -268,7 +268,7 @@ def test_the_command_line(fleetnet: Run, folder: Path, tmp_path: Path) -> None:
     wrong.assert_one_line("input.sample_bits is 4", "8 to 16")
 
 
-def test_a_host_of_before_refuses() -> None:
+def test_an_older_host_refuses_the_bundle() -> None:
     values = SCALED.to_json()
     values["another_field"] = values.pop("sample_bits")
     with pytest.raises(FleetnetError, match="unknown preprocess field"):

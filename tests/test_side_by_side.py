@@ -58,7 +58,7 @@ def make_folder(barrier: Barrier, answers: Any, number: int, path: Path, rounds:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("existing", [False, True])
-def test_a_folder_is_whoever_makes_it_first(tmp_path: Path, existing: bool) -> None:
+def test_the_first_process_to_make_a_folder_keeps_it(tmp_path: Path, existing: bool) -> None:
     rounds = 15
     if existing:
         for turn in range(rounds):
@@ -85,7 +85,7 @@ def test_a_folder_that_was_added_to_meanwhile_is_left_as_it_is(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
-def test_what_came_between_the_look_and_the_taking_is_put_back(
+def test_a_folder_that_appeared_between_check_and_rename_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "folder"
@@ -107,7 +107,7 @@ def test_what_came_between_the_look_and_the_taking_is_put_back(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "gone"]
 
 
-def test_an_error_between_the_renames_puts_the_old_one_back(
+def test_an_error_between_the_renames_puts_the_old_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "folder"
@@ -178,7 +178,7 @@ def take_new_folders(barrier: Barrier, answers: Any, number: int, path: Path) ->
 
 
 @pytest.mark.slow
-def test_no_two_get_one_new_folder(tmp_path: Path) -> None:
+def test_no_two_processes_get_the_same_new_folder(tmp_path: Path) -> None:
     found = [
         name for names in together(take_new_folders, tmp_path / "runs" / "run") for name in names
     ]
@@ -200,7 +200,7 @@ def hang_in_the_middle(path: Path, inside: Event) -> None:
 
 
 @pytest.mark.slow
-def test_one_that_is_killed_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_process_killed_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old").touch()

@@ -45,7 +45,7 @@ def test_engines_tell_nobody_that_they_are_used(tmp_path: Path, modules: tuple[s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_there_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
     monkeypatch.delenv(VARIABLE, raising=False)
     with without_telemetry():
@@ -63,7 +63,7 @@ def test_what_was_there_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.modules[PACKAGE] is os
 
 
-def test_what_was_there_is_put_back_by_the_last_of_several_threads(
+def test_the_last_of_several_threads_puts_it_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, PACKAGE, os)

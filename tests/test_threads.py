@@ -67,7 +67,7 @@ def test_threads_give_what_map_gives(delays: list[float], workers: int, ahead: i
     assert found == list(range(len(delays)))
 
 
-def test_no_more_are_taken_than_said() -> None:
+def test_no_more_items_are_taken_than_the_limit() -> None:
     taken = 0
 
     def endless() -> Iterator[int]:
@@ -84,7 +84,9 @@ def test_no_more_are_taken_than_said() -> None:
 
 
 @pytest.mark.parametrize("how", ["an error", "the caller"])
-def test_what_waits_is_not_computed_after_an_end(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_waits_is_not_done_after_an_early_end(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[int] = []
     second, ended = threading.Event(), threading.Event()
 

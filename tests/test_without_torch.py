@@ -103,7 +103,7 @@ def test_evaluate_works_without_torch(base: Path, bundle: Bundle, shapes: Path) 
         (["demo"], "pip install 'fleetnet["),
     ],
 )
-def test_what_needs_an_extra_names_it(
+def test_commands_that_need_an_extra_name_it(
     base: Path, bundle: Bundle, checkpoint: Path, shapes: Path, arguments: list[str], words: str
 ) -> None:
     places = {"BUNDLE": bundle.path, "CHECKPOINT": checkpoint, "SHAPES": shapes}
@@ -113,7 +113,7 @@ def test_what_needs_an_extra_names_it(
     assert words in result.stderr
 
 
-def test_importing_the_package_imports_next_to_nothing(base: Path) -> None:
+def test_importing_the_package_imports_hardly_anything(base: Path) -> None:
     """Time is not asserted, because machines are noisy; what takes the time is."""
     code = "import sys, fleetnet; print(*sys.modules)"
     loaded = set(run(base / "python", "-c", code).stdout.split())

@@ -117,7 +117,8 @@ built_by_cmake tiff -Dlzma=OFF -Dzstd=OFF -Dwebp=OFF -Djbig=OFF -Dlerc=OFF -Dlib
 if [ $system = linux-arm64 ]; then
     step nettle
     folder=$(unpacked nettle)
-    (cd "$folder" && quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" \
+    # As if the patches had not made the generated files old.
+    (cd "$folder" && touch aclocal.m4 configure config.h.in stamp-h.in && quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" \
         --disable-shared --disable-public-key --disable-documentation --enable-fat CFLAGS='-O2 -fPIC' &&
      quietly make -j"$jobs" libnettle.a && quietly make install-headers install-static install-pkgconfig)
 fi
@@ -131,6 +132,8 @@ for package in nlohmann_json CLI11 doctest; do
         [ ! -d "$place/$package" ] || cp -R "$place/$package" "$prefix/lib/cmake"
     done
 done
+
+sed -i "s,_IMPORT_PREFIX \"/usr\",_IMPORT_PREFIX \"$prefix\"," "$prefix"/lib/cmake/*/*.cmake
 
 rm -rf "$work"
 echo "$mark" >"$prefix/.made"

@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #ifdef _WIN32
-#define NOMINMAX
 #include <windows.h>
 #else
 #include <signal.h>

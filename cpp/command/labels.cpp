@@ -21,9 +21,9 @@ namespace {
 constexpr std::size_t max_bytes = std::size_t{64} << 20;
 constexpr std::size_t longest_id = 9;
 
-std::string content_of(const std::string& path, const std::string& name) {
+std::string content_of(const std::string& path) {
     const auto refuse = [&](int reason) {
-        return Error(Code::data, "cannot read " + name + ": " + std::strerror(reason));
+        return Error(Code::data, "cannot read " + path + ": " + std::strerror(reason));
     };
     std::error_code failed;
     // Before it is opened: a pipe would wait for ever.
@@ -42,7 +42,7 @@ std::string content_of(const std::string& path, const std::string& name) {
     while (const std::size_t length = std::fread(piece, 1, sizeof piece, opened)) {
         content.append(piece, length);
         if (content.size() > max_bytes) {
-            throw Error(Code::data, name + " is larger than 64 MiB: no list of names");
+            throw Error(Code::data, path + " is larger than 64 MiB: no list of names");
         }
     }
     if (std::ferror(opened)) throw refuse(errno);
@@ -119,7 +119,7 @@ std::optional<std::vector<Text>> names_by_id(const std::vector<Text>& lines,
 
 std::vector<std::string> read_labels(const std::string& given, std::size_t classes) {
     const std::string path = normal(given);
-    const std::string content = content_of(given, path);
+    const std::string content = content_of(path);
     std::string_view bytes = content;
     if (bytes.substr(0, 3) == "\xEF\xBB\xBF") bytes.remove_prefix(3);
     const Text text = text_of(bytes);

@@ -21,7 +21,6 @@
 #include "words.hpp"
 
 #ifdef _WIN32
-#define NOMINMAX
 #include <windows.h>
 // after it
 #include <shellapi.h>
@@ -96,7 +95,7 @@ int classify(const Arguments& arguments, Output& output) {
     check(arguments);
     Bundle bundle = Bundle::load(arguments.bundle);
     std::vector<std::string> labels;
-    if (arguments.labels && !arguments.labels->empty()) {
+    if (arguments.labels) {
         labels = read_labels(*arguments.labels, bundle.manifest().classes.size());
     }
     LeftOut left_out;

@@ -8,7 +8,6 @@
 #include "text.hpp"
 
 #ifdef _WIN32
-#define NOMINMAX
 #include <fcntl.h>
 #include <io.h>
 #include <windows.h>

@@ -6,6 +6,8 @@ Both commands then escape, measure and compare the same characters alike. To ren
 
 from __future__ import annotations
 
+import itertools
+import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 
@@ -67,11 +69,7 @@ def _changes(value: Callable[[str], int]) -> Iterator[tuple[int, int]]:
 
 def _ranges(name: str, holds: Callable[[str], bool]) -> str:
     firsts = [*_changes(lambda sign: int(holds(sign))), (len(_CHARACTERS), 0)]
-    found = (
-        (first, after - 1)
-        for (first, true), (after, _) in zip(firsts, firsts[1:], strict=False)
-        if true
-    )
+    found = ((first, after - 1) for (first, true), (after, _) in itertools.pairwise(firsts) if true)
     return _rows(name, "Range", found)
 
 
@@ -112,4 +110,4 @@ def _rows(name: str, kind: str, rows: Iterator[tuple[int, ...]] | list[int]) -> 
 
 
 if __name__ == "__main__":
-    print(tables(), end="")
+    sys.stdout.write(tables())

@@ -48,6 +48,14 @@ Classifier::Classifier(Bundle bundle, ClassifierOptions options)
     bundle_.forget();
 }
 
+Classifier::Classifier(Bundle bundle, std::unique_ptr<Engine> engine, bool exact)
+    : bundle_(std::move(bundle)),
+      classes_(bundle_.manifest().classes),
+      engine_(std::move(engine)),
+      exact_(exact) {
+    bundle_.forget();
+}
+
 std::vector<Prediction> Classifier::answer(const std::uint8_t* inputs, std::size_t count,
                                            int top_k) const {
     if (top_k < 1) {

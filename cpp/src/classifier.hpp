@@ -35,6 +35,9 @@ class Classifier {
    public:
     Classifier(Bundle bundle, ClassifierOptions options);
 
+    /// Make a classifier of an engine that is open already.
+    Classifier(Bundle bundle, std::unique_ptr<Engine> engine, bool exact = false);
+
     const Bundle& bundle() const { return bundle_; }
     const std::vector<std::string>& classes() const { return classes_; }
     Engine& engine() const { return *engine_; }

@@ -6,77 +6,19 @@ import contextlib
 import errno
 import hashlib
 import itertools
-import json
 import os
-import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import platformdirs
-
+from fleetnet.cache import CACHE_VARIABLE, in_cache
 from fleetnet.errors import FleetnetError, OvertakenError
 
-CACHE_VARIABLE = "FLEETNET_CACHE"
-
-_ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that JSON allows but terminals act on, and those that UTF-8 cannot encode."""
 _KEPT = 32
 """How many characters of a file's name go into the name of its temporary file: a name may have 255
 bytes, and a character up to four."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of the cache: ``FLEETNET_CACHE``, else the XDG folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_cache_path("fleetnet")
-
-
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of file systems without locks, such as some over a network."""
-
-
-@contextlib.contextmanager
-def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
-    """Lock the file ``path`` against other processes while the block runs.
-
-    It is a lock of the operating system, which always ends with the process.
-
-    Args:
-        path: created if it is missing.
-        timeout: seconds to wait for it; for ever if negative.
-
-    Yields:
-        Whether it is locked: some network file systems have no locks.
-
-    Raises:
-        filelock.Timeout: another process has held it for so long.
-        OSError: the file cannot be created.
-    """
-    from filelock import FileLock
-
-    lock = FileLock(path, timeout=timeout)
-    held = True
-    try:
-        lock.acquire()
-    except NotImplementedError:
-        held = False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        held = False
-    try:
-        yield held
-    finally:
-        if held:
-            lock.release()
-
-
-def in_cache(path: Path) -> bool:
-    """Tell whether a path is in the cache, which people may not know about."""
-    return path.is_relative_to(cache_folder())
 
 
 @contextlib.contextmanager
@@ -250,23 +192,6 @@ def write_error(path: Path, error: OSError) -> FleetnetError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FleetnetError(f"cannot write {path}: {reason}; choose another place")
     return FleetnetError(f"cannot write {path}: {reason}")
-
-
-def json_text(value: Any, *, indent: int | None = 2) -> str:
-    r"""Return a value as JSON that is valid UTF-8 and safe to show, whatever names are in it.
-
-    A file name that is not UTF-8 has surrogates, which become JSON's escapes: ``\udcXX`` for the
-    byte XX, which is read back as the same name. Characters that a terminal acts on are escaped
-    too.
-    """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
-    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.item() if hasattr(value, "item") else str(value)
 
 
 def sha256_of(path: Path) -> str:

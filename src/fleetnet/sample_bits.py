@@ -16,7 +16,7 @@ from fleetnet.errors import ImageError
 from fleetnet.orientation import load_upright
 
 DEEP = "16-bit"
-""":attr:`fleetnet.images.OpenImage.mode` of images with such samples."""
+"""The mode that :class:`fleetnet.images.OpenImage` gives of images with such samples."""
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
 """Formats that state how many bits their samples use; their decoders scale them to 16."""

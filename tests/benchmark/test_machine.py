@@ -27,7 +27,7 @@ def test_the_line_under_a_table() -> None:
     assert not MACHINE.busy
 
 
-def test_memory_is_what_system_and_group_leave(
+def test_memory_is_the_least_of_the_system_and_the_control_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meminfo = tmp_path / "meminfo"

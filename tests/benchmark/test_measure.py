@@ -56,7 +56,7 @@ def test_the_budget_ends_it_after_the_least_rounds() -> None:
     assert slow["a"].rounds == 3
 
 
-def test_what_is_settled_leaves_its_time_to_the_rest() -> None:
+def test_cells_that_are_settled_leave_their_time_to_the_rest() -> None:
     world = World()
     work = {
         "steady": world.work("steady", 1.0),

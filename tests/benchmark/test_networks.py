@@ -54,7 +54,7 @@ def test_activations_stay_in_range(name: str) -> None:
         assert (out == 0).float().mean() < 0.9
 
 
-def test_a_network_is_the_same_every_time_and_leaves_the_dice_alone() -> None:
+def test_a_network_is_the_same_every_time_and_uses_no_global_randomness() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
@@ -140,7 +140,7 @@ def test_bundles_and_their_names(bundle: Bundle, tmp_path: Path) -> None:
     assert alone.storage("openvino", "fp32") == subjects[0].storage("openvino", "fp32")
 
 
-def test_making_a_bundle_is_told(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_a_bundle_is_announced(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(_: object, say: Callable[[str], None]) -> Bundle:
         say("fetching")
         return bundle
@@ -169,7 +169,7 @@ def test_macs_of_a_bundle(bundle: Bundle) -> None:
         (".", r"\. is not a bundle"),
     ],
 )
-def test_words_that_name_nothing(
+def test_words_that_name_no_network_are_refused(
     word: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -34,7 +34,7 @@ def subjects(bundle: Bundle) -> list[BenchmarkedNetwork]:
 @pytest.mark.parametrize(
     ("processors", "threads"), [(1, (1,)), (2, (1, 2)), (3, (1, 2)), (64, (1, 2, 4))]
 )
-def test_what_is_measured_unasked(
+def test_the_default_plan(
     subjects: list[BenchmarkedNetwork],
     monkeypatch: pytest.MonkeyPatch,
     processors: int,

@@ -42,7 +42,9 @@ def test_memory_is_the_processes_own(tmp_path: Path) -> None:
     assert large["peak_bytes"] is None or large["peak_bytes"] > 100e6
 
 
-def test_time_ends_with_the_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_to_a_first_answer_ends_with_the_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a process does after its answer is not start-up, however much it still says."""
     stopped = tmp_path / "the clock was stopped"
     readings = iter([5.0, 7.5])
@@ -89,7 +91,7 @@ def test_a_command_that_does_not_exist_or_does_not_end() -> None:
 
 
 @pytest.mark.slow
-def test_what_does_not_end_is_ended_with_the_one_that_started_it(tmp_path: Path) -> None:
+def test_a_process_that_does_not_end_is_ended_with_its_parent(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = f"""
 import fcntl, time

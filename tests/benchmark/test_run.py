@@ -79,7 +79,9 @@ def test_a_precision_that_is_not_there_is_an_empty_cell(bundle: Bundle) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_fail_are_told_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_fail_are_reported_once(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(running, "predict_command", lambda *_: ["/no-such-program"])
     plan = Plan(("openvino", "torch"), ("fp32",), (1,), (1,), LIMITS, 2)
     said: list[str] = []
@@ -91,7 +93,7 @@ def test_processes_that_fail_are_told_once(bundle: Bundle, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_too_little_memory_makes_parts(
+def test_with_little_memory_networks_are_measured_in_groups(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other.bundle").symlink_to(bundle.path)

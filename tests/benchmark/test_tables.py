@@ -65,7 +65,7 @@ def test_the_share_of_the_peak_by_its_definition(one: Results) -> None:
     assert one.peak_share(Cell("MobileNetV2", "openvino", "fp32", 64, 4)) is None
 
 
-def test_what_could_not_be_measured_is_a_dash() -> None:
+def test_figures_that_could_not_be_measured_are_a_dash() -> None:
     results = made_up(["ReXNet_1_0"], precisions=("fp32", "int8"))
     every = every_cell_table(results)
     assert [row[5:] for row in every.rows if row[2] == "int8"] == [("–",) * 8] * 6

@@ -145,7 +145,7 @@ class TestReplies:
 
 
 class TestRounds:
-    def test_everybody_has_a_turn_a_round(self) -> None:
+    def test_every_contender_has_a_turn_in_each_round(self) -> None:
         order: list[str] = []
 
         def turn(name: str) -> float:
@@ -159,7 +159,7 @@ class TestRounds:
         assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
         assert len({tuple(one) for one in rounds}) > 1
 
-    def test_whoever_fails_is_out_with_all_its_times(self) -> None:
+    def test_a_contender_that_fails_is_out_with_all_its_times(self) -> None:
         turns = 0
 
         def turn(name: str) -> float:
@@ -279,7 +279,7 @@ class TestNetwork:
         with pytest.raises(PeerError, match="something else"):
             network.agreement(found, expected, exact=True)
 
-    def test_many_answers_are_a_share_and_what_it_shows(self) -> None:
+    def test_agreement_on_many_images_is_a_share_with_a_bound(self) -> None:
         rng = np.random.default_rng(0)
         expected = rng.dirichlet(np.ones(3), 100).astype(np.float32)
         found = expected.copy()

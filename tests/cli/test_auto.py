@@ -56,7 +56,7 @@ def test_predicting_many_measures_once_and_remembers(
 
 
 @pytest.mark.usefixtures("never_measured")
-def test_one_image_is_not_kept_waiting(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+def test_one_image_is_answered_without_tuning(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
     image = next(shapes.rglob("*.png"))
     result = fleetnet("predict", bundle.path, image, "--json", "--engine", "auto")
     assert result.code == 0

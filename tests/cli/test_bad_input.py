@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,9 @@ def output(tmp_path: Path) -> Path:
         (["verify", "nothing", "--images", "."], ["'nothing' is neither a file nor a network"]),
     ],
 )
-def test_wrong_words(fleetnet: Run, output: Path, arguments: list[str], words: list[str]) -> None:
+def test_wrong_arguments_are_one_line(
+    fleetnet: Run, output: Path, arguments: list[str], words: list[str]
+) -> None:
     if arguments[0] == "train" and len(arguments) > 1:
         arguments = [*arguments, "--output", str(output)]
     fleetnet(*arguments).assert_one_line(*words)
@@ -123,7 +126,7 @@ def test_an_older_run_is_not_replaced_unasked(
     assert (tmp_path / "run" / "last.ckpt").read_bytes() != before
 
 
-def test_wrong_data(fleetnet: Run, tmp_path: Path, output: Path) -> None:
+def test_wrong_data_is_one_line(fleetnet: Run, tmp_path: Path, output: Path) -> None:
     def train(folder: Path, *words: str) -> None:
         fleetnet("train", folder, *SETTINGS, "-o", output).assert_one_line(*words)
         assert not output.exists()
@@ -220,7 +223,7 @@ def test_a_bundle_that_answers_otherwise_fails_verification_and_names_the_layer(
 
 
 @pytest.mark.slow
-def test_an_unwritable_output(
+def test_an_output_that_cannot_be_written_is_one_line(
     fleetnet: Run, shapes: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
@@ -271,6 +274,59 @@ def test_evaluate_with_wrong_options(
     fleetnet("evaluate", bundle.path, other).assert_one_line("did you mean 'square'")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ModuleNotFoundError("No module named 'openvino.x'", name="openvino.x"),
+            "the package 'openvino', which is not installed: pip install openvino",
+        ),
+        (
+            ImportError("libx.so:\nno such file", name="cv2"),
+            "be loaded: libx.so: no such file; inst",
+        ),
+    ],
+)
+def test_a_package_that_is_absent_or_broken(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch, error: ImportError, words: str
+) -> None:
+    def register(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    fleetnet("models").assert_one_line(words)
+    error.name = "fleetnet.nothing"  # which is our own mistake
+    with pytest.raises(ImportError):
+        fleetnet("models")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_want_of_memory(fleetnet: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def register(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    fleetnet("models").assert_one_line("not enough memory: smaller batches")
+
+
+def test_whoever_presses_ctrl_c_again_sees_no_traceback(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fleetnet.cli.models.register", register)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        result = fleetnet("models")
+        assert (result.code, result.err) == (130, "")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_debug_shows_the_traceback(fleetnet: Run) -> None:
     from fleetnet.cli import main
     from fleetnet.errors import FleetnetError
@@ -279,7 +335,7 @@ def test_debug_shows_the_traceback(fleetnet: Run) -> None:
         main(["predict", "nothing", "x.jpg", "--debug"])
 
 
-def test_images_that_cannot_be_read_are_said(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
+def test_images_that_cannot_be_read_are_named(fleetnet: Run, bundle: Bundle, shapes: Path) -> None:
     bad = shapes.parent / "bad.jpg"
     bad.write_bytes(b"no image")
     result = fleetnet("verify", bundle.path, "--images", shapes, "--images", bad)

@@ -75,7 +75,7 @@ def test_models_lists_published_and_computed_figures(fleetnet: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_road(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+def test_train_export_verify_evaluate_predict(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained = fleetnet(
         "train", shapes, "--model", "mobilenetv2_X0_25", *SETTINGS, "--epochs", "2", "-o", run
@@ -237,17 +237,20 @@ def test_predict_reads_standard_input(bundle: Bundle, shapes: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_pipe_ends_quietly(bundle: Bundle, shapes: Path) -> None:
+@pytest.mark.parametrize("verb", ["predict", "weights", "--help"])
+def test_a_closed_pipe_ends_quietly_and_well(bundle: Bundle, shapes: Path, verb: str) -> None:
+    """Whoever writes: the verb, Rich for its table, or typer for the help."""
+    words = {"predict": [str(bundle.path), str(shapes)], "weights": ["list"], "--help": []}
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, "-m", "fleetnet", "predict", str(bundle.path), str(shapes)],
+        [sys.executable, "-m", "fleetnet", verb, *words[verb]],
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,
     )
     os.close(write)
-    assert b"Traceback" not in process.stderr
+    assert (process.returncode, process.stderr) == (0, b"")
 
 
 @pytest.fixture

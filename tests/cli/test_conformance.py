@@ -77,7 +77,7 @@ def test_its_json(fleetnet: Run, few_engines: None) -> None:
     assert report["checks"][-1]["max_abs_diff"] <= OURS.description.network.tolerance
 
 
-def test_what_differs_is_named_and_ends_as_verify_does(
+def test_differences_are_named_with_the_exit_code_of_verify(
     fleetnet: Run, few_engines: None, wrong: Path
 ) -> None:
     result = fleetnet("conformance", "--set", wrong)

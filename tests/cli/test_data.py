@@ -48,7 +48,7 @@ def test_clean_data(fleetnet: Run, shapes: Path, somewhere: Path) -> None:
     assert json.loads((output / "report.json").read_text())["images"] == 36
 
 
-def test_names_and_how_data_were_read_are_said(fleetnet: Run, tmp_path: Path) -> None:
+def test_odd_names_and_how_data_were_read_are_reported(fleetnet: Run, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "d", 4, ("cat", "Cat", "nan"))
     rows = [f"{file.parent.name}\\{file.name} {file.parent.name}" for file in folder.glob("*/*.*")]
     (folder / "list.txt").write_text("\n".join(rows))
@@ -83,7 +83,7 @@ def test_json_is_everything(fleetnet: Run, faulty: Path, somewhere: Path) -> Non
     assert result.err == ""
 
 
-def test_without_sheets_a_report_alone_where_asked_for(
+def test_without_sheets_only_the_report_is_written(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
@@ -198,7 +198,7 @@ def test_hostile_names_of_classes_are_shown_and_not_obeyed(fleetnet: Run, tmp_pa
 
 @pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize("classes", [2, 12, 13, 1000])
-def test_it_fits_a_screen_whatever_the_number_of_classes(
+def test_the_check_fits_a_screen_with_any_number_of_classes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, classes: int
 ) -> None:
     from fleetnet.cli.console import console

@@ -56,7 +56,7 @@ def test_auto_chooses_the_device_itself(fleetnet: Run, bundle: Bundle, image: Pa
 
 
 @pytest.mark.slow
-def test_what_names_an_engine_in_json_names_its_device(
+def test_json_that_names_an_engine_names_its_device(
     fleetnet: Run, bundle: Bundle, shapes: Path
 ) -> None:
     def values(*command: str | Path) -> Any:

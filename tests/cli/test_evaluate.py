@@ -198,7 +198,7 @@ def test_multi_label_data_takes_a_model_of_sigmoids(
 
 
 @pytest.mark.slow
-def test_what_is_wrong_with_slices_and_report_is_said_first(
+def test_wrong_slices_and_reports_are_refused_before_the_work(
     fleetnet: Run, bundle: Bundle, shapes: Path, sites: Path, tmp_path: Path
 ) -> None:
     evaluate = ("evaluate", bundle.path, shapes)

@@ -81,7 +81,7 @@ def test_a_check_counts_what_is_left_out(fleetnet: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_training_says_both_and_leaves_the_test_part_alone(
+def test_training_reports_both_parts_and_does_not_use_the_test_part(
     fleetnet: Run, parts: Path, tmp_path: Path
 ) -> None:
     with_other_files(parts / "d" / "Train" / "circle")
@@ -121,7 +121,7 @@ def test_one_class_alone_is_evaluated(fleetnet: Run, bundle: Bundle, tmp_path: P
     assert "nan" not in table.out
 
 
-def test_without_a_test_part_there_is_none(
+def test_asking_for_a_test_part_that_is_not_there_is_refused(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
     fleetnet("evaluate", bundle.path, shapes, "--split", "test").assert_one_line(
@@ -217,7 +217,7 @@ def test_where_no_image_can_be_read_the_first_says_why(
 
 @pytest.mark.parametrize("verb", ["verify", "tune", "quantize", "export"])
 @pytest.mark.slow
-def test_images_to_compare_on_are_told_of_once(
+def test_files_left_out_of_the_images_to_compare_on_are_reported_once(
     fleetnet: Run, bundle: Bundle, checkpoint: Path, tmp_path: Path, verb: str
 ) -> None:
     folder = with_other_files(make_folder(tmp_path / "d", 2))

@@ -71,7 +71,7 @@ def test_a_checkpoint_remembers_what_it_was_trained_on_and_what_was_held_out(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
-def test_of_changed_data_what_was_trained_on_is_left_out(
+def test_images_that_were_trained_on_are_left_out_of_changed_data(
     fleetnet: Run, checkpoint: Path, bundle: Bundle, changed: Path, kind: str, tmp_path: Path
 ) -> None:
     model = checkpoint if kind == "checkpoint" else bundle.path
@@ -86,7 +86,7 @@ def test_of_changed_data_what_was_trained_on_is_left_out(
     assert "27 of 37 images were trained on and left out." in report.read_text("utf-8")
 
 
-def test_a_held_out_image_is_judged_by_its_corrected_label(
+def test_a_held_out_image_is_evaluated_by_its_corrected_label(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
@@ -102,7 +102,7 @@ def test_a_held_out_image_is_judged_by_its_corrected_label(
     assert support == {"circle": 2, "square": 4, "stripes": 3}
 
 
-def test_all_are_judged_where_that_is_asked_for_and_said(
+def test_all_images_are_evaluated_on_request_with_a_warning(
     fleetnet: Run, bundle: Bundle, shapes: Path, changed: Path
 ) -> None:
     for folder, images in ((changed, 37), (shapes, 36)):
@@ -113,7 +113,7 @@ def test_all_are_judged_where_that_is_asked_for_and_said(
         assert values["trained_on"] == {"images": 27, "left_out": False}
 
 
-def test_the_same_data_is_judged_by_its_held_out_part_without_a_word(
+def test_the_held_out_part_of_the_same_data_is_evaluated_without_a_message(
     fleetnet: Run, bundle: Bundle, shapes: Path
 ) -> None:
     result = fleetnet("evaluate", bundle.path, shapes, "--json")
@@ -140,7 +140,7 @@ def test_other_content_under_a_held_out_name_is_found(
     assert json.loads(result.out)["images"] == 8
 
 
-def test_nothing_left_to_judge_is_an_error_that_says_how_to_go_on(
+def test_no_image_left_to_evaluate_is_an_error_that_says_what_to_do(
     fleetnet: Run, checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
     source = open_source(str(shapes))
@@ -155,7 +155,7 @@ def test_nothing_left_to_judge_is_an_error_that_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tell(
+def test_a_model_without_a_record_is_evaluated_with_a_note_that_overlap_is_unknown(
     fleetnet: Run, of_before: Path, bundle: Bundle, shapes: Path, changed: Path, tmp_path: Path
 ) -> None:
     models = (of_before, as_of_before(bundle, tmp_path / "old.bundle"), bundle.file(format="onnx"))
@@ -170,7 +170,7 @@ def test_what_does_not_remember_is_evaluated_as_ever_and_says_that_it_cannot_tel
 
 
 @pytest.mark.slow
-def test_a_resumed_run_of_before_does_not_claim_to_know_what_it_was_trained_on(
+def test_a_resumed_older_run_does_not_claim_to_know_its_training_images(
     shapes: Path, of_before: Path, tmp_path: Path
 ) -> None:
     content = torch.load(of_before, weights_only=True)
@@ -182,7 +182,9 @@ def test_a_resumed_run_of_before_does_not_claim_to_know_what_it_was_trained_on(
     assert len(Checkpoint.load(tmp_path / "run" / "last.ckpt").trained_images) == 0
 
 
-def test_a_damaged_memory_is_refused(checkpoint: Path, fleetnet: Run, tmp_path: Path) -> None:
+def test_a_damaged_list_of_training_images_is_refused(
+    checkpoint: Path, fleetnet: Run, tmp_path: Path
+) -> None:
     content = torch.load(checkpoint, weights_only=True)
     odd: list[Any] = [
         7,
@@ -212,7 +214,7 @@ def test_a_bundle_is_verified_on_held_out_images_of_changed_data(
 
 
 @pytest.mark.slow
-def test_training_from_weights_remembers_their_images_too(
+def test_training_from_weights_records_their_training_images_too(
     fleetnet: Run, checkpoint: Path, changed: Path, tmp_path: Path
 ) -> None:
     """Another split of nearly the same data holds out what the weights were trained on."""
@@ -235,7 +237,7 @@ def test_training_from_weights_remembers_their_images_too(
 
 
 @pytest.mark.slow
-def test_a_judge_of_int8_that_was_trained_on_is_said(
+def test_validating_int8_on_training_images_is_reported(
     fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
     others = make_folder(tmp_path / "others", 8, seed=11)

@@ -131,7 +131,7 @@ def test_training_with_odd_names(odd: Odd) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_what_people_read(odd: Odd, encoding: str) -> None:
+def test_names_are_printed_readably(odd: Odd, encoding: str) -> None:
     """The verbs that print names or signs of our own, in every encoding."""
     table = run(encoding, "predict", odd.bundle, odd.images, "-k", "1").text(encoding)
     for shown in (
@@ -253,7 +253,7 @@ def test_anything_can_be_written(text: str, encoding: str) -> None:
         assert shown == text
 
 
-def test_signs_of_our_own_have_their_like_in_ascii() -> None:
+def test_our_own_signs_have_substitutes_in_ascii() -> None:
     assert streams.shown_in("a → b, ← |Δp| 2×3 – …", "ascii") == "a -> b, <- |dp| 2x3 - ..."
     assert streams.shown_in("é 日 \U0001f600 \udce9", "ascii") == r"\xe9 \u65e5 \U0001f600 \udce9"
     assert streams.shown_in("é – …", "cp1252") == "é – …"
@@ -284,7 +284,7 @@ class Bare:
 
 
 @pytest.mark.parametrize("arguments", [["weights", "list"], ["weights", "list", "--json"]])
-def test_other_objects_in_the_place_of_streams(
+def test_streams_may_be_replaced_by_other_objects(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     closed = io.StringIO()

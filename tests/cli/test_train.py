@@ -59,7 +59,7 @@ def test_names_that_look_like_a_slip_are_warned_of_on_one_line(
     assert "names without an ending" in done.err
 
 
-def test_what_resuming_cannot_change(fleetnet: Run, tmp_path: Path) -> None:
+def test_options_that_resuming_cannot_change_are_refused(fleetnet: Run, tmp_path: Path) -> None:
     fleetnet("train", "--resume", tmp_path).assert_one_line("no run to resume")
     for change in (["--epochs", "3"], ["--set", "seed=1"], ["--recipe", "rexnet"], ["--strict"]):
         refused = fleetnet("train", "--resume", tmp_path, *change)
@@ -67,7 +67,7 @@ def test_what_resuming_cannot_change(fleetnet: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("traces", [[], ["tensorboard"], ["tensorboard", "wandb.json"]])
-def test_a_resumed_run_is_told_to_those_that_were_used_before(
+def test_a_resumed_run_is_logged_to_the_same_loggers(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traces: list[str]
 ) -> None:
     """After --log none to nobody."""
@@ -90,7 +90,7 @@ def test_a_run_is_not_overwritten_by_chance(
     refused.assert_one_line("holds a run already", "--resume", "--overwrite")
 
 
-def test_nothing_to_train_on(fleetnet: Run) -> None:
+def test_training_without_naming_data_is_refused(fleetnet: Run) -> None:
     fleetnet("train").assert_one_line("nothing to train on", "--help")
 
 

@@ -39,7 +39,7 @@ def test_inspect(fleetnet: Run, timm_like: Path) -> None:
     assert values["shapes"]["classifier.1.bias"] == [4]
 
 
-def test_they_take_what_every_verb_takes(
+def test_weights_commands_take_whatever_other_commands_take(
     fleetnet: Run, run_folder: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     for model in (run_folder, bundle.path):

@@ -78,7 +78,9 @@ def test_a_pixel_that_differs_is_named(copy: Copy, interpolation: str) -> None:
     assert all(check.passed for name, check in checks.items() if not name.startswith("inputs"))
 
 
-def test_a_pixel_of_the_core_alone_is_found(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pixel_that_differs_only_in_the_core_is_found(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if native.core is None:
         pytest.skip("there was no compiler")
     core: ModuleType = native.core
@@ -101,7 +103,7 @@ def test_a_pixel_of_the_core_alone_is_found(copy: Copy, monkeypatch: pytest.Monk
     assert checks[f"inputs, {PYTHON}"].passed
 
 
-def test_where_only_the_hash_is_there_that_is_said(copy: Copy) -> None:
+def test_without_the_expected_pixels_only_the_hash_is_compared(copy: Copy) -> None:
     one = copy.input("jpeg-grey", "bicubic")
     del one["file"]
     one["sha256"] = "0" * 64

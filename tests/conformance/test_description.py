@@ -82,7 +82,7 @@ INPUT = (*PICTURE, "inputs", 0)
         (set_to("format", value="other"), "does not describe a Fleetnet conformance set"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, change: Change, words: str) -> None:
+def test_a_wrong_description_is_refused(tmp_path: Path, change: Change, words: str) -> None:
     values = json.loads(TEXT)
     change(values)
     assert words in refusal(tmp_path, json.dumps(values))
@@ -93,7 +93,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
     assert "is not valid JSON" in refusal(tmp_path, text)
 
 
-def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_set_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FleetnetError, match="is no conformance set: that is a folder with"):
             ConformanceSet.load(folder)

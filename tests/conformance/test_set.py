@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_checkout_has_it() -> None:
+def test_a_checkout_has_the_set() -> None:
     assert find_set() == ROOT / "conformance"
 
 
@@ -51,7 +51,7 @@ def test_this_installation_conforms() -> None:
     assert names[-1].startswith("logits, onnxruntime")
 
 
-def test_so_does_one_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_without_a_compiler_conforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "core", None)
     checks = list(check_installation(OURS, []))
     assert all(check.passed for check in checks)
@@ -108,11 +108,11 @@ def test_nothing_else_lies_in_its_folder() -> None:
     assert set(files(OURS.path)) == described
 
 
-def test_it_is_small() -> None:
+def test_the_set_is_small() -> None:
     assert sum(map(len, files(OURS.path).values())) < 1.6e6
 
 
-def test_it_has_what_hosts_get_wrong() -> None:
+def test_the_set_has_the_cases_that_hosts_get_wrong() -> None:
     kinds = {picture.error.kind for picture in DESCRIBED.values() if picture.error}
     assert kinds == {
         "empty", "not-an-image", "too-long", "too-large", "unsupported", "truncated", "damaged",
@@ -158,7 +158,9 @@ def test_it_replaces_a_set_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "mine"
 
 
-def test_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_without_the_set_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = tmp_path / "a" / "b" / "c" / "description.py"
     monkeypatch.setattr("fleetnet.conformance.files.__file__", str(module))
     with pytest.raises(FleetnetError, match="give its folder, set_folder="):

@@ -165,7 +165,7 @@ def test_erasing_has_its_probability() -> None:
 
 
 @pytest.mark.parametrize("policy", ["none", "randaugment", "trivialaugment", "autoaugment"])
-def test_the_generator_alone_decides(policy: Any) -> None:
+def test_only_the_generator_decides(policy: Any) -> None:
     augment = Augment(
         PREPROCESS, quarter_turns=True, color_jitter=0.3, policy=policy, magnitude_std=1, erase=0.5
     )

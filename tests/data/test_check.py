@@ -149,7 +149,7 @@ def test_one_class_is_wrong_for_training() -> None:
     assert "has only one class ('a'): a classifier needs at least two" in line
 
 
-def test_duplicates_that_our_split_keeps_on_one_side_are_told_but_not_wrong() -> None:
+def test_duplicates_on_one_side_of_the_split_are_listed_but_no_finding() -> None:
     images = [(f"{label}/{n}", (label,), data) for label in (0, 1, 2)
               for n, data in enumerate(pictures(2, seed=label) * 2)]  # fmt: skip
     report = check(Made(images))
@@ -216,7 +216,7 @@ def test_unreadable_images_are_named_with_the_reason() -> None:
     assert sum(report.formats.values()) == 6
 
 
-def test_a_decoder_that_is_not_installed_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_is_not_installed_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     heic = next(file.data for file in EVERY if file.name == "heic")
     files = [*pictures(6), b"junk", heic, heic]
@@ -236,7 +236,7 @@ def deep(bits: int, seed: int = 0, kind: str = "PNG") -> bytes:
 @pytest.mark.parametrize(
     ("used", "setting"), [(8, 8), (9, 10), (11, 12), (12, 12), (13, 14), (14, 14)]
 )
-def test_sixteen_bits_that_use_fewer_are_told(used: int, setting: int) -> None:
+def test_images_that_use_fewer_than_sixteen_bits_are_reported(used: int, setting: int) -> None:
     files = [deep(used, 1), deep(used, 2, "TIFF"), deep(8, 3), *pictures(3)]
     images = [(f"{n}", (n % 3,), data) for n, data in enumerate(files)]
     report = check(Made(images), near=None)
@@ -250,13 +250,13 @@ def test_sixteen_bits_that_use_fewer_are_told(used: int, setting: int) -> None:
     assert (told.unused_bits, told.wrong) == (None, [])
 
 
-def test_a_dark_image_among_bright_ones_is_not_told() -> None:
+def test_a_dark_image_among_bright_ones_is_not_reported() -> None:
     files = [deep(16, 1), deep(10, 2), deep(15, 3), *pictures(3)]
     report = check(Made([(f"{n}", (n % 3,), data) for n, data in enumerate(files)]), near=None)
     assert (report.unused_bits, report.wrong) == (None, [])
 
 
-def test_formats_that_say_their_bits_are_scaled_and_not_told() -> None:
+def test_formats_that_state_their_bits_are_not_reported() -> None:
     samples = np.random.default_rng(0).integers(0, 4096, (50, 60)).astype(">u2")
     said = b"P5 60 50 4095\n" + samples.tobytes()
     report = check(Made([(f"{n}", (n % 3,), said) for n in range(6)]), near=None)
@@ -265,7 +265,7 @@ def test_formats_that_say_their_bits_are_scaled_and_not_told() -> None:
     assert report.blank == ()
 
 
-def test_nothing_readable_at_all() -> None:
+def test_a_report_without_any_readable_image() -> None:
     report = check(Made([(f"{n}", (n % 3,), b"junk %d" % n) for n in range(6)]))
     assert report.sizes is None
     assert report.wrong == ["6 images cannot be read"]
@@ -339,7 +339,7 @@ def test_only_a_few_images_are_in_memory_at_a_time() -> None:
     assert max(ahead) <= 6
 
 
-def test_a_fault_that_is_no_images_is_not_swallowed() -> None:
+def test_errors_other_than_image_errors_are_raised() -> None:
     source = Made([(f"{n}", (n % 3,), data) for n, data in enumerate(pictures(6))])
     source.content.pop()
     with pytest.raises(IndexError):

@@ -64,7 +64,7 @@ def test_an_image_is_the_same_in_every_form(form, tmp_path: Path) -> None:  # ty
     assert are_among(source, everything[1:], some).tolist() == [True, *[False] * 4, True, False]
 
 
-def test_what_cannot_be_read_is_like_no_other(tmp_path: Path) -> None:
+def test_unreadable_images_are_equal_to_no_other(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "folder", 2, ("circle", "square"))
     source = FolderSource(folder)
     known = np.append(contents(source), np.uint64(0))
@@ -82,7 +82,7 @@ def test_the_numbers_are_those_of_blake2b_in_any_language() -> None:
     assert from_bytes(b"cut").tolist() == []
 
 
-def test_remembering_is_without_repetition() -> None:
+def test_each_content_is_recorded_once() -> None:
     remembered = Remembered(np.array([5, 1], np.uint64))
     remembered.add(np.array([1, 9], np.uint64))
     remembered.add(np.array([], np.uint64))

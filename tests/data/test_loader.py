@@ -238,7 +238,7 @@ def test_interrupting_prints_nothing(shapes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_batches_tell_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
+def test_batches_give_the_content_of_each_image_once(shapes: Path, workers: int) -> None:
     source = open_source(str(shapes))
     known = {content_of(source.read(index)) for index in range(len(source.samples))}
     loaded = loader(shapes, workers, repeats=2)

@@ -74,7 +74,7 @@ def test_some_batches_stay_as_they_are() -> None:
     assert 70 < untouched < 140
 
 
-def test_off_is_off() -> None:
+def test_without_mixing_nothing_changes() -> None:
     pixels, targets = Mix(0, 0, 1.0, 6)(batch(), torch.arange(6), np.random.default_rng(0))
     assert torch.equal(pixels, batch())
     assert torch.equal(targets, torch.eye(6))
@@ -97,7 +97,7 @@ def test_bytes_are_mixed_as_floats_are(mixup: float, cutmix: float) -> None:
     assert (rounded.float() - floats).abs().max() <= 0.5
 
 
-def test_the_generator_alone_decides() -> None:
+def test_only_the_generator_decides() -> None:
     mix = Mix(0.5, 0.5, 0.9, 6)
     one, other = (mix(batch(), torch.arange(6), np.random.default_rng(8)) for _ in range(2))
     assert torch.equal(one[0], other[0])

@@ -56,7 +56,9 @@ def test_names_that_are_alike(names: tuple[str, ...], difference: str) -> None:
         (("cat", " cat"), "white space"),
     ],
 )
-def test_what_is_left_in_names_is_told_alone_too(names: tuple[str, str], difference: str) -> None:
+def test_an_odd_name_is_reported_without_its_twin_too(
+    names: tuple[str, str], difference: str
+) -> None:
     alike, alone = found(*names)
     assert alike.reason.endswith(f"differ only in {difference}")
     assert (alike.wrong, alone.wrong) == (True, False)
@@ -132,7 +134,7 @@ def test_names_of_a_file_were_chosen(tmp_path: Path) -> None:
     assert not odd_names(open_source(str(folder / "list.txt"), options=options))[0].wrong
 
 
-def test_a_check_says_so(tmp_path: Path) -> None:
+def test_the_check_of_data_reports_odd_names(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "d", 4, ("circle", "square"))
     (folder / "square").rename(folder / "Circle")
     report = check(open_source(str(folder)), near=None)
@@ -142,7 +144,7 @@ def test_a_check_says_so(tmp_path: Path) -> None:
     assert odd == {"names": ("Circle", "circle"), "reason": line, "wrong": True}
 
 
-def test_many_are_told_by_their_number(tmp_path: Path) -> None:
+def test_many_odd_names_are_counted(tmp_path: Path) -> None:
     names = [f"{first}{second}" for second in "abcdefgh" for first in "xX"]
     folder = make_folder(tmp_path / "d", 2, ("circle",))
     for name in names:
@@ -155,7 +157,7 @@ def test_many_are_told_by_their_number(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=8, unique=True))
-def test_any_names_can_be_looked_at(names: list[str]) -> None:
+def test_any_text_can_be_checked_as_a_name(names: list[str]) -> None:
     for odd in found(*names):
         assert set(odd.names) <= set(names)
         assert odd.reason.isprintable()

@@ -42,7 +42,7 @@ def test_mixes_have_rows_of_their_own(shapes: Path) -> None:
     assert mixed.height > alone.height * 1.5
 
 
-def test_an_unreadable_image_leaves_its_reason(tmp_path: Path) -> None:
+def test_an_unreadable_image_shows_its_reason(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "d", 2)
     for file in folder.rglob("*.jpg"):
         file.write_bytes(b"junk")

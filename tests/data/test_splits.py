@@ -139,7 +139,7 @@ def test_training_copies_of_test_images_are_dropped() -> None:
     assert [side.tolist() for side in found] == [[0], [3], [1, 2], [4, 5, 6]]
 
 
-def test_what_is_not_of_the_test_part_is_split_as_if_there_were_none() -> None:
+def test_images_outside_the_test_part_are_split_as_without_one() -> None:
     labels = [0, 1] * 10
     whole = [bytes([number]) for number in range(20)]
     alone = split(Listed([(label,) for label in labels], whole, classes=2), 0.25, 3)
@@ -179,7 +179,7 @@ def test_no_image_is_in_two_parts_of_which_one_trains(
     assert found.test.tolist() == [n for n, letter in enumerate(letters) if letter == "x"]
 
 
-def test_one_class_alone_cannot_be_trained_on() -> None:
+def test_a_single_class_cannot_be_trained_on() -> None:
     with pytest.raises(DataError, match=r"a list has only one class .'class 0'.: .* at least two"):
         check_classes(Listed([(0,)] * 4))
     check_classes(Listed([(0,)] * 4, multi_label=True))

@@ -156,7 +156,7 @@ def test_cross_fitting_does_not_flatter() -> None:
     assert fit.nll_after > nll_at(logits, labels, fit.temperature)
 
 
-def test_what_cannot_be_fitted() -> None:
+def test_logits_that_cannot_be_fitted_are_refused() -> None:
     with pytest.raises(DataError, match="no images"):
         fit_temperature(np.empty((0, 2)), np.empty(0, int))
     broken = np.array([[np.nan, 1.0], [1, 2], [1, 2], [2, 1]])

@@ -39,7 +39,7 @@ def normalised(pixels: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2_x0_25", "ReXNet_1_0"])
-def test_of_a_pool_and_a_linear_layer_it_is_the_class_activation_map(name: str) -> None:
+def test_after_pooling_and_a_linear_layer_grad_cam_is_the_class_activation_map(name: str) -> None:
     """Zhou et al. 2016: there the map is the classifier's weights times the features."""
     network = network_of(name)
     pixels, classes = images(3), [1, 0, 3]
@@ -100,7 +100,7 @@ def test_the_heat_moves_with_what_is_seen() -> None:
     assert other[128:, 128:].mean() > 1.5 * one[128:, 128:].mean()
 
 
-def test_where_nothing_speaks_for_a_class_there_is_no_heat() -> None:
+def test_without_evidence_for_a_class_there_is_no_heat() -> None:
     network = network_of("MobileNetV2_x0_25")
     with torch.no_grad():
         network.get_parameter("classifier.weight").zero_()
@@ -112,7 +112,7 @@ def test_colours_grow_lighter() -> None:
     assert (np.diff(lightness) > 0).all()
 
 
-def test_an_overlay_leaves_what_is_cold_as_it_was() -> None:
+def test_an_overlay_leaves_cold_pixels_as_they_were() -> None:
     pixels = images(1)[0]
     heat = np.zeros((64, 64), np.float32)
     heat[:10] = 1

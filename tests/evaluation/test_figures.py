@@ -33,7 +33,7 @@ def test_without_resamples_there_are_no_intervals() -> None:
     assert figures["roc_auc"].title == "ROC-AUC, one vs rest"
 
 
-def test_top5_is_told_where_it_tells_something() -> None:
+def test_top5_is_given_for_more_than_five_classes() -> None:
     few, many = (single(20, "abcdefg"[:count])[0] for count in (5, 7))
     assert "top5" not in [figure.key for figure in summarise(few, resamples=0).headline]
     assert "top5" in [figure.key for figure in summarise(many, resamples=0).headline]

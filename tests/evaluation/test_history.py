@@ -17,7 +17,7 @@ def test_records_are_sorted_by_epoch_and_the_last_of_an_epoch_counts() -> None:
     assert clean_history(records) == [{"epoch": 1, "top1": 0.1}, {"epoch": 2, "top1": 0.6}]
 
 
-def test_what_is_no_finite_number_is_left_out() -> None:
+def test_figures_that_are_not_finite_are_left_out() -> None:
     record = {"epoch": 1, "top1": float("nan"), "lr": "fast", "flag": True, "n": 10**400}
     assert clean_history([record, {"top1": 1}, 7, None]) == [{"epoch": 1.0}]
     for nothing in (None, 5, "text", {"epoch": 1}):
@@ -25,7 +25,7 @@ def test_what_is_no_finite_number_is_left_out() -> None:
 
 
 @given(json_values)
-def test_anything_else_is_survived(value: object) -> None:
+def test_no_content_of_the_file_raises(value: object) -> None:
     clean_history(value)
 
 

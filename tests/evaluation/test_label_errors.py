@@ -57,7 +57,7 @@ def test_a_class_without_labels_is_never_suggested() -> None:
     assert all(issue.suggested != 2 for issue in issues)
 
 
-def test_answers_all_the_same_cast_no_doubt() -> None:
+def test_equal_answers_for_all_images_cast_no_doubt_on_labels() -> None:
     probabilities = np.full((50, 3), 1 / 3, np.float32)
     labels = np.arange(50) % 3
     assert all(issue.margin == 0.5 for issue in find_label_issues(probabilities, labels))

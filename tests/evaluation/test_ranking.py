@@ -42,7 +42,7 @@ def test_curves_agree_with_scikit_learn(images: int, levels: int, seed: int) -> 
 
 
 @given(st.integers(2, 30), st.integers(0, 10_000))
-def test_a_weight_counts_an_image_so_often(images: int, seed: int) -> None:
+def test_an_image_of_weight_n_counts_n_times(images: int, seed: int) -> None:
     scores, positives = some(images, 6, seed)
     weights = np.random.default_rng(seed).integers(0, 4, (3, images))
     weights[:, :2] += 1

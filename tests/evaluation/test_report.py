@@ -86,7 +86,7 @@ def page_of(
     )
 
 
-def test_everything_is_in_it() -> None:
+def test_every_section_is_in_the_report() -> None:
     evaluation, source = single(80, ("cat", "dog"))
     table = SliceTable({"site": {n: "AB"[n % 2] for n in range(80)}}, ())
     figures = summarise(evaluation, resamples=50)
@@ -117,7 +117,7 @@ def test_everything_is_in_it() -> None:
     assert f"{min(wrong, 24)} of {wrong} wrongly answered images" in page.text
 
 
-def test_it_asks_for_nothing() -> None:
+def test_the_page_loads_nothing_from_elsewhere() -> None:
     evaluation, source = single(40, ("cat", "dog"))
     page = page_of(evaluation, source, about(history=clean_history(HISTORY)), explain=heat)
     for url in page.urls:
@@ -174,7 +174,7 @@ def test_names_from_the_data_are_nothing_but_text() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_classes_are_told_by_the_largest_confusions() -> None:
+def test_of_a_thousand_classes_the_largest_confusions_are_listed() -> None:
     names = [f"class number {number}" for number in range(1000)]
     evaluation, source = single(1500, names)
     figures = summarise(evaluation, resamples=20)
@@ -257,7 +257,7 @@ def test_a_calibrated_bundle_says_so() -> None:
     assert "divides the logits by 1.500" in page_of(calibrated, source).text
 
 
-def test_it_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_report_is_whole_or_absent(tmp_path: Path) -> None:
     evaluation, source = single(10, ("a", "b"))
     figures = summarise(evaluation, resamples=0)
     path = tmp_path / "new" / "report.html"

@@ -55,7 +55,7 @@ def test_many_numbers_become_quartiles_and_few_stay() -> None:
     assert values == [str(year) for year in range(2001, 2013)]
 
 
-def test_of_very_many_names_the_rarest_are_put_together() -> None:
+def test_the_rarest_of_many_values_are_one_slice() -> None:
     names = {i: f"patient {min(i, 200 - i)}" for i in range(200)}
     rows = slice_accuracy(SliceTable({"patient": names}, ()), np.arange(200), np.ones(200, bool))
     assert len(rows) == 20

@@ -75,7 +75,7 @@ def test_the_first_answer_takes_one_command(
 
 
 @pytest.mark.slow
-def test_the_second_time_needs_nothing_that_making_takes(
+def test_using_a_cached_bundle_needs_no_export_libraries(
     published: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = bundle_of(NAME)
@@ -170,7 +170,7 @@ def test_a_cache_without_locks_is_used_without(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["manifest", "missing", "half", "cut", "file", "link"])
-def test_what_is_left_of_a_bundle_is_made_anew(published: torch.nn.Module, damage: str) -> None:
+def test_a_bundle_that_lacks_files_is_made_anew(published: torch.nn.Module, damage: str) -> None:
     made = bundle_of(NAME)
     if damage == "manifest":
         (made.path / "fleetnet.json").write_text("{")

@@ -77,7 +77,9 @@ def test_any_number_of_images_in_whole_batches(fixed: Bundle, engine: type, coun
     assert [len(part) for part in whole.run_all([images, images])] == [count, count]
 
 
-def test_alone_it_is_refused_in_one_line(fleetnet: Run, fixed: Bundle, shapes: Path) -> None:
+def test_its_onnx_file_without_the_bundle_is_refused_in_one_line(
+    fleetnet: Run, fixed: Bundle, shapes: Path
+) -> None:
     path = fixed.file(format="onnx", batch=3)
     with pytest.raises(BundleError, match="takes only batches of 3"):
         Bundle.load(path)
@@ -102,7 +104,9 @@ def test_sizes_that_no_batch_has(fleetnet: Run, checkpoint: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verbs_work_on_such_a_bundle(fleetnet: Run, fixed: Bundle, shapes: Path) -> None:
+def test_predict_and_verify_take_a_bundle_with_fixed_batches(
+    fleetnet: Run, fixed: Bundle, shapes: Path
+) -> None:
     assert fleetnet("predict", fixed.path, shapes, "--csv").code == 0
     assert fleetnet("verify", fixed.path, "--images", shapes).code == 0
     graph = fixed.file(format="onnx").read_bytes()

@@ -128,7 +128,9 @@ def test_on_the_command_line(
     assert answers.code == 0, answers
 
 
-def test_where_it_goes_unless_told(fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path) -> None:
+def test_the_default_output_is_named_for_the_target(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
     place = tmp_path / "shapes.bundle"
     place.symlink_to(bundle.path)
     result = fleetnet("export", place, "--to", "openvino:fp16", "--limit", "2")
@@ -209,7 +211,7 @@ def fail(*_: object) -> Any:
         (lambda _: fail, "cannot run what was converted to Odd: the odd tool fails"),
     ],
 )
-def test_what_answers_otherwise_is_not_written(
+def test_a_conversion_that_answers_otherwise_is_not_written(
     precision: str,
     load: Callable[[Files], Run],
     words: str,
@@ -242,7 +244,7 @@ def test_files_that_no_bundle_can_hold(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_newer_bundle_says_is_left_out_with_a_warning(
+def test_unknown_fields_of_a_newer_bundle_are_left_out_with_a_warning(
     fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
 ) -> None:
     newer = tmp_path / "newer.bundle"
@@ -256,7 +258,7 @@ def test_what_a_newer_bundle_says_is_left_out_with_a_warning(
     assert "novelty" in result.err
 
 
-def test_what_cannot_be_run_here_is_written_and_said_to_be_unverified(
+def test_files_that_nothing_here_can_run_are_written_and_said_to_be_unverified(
     fleetnet: conftest.Run,
     bundle: Bundle,
     pixels: Pixels,

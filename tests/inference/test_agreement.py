@@ -27,7 +27,7 @@ def test_several_labels_agree_as_often_as_the_worst_of_them() -> None:
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_what_is_no_number_agrees_with_nothing(activation: str) -> None:
+def test_answers_that_are_not_numbers_agree_with_nothing(activation: str) -> None:
     expected = logits([1, 0], [1, 0])
     found = logits([1, 0], [np.nan, 0])
     found_inf = logits([np.inf, 0], [1, 0])

@@ -26,7 +26,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(trials: int, data: st.DataObje
     assert at_least(trials, failures) == pytest.approx(expected, abs=1e-5)
 
 
-def test_nothing_right_shows_nothing() -> None:
+def test_without_right_answers_the_bound_is_zero() -> None:
     assert at_least(30, 30) == 0.0
 
 

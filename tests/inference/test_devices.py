@@ -142,7 +142,7 @@ def test_a_device_that_does_not_offer_a_precision_says_which_it_has(
         assert engine.device == "npu"
 
 
-def test_a_device_that_does_not_work_is_told_of_when_it_is_opened(
+def test_a_device_that_does_not_work_is_reported_when_it_is_opened(
     core: Core, bundle: Bundle
 ) -> None:
     core.failure = RuntimeError("out of\nmemory")
@@ -244,6 +244,6 @@ def test_the_packages_classifier_takes_all_arguments_of_the_one_below() -> None:
     assert above == below
 
 
-def test_what_auto_chooses_nobody_names(bundle: Bundle) -> None:
+def test_naming_what_auto_chooses_is_refused(bundle: Bundle) -> None:
     with pytest.raises(FleetnetError, match="engine 'auto' chooses the device"):
         Classifier(bundle, engine="auto", device="cpu")

@@ -73,7 +73,7 @@ def test_no_more_is_taken_than_is_in_flight(
         assert taken <= done + 3
 
 
-def test_precisions_differ_from_fp32_by_rounding_alone(
+def test_precisions_differ_from_fp32_only_by_rounding(
     bundle: Bundle, images: Pixels, expected: np.ndarray
 ) -> None:
     for name in NATIVE:
@@ -94,7 +94,7 @@ def test_compiled_pytorch_answers_as_eager_does(
     assert np.allclose(softmax(answers), softmax(expected[:2]), atol=1e-4)
 
 
-def test_what_an_engine_does_not_offer_is_refused_by_name(bundle: Bundle) -> None:
+def test_a_precision_that_an_engine_does_not_offer_is_refused_by_name(bundle: Bundle) -> None:
     with pytest.raises(FleetnetError, match="onnxruntime does not offer bf16"):
         open_engine("onnxruntime", bundle, precision="bf16")
     with pytest.raises(FleetnetError, match="finds no int8 network in this bundle"):

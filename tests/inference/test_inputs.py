@@ -176,7 +176,7 @@ def test_every_form_is_the_same_picture(form: str, path: Path, expected: Pixels)
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_what_was_given_may_change_when_the_next_is_asked_for(
+def test_an_image_may_change_when_the_next_is_asked_for(
     workers: int, path: Path, expected: Pixels
 ) -> None:
     def reused() -> Iterator[Any]:
@@ -260,7 +260,7 @@ def test_a_batch_is_many_images(path: Path, expected: Pixels) -> None:
         ("nowhere.jpg", "No such file or directory"),
     ],
 )
-def test_what_cannot_be_read_is_that_image_s_error(image: Any, words: str, path: Path) -> None:
+def test_an_image_that_cannot_be_read_gets_its_error(image: Any, words: str, path: Path) -> None:
     first, second, third = classifier().predict([path, image, path])
     assert (first.ok, second.ok, third.ok) == (True, False, True)
     assert second.error is not None
@@ -270,7 +270,7 @@ def test_what_cannot_be_read_is_that_image_s_error(image: Any, words: str, path:
         _ = second.label
 
 
-def test_what_is_closed_is_that_image_s_error(path: Path) -> None:
+def test_a_closed_image_gets_its_error(path: Path) -> None:
     file, view, mapping = path.open("rb"), memoryview(b"abc"), mapped(path)
     file.close()
     view.release()
@@ -321,7 +321,9 @@ class Nothing:
         (Nothing, "'type'"),
     ],
 )
-def test_what_is_no_image_is_named(thing: Any, name: str, workers: int, path: Path) -> None:
+def test_an_object_that_is_no_image_is_named(
+    thing: Any, name: str, workers: int, path: Path
+) -> None:
     with pytest.raises(FleetnetError, match="is no image: predict takes a path") as alone:
         next(classifier(workers).predict(thing))
     answers = classifier(workers).predict(each for each in (path, path, path, thing, path))
@@ -381,7 +383,7 @@ assert "torch" not in sys.modules
 
 
 @pytest.mark.parametrize("kind", [np.str_, np.bytes_])
-def test_numpy_s_text_is_one_image(kind: Any, path: Path, expected: Pixels) -> None:
+def test_a_numpy_text_is_one_image(kind: Any, path: Path, expected: Pixels) -> None:
     """It has dimensions and can be gone through, a letter at a time."""
     (answer,) = classifier().predict(kind(path.read_bytes() if kind is np.bytes_ else str(path)))
     assert np.array_equal(seen(answer), expected)

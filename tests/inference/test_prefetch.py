@@ -68,7 +68,9 @@ def level(image: Ready) -> int:
     st.integers(0, 4),
     st.integers(0, 6),
 )
-def test_order_is_kept_whatever_takes_how_long(delays: list[int], workers: int, ahead: int) -> None:
+def test_order_is_kept_however_long_each_image_takes(
+    delays: list[int], workers: int, ahead: int
+) -> None:
     images = [bytes([delay, number]) for number, delay in enumerate(delays)]
     found = list(ready(images, workers, ahead))
     assert [level(image) for image in found] == list(range(len(images)))
@@ -78,7 +80,7 @@ def test_order_is_kept_whatever_takes_how_long(delays: list[int], workers: int, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_no_more_are_taken_than_said(workers: int) -> None:
+def test_no_more_images_are_taken_ahead_than_the_limit(workers: int) -> None:
     taken = 0
 
     def endless() -> Iterator[bytes]:
@@ -193,7 +195,7 @@ def endless_then(error: Exception, after: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("error", [OSError("gone"), ImageError("of the list, not of an image")])
-def test_what_an_iterable_raises_comes_after_the_answers_before(
+def test_an_iterables_error_comes_after_the_answers_to_earlier_images(
     workers: int, error: Exception
 ) -> None:
     made = classifier(SLOW, 4)
@@ -215,7 +217,7 @@ def test_a_defect_of_ours_is_no_unreadable_image() -> None:
     assert not threads()
 
 
-def test_what_is_no_iterable_is_told() -> None:
+def test_an_object_that_is_no_iterable_is_named() -> None:
     with pytest.raises(FleetnetError, match="'int' is no image"):
         next(classifier(SLOW).predict(3))  # type: ignore[arg-type]
 
@@ -336,7 +338,9 @@ def test_only_large_jpegs_are_decoded_smaller(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_engines_bear_an_early_end(bundle: Bundle, shapes: Path, engine: str) -> None:
+def test_engines_can_be_left_in_the_middle_of_an_iteration(
+    bundle: Bundle, shapes: Path, engine: str
+) -> None:
     made = Classifier(bundle, engine=engine, mode="throughput", threads=2)
     path = shapes / "circle" / "000.jpg"
     for count in range(10):

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -192,7 +193,7 @@ def test_an_engine_of_another_format_is_passed_over(
         ("other = others_engine:ENGINE", "is no EngineKind of this name"),
     ],
 )
-def test_what_cannot_be_loaded_is_told_to_whoever_names_it(
+def test_an_engine_that_cannot_be_loaded_says_why_when_it_is_named(
     found: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: str, words: str
 ) -> None:
     in_a_package(tmp_path, monkeypatch, points)
@@ -203,7 +204,25 @@ def test_what_cannot_be_loaded_is_told_to_whoever_names_it(
     assert found.named("openvino").name == "openvino"
 
 
-def test_nobody_takes_the_place_of_our_own(
+def test_a_runtime_that_is_absent_or_broken_is_said_in_a_line(
+    found: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no extra of ours installs it."""
+    (tmp_path / "broken_runtime.py").write_text('raise ImportError("libx.so:\\nno such file")')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    usual = found["openvino"]
+    for needs, words in (
+        ("absent_runtime", "'odd' needs Odd, which is not installed: pip install absent_runtime"),
+        ("broken_runtime", "the engine 'odd' cannot be loaded: libx.so: no such file"),
+    ):
+        odd = replace(usual, name="odd", title="Odd", needs=needs)
+        monkeypatch.setattr(found, "_found", {"odd": odd})
+        with pytest.raises(FleetnetError) as raised:
+            found.named("odd")
+        assert str(raised.value).endswith(words)
+
+
+def test_another_package_cannot_replace_our_engines(
     found: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_package(tmp_path, monkeypatch, "openvino = others_engine:ENGINE")

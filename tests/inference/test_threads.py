@@ -207,7 +207,9 @@ def test_a_closed_engine_says_so(name: str, mode: Mode, bundle: Bundle, images: 
 
 
 @each_engine_and_mode
-def test_closing_harms_no_call(name: str, mode: Mode, bundle: Bundle, images: Pixels) -> None:
+def test_closing_an_engine_harms_no_running_call(
+    name: str, mode: Mode, bundle: Bundle, images: Pixels
+) -> None:
     engine = open_engine(name, bundle, threads_of(name), mode=mode)
     answers = Answers(engine, images, SIZES[:2])
 
@@ -320,7 +322,7 @@ def test_a_batch_size_is_compiled_once(
     assert sorted(compiled) == [1, 2]
 
 
-def test_there_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_has_one_core_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 
     def make_slowly() -> object:
@@ -352,7 +354,7 @@ class Looking(nn.Module):
         return x.mean((2, 3)) * self.scale
 
 
-def test_a_network_in_training_is_judged_in_evaluation_mode_by_all() -> None:
+def test_a_network_in_training_mode_answers_in_evaluation_mode() -> None:
     network = Looking()
     engine = TorchEngine(network, Preprocess(8, 8))
     pixels = np.zeros((1, 8, 8, 3), np.uint8)

@@ -148,7 +148,7 @@ def test_every_device_is_measured(bundle: Bundle, monkeypatch: pytest.MonkeyPatc
         run(bundle, speeds=GPU, on=["npu"])
 
 
-def test_a_device_whose_answers_differ_or_which_is_broken_is_out(
+def test_a_device_that_is_broken_or_answers_otherwise_is_out(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, GPU)
@@ -173,7 +173,9 @@ def test_a_choice_is_remembered_for_as_long_as_its_device_is_there(
     assert tuning_cache.load_tuned(bundle, "latency") is None
 
 
-def test_a_choice_of_before_devices_is_of_the_processor(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_choice_saved_before_devices_existed_is_for_the_processor(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     choice = tuning_cache.save_tuned(bundle, run(bundle))
     (file,) = (tmp_path / "cache" / "tuning").iterdir()
     values = json.loads(file.read_text())
@@ -236,7 +238,7 @@ def test_an_engine_that_fails_is_a_row_and_not_the_end(bundle: Bundle) -> None:
         run(bundle, wrong=all_broken)
 
 
-def test_what_is_far_too_slow_is_not_judged(bundle: Bundle) -> None:
+def test_a_candidate_that_is_far_too_slow_is_not_compared(bundle: Bundle) -> None:
     tuning = run(bundle, speeds={**SPEEDS, ("onnxruntime", "fp32", "cpu"): 0.1})
     slow = [trial for trial in tuning.trials if trial.candidate.engine == "onnxruntime"]
     assert all("slower in its first runs" in trial.reason for trial in slow)
@@ -267,7 +269,7 @@ def test_a_choice_is_remembered_for_its_bundle_machine_and_mode(
     "content",
     ["", "[]", "{", '{"engine": "openvino"}', json.dumps({"engine": "rm -rf", "threads": -1})],
 )
-def test_a_damaged_memory_is_none(bundle: Bundle, tmp_path: Path, content: str) -> None:
+def test_a_damaged_saved_choice_is_ignored(bundle: Bundle, tmp_path: Path, content: str) -> None:
     tuning_cache.save_tuned(bundle, run(bundle))
     (file,) = (tmp_path / "cache" / "tuning").iterdir()
     file.write_text(content)

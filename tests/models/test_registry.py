@@ -15,7 +15,7 @@ def test_names_are_found_without_regard_to_case() -> None:
     assert find_model("mobilenetv2_100").name == "mobilenetv2_100"
 
 
-def test_no_two_names_differ_by_case_alone() -> None:
+def test_no_two_names_differ_only_by_case() -> None:
     assert len({name.casefold() for name in NAMES}) == len(NAMES)
 
 

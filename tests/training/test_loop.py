@@ -64,7 +64,7 @@ def run(source: Source, folder: Path, *settings: str, heard: Heard) -> TrainResu
 
 
 @pytest.mark.slow
-def test_figures_are_read_seldom_and_all_of_them(
+def test_all_figures_are_read_in_few_transfers(
     source: Source, tmp_path: Path, no_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_results, "READ_STEPS", 4)
@@ -101,7 +101,7 @@ def test_a_loss_that_is_no_number_is_found_at_the_next_reading(
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_what_is_saved_within_an_epoch_is_read_before(
+def test_figures_are_read_before_a_checkpoint_within_an_epoch(
     source: Source, tmp_path: Path, no_clock: None
 ) -> None:
     heard = Heard(spoil_after=2)

@@ -41,7 +41,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return open_source(str(root / "labels.csv"), options=SourceOptions(multi_label="names"))
 
 
-def test_from_the_list_to_a_prediction(source: Source, tmp_path: Path) -> None:
+def test_a_list_is_trained_on_exported_and_predicted(source: Source, tmp_path: Path) -> None:
     assert source.multi_label
     settings = Recipe.load(overrides=[*TINY, "epochs=3", "augment.mixup=0.2"])
     result = train(source, "MobileNetV2_x0_25", settings, tmp_path / "run")
@@ -69,7 +69,7 @@ def test_from_the_list_to_a_prediction(source: Source, tmp_path: Path) -> None:
         )
 
 
-def test_a_model_of_one_class_an_image_is_not_judged_by_several(
+def test_a_single_label_model_is_not_evaluated_on_multi_label_data(
     source: Source, bundle: object
 ) -> None:
     with pytest.raises(DataError):

@@ -50,7 +50,9 @@ def test_training_goes_on_from_the_first_format(run: Path, shapes: Path) -> None
     assert set(before.trained_images) <= set(after.trained_images)
 
 
-def test_all_of_the_first_format_is_taken_over_and_written_alike(run: Path, shapes: Path) -> None:
+def test_everything_in_the_first_format_is_kept_when_it_is_written_again(
+    run: Path, shapes: Path
+) -> None:
     """Stopped again at once, nothing has changed: not a key, not a number."""
     before = Checkpoint.load(run / "last.ckpt")
     with pytest.raises(Interrupted):

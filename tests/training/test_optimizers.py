@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-3])
-def test_rmsprop_is_tensorflows_as_timm_has_it(weight_decay: float) -> None:
+def test_rmsprop_equals_timms_copy_of_tensorflows(weight_decay: float) -> None:
     peers.declare_torchvision_operators()
     from timm.optim.rmsprop_tf import RMSpropTF
 

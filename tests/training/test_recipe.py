@@ -34,7 +34,7 @@ def test_published_recipes_are_as_published() -> None:
     assert Recipe.load("rexnet-paper", model="rexnet_1_5").model.drop_path == 0.2
 
 
-def test_what_a_recipe_says_of_a_network_yields_to_the_command_line(tmp_path: Path) -> None:
+def test_the_command_line_overrides_what_a_recipe_says_of_the_network(tmp_path: Path) -> None:
     setting = ["optimizer.weight_decay=0.5"]
     chosen = Recipe.load("mobilenetv2", setting, "MobileNetV2_x0_25")
     assert chosen.optimizer.weight_decay == 0.5

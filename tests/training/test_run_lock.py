@@ -62,13 +62,13 @@ def test_a_lock_keeps_others_out_until_its_process_is_gone(tmp_path: Path) -> No
     assert not (folder / OWNER).exists()
 
 
-def test_looking_makes_no_folder(tmp_path: Path) -> None:
+def test_looking_at_a_lock_makes_no_folder(tmp_path: Path) -> None:
     check_unlocked(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_damaged_owner_is_no_traceback(tmp_path: Path) -> None:
+def test_a_damaged_owner_file_still_keeps_others_out(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         for text in ("", "7", "{}", '{"process": [', "[" * 100_000):
             (tmp_path / OWNER).write_text(text)
@@ -146,7 +146,7 @@ def test_of_two_that_start_at_once_in_one_folder_one_runs(shapes: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_what_another_run_has_finished_meanwhile_is_left_as_it_is(
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(
     shapes: Path, tmp_path: Path
 ) -> None:
     source, recipe = open_source(str(shapes)), Recipe.load(overrides=[*SETTINGS, "epochs=2"])

@@ -71,7 +71,7 @@ def test_a_description_is_used_where_there_is_one(tmp_path: Path) -> None:
     assert (without.model, without.data, without.recipe) == (None, None, "finetune")
 
 
-def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
+def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
     paths = [
         make_run(tmp_path / "a", [0.5], recipe={"seed": 1, "optimizer": {"lr": 0.1}}),
         make_run(tmp_path / "b", [0.5], recipe={"seed": 1, "optimizer": {"lr": 0.2, "eps": 1}}),
@@ -93,7 +93,7 @@ def test_a_damaged_last_line_is_left_out_with_a_warning(tmp_path: Path, rest: st
     assert "metrics.jsonl: line 3 is damaged (the last one: was the run cut off?)" in warning
 
 
-def test_a_damaged_line_in_the_middle_too(tmp_path: Path) -> None:
+def test_a_damaged_line_in_the_middle_is_left_out_with_a_warning(tmp_path: Path) -> None:
     path = make_run(tmp_path / "a", [0.5, 0.6, 0.7])
     lines = (path / "metrics.jsonl").read_text().splitlines()
     (path / "metrics.jsonl").write_text("\n".join([lines[0], "junk", lines[2]]))
@@ -174,9 +174,7 @@ def test_a_recipe_that_unfolds_without_end_is_read_flat(tmp_path: Path) -> None:
     assert run.settings == {"name": "bomb", "a": ["x"] * 9}
 
 
-def test_files_beyond_all_measure_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetnet.evaluation.history.MAX_BYTES", 100)
     path = make_run(tmp_path / "a", [0.5] * 9)
     with pytest.raises(DataError, match=r"metrics\.jsonl is larger than"):
@@ -197,7 +195,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     assert len(find_runs([runs, runs, real], warnings.append)) == 1
 
 
-def test_a_folder_that_cannot_be_read_is_told(
+def test_a_folder_that_cannot_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tmp_path / "a", [0.5])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fleetnet.data.sources import open_source
+from fleetnet.errors import FleetnetError
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.classification import Classification
 from fleetnet.training.recipe import Recipe
@@ -58,9 +59,7 @@ class Doubled(Classification):
 
 
 @pytest.mark.slow
-def test_a_task_decides_over_the_loss_and_the_step_over_the_rest(
-    shapes: Path, tmp_path: Path
-) -> None:
+def test_a_task_computes_the_loss_and_the_step_does_the_rest(shapes: Path, tmp_path: Path) -> None:
     """Doubled losses and gradients clipped to the same length: the same weights."""
     settings = [*SETTINGS, "optimizer.clip_norm=1e-4", "epochs=1"]
     recipe = Recipe.load(overrides=settings)
@@ -79,3 +78,18 @@ def test_a_task_decides_over_the_loss_and_the_step_over_the_rest(
     assert setup.counts == [9, 9, 9]
     weights = [Checkpoint.load(run.last).state["classifier.weight"] for run in (one, two)]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["relu", None])
+def test_a_task_of_which_no_bundle_could_be_made_is_refused_before_training(
+    shapes: Path, tmp_path: Path, activation: str | None
+) -> None:
+    def odd(setup: TaskSetup) -> Classification:
+        task = Classification(setup)
+        task.activation = activation  # type: ignore[assignment]
+        return task
+
+    recipe = Recipe.load(overrides=SETTINGS)
+    with pytest.raises(FleetnetError, match="must be softmax or sigmoid"):
+        train(open_source(str(shapes)), "MobileNetV2_x0_25", recipe, tmp_path / "run", task=odd)
+    assert not (tmp_path / "run").exists()

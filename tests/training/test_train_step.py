@@ -180,7 +180,7 @@ def test_steps_do_not_wait_for_the_device(multi_label: bool) -> None:
     assert [result.images for result in results] == [16] * 3
 
 
-def test_the_average_is_that_of_pytorch() -> None:
+def test_the_moving_average_equals_pytorchs() -> None:
     def averaging(old: Any, new: Any, updates: torch.Tensor | int) -> None:
         count = int(updates)
         if old[0].is_floating_point():
@@ -203,7 +203,9 @@ def test_the_average_is_that_of_pytorch() -> None:
     assert ours.updates == int(theirs.n_averaged) == 3
 
 
-def test_auto_is_what_the_machine_multiplies_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_precision_is_one_that_the_machine_multiplies_natively(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cpu = torch.device("cpu")
     for capabilities, expected in [
         ({"avx512_bf16": True}, "bf16"),

@@ -93,7 +93,7 @@ def changed() -> State:
         ),
     ],
 )
-def test_they_are_refused_in_one_line(
+def test_networks_of_no_family_are_refused_in_one_line(
     foreign: Callable[[], State], words: str, fleetnet: Run, tmp_path: Path
 ) -> None:
     file = tmp_path / "weights.safetensors"
@@ -149,7 +149,7 @@ FAMILY = family(tiny, tiny_setting, {TIMM: tiny_names})
 
 
 @pytest.mark.slow
-def test_a_family_of_ones_own_needs_nothing_but_its_file(
+def test_a_users_family_needs_only_its_own_file(
     fleetnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("my_package.tiny")
@@ -183,7 +183,9 @@ def test_every_source_has_a_word_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("where", ["config", "arch", "file"])
-def test_a_network_of_the_same_names_that_computes_otherwise(where: str, tmp_path: Path) -> None:
+def test_a_network_with_the_same_names_that_computes_otherwise_is_refused(
+    where: str, tmp_path: Path
+) -> None:
     """timm's own ``efficientnet_lite0`` pads on both sides."""
     name = "EfficientNet_Lite0"
     with torch.device("meta"):

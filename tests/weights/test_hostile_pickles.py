@@ -55,7 +55,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("way", touching(""))
-def test_no_way_of_calling_calls(way: str, written: Any, tmp_path: Path) -> None:
+def test_no_instruction_calls_what_a_pickle_names(way: str, written: Any, tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     content = touching(str(marker))[way]
     assert list(pickletools.genops(content))[-1][0].name == "STOP"
@@ -65,7 +65,7 @@ def test_no_way_of_calling_calls(way: str, written: Any, tmp_path: Path) -> None
     assert not marker.exists()
 
 
-def test_the_ways_of_calling_do_call_elsewhere(tmp_path: Path) -> None:
+def test_the_same_pickles_do_call_with_pythons_unpickler(tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     for way in ("REDUCE", "INST", "OBJ", "eval", "import", "nested", "from_type_v2"):
         try:
@@ -78,7 +78,7 @@ def test_the_ways_of_calling_do_call_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", bombs())
-def test_no_bomb_takes_memory(kind: str, written: Any) -> None:
+def test_pickles_that_unpack_to_gigabytes_are_refused(kind: str, written: Any) -> None:
     file = written(bombs()[kind])
     tracemalloc.start()
     try:
@@ -124,7 +124,9 @@ def tensor(count: int, size: int, stride: int = 1, key: str = "0", offset: int =
         (name("torch._utils", "_rebuild_tensor_v2") + b")R", "is damaged"),
     ],
 )
-def test_tensors_that_lie_are_refused(instructions: bytes, words: str, tmp_path: Path) -> None:
+def test_tensors_of_a_false_size_are_refused(
+    instructions: bytes, words: str, tmp_path: Path
+) -> None:
     file = tmp_path / "lie.pth"
     file.write_bytes(as_archive(pickle_of(instructions), {"0": bytes(16)}))
     with pytest.raises(CheckpointError, match=words):
@@ -145,7 +147,7 @@ def test_an_array_of_objects_is_not_made(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_what_reading_leaves_is_as_it_was(tmp_path: Path) -> None:
+def test_reading_a_pickle_changes_nothing_in_the_process(tmp_path: Path) -> None:
     """State given to a class or function of ours must not change it for the next file."""
     whole = tmp_path / "whole.pth"
     torch.save({"x": torch.zeros(3)}, whole)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
+from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
-from fleetnet.files import cache_folder
 from fleetnet.preprocess import Preprocess
 from fleetnet.weights import hub
 from fleetnet.weights.hub import fetch
@@ -137,7 +137,7 @@ def test_a_part_that_is_too_long_is_thrown_away(server: Server, folder: Path) ->
     assert fetch(entry(server.url, DIGEST)).read_bytes() == CONTENT
 
 
-def test_a_connection_that_gives_nothing_is_given_up(server: Server, folder: Path) -> None:
+def test_a_silent_connection_is_given_up(server: Server, folder: Path) -> None:
     server.cut_after = 0
     with pytest.raises(FleetnetError, match=r"cannot fetch .* put that file at .*weights\.bin"):
         fetch(entry(server.url))
@@ -190,7 +190,9 @@ def test_a_pipe_in_the_place_of_a_file_is_refused(server: Server, folder: Path, 
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"", b"0" * 63])
-def test_a_record_that_does_not_read_is_none(server: Server, folder: Path, damage: bytes) -> None:
+def test_a_record_that_cannot_be_read_is_ignored(
+    server: Server, folder: Path, damage: bytes
+) -> None:
     path = fetch(entry(server.url))
     note = folder / "weights.bin.sha256"
     note.write_bytes(damage)
@@ -211,7 +213,7 @@ def test_a_record_that_is_outdated_is_named(server: Server, folder: Path) -> Non
     assert fetch(entry(server.url)).read_bytes() == server.content
 
 
-def test_what_is_in_a_cache_that_cannot_be_written_to_is_taken(
+def test_files_in_a_read_only_cache_are_used(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = fetch(entry(server.url))
@@ -253,7 +255,9 @@ fetch(PublishedWeights("test", "MobileNetV2", {server.url!r}, "weights.bin", Pre
     assert len(server.requests) == 1
 
 
-def test_a_full_disk(server: Server, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line(
+    server: Server, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FLEETNET_CACHE", str(small_disk))
     with pytest.raises(FleetnetError, match="no space left on the disk"):
         fetch(entry(server.url))

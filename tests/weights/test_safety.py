@@ -109,7 +109,9 @@ def test_a_torch_file_that_calls_is_read_without_calling(
     assert not marker.exists()
 
 
-def test_what_was_not_run_is_named_where_there_are_no_weights(tmp_path: Path, marker: Path) -> None:
+def test_calls_that_were_not_run_are_named_if_there_are_no_weights(
+    tmp_path: Path, marker: Path
+) -> None:
     file = tmp_path / "evil.pth"
     torch.save({"weight": torch.zeros(3), "x": hostile_values(marker)["posix.system"]}, file)
     with pytest.raises(CheckpointError, match=r"no network known here.*not run: posix\.system"):
@@ -219,7 +221,9 @@ def test_a_pickle_that_asks_for_a_huge_memo_is_refused() -> None:
         (np.zeros(3), "holds no weights"),
     ],
 )
-def test_what_is_no_dict_of_numbers_is_refused(tmp_path: Path, content: object, words: str) -> None:
+def test_a_pickle_that_is_no_dict_of_arrays_is_refused(
+    tmp_path: Path, content: object, words: str
+) -> None:
     (tmp_path / "x.pdparams").write_bytes(pickle.dumps(content, 2))
     with pytest.raises(CheckpointError, match=words):
         read_weights(tmp_path / "x.pdparams")
@@ -276,7 +280,7 @@ def test_pdparams_are_written_under_the_name_that_every_numpy_knows(
         assert torch.equal(value, network.state_dict()[key])
 
 
-def test_what_does_not_fit_is_listed_at_most_ten_of_each(network: torch.nn.Module) -> None:
+def test_at_most_ten_keys_of_each_kind_of_misfit_are_listed(network: torch.nn.Module) -> None:
     state = dict(network.state_dict())
     for key in [key for key in state if key.startswith("blocks.3.")]:
         del state[key]

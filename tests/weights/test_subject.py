@@ -74,7 +74,7 @@ def test_a_folder_of_a_name_s_name_without_weights_says_how_to_mean_the_name(
     assert find_weights_for("mobilenetv2_100", "paddle").kind == "weights"
 
 
-def test_a_pipe_is_not_waited_for(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
+def test_weights_in_a_pipe_are_refused_at_once(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.ckpt"
     os.mkfifo(pipe)
     for verb in (["predict"], ["export"], ["evaluate"], ["explain"], ["weights", "inspect"]):
@@ -97,7 +97,7 @@ def test_a_pipe_is_not_waited_for(fleetnet: Run, shapes: Path, tmp_path: Path) -
         ("x" * 5000, "name too long"),
     ],
 )
-def test_what_means_nothing_is_said_with_what_it_may_have_been(word: str, wanted: str) -> None:
+def test_a_word_that_names_nothing_gets_suggestions(word: str, wanted: str) -> None:
     if word == "runs/first/best.ckpt":
         word, wanted = word.replace("/", os.sep), wanted.replace("/", os.sep)
     with pytest.raises(FleetnetError) as error:
@@ -107,7 +107,7 @@ def test_what_means_nothing_is_said_with_what_it_may_have_been(word: str, wanted
 
 
 @given(st.text(st.characters(blacklist_characters="\0/")))
-def test_no_word_is_an_error_of_another_kind(word: str) -> None:
+def test_any_word_is_understood_or_a_fleetnet_error(word: str) -> None:
     with contextlib.suppress(FleetnetError):
         find_subject(word)
 

@@ -243,7 +243,7 @@ def test_any_nesting_of_wrappers_and_prefixes_is_recognised(
     assert found.steps == tuple(filter(None, (*reversed(wrappers), "".join(prefixes))))
 
 
-def test_what_is_left_out_is_counted_and_said(timms: State, tmp_path: Path) -> None:
+def test_entries_that_are_left_out_are_counted_and_reported(timms: State, tmp_path: Path) -> None:
     content = {
         "state_dict": {
             **under("model.", other(timms)),
@@ -332,7 +332,7 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_whole_network_is_refused(kind: str, timms: State, tmp_path: Path) -> None:
+def test_anything_but_one_whole_network_is_refused(kind: str, timms: State, tmp_path: Path) -> None:
     make, words = REFUSED[kind]
     torch.save(make(timms), tmp_path / "c.pth")
     with pytest.raises(CheckpointError, match=words) as error:
@@ -389,7 +389,7 @@ def test_files_of_other_kinds_are_said_to_be(content: bytes, words: str, tmp_pat
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_weights_of_fewer_digits(
+def test_half_precision_weights_are_read(
     dtype: torch.dtype, timms: State, ours: State, tmp_path: Path
 ) -> None:
     short = {key: value.to(dtype) if value.ndim else value for key, value in timms.items()}

@@ -278,19 +278,22 @@ Tensor tensor_of(ov_element_type_e type, std::vector<std::int64_t> sides, const 
     return Tensor(made);
 }
 
+std::string runtime_version() {
+    ov_version_t version{};
+    check(ov_get_openvino_version(&version));
+    const std::string whole = version.buildNumber;
+    ov_version_free(&version);
+    return whole.substr(0, whole.find('-'));
+}
+
 class OpenVinoEngine : public Engine {
    public:
     OpenVinoEngine(const Bundle& bundle, std::unique_ptr<Graph> graph, const EngineSetup& setup)
         : setup_(setup),
           side_(bundle.manifest().preprocess.crop),
           classes_(static_cast<std::int64_t>(bundle.manifest().classes.size())),
-          graph_(std::move(graph)) {
-        ov_version_t version{};
-        check(ov_get_openvino_version(&version));
-        version_ = version.buildNumber;
-        version_ = version_.substr(0, version_.find('-'));
-        ov_version_free(&version);
-    }
+          version_(runtime_version()),
+          graph_(std::move(graph)) {}
 
     std::string name() const override { return "openvino"; }
     std::string version() const override { return version_; }
@@ -439,7 +442,14 @@ EngineKind openvino_engine() {
                                 "openvino cannot use the device " + device + ": " + refused.reason);
                 }
             },
-            open};
+            open,
+            [] {
+                try {
+                    return runtime_version();
+                } catch (const Refused&) {
+                    return std::string();
+                }
+            }};
 }
 
 }  // namespace fleetnet

@@ -9,7 +9,8 @@ from pathlib import Path
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.tables import every_cell_table, tables
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, json_text, write_error
+from fleetnet.files import atomic_file, write_error
+from fleetnet.json_text import json_text
 
 JSON, MARKDOWN = "results.json", "results.md"
 

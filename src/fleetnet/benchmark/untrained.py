@@ -28,9 +28,10 @@ from fleetnet.bundle import (
     self_test_pixels,
     write_bundle,
 )
+from fleetnet.cache import cache_folder
 from fleetnet.errors import GRAPHS, BundleError, OvertakenError
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
-from fleetnet.files import cache_folder, standing
+from fleetnet.files import standing
 from fleetnet.inference.engines import available_threads
 from fleetnet.labels import imagenet_classes
 from fleetnet.models.normalisation import Normalisation

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fleetnet.bundle.artifacts import File
+from fleetnet.cache import in_cache
 from fleetnet.errors import BundleError
-from fleetnet.files import in_cache, sha256_of
+from fleetnet.files import sha256_of
 
 
 def checked(folder: Path, file: File) -> Path:

@@ -20,7 +20,7 @@ from fleetnet.bundle.self_test import SelfTest
 from fleetnet.bundle.strict import Strict
 from fleetnet.bundle.versions import FORMAT_VERSION, to_current, without
 from fleetnet.errors import BundleError, FleetnetError, one_line
-from fleetnet.files import json_text
+from fleetnet.json_text import json_text
 from fleetnet.preprocess import Preprocess
 from fleetnet.schema import facts_of, first_problem
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable
 from typing import Annotated, NoReturn
@@ -16,7 +18,7 @@ from typer.main import get_command
 import fleetnet
 from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
-from fleetnet.errors import FleetnetError, Interrupted, one_line
+from fleetnet.errors import INSTALL, FleetnetError, Interrupted, one_line
 from fleetnet.reporting import Note
 from fleetnet.schema import first_problem
 
@@ -86,19 +88,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         warnings.simplefilter("ignore")
     # What the other verbs import would be a fifth of the time to a first answer.
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
-    app = _app([verb] if verb in VERBS else VERBS)
     try:
+        app = _app([verb] if verb in VERBS else VERBS)
         code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
         # Here, because Python cannot say in one line what goes wrong with it at its end.
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
+        # Whoever presses Ctrl-C once more would see where Python was as it ended.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(130)
     except typer.TyperException as error:
         fail(_usage_message(error))
     except BrokenPipeError:
-        # The reader of our output, such as head, has seen enough.
-        streams.drop_output()
-        sys.exit(0)
+        _leave_the_pipe()
+    except SystemExit as ended:
+        # Rich and typer end the program with code 1 where the pipe is closed.
+        if isinstance(ended.__context__, BrokenPipeError):
+            _leave_the_pipe()
+        raise
     except Interrupted as error:
         say(Note.of(error))
         sys.exit(error.exit_code)
@@ -106,6 +114,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if debug:
             raise
         fail(Note.of(error))
+    except ImportError as error:
+        if debug or str(error.name).partition(".")[0] == "fleetnet":
+            raise
+        fail(_import_message(error))
+    except (MemoryError, RuntimeError) as error:
+        if debug or not _is_want_of_memory(error):
+            raise
+        fail("there is not enough memory: smaller batches, or smaller images, need less")
     except OSError as error:
         if debug:
             raise
@@ -113,6 +129,26 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         reason = error.strerror or one_line(error)
         fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_the_pipe() -> NoReturn:
+    """End well: the reader of our output, such as head, has seen enough."""
+    streams.drop_output()
+    sys.exit(0)
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    """Tell whether memory is full; PyTorch says so by errors of its own."""
+    torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or torchs
+
+
+def _import_message(error: ImportError) -> str:
+    """Return the error for a package of others that is not there, or does not work."""
+    if isinstance(error, ModuleNotFoundError):
+        package = str(error.name).partition(".")[0]
+        return f"this needs the package '{package}', which is not installed: {INSTALL} {package}"
+    return f"a package that this needs cannot be loaded: {one_line(error)}; install it anew"
 
 
 def _usage_message(error: typer.TyperException) -> str:

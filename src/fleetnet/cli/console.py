@@ -26,7 +26,7 @@ from rich.text import Text
 from fleetnet.amounts import count
 from fleetnet.cli.flags import with_flags
 from fleetnet.cli.streams import for_programs, is_terminal, shown_in
-from fleetnet.files import json_text
+from fleetnet.json_text import json_text
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 

@@ -91,9 +91,9 @@ def predict(
 ) -> None:
     """Classify images.
 
-    One image is answered as soon as can be; of several as many a second as can be, in order, the
-    next ones being read meanwhile. An image or folder that cannot be read gets a row that says why,
-    the others their answers; the exit code is then 1.
+    One image is answered as soon as possible. Of several, as many as possible are answered per
+    second, in order, and the next ones are read ahead. An image or folder that cannot be read gets
+    a row that says why; the others get their answers, and the exit code is 1.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")

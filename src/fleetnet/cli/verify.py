@@ -53,8 +53,9 @@ def verify(
     """Compare every installed engine that has the device with the trained network, here.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
-    gave at export to made-up images which the bundle records. What the bundle has in int8 has to
-    give the same answers as often as it was quantised for; fewer by chance do not count.
+    gave at export to made-up images which the bundle records. A network in int8 has to give the
+    same answers for the share of images that it was quantised for, or for so few less that chance
+    explains it.
     """
     check_given(images)
     opened = open_bundle(model, images)

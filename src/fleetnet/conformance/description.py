@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from fleetnet.conformance.refusals import Kind
-from fleetnet.files import json_text
 from fleetnet.geometry import Interpolation
+from fleetnet.json_text import json_text
 from fleetnet.preprocess import MAX_SIDE, Preprocess
 
 DESCRIPTION = "conformance.json"

@@ -20,7 +20,8 @@ from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.pictures import Pictures
 from fleetnet.evaluation.thumbnails import Explain
-from fleetnet.files import atomic_file, json_text
+from fleetnet.files import atomic_file
+from fleetnet.json_text import json_text
 from fleetnet.preprocess import Preprocess
 from fleetnet.text import shorten
 

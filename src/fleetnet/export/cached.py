@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fleetnet.bundle import Bundle, all_there
+from fleetnet.cache import cache_folder
 from fleetnet.errors import BundleError, require_all
-from fleetnet.files import cache_folder, locked, sha256_of, write_error
+from fleetnet.files import sha256_of, write_error
+from fleetnet.locks import locked
 from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import published_file

@@ -6,11 +6,9 @@ not: classes, preprocessing, where the network is from, and how far its answers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from fleetnet.amounts import count
 from fleetnet.bundle import (
@@ -24,22 +22,15 @@ from fleetnet.bundle import (
 )
 from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
 from fleetnet.export.cached import bundle_of
+from fleetnet.export.converted_engine import ConvertedEngine, compared
 from fleetnet.export.description import README, description
-from fleetnet.export.fixed_batch import check_batch, whole_batches
+from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
-from fleetnet.export.targets import Files, Run, Target, find_target
+from fleetnet.export.targets import Files, Target, find_target
 from fleetnet.export.verification_images import IMAGES, images_to_verify_with
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
-from fleetnet.inference.engines import (
-    CPU,
-    REFERENCE,
-    Closing,
-    Logits,
-    Pixels,
-    Precision,
-    open_engine,
-)
+from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.engines import Pixels
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
@@ -109,8 +100,8 @@ def export_to(
     if target.load is not None:
         pixels, origin = _images(subject, bundle, images, limit, left_out)
         say(f"verifying on {count(len(pixels), 'image')} ({origin})")
-        with _Converted(target, files, precision, batch) as converted:
-            comparison = _compared(converted, bundle, pixels)
+        with ConvertedEngine(target, files, precision, batch) as converted:
+            comparison = compared(converted, bundle, pixels)
         _check(comparison, target, tolerance)
         standard = tolerance if precision == "fp32" else 1.0
         records = (comparison.record(origin, standard),)
@@ -162,75 +153,6 @@ def _images(
         return made_up_pictures(limit, preprocess.crop), f"{limit} {MADE_UP}"
     trained = read_checkpoint(file_of(subject))
     return images_to_verify_with(trained, (), limit, held_out_part(trained), left_out, made_up=True)
-
-
-class _Converted(Closing[Run]):
-    """What runs converted files here, as an engine; any number of images goes in whole batches.
-
-    Raises:
-        FleetnetError: the runtime does not take the files.
-    """
-
-    device = CPU
-    threads = 1
-
-    def __init__(self, target: Target, files: Files, precision: str, batch: int | None) -> None:
-        assert target.load is not None  # noqa: S101 - for the type checker
-        self.name = target.package
-        self.version = target.version
-        self.precision = cast("Precision", precision)
-        self._target = target
-        self._batch = batch
-        try:
-            super().__init__(target.load(files))
-        except Exception as error:
-            raise self._failed(error) from None
-
-    def run(self, pixels: Pixels) -> Logits:
-        """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
-        run = self._taken()
-        parts = whole_batches(pixels, self._batch) if self._batch else iter([pixels])
-        try:
-            return np.concatenate([run(part) for part in parts])[: len(pixels)]
-        except Exception as error:
-            # Every runtime raises its own errors.
-            raise self._failed(error) from None
-
-    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
-        """Map batches as :meth:`run` does, one after the other."""
-        yield from map(self.run, batches)
-
-    def _failed(self, error: Exception) -> FleetnetError:
-        return VerificationError(
-            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}",
-            engine=self.name,
-            target=self._target.name,
-        )
-
-
-def _compared(converted: _Converted, bundle: Bundle, pixels: Pixels) -> Comparison:
-    """Compare the answers with those of the trained network, in PyTorch.
-
-    Raises:
-        VerificationError: they are not even of the same shape.
-    """
-    manifest = bundle.manifest
-    with open_engine(REFERENCE, bundle) as reference:
-        expected = run_in_batches(reference, pixels)
-    found = converted.run(pixels[:1])
-    if found.shape != expected[:1].shape or found.dtype != np.float32:
-        raise VerificationError(
-            f"{converted.name} gives {found.dtype}{list(found.shape)} for an image in place of "
-            f"float32{list(expected[:1].shape)}",
-            engine=converted.name,
-        )
-    return compare(
-        converted,
-        pixels,
-        expected,
-        probabilities_of(manifest),
-        activation=manifest.model.activation,
-    )
 
 
 def _check(comparison: Comparison, target: Target, tolerance: float) -> None:

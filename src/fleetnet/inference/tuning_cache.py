@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
+from fleetnet.cache import cache_folder
 from fleetnet.errors import DataError, FleetnetError
-from fleetnet.files import atomic_file, cache_folder
+from fleetnet.files import atomic_file
 from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.comparison import machine
 from fleetnet.inference.engines import (

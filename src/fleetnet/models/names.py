@@ -41,6 +41,7 @@ class Source:
 
 
 OWN = Source("Fleetnet", "fleetnet")
+"""Our own names."""
 PADDLE = Source(
     "PaddleClas",
     "paddle",

@@ -13,7 +13,8 @@ from pathlib import Path
 from filelock import Timeout
 
 from fleetnet.errors import FleetnetError, OvertakenError
-from fleetnet.files import atomic_file, locked, write_error
+from fleetnet.files import atomic_file, write_error
+from fleetnet.locks import locked
 
 LOCK, OWNER = ".lock", ".owner"
 WAIT_S = 0.5

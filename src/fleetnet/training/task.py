@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fleetnet.bundle import Activation
+from fleetnet.errors import FleetnetError
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.validation import Logits, Validation
 
@@ -82,3 +83,18 @@ class TaskSetup:
 
 
 MakeTask = Callable[[TaskSetup], Task]
+
+
+def task_of(make_task: MakeTask, setup: TaskSetup) -> Task:
+    """Make a run's task.
+
+    Raises:
+        FleetnetError: the bundle would have no way from its logits to probabilities.
+    """
+    task = make_task(setup)
+    activation, known = getattr(task, "activation", None), get_args(Activation)
+    if activation not in known:
+        raise FleetnetError(
+            f"the task's activation is {activation!r}; it must be {' or '.join(known)}"
+        )
+    return task

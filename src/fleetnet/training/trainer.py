@@ -35,7 +35,7 @@ from fleetnet.training.run_setup import (
     split_data,
 )
 from fleetnet.training.state import RunState
-from fleetnet.training.task import MakeTask, TaskSetup
+from fleetnet.training.task import MakeTask, TaskSetup, task_of
 from fleetnet.training.train_step import TrainStep
 from fleetnet.training.validation import AnyMetrics, Validation
 from fleetnet.weights.subject import BEST, LAST
@@ -172,7 +172,7 @@ class Trainer:
             network.to(self.device),
             recipe,
             self.preprocess,
-            make_task(setup),
+            task_of(make_task, setup),
             steps_per_epoch=math.ceil(len(self.train_loader) / recipe.optimizer.accumulate),
         )
 

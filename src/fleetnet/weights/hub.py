@@ -10,7 +10,8 @@ import requests
 from filelock import Timeout
 
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, locked, sha256_of, write_error
+from fleetnet.files import atomic_file, sha256_of, write_error
+from fleetnet.locks import locked
 from fleetnet.reporting import Fetched
 from fleetnet.weights.published import PublishedWeights, cached_path, weights_of
 

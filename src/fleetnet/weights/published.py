@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError, nearest
-from fleetnet.files import cache_folder
 from fleetnet.models.names import Source
 from fleetnet.models.registry import find_name
 from fleetnet.preprocess import Preprocess

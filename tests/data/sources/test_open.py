@@ -115,7 +115,7 @@ def test_options_that_mean_nothing_are_refused(folder: Path) -> None:
     refuses("x.txt", "did you mean 'one-hot'", multi_label="onehot")
 
 
-def test_what_is_none_of_these(tmp_path: Path) -> None:
+def test_data_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     with pytest.raises(DataError, match=r"a\.zip is not a folder, nor does its name end in \.txt"):
         open_source(str(tmp_path / "a.zip"))

@@ -72,7 +72,7 @@ def test_backslashes_that_lead_nowhere_are_explained(images: Path) -> None:
     refuses(a_list(images, ["C:\\x\\cat.jpg", "C:\\x\\dog.jpg"]), "of a Windows machine")
 
 
-def test_a_path_leads_no_farther_for_its_backslashes(images: Path) -> None:
+def test_backslashes_lead_no_farther_than_slashes(images: Path) -> None:
     inner = images / "lists"
     inner.mkdir()
     names = ["..\\im\\cat\\000.jpg", "..\\im\\dog\\000.jpg"]

@@ -121,7 +121,9 @@ def test_a_source_is_added_by_hand(tmp_path: Path) -> None:
         SOURCES.add(inside["SOURCE"])  # type: ignore[arg-type]
 
 
-def test_nobody_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_package_cannot_replace_our_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     greedy = ONE_FILE.replace('(".named",)', '(".csv",)').replace('"named:",', '"elpv",')
     in_a_package(tmp_path, monkeypatch, "named = others_source:SOURCE", greedy)
     assert open_source("elpv").description.startswith("ELPV")

@@ -104,7 +104,7 @@ def test_blanks_before_a_quote_are_not_in_the_cell(images: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["list.txt", "table.csv", "shard.tar", "data.parquet"])
-def test_a_pointer_of_git_lfs_is_none_of_these(tmp_path: Path, name: str) -> None:
+def test_a_git_lfs_pointer_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
     )

@@ -189,7 +189,7 @@ def test_parts_by_folders(tmp_path: Path) -> None:
     assert [sample.split for sample in open_source(str(tmp_path / "val")).samples] == [None] * 2
 
 
-def test_what_is_no_sample_is_passed_over(tmp_path: Path) -> None:
+def test_members_that_are_no_sample_are_ignored(tmp_path: Path) -> None:
     members = [("README", b"hello"), (".hidden.jpg", b"x"), *pairs(range(2)), ("9.cls", b"1")]
     path = shard(tmp_path / "a.tar", members)
     with tarfile.open(path, "a") as tar:

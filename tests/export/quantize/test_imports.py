@@ -15,7 +15,7 @@ print(*(folder for folder in sys.path if folder not in before))
 
 
 @pytest.mark.slow
-def test_they_leave_the_search_path_as_it_was() -> None:
+def test_importing_quantisers_leaves_the_search_path_as_it_was() -> None:
     """ONNX Runtime's scripts would stand in for modules of the same names, such as benchmark."""
     found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

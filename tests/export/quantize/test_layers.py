@@ -25,7 +25,7 @@ def test_layers_have_the_work_and_pixels_are_prepared_before_them(bundle: Bundle
     assert macs_share([], layers) == 0
 
 
-def test_what_is_no_graph_is_refused() -> None:
+def test_bytes_that_are_no_graph_are_refused() -> None:
     for content in (b"", b"\x08\x07", b"not a graph" * 9):
         with pytest.raises(BundleError, match=r"here (is not an ONNX graph|has no layer)"):
             layers_of(read_graph(content, "here"), "here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from fleetnet.errors import require
+from fleetnet.errors import INSTALL, FleetnetError, one_line, require
 from fleetnet.inference.engines.kind import EngineKind
 from fleetnet.registration import Registry
 from fleetnet.telemetry import without_telemetry
@@ -34,17 +34,30 @@ class Engines(Registry[EngineKind]):
         """Return an engine whose runtime is installed.
 
         Raises:
-            FleetnetError: unknown engine, or it is not installed.
+            FleetnetError: unknown engine, or it is not installed or cannot be loaded.
         """
         found = self.find(name)
         try:
             with without_telemetry():
                 importlib.import_module(found.needs)
-        except ModuleNotFoundError as error:
-            if error.name != found.needs:
-                raise
-            raise require(found.title, found.extra, f"the engine '{name}'") from None
+        except (ImportError, OSError) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == found.needs:
+                raise _absent(found) from None
+            # Such as a library of the system that the runtime needs, and does not find.
+            why = one_line(error)
+            raise FleetnetError(f"the engine '{name}' cannot be loaded: {why}") from None
         return found
+
+
+def _absent(kind: EngineKind) -> FleetnetError:
+    if kind.extra:
+        return require(kind.title, kind.extra, f"the engine '{kind.name}'")
+    return FleetnetError(
+        f"the engine '{kind.name}' needs {kind.title}, which is not installed: {INSTALL} "
+        f"{kind.needs.partition('.')[0]}",
+        code="not-installed",
+        package=kind.title,
+    )
 
 
 ENGINES = Engines()

@@ -1,0 +1,97 @@
+"""Files in a format of other runtimes, run here and compared with the trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import numpy as np
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError, VerificationError, one_line
+from fleetnet.export.fixed_batch import whole_batches
+from fleetnet.export.targets import Files, Run, Target
+from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.engines import (
+    CPU,
+    REFERENCE,
+    Closing,
+    Logits,
+    Pixels,
+    Precision,
+    open_engine,
+)
+
+
+class ConvertedEngine(Closing[Run]):
+    """What runs converted files here, as an engine; any number of images goes in whole batches.
+
+    Raises:
+        FleetnetError: the runtime does not take the files.
+    """
+
+    device = CPU
+    threads = 1
+
+    def __init__(self, target: Target, files: Files, precision: str, batch: int | None) -> None:
+        assert target.load is not None  # noqa: S101 - for the type checker
+        self.name = target.package
+        self.version = target.version
+        self.precision = cast("Precision", precision)
+        self._target = target
+        self._batch = batch
+        try:
+            super().__init__(target.load(files))
+        except Exception as error:
+            raise self._failed(error) from None
+
+    def run(self, pixels: Pixels) -> Logits:
+        """Map ``uint8[N, H, W, 3]`` to ``float32[N, K]``."""
+        run = self._taken()
+        parts = whole_batches(pixels, self._batch) if self._batch else iter([pixels])
+        try:
+            return np.concatenate([run(part) for part in parts])[: len(pixels)]
+        except Exception as error:
+            # Every runtime raises its own errors.
+            raise self._failed(error) from None
+
+    def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
+        """Map batches as :meth:`run` does, one after the other."""
+        yield from map(self.run, batches)
+
+    def _failed(self, error: Exception) -> FleetnetError:
+        return VerificationError(
+            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}",
+            engine=self.name,
+            target=self._target.name,
+        )
+
+
+def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comparison:
+    """Compare the answers with those of the trained network, in PyTorch.
+
+    Args:
+        converted: what runs the files.
+        bundle: whose network was converted.
+        pixels: the images, ``uint8[N, crop, crop, 3]``.
+
+    Raises:
+        VerificationError: they are not even of the same shape.
+    """
+    manifest = bundle.manifest
+    with open_engine(REFERENCE, bundle) as reference:
+        expected = run_in_batches(reference, pixels)
+    found = converted.run(pixels[:1])
+    if found.shape != expected[:1].shape or found.dtype != np.float32:
+        raise VerificationError(
+            f"{converted.name} gives {found.dtype}{list(found.shape)} for an image in place of "
+            f"float32{list(expected[:1].shape)}",
+            engine=converted.name,
+        )
+    return compare(
+        converted,
+        pixels,
+        expected,
+        probabilities_of(manifest),
+        activation=manifest.model.activation,
+    )
