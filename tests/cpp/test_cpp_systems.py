@@ -25,13 +25,13 @@ from fleetnet.conformance.files import ConformanceSet
 from fleetnet.errors import ImageError
 from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.engines import open_engine
-from fleetnet.preprocess import Preprocess
+from fleetnet.preprocess import Interpolation, Preprocess
 
 pytestmark = pytest.mark.slow
 
 RUNNER = "FLEETNET_CPP_RUNNER"
 """Is put before each command, such as an emulator of another processor."""
-FILTERS = ("bilinear", "bicubic", "cv2-linear")
+FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "cv2-linear")
 """In the order of the C core's numbers."""
 CROSS_TOLERANCE = 1e-4
 """Of logits, between processors of other kinds: their sums round in another order."""
