@@ -321,7 +321,14 @@ EngineKind onnxruntime_engine() {
             [](const std::string&) {
                 return std::vector<std::string>{"fp32", "int8"};
             },
-            open};
+            open,
+            [] {
+                try {
+                    return std::string(base().GetVersionString());
+                } catch (const Error&) {
+                    return std::string();
+                }
+            }};
 }
 
 }  // namespace fleetnet
