@@ -34,17 +34,18 @@ quietly() { "$@" >"$work/log" 2>&1 || { tail -n 40 "$work/log"; exit 1; }; }
 
 # OpenVINO ---------------------------------------------------------------------------------------
 
-if [ -n "$platform" ]; then
-step OpenVINO
-quietly "$python" -m pip download --quiet --no-deps --platform $platform --only-binary=:all: \
-    --python-version 3.11 --dest "$root/build/wheels" --require-hashes -r "$here/openvino-wheels.txt"
-"$python" - "$root"/build/wheels/openvino-*"$platform".whl "$prefix/python" <<'UNPACK'
+openvino() {
+    step OpenVINO
+    quietly "$python" -m pip download --quiet --no-deps --platform $platform --python-version 3.11 \
+        --only-binary=:all: --dest "$root/build/wheels" --require-hashes -r "$here/openvino-wheels.txt"
+    "$python" - "$root"/build/wheels/openvino-*"$platform".whl "$prefix/python" <<'UNPACK'
 import sys, zipfile
 wheel = zipfile.ZipFile(sys.argv[1])
 wanted = ("openvino/cmake/", "openvino/include/", "openvino/libs/")
 wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith(wanted)])
 UNPACK
-fi
+}
+[ -z "$platform" ] || openvino
 
 # Sources, by an apt of our own: the system's lists stay as they are -------------------------------
 
@@ -92,16 +93,13 @@ built_by_cmake() {  # NAME OPTION…
     quietly cmake --build "$work/$name-build" --parallel "$jobs" --target install
 }
 
-built_by_hand() {  # NAME LIBRARY HEADERS SOURCES, in the folder of the sources
-    (cd "$work/$1" && mkdir objects && cd objects &&
-     printf '%s\n' $4 | sed 's,^,../,' | xargs -P "$jobs" -n 1 $cc -O2 -fPIC -w -c &&
-     $triple-ar rcs "$prefix/lib/$2" ./*.o && cd .. && cp $3 "$prefix/include")
-}
-
+# zlib's own CMake file would build a shared library too.
 step zlib
-unpacked zlib >/dev/null
-built_by_hand zlib libz.a "zlib.h zconf.h" \
-    "adler32.c compress.c crc32.c deflate.c inffast.c inflate.c inftrees.c trees.c uncompr.c zutil.c"
+(cd "$(unpacked zlib)" && mkdir objects && cd objects &&
+ for name in adler32 compress crc32 deflate inffast inflate inftrees trees uncompr zutil; do
+     quietly $cc -O2 -fPIC -c "../$name.c"
+ done &&
+ ${triple}-ar rcs "$prefix/lib/libz.a" ./*.o && cp ../zlib.h ../zconf.h "$prefix/include")
 
 built_by_cmake libjpeg-turbo -DENABLE_SHARED=OFF -DREQUIRE_SIMD=ON -DWITH_JAVA=OFF
 built_by_cmake libwebp -DWEBP_BUILD_ANIM_UTILS=OFF -DWEBP_BUILD_CWEBP=OFF -DWEBP_BUILD_DWEBP=OFF \
@@ -116,8 +114,10 @@ if [ $system != windows-mingw ]; then
     folder=$(unpacked nettle)
     # As if the patches had not made the generated files old.
     (cd "$folder" && touch aclocal.m4 configure config.h.in stamp-h.in &&
-     quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" --disable-shared --disable-public-key --disable-documentation --enable-fat CFLAGS='-O2 -fPIC' &&
-     quietly make -j"$jobs" libnettle.a && quietly make install-headers install-static install-pkgconfig)
+     quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" --disable-shared \
+         --disable-public-key --disable-documentation --enable-fat CFLAGS='-O2 -fPIC' &&
+     quietly make -j"$jobs" libnettle.a &&
+     quietly make install-headers install-static install-pkgconfig)
 fi
 
 # Headers that are the same everywhere --------------------------------------------------------------

@@ -12,6 +12,19 @@ list(REMOVE_ITEM FLEETNET_LINKED fleetnet_core)
 list(FILTER FLEETNET_LINKED EXCLUDE REGEX "^::@")
 list(REMOVE_DUPLICATES FLEETNET_LINKED)
 
+# The rooms find packages for themselves; their targets are needed here, too.
+set(FLEETNET_PACKAGES "")
+foreach(linked ${FLEETNET_LINKED})
+  if(linked MATCHES "^([A-Za-z0-9_]+)::")
+    string(REPLACE openvino OpenVINO package "${CMAKE_MATCH_1}")
+    list(APPEND FLEETNET_PACKAGES ${package})
+    if(NOT TARGET ${linked})
+      find_package(${package} REQUIRED)
+    endif()
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES FLEETNET_PACKAGES)
+
 add_library(fleetnet SHARED $<TARGET_OBJECTS:fleetnet_objects> $<TARGET_OBJECTS:fleetnet_core>)
 add_library(fleetnet_static STATIC $<TARGET_OBJECTS:fleetnet_objects>
                                    $<TARGET_OBJECTS:fleetnet_core>)
@@ -62,15 +75,7 @@ foreach(kind shared static)
     COMPONENT development)
 endforeach()
 
-# The static library's users need the packages whose targets it is linked with.
-set(FLEETNET_PACKAGES "")
-foreach(linked ${FLEETNET_LINKED})
-  if(linked MATCHES "^([A-Za-z0-9_]+)::")
-    string(REPLACE openvino OpenVINO package "${CMAKE_MATCH_1}")
-    list(APPEND FLEETNET_PACKAGES ${package})
-  endif()
-endforeach()
-list(REMOVE_DUPLICATES FLEETNET_PACKAGES)
+# The static library's users need the same packages.
 configure_package_config_file(cmake/fleetnet-config.cmake.in fleetnet-config.cmake
                               INSTALL_DESTINATION ${FLEETNET_PACKAGE_DIR})
 write_basic_package_version_file(fleetnet-config-version.cmake COMPATIBILITY SameMajorVersion)
