@@ -90,7 +90,8 @@ class Opened:
         found = np.empty((len(images), classes), np.float32)
         count = ctypes.c_size_t()
         for place, row in enumerate(found):
-            assert c.fleetnet_answer_error(answers, ctypes.c_size_t(place)) is None
+            error = c.fleetnet_answer_error(answers, ctypes.c_size_t(place))
+            assert error is None, (place, error)
             logits = c.fleetnet_answer_logits(answers, ctypes.c_size_t(place), ctypes.byref(count))
             row[:] = logits[: count.value]
         c.fleetnet_answers_free(answers)

@@ -75,9 +75,9 @@ def _set(value: Any) -> Callable[[Any, Any], None]:
 
 
 OTHERS: tuple[Any, ...] = (
-    None, True, 0, -3, 2, 2.5, 7.0, 1e300, 10**30, 4097, "", "x", "3", " 3.0 ", "softmin", "float23",
-    "a/b", "..", "fleetnet.JSON", "it's", 'q"', "\u200b", "\t", "ä" * 70, [], [1, 2, 3], ["a", None],
-    {}, {"x": 1}, [None, 24, 24, 3], [8, 24, 24, 3], [0.0, 1, 2],
+    None, True, 0, -3, 2, 2.5, 7.0, 1e300, 10**30, 4097, "", "x", "3", " 3.0 ", "softmin",
+    "float23", "a/b", "..", "fleetnet.JSON", "it's", 'q"', "\u200b", "\t", "ä" * 70, [], [1, 2, 3], ["a"],
+    ["a", None], {}, {"x": 1}, [None, 24, 24, 3], [8, 24, 24, 3], [0.0, 1, 2],
 )  # fmt: skip
 VERSIONS: tuple[Any, ...] = (
     "2.0", "2.9", "2.00", "2.", "3.0", "1", "1.0", 1, 1.0, True, 2, 2.0, None, [], "2.1234567",
@@ -169,7 +169,8 @@ def test_what_is_no_manifest(library: Library, folder: Path, manifest: Values) -
     whole = json.dumps(manifest)
     inside = json.dumps({**manifest, "metrics": {}})
     texts: list[str | bytes] = [
-        "", "{", "null", "[]", '"x"', "{}", '{"format": 3}', whole[:-1], whole + "x", "\x00" + whole,
+        "", "{", "null", "[]", '"x"', "{}", '{"format": 3}', whole[:-1], whole + "x",
+        "\x00" + whole,
         whole.replace('"resize": 27', '"resize": 27, "resize": 27'),
         whole.replace('"name": "MobileNetV2_x0_25"', '"name": "it\'s", "name": "b"'),
         *(inside.replace('"metrics": {}', f'"metrics": {{"a": {"[" * n}{"]" * n}}}')

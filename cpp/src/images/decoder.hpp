@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "images/image.hpp"
@@ -16,6 +17,7 @@ struct Decoded {
 };
 
 struct Setup {
+    std::string format;  ///< that messages name
     std::optional<int> sample_bits;
 };
 

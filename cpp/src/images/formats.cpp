@@ -124,11 +124,20 @@ constexpr Decoded (*tiff)(Bytes, const Setup&) = nullptr;
 const std::vector<Format>& known_formats() {
     // In the order in which they are tried; TGA last, because it has no magic number.
     static const std::vector<Format> known = {
-        {"JPEG", is_jpeg, nullptr}, {"PNG", is_png, decode_png},        {"WEBP", is_webp, webp},
-        {"AVIF", is_avif, nullptr}, {"HEIF", is_heif, nullptr},         {"TIFF", is_tiff, tiff},
-        {"GIF", is_gif, nullptr},   {"BMP", is_bmp, nullptr},           {"DIB", is_dib, nullptr},
-        {"PPM", is_ppm, nullptr},   {"JPEG2000", is_jpeg2000, nullptr}, {"ICO", is_ico, nullptr},
-        {"QOI", is_qoi, nullptr},   {"TGA", is_tga, nullptr},
+        {"JPEG", is_jpeg, nullptr},
+        {"PNG", is_png, decode_png},
+        {"WEBP", is_webp, webp},
+        {"AVIF", is_avif, nullptr},
+        {"HEIF", is_heif, nullptr},
+        {"TIFF", is_tiff, tiff},
+        {"GIF", is_gif, decode_gif},
+        {"BMP", is_bmp, decode_bmp},
+        {"DIB", is_dib, decode_dib},
+        {"PPM", is_ppm, decode_ppm},
+        {"JPEG2000", is_jpeg2000, nullptr},
+        {"ICO", is_ico, decode_ico},
+        {"QOI", is_qoi, decode_qoi},
+        {"TGA", is_tga, decode_tga},
     };
     return known;
 }

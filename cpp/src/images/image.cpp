@@ -13,13 +13,12 @@ namespace fleetnet {
 
 void check_size(std::int64_t width, std::int64_t height, bool slow) {
     const std::int64_t limit = slow ? max_slow_pixels : max_pixels;
-    const std::int64_t pixels = width * height;  // of at most 32 bits each
-    if (pixels <= limit && pixels >= 0) return;
-    const std::string million = std::to_string(limit / 1'000'000) + " million pixels";
+    if (width <= 0 || height <= limit / width) return;
     // Python's library refuses the largest before their size is said.
-    if (pixels > 2 * max_pixels || pixels < 0)
+    if (height > 2 * max_pixels / width)
         throw image_error("more than " + std::to_string(max_pixels / 1'000'000) +
                           " million pixels");
+    const std::string million = std::to_string(limit / 1'000'000) + " million pixels";
     throw image_error(std::to_string(width) + "×" + std::to_string(height) + " is more than " +
                       million + (slow ? " for a format that takes so long" : ""));
 }
@@ -48,7 +47,7 @@ OpenImage::OpenImage(Bytes data, std::optional<int> sample_bits)
         width = state.jpeg->width();
         height = state.jpeg->height();
     } else if (format.decode) {
-        Decoded decoded = format.decode(data, Setup{sample_bits});
+        Decoded decoded = format.decode(data, Setup{format.name, sample_bits});
         state.orientation = decoded.orientation;
         state.stored = std::move(decoded.pixels);
         width = state.stored.width;

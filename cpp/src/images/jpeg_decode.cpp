@@ -17,7 +17,7 @@ namespace {
 
 /// Layers beside the part that is needed are decoded too: smoothing of colours uses neighbours, and
 /// libjpeg treats the rim of what it decodes as the picture's.
-constexpr int margin = 64;
+constexpr int margin = 8;
 
 struct Errors {
     jpeg_error_mgr base;  // first, so that libjpeg's pointer is also one to this

@@ -167,7 +167,7 @@ class Picture {
           unpacker_(chunks, setup),
           rows_(chunks),
           bits_(samples_of(chunks.colour()) * chunks.depth()),
-          pixels_(chunks.width(), chunks.height()) {
+          pixels_(static_cast<int>(chunks.width()), static_cast<int>(chunks.height())) {
         // What the data do not fill is black, or the first colour.
         std::uint8_t* out = pixels_.rgb.data();
         const std::size_t size = pixels_.rgb.size();
@@ -179,7 +179,7 @@ class Picture {
     }
 
     Pixels decode() {
-        const Region& part = chunks_.part();
+        const Region part = chunks_.part().value_or(Region{0, 0, pixels_.width, pixels_.height});
         if (part.left >= part.right || part.top >= part.bottom)
             throw damaged("tile cannot extend outside image");
         if (chunks_.interlaced())
@@ -253,7 +253,7 @@ class Picture {
 
 Decoded decode_png(Bytes file, const Setup& setup) {
     check_png(file);
-    PngChunks chunks(file);
+    PngChunks chunks(file, setup.format);
     chunks.read_header();
     check_size(chunks.width(), chunks.height());
     if (!chunks.has_data()) throw damaged("cannot load this image");

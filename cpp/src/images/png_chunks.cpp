@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "images/limits.hpp"
+#include "images/python_text.hpp"
 #include "images/read_bytes.hpp"
 
 namespace fleetnet {
@@ -17,8 +18,6 @@ namespace {
 constexpr std::size_t max_text = std::size_t{1} << 20;
 constexpr std::size_t max_all_text = 64 * max_text;
 
-Error bad_header() { return damaged_header("PNG"); }
-
 bool is_letter(std::uint8_t byte) {
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
 }
@@ -26,28 +25,6 @@ bool is_letter(std::uint8_t byte) {
 std::string named(Bytes name) {
     const bool letters = name.size == 4 && std::all_of(name.begin(), name.end(), is_letter);
     return letters ? text_of(name) : "of no known kind";
-}
-
-/// Bytes as Python writes them.
-std::string quoted(Bytes bytes) {
-    std::string text = "b'";
-    for (const std::uint8_t byte : bytes) {
-        char code[8];
-        if (byte == '\\')
-            text += "\\\\";
-        else if (byte == '\n')
-            text += "\\n";
-        else if (byte == '\r')
-            text += "\\r";
-        else if (byte == '\t')
-            text += "\\t";
-        else if (byte >= ' ' && byte < 127)
-            text += static_cast<char>(byte);
-        else
-            text.append(
-                code, static_cast<std::size_t>(std::snprintf(code, sizeof code, "\\x%02x", byte)));
-    }
-    return text + "'";
 }
 
 /// Decompress as far as the data are sound, and into no more than is allowed.
@@ -193,9 +170,9 @@ void PngChunks::read_header() {
             place_ += chunk.length + 4;
         }
     } catch (const std::logic_error&) {  // out_of_range, invalid_argument: no PNG after all
-        throw bad_header();
+        throw damaged_header(format_);
     }
-    if (!known_mode_ || width_ <= 0 || height_ <= 0) throw bad_header();
+    if (!known_mode_ || width_ <= 0 || height_ <= 0) throw damaged_header(format_);
 }
 
 void PngChunks::read_rest() {
@@ -286,21 +263,15 @@ bool PngChunks::take(const PngChunk& chunk) {
 
 void PngChunks::take_size(Bytes content) {
     if (content.size < 13) throw damaged("Truncated IHDR chunk");
-    const std::uint32_t width = big32(content.data), height = big32(content.data + 4);
-    if (std::uint64_t{std::max(width, 1u)} * std::max(height, 1u) >
-        2 * static_cast<std::uint64_t>(max_pixels)) {
-        width_ = height_ = std::numeric_limits<int>::max();
-    } else {
-        width_ = static_cast<int>(width);
-        height_ = static_cast<int>(height);
-    }
+    width_ = big32(content.data);
+    height_ = big32(content.data + 4);
     if (is_known_mode(content[8], content[9])) {
         known_mode_ = true;
         depth_ = content[8];
         colour_ = content[9];
     }
     if (content[12]) interlaced_ = true;
-    if (content[11]) throw bad_header();
+    if (content[11]) throw damaged_header(format_);
 }
 
 void PngChunks::take_transparency(Bytes content) {
@@ -323,7 +294,7 @@ void PngChunks::take_profile(Bytes content) {
     const std::uint8_t* zero = find_zero(content);
     const std::size_t method =
         zero == content.end() ? 0 : static_cast<std::size_t>(zero - content.begin()) + 1;
-    if (method >= content.size || content[method] != 0) throw bad_header();
+    if (method >= content.size || content[method] != 0) throw damaged_header(format_);
     // Without a name, all but the first byte.
     bool sound;
     decompressed(slice(content, method + 1), sound);
@@ -360,7 +331,7 @@ void PngChunks::take_compressed_text(Bytes content) {
     const std::uint8_t* zero = find_zero(content);
     const Bytes key = between(content.begin(), zero);
     const Bytes value = zero == content.end() ? Bytes(zero, 0) : between(zero + 1, content.end());
-    if (value.size && value[0] != 0) throw bad_header();
+    if (value.size && value[0] != 0) throw damaged_header(format_);
     bool sound;
     std::vector<std::uint8_t> text = decompressed(slice(value, 1), sound);
     if (!sound) text.clear();
@@ -396,13 +367,14 @@ void PngChunks::take_international_text(Bytes content) {
 void PngChunks::take_frame(Bytes content) {
     if (content.size < 26) throw damaged("APNG contains truncated fcTL chunk");
     const std::uint32_t sequence = big32(content.data);
-    if (sequence_ ? *sequence_ + std::uint64_t{1} != sequence : sequence != 0) throw bad_header();
+    if (sequence_ ? *sequence_ + std::uint64_t{1} != sequence : sequence != 0)
+        throw damaged_header(format_);
     sequence_ = sequence;
     const std::uint64_t width = big32(content.data + 4), height = big32(content.data + 8);
     const std::uint64_t left = big32(content.data + 12), top = big32(content.data + 16);
     if (left + width > static_cast<std::uint64_t>(width_) ||
         top + height > static_cast<std::uint64_t>(height_))
-        throw bad_header();
+        throw damaged_header(format_);
     frame_ = Region{static_cast<int>(left), static_cast<int>(top), static_cast<int>(left + width),
                     static_cast<int>(top + height)};
 }
@@ -420,7 +392,7 @@ void PngChunks::start_frame_data(const PngChunk& chunk) {
 void PngChunks::start_data(std::size_t place, std::size_t length) {
     if (has_data_) return;  // another picture, behind the one that is read
     has_data_ = true;
-    part_ = frame_ ? *frame_ : Region{0, 0, width_, height_};
+    part_ = frame_;
     default_image_ = !frame_ && frames_;
     data_place_ = place;
     data_left_ = length;

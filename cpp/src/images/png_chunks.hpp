@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "images/image.hpp"
@@ -26,7 +27,7 @@ struct PngChunk {
 /// Goes through a file's chunks, those with the picture excepted, and keeps what matters.
 class PngChunks {
    public:
-    explicit PngChunks(Bytes file) : file_(file) {}
+    PngChunks(Bytes file, std::string format) : file_(file), format_(std::move(format)) {}
 
     /// Read the chunks up to the picture's. Throws Error(Code::image).
     void read_header();
@@ -36,13 +37,13 @@ class PngChunks {
     /// The next piece of the picture's data, at most `most` long; empty if there is no more.
     Bytes next_data(std::size_t most);
 
-    int width() const { return width_; }
-    int height() const { return height_; }
+    std::int64_t width() const { return width_; }
+    std::int64_t height() const { return height_; }
     int depth() const { return depth_; }
     int colour() const { return colour_; }
     bool interlaced() const { return interlaced_; }
     bool has_data() const { return has_data_; }
-    const Region& part() const { return part_; }  ///< what of the picture the data are
+    const std::optional<Region>& part() const { return part_; }  ///< of the picture; else all of it
     Bytes palette() const { return palette_; }
     bool transparency_fits() const { return transparency_fits_; }
     int orientation() const;
@@ -69,14 +70,15 @@ class PngChunks {
     void count_text(std::size_t length);
 
     Bytes file_;
+    std::string format_;  ///< that messages name
     std::size_t place_ = 8;
-    int width_ = 0, height_ = 0, depth_ = 0, colour_ = 0;
+    std::int64_t width_ = 0, height_ = 0;
+    int depth_ = 0, colour_ = 0;
     bool known_mode_ = false;
     bool interlaced_ = false;
     bool has_data_ = false;
     bool transparency_fits_ = true;
-    std::optional<Region> frame_;
-    Region part_;
+    std::optional<Region> frame_, part_;
     Bytes palette_;
     std::size_t data_place_ = 0, data_left_ = 0;
     std::optional<std::uint32_t> sequence_, frames_;
