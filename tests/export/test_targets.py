@@ -63,6 +63,27 @@ def test_converted_and_verified(
         np.testing.assert_allclose(target.run(files, given), reference.run(given), atol=0.05)
 
 
+def test_cpp_comes_with_a_program(bundle: Bundle, tmp_path: Path) -> None:
+    written = export_to(str(bundle.path), "cpp", tmp_path / "made", limit=2)
+    assert only(written).key == ("onnx", "fp32", None)
+    assert {path.name for path in written.path.iterdir()} == {
+        "CMakeLists.txt",
+        "README.md",
+        "classify.cpp",
+        "fleetnet.json",
+        "model.onnx",
+    }
+    page = (written.path / "README.md").read_text("utf-8")
+    assert "cmake --build build" in page
+    assert "pip install onnx" not in page
+    # People change the program: it is no file of the manifest.
+    (written.path / "classify.cpp").write_text("// mine")
+    written.files_of(only(Bundle.load(written.path)))
+    with pytest.raises(FleetnetError, match="takes any batch: leave out --fixed-batch"):
+        export_to(str(bundle.path), "cpp", tmp_path / "other", batch=2)
+    assert not (tmp_path / "other").exists()
+
+
 def test_each_runs_by_the_command_of_its_page(
     bundle: Bundle, pixels: Pixels, tmp_path: Path
 ) -> None:
