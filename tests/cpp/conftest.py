@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cpp.library import Library
+from cpp.library import Library
 
 BUILD = "FLEETNET_CPP_BUILD"
 """Names the folder of another build than ``build/cpp``."""

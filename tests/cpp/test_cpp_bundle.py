@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from cpp.library import Library, LibraryError
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
 from fleetnet.inference.classifier import Classifier
-from tests.cpp.library import Library, LibraryError
 
 NETWORK = Path(__file__).parents[2] / "conformance" / "network.onnx"
 Values = dict[str, Any]

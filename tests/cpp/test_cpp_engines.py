@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from cpp.library import Library, LibraryError
 from fleetnet.bundle import Bundle
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import precisions
-from tests.cpp.library import Library, LibraryError
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
 NETWORK = CONFORMANCE / "network.onnx"

@@ -1,6 +1,13 @@
 // ONNX Runtime, for machines without OpenVINO: on the processor.
 //
 // Its library is opened when the engine is asked for, so that nothing has to be there otherwise.
+#if defined(_WIN32) && !defined(_MSC_VER)
+// What its header takes for granted on Windows and only Microsoft's compiler has.
+#define _Return_type_success_(condition)
+#ifndef _stdcall
+#define _stdcall __stdcall
+#endif
+#endif
 #include <onnxruntime_c_api.h>
 
 #include <algorithm>
