@@ -90,6 +90,29 @@ cpp-built:
 	cd cpp && cmake --build --preset $(PRESET) --parallel $(JOBS)
 	cd cpp && ctest --preset $(PRESET)
 
+# What is built for another system runs here too; docs/cpp.md says what was seen.
+CROSS_TESTS := $(BIN)/pytest -n 0 -rA
+
+cpp-windows: $(VENV)/.dev
+	@if cpp/cmake/packages.sh windows; then \
+	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
+	  $(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
+	  cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows >/dev/null && \
+	  FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
+	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py; fi
+
+ARM_PROCESSORS := cortex-a53 cortex-a72 max
+
+cpp-arm64: $(VENV)/.dev
+	@if cpp/cmake/packages.sh arm64; then \
+	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-arm64 && \
+	  $(MAKE) --no-print-directory cpp-built PRESET=linux-arm64 && \
+	  for processor in $(ARM_PROCESSORS); do \
+	    echo "$$processor:" && \
+	    QEMU_CPU=$$processor FLEETNET_CPP_BUILD=build/cpp-linux-arm64 \
+	    FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
+	    $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done; fi
+
 cpp-sanitize: $(VENV)/.dev
 	@if cpp/cmake/packages.sh sanitize; then \
 	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Usage: dependencies.sh windows-mingw|linux-arm64
+# Usage: dependencies.sh windows-mingw|linux-arm64|linux-static
 #
-# Make build/dependencies/SYSTEM, which holds what a cross-build needs and Debian does not have for
-# that system: OpenVINO out of its wheel (python/), the libraries that decode pictures, built from
-# Debian's sources to static ones, and the headers that are the same everywhere.
+# Make build/dependencies/SYSTEM: the libraries that decode pictures, built from Debian's sources to
+# static ones, and, for another system than this one, what Debian does not have for it: OpenVINO out
+# of its wheel (python/), and the headers that are the same everywhere.
 set -eu
 system=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,8 @@ jobs=$(nproc)
 case $system in
 windows-mingw) triple=x86_64-w64-mingw32 cc=$triple-gcc-posix platform=win_amd64 ;;
 linux-arm64) triple=aarch64-linux-gnu cc=$triple-gcc platform=manylinux_2_35_aarch64 ;;
-*) echo "usage: dependencies.sh windows-mingw|linux-arm64" >&2; exit 2 ;;
+linux-static) triple=$(gcc -dumpmachine) cc=gcc platform= ;;
+*) echo "usage: dependencies.sh windows-mingw|linux-arm64|linux-static" >&2; exit 2 ;;
 esac
 
 # A folder is whole if it carries the mark of these very files.
@@ -33,15 +34,18 @@ quietly() { "$@" >"$work/log" 2>&1 || { tail -n 40 "$work/log"; exit 1; }; }
 
 # OpenVINO ---------------------------------------------------------------------------------------
 
-step OpenVINO
-quietly "$python" -m pip download --quiet --no-deps --platform $platform --only-binary=:all: \
-    --python-version 3.11 --dest "$root/build/wheels" --require-hashes -r "$here/openvino-wheels.txt"
-"$python" - "$root"/build/wheels/openvino-*"$platform".whl "$prefix/python" <<'UNPACK'
+openvino() {
+    step OpenVINO
+    quietly "$python" -m pip download --quiet --no-deps --platform $platform --python-version 3.11 \
+        --only-binary=:all: --dest "$root/build/wheels" --require-hashes -r "$here/openvino-wheels.txt"
+    "$python" - "$root"/build/wheels/openvino-*"$platform".whl "$prefix/python" <<'UNPACK'
 import sys, zipfile
 wheel = zipfile.ZipFile(sys.argv[1])
 wanted = ("openvino/cmake/", "openvino/include/", "openvino/libs/")
 wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith(wanted)])
 UNPACK
+}
+[ -z "$platform" ] || openvino
 
 # Sources, by an apt of our own: the system's lists stay as they are -------------------------------
 
@@ -89,24 +93,15 @@ built_by_cmake() {  # NAME OPTION…
     quietly cmake --build "$work/$name-build" --parallel "$jobs" --target install
 }
 
-built_by_hand() {  # NAME LIBRARY HEADERS SOURCES, in the folder of the sources
-    (cd "$work/$1" && mkdir objects && cd objects &&
-     printf '%s\n' $4 | sed 's,^,../,' | xargs -P "$jobs" -n 1 $cc -O2 -fPIC -w -c &&
-     $triple-ar rcs "$prefix/lib/$2" ./*.o && cd .. && cp $3 "$prefix/include")
-}
-
+# zlib's own CMake file would build a shared library too.
 step zlib
-unpacked zlib >/dev/null
-built_by_hand zlib libz.a "zlib.h zconf.h" \
-    "adler32.c compress.c crc32.c deflate.c inffast.c inflate.c inftrees.c trees.c uncompr.c zutil.c"
-
-step giflib
-unpacked giflib >/dev/null
-built_by_hand giflib libgif.a gif_lib.h \
-    "dgif_lib.c gifalloc.c gif_err.c gif_hash.c openbsd-reallocarray.c"
+(cd "$(unpacked zlib)" && mkdir objects && cd objects &&
+ for name in adler32 compress crc32 deflate inffast inflate inftrees trees uncompr zutil; do
+     quietly $cc -O2 -fPIC -c "../$name.c"
+ done &&
+ ${triple}-ar rcs "$prefix/lib/libz.a" ./*.o && cp ../zlib.h ../zconf.h "$prefix/include")
 
 built_by_cmake libjpeg-turbo -DENABLE_SHARED=OFF -DREQUIRE_SIMD=ON -DWITH_JAVA=OFF
-built_by_cmake libpng1.6 -DPNG_SHARED=OFF -DPNG_TESTS=OFF -DPNG_EXECUTABLES=OFF
 built_by_cmake libwebp -DWEBP_BUILD_ANIM_UTILS=OFF -DWEBP_BUILD_CWEBP=OFF -DWEBP_BUILD_DWEBP=OFF \
     -DWEBP_BUILD_GIF2WEBP=OFF -DWEBP_BUILD_IMG2WEBP=OFF -DWEBP_BUILD_VWEBP=OFF \
     -DWEBP_BUILD_WEBPINFO=OFF -DWEBP_BUILD_WEBPMUX=OFF -DWEBP_BUILD_EXTRAS=OFF
@@ -114,20 +109,22 @@ built_by_cmake tiff -Dlzma=OFF -Dzstd=OFF -Dwebp=OFF -Djbig=OFF -Dlerc=OFF -Dlib
     -Dtiff-tools=OFF -Dtiff-tests=OFF -Dtiff-contrib=OFF -Dtiff-docs=OFF
 
 # SHA-256 by the processor's instructions; Windows has its own.
-if [ $system = linux-arm64 ]; then
+if [ $system != windows-mingw ]; then
     step nettle
     folder=$(unpacked nettle)
     # As if the patches had not made the generated files old.
-    (cd "$folder" && touch aclocal.m4 configure config.h.in stamp-h.in && quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" \
-        --disable-shared --disable-public-key --disable-documentation --enable-fat CFLAGS='-O2 -fPIC' &&
-     quietly make -j"$jobs" libnettle.a && quietly make install-headers install-static install-pkgconfig)
+    (cd "$folder" && touch aclocal.m4 configure config.h.in stamp-h.in &&
+     quietly ./configure --host=$triple --prefix="$prefix" --libdir="$prefix/lib" --disable-shared \
+         --disable-public-key --disable-documentation --enable-fat CFLAGS='-O2 -fPIC' &&
+     quietly make -j"$jobs" libnettle.a &&
+     quietly make install-headers install-static install-pkgconfig)
 fi
 
 # Headers that are the same everywhere --------------------------------------------------------------
 
-cp -R /usr/include/nlohmann /usr/include/CLI /usr/include/doctest "$prefix/include"
+cp -R /usr/include/nlohmann /usr/include/doctest "$prefix/include"
 mkdir -p "$prefix/lib/cmake"
-for package in nlohmann_json CLI11 doctest; do
+for package in nlohmann_json doctest; do
     for place in /usr/share/cmake /usr/lib/cmake /usr/share /usr/lib/*/cmake; do
         [ ! -d "$place/$package" ] || cp -R "$place/$package" "$prefix/lib/cmake"
     done

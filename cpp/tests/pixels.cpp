@@ -11,6 +11,11 @@
 #include "error.hpp"
 #include "preprocess.hpp"
 
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
+
 namespace {
 
 using namespace fleetnet;
@@ -57,6 +62,11 @@ void answer(std::istringstream& line) {
 }  // namespace
 
 int main() {
+#ifdef _WIN32
+    // Pixels and paths as they are: text would get other line ends.
+    _setmode(_fileno(stdin), _O_BINARY);
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     std::string text;
     while (std::getline(std::cin, text)) {
         std::istringstream line(text);

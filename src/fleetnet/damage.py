@@ -44,9 +44,13 @@ def check_png(data: bytes) -> None:
         if end + 4 > len(data):
             if name == b"IEND" and not length:
                 return
-            raise ImageError(f"damaged image: cut off in its chunk {_named(name)}")
+            raise ImageError(
+                f"damaged image: cut off in its chunk {_named(name)}", code="truncated"
+            )
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise ImageError(f"damaged image: wrong checksum of its chunk {_named(name)}")
+            raise ImageError(
+                f"damaged image: wrong checksum of its chunk {_named(name)}", code="damaged"
+            )
         if name == b"IEND":
             return
         place = end + 4
@@ -65,7 +69,9 @@ def check_tiff(image: ImageFile.ImageFile) -> None:
         left, top, right, bottom = tile.extents or (0, 0, *image.size)
         covered += (right - left) * (bottom - top)
     if covered < image.width * image.height:
-        raise ImageError("damaged image: strips or tiles of the picture are missing")
+        raise ImageError(
+            "damaged image: strips or tiles of the picture are missing", code="damaged"
+        )
 
 
 def check_jpeg2000(data: bytes) -> None:
@@ -81,7 +87,7 @@ def check_jpeg2000(data: bytes) -> None:
     start = data.find(_CODESTREAM)
     right, bottom, _, _, wide, high, left, top = struct.unpack_from(">8I", data, start + 8)
     if start < 0 or not wide or not high:
-        raise ImageError("damaged image: no tiles of the picture")
+        raise ImageError("damaged image: no tiles of the picture", code="damaged")
     place = start + 2
     while data[place : place + 1] == b"\xff" and data[place : place + 2] != _TILE_PART:
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
@@ -93,10 +99,10 @@ def check_jpeg2000(data: bytes) -> None:
         expected[tile] = parts or expected.get(tile, 1)
         place += length or len(data) - place  # the last one may have no length
         if data[place : place + 2] not in (_TILE_PART, _END) and length:
-            raise ImageError("damaged image: cut off in a tile of the picture")
+            raise ImageError("damaged image: cut off in a tile of the picture", code="truncated")
     tiles = -(-(right - left) // wide) * -(-(bottom - top) // high)
     if len(seen) < tiles or any(seen[tile] < expected[tile] for tile in seen):
-        raise ImageError("damaged image: tiles of the picture are missing")
+        raise ImageError("damaged image: tiles of the picture are missing", code="damaged")
 
 
 def _named(chunk: bytes) -> str:

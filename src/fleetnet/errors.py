@@ -6,18 +6,19 @@ import contextlib
 import difflib
 import importlib.util
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 
 class FleetnetError(Exception):
     """Something from outside is wrong; the message says what, where, and what to do.
 
-    A message names arguments as Python does, ``images=``: the command line shows its flags in
-    their place, prints the message on one line and exits with code 2.
+    A message names arguments as Python does, ``images=``, and settings of a recipe as ``set
+    epochs=3``. It lists them in its fields ``arguments`` and ``settings``, by which the command
+    line shows its flags in their place. It prints the message on one line and exits with code 2.
 
     Attributes:
         code: what is wrong, as a word for programs; it stays the same when the message changes.
-        fields: the facts of the message by name, as JSON values.
+        fields: the facts of the message by name, as JSON values. docs/errors.md lists them.
     """
 
     code = "invalid"
@@ -30,6 +31,16 @@ class FleetnetError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep code and fields when the error is sent from one process to another."""
         return _restored, (type(self), self.args, self.__dict__)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the arguments that the message names."""
+        return tuple(self.fields.get("arguments", ()))
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Keys of a recipe that the message says to set."""
+        return tuple(self.fields.get("settings", ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return code, message and fields as JSON values."""
@@ -64,7 +75,12 @@ class DataError(FleetnetError):
 
 
 class ImageError(FleetnetError):
-    """An image cannot be read: not an image, damaged, or beyond the limits."""
+    """An image cannot be read: not an image, damaged, or beyond the limits.
+
+    The code says which, in the words that all hosts share (docs/conformance.md): ``empty``,
+    ``not-an-image``, ``too-long``, ``too-large``, ``unsupported``, ``truncated`` or ``damaged``;
+    ``image`` for whatever is wrong with how it was given.
+    """
 
     code = "image"
 
@@ -92,8 +108,8 @@ class Interrupted(FleetnetError):  # noqa: N818 - nothing is wrong
 
     code = "interrupted"
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, exit_code: int, **fields: Any) -> None:
+        super().__init__(message, **fields)
         self.exit_code = exit_code
 
 
@@ -110,6 +126,7 @@ def unknown(
     kind: type[FleetnetError] = FleetnetError,
     *,
     shown: str | None = None,
+    **fields: Any,
 ) -> FleetnetError:
     """Return the error for an unknown word, with the nearest known word and a list of all.
 
@@ -119,15 +136,40 @@ def unknown(
         known: the words that are known.
         kind: class of the error.
         shown: the known words as the message lists them; None for all, with commas.
+        fields: more facts of the message.
     """
     known = list(known)
     listed = ", ".join(known) if shown is None else shown
     return kind(
         f"unknown {what} '{word}'{nearest(word, known)} (known: {listed})",
-        code=f"unknown-{what.replace(' ', '-')}",
+        code=f"unknown-{what.replace(' ', '-').rstrip('=')}",
         given=word,
         known=known,
+        **fields,
     )
+
+
+Raised = TypeVar("Raised", bound=FleetnetError)
+
+
+def at(place: str, error: Exception, kind: type[Raised], **fields: Any) -> Raised:
+    """Return an error that says where another one occurred; it keeps that one's code and fields.
+
+    Args:
+        place: such as ``list.txt, line 3``.
+        error: what is wrong there.
+        kind: class of the error to return.
+        fields: facts of the place.
+    """
+    return following(error, f"{place}: {error}", kind, **fields)
+
+
+def following(error: Exception, message: str, kind: type[Raised], **fields: Any) -> Raised:
+    """Return an error that says more than another one; it keeps that one's code and fields."""
+    if not isinstance(error, FleetnetError):
+        return kind(message, **fields)
+    code = error.code if error.code != type(error).code else None
+    return kind(message, code=code, **(error.fields | fields))
 
 
 def one_line(error: object) -> str:
@@ -169,8 +211,17 @@ def the_first(unreadable: Iterable[str], introduction: str = "the first") -> str
     return next((f"; {introduction}: {text}" for text in unreadable), "")
 
 
+TITLES = {
+    "jinja2": "Jinja",
+    "nncf": "NNCF",
+    "onnxruntime": "ONNX Runtime",
+    "torch": "PyTorch",
+}
+"""What people call modules that have another name than their project."""
 PYTORCH = dict.fromkeys(("torch", "safetensors", "yaml", "requests", "filelock"), "PyTorch")
 """What the extra ``train`` brings for networks in PyTorch, to what people look for."""
+GRAPHS = ("torch", "onnx", "onnxscript")
+"""What making an ONNX graph of a network takes, all of it in the extra ``export``."""
 INSTALL = "pip install"
 """A part of every message about a package that is not installed."""
 
@@ -186,11 +237,13 @@ def require(module: str, extra: str, purpose: str) -> FleetnetError:
 
 
 @contextlib.contextmanager
-def needing(modules: Mapping[str, str], extra: str, purpose: str) -> Iterator[None]:
+def needing(
+    modules: Collection[str] | Mapping[str, str], extra: str, purpose: str
+) -> Iterator[None]:
     """Say which extra to install where an import in the block fails for want of a package.
 
     Args:
-        modules: that the extra brings, to what people call them.
+        modules: that the extra brings; a mapping says what people look for instead of each.
         extra: that brings them.
         purpose: what needs them.
 
@@ -202,20 +255,21 @@ def needing(modules: Mapping[str, str], extra: str, purpose: str) -> Iterator[No
     except ModuleNotFoundError as error:
         if error.name is None or error.name not in modules:
             raise
-        raise require(modules[error.name], extra, purpose) from None
+        looked_for = modules if isinstance(modules, Mapping) else TITLES
+        raise require(looked_for.get(error.name, error.name), extra, purpose) from None
 
 
-def require_all(modules: Mapping[str, str], extra: str, purpose: str) -> None:
+def require_all(modules: Iterable[str], extra: str, purpose: str) -> None:
     """Refuse at once what would fail later because a package is missing; nothing is imported.
 
     Args:
-        modules: the modules needed, with the names that people know.
+        modules: the modules needed.
         extra: the extra that installs them.
         purpose: what needs them.
 
     Raises:
         FleetnetError: the message names the first missing one and the extra.
     """
-    for module, title in modules.items():
+    for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise require(title, extra, purpose)
+            raise require(TITLES.get(module, module), extra, purpose)

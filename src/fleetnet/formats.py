@@ -31,12 +31,20 @@ class Format(NamedTuple):
         endings: of its files' names, in lower case.
         begins: tells whether a file's bytes are in this format.
         codec: the optional feature that Pillow must be built with, if any.
+        inside: gives the file that is within one of this format, and that one's format by name.
+        check: raises :class:`fleetnet.errors.ImageError` for damage that Pillow does not see.
+        check_opened: the same, for what Pillow has to open first.
+        decoder: opens a file in place of Pillow's own decoders.
     """
 
     name: str
     endings: tuple[str, ...]
     begins: Callable[[bytes], bool]
     codec: str | None = None
+    inside: Callable[[bytes], tuple[str, bytes]] | None = None
+    check: Callable[[bytes], None] | None = None
+    check_opened: Callable[[ImageFile.ImageFile], None] | None = None
+    decoder: Callable[[bytes], ImageFile.ImageFile] | None = None
 
 
 def format_of(data: bytes) -> Format:
@@ -47,7 +55,7 @@ def format_of(data: bytes) -> Format:
     """
     found = next((known for known in FORMATS if known.begins(data)), None)
     if found is None:
-        raise ImageError("not an image in a known format")
+        raise ImageError("not an image in a known format", code="not-an-image")
     return found
 
 
@@ -58,25 +66,28 @@ def open_image(data: bytes, kind: Format) -> ImageFile.ImageFile:
         ImageError: the decoder of this format is not installed.
         Exception: any error of the decoder on a damaged header.
     """
-    if kind.name == "HEIF":
-        return _open_heif(data)
-    name = kind.name
-    if name == "ICO":
-        name, data = _largest_of_icon(data)
+    if kind.decoder:
+        return kind.decoder(data)
+    decoded = kind
+    if kind.inside:
+        name, data = kind.inside(data)
+        decoded = next(known for known in FORMATS if known.name == name)
     if kind.codec and not _has(kind.codec):
         raise ImageError(
-            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow"
+            f"{kind.name} is not in this Pillow ({PIL.__version__}): {INSTALL} --upgrade pillow",
+            code="not-installed",
+            package="pillow",
         )
-    if name == "PNG":
-        check_png(data)
-    elif name == "JPEG2000":
-        check_jpeg2000(data)
+    if decoded.check:
+        decoded.check(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=(name,))
+        image = Image.open(io.BytesIO(data), formats=(decoded.name,))
     except UnidentifiedImageError:
-        raise ImageError(f"damaged image: the header of this {kind.name} file") from None
-    if name == "TIFF":
-        check_tiff(image)
+        raise ImageError(
+            f"damaged image: the header of this {kind.name} file", code="damaged"
+        ) from None
+    if decoded.check_opened:
+        decoded.check_opened(image)
     return image
 
 
@@ -91,7 +102,12 @@ def _open_heif(data: bytes) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise ImageError(f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'") from None
+        raise ImageError(
+            f"HEIC needs pillow-heif: {INSTALL} 'fleetnet[heif]'",
+            code="not-installed",
+            package="pillow-heif",
+            extra="heif",
+        ) from None
     opener: Callable[[io.BytesIO], ImageFile.ImageFile] = HeifImageFile
     return opener(io.BytesIO(data))
 
@@ -108,7 +124,7 @@ def _largest_of_icon(data: bytes) -> tuple[str, bytes]:
     count = int.from_bytes(data[4:6], "little")
     pictures = [struct.unpack_from("<BBxxxxHII", data, 6 + 16 * n) for n in range(count)]
     if not pictures:
-        raise ImageError("damaged image: an icon without a picture")
+        raise ImageError("damaged image: an icon without a picture", code="damaged")
     # A side of 256 is written as 0.
     *_, size, start = max(pictures, key=lambda p: ((p[0] or 256) * (p[1] or 256), p[2]))
     picture = data[start : start + size]
@@ -178,15 +194,16 @@ _DIB = _begins(rb"(\x0c\0\0\0.{4}|[\x28\x34\x38\x40\x6c\x7c]\0\0\0.{8})\x01\0")
 
 FORMATS = (
     Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), _begins(rb"\xff\xd8\xff")),
-    Format("PNG", (".png", ".apng"), _PNG),
+    Format("PNG", (".png", ".apng"), _PNG, check=check_png),
     Format("WEBP", (".webp",), _begins(rb"RIFF.{4}WEBP"), "webp"),
     Format("AVIF", (".avif", ".avifs"), _brand(b"avif avis"), "avif"),
     Format(
         "HEIF",
         (".heic", ".heif", ".heics", ".heifs", ".hif"),
         _brand(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1"),
+        decoder=_open_heif,
     ),
-    Format("TIFF", (".tif", ".tiff"), _begins(rb"II[*+]\0|MM\0[*+]")),
+    Format("TIFF", (".tif", ".tiff"), _begins(rb"II[*+]\0|MM\0[*+]"), check_opened=check_tiff),
     Format("GIF", (".gif",), _begins(rb"GIF8[79]a")),
     Format("BMP", (".bmp", ".dib"), _begins(rb"BM")),
     Format("DIB", (), _DIB),
@@ -196,8 +213,9 @@ FORMATS = (
         (".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
         _begins(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
         "jpg_2000",
+        check=check_jpeg2000,
     ),
-    Format("ICO", (".ico",), _begins(rb"\0\0\x01\0")),
+    Format("ICO", (".ico",), _begins(rb"\0\0\x01\0"), inside=_largest_of_icon),
     Format("QOI", (".qoi",), _begins(rb"qoif")),
     Format("TGA", (".tga",), _tga),  # last: it has no magic number
 )

@@ -78,7 +78,13 @@ def geometry(
         ImageError: sides more than 1:100 apart.
     """
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"{width:g}×{height:g} is longer than 1:{MAX_ASPECT}")
+        raise ImageError(
+            f"{width:g}×{height:g} is longer than 1:{MAX_ASPECT}",
+            code="too-long",
+            width=width,
+            height=height,
+            limit=MAX_ASPECT,
+        )
     if native.core is None:
         return reference(width, height, resize, crop, interpolation)
     return Geometry(*native.core.geometry(width, height, resize, crop, number_of(interpolation)))

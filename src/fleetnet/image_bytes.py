@@ -35,7 +35,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     except ValueError as error:  # no file system can hold such a name
         raise ImageError(str(error)) from None
     if not data:
-        raise ImageError("the file is empty")
+        raise ImageError("the file is empty", code="empty")
     if len(data) > MAX_BYTES:
-        raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+        raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
     return data

@@ -212,11 +212,15 @@ def _as_image_errors() -> Iterator[None]:
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
+        raise ImageError(
+            f"more than {MAX_PIXELS // 10**6} million pixels", code="too-large"
+        ) from None
     except Exception as error:
         # Pillow's parsers may raise anything on hostile bytes: SyntaxError, struct.error, …
         reason = one_line(error) or type(error).__name__
-        raise ImageError(f"damaged image: {reason}") from None
+        # Pillow's own word, which is all that tells one from the other.
+        code = "truncated" if "truncated" in reason else "damaged"
+        raise ImageError(f"damaged image: {reason}", code=code) from None
 
 
 def _check_size(image: Image.Image) -> None:
@@ -226,7 +230,11 @@ def _check_size(image: Image.Image) -> None:
     if image.width * image.height > limit:
         what = " for a format that takes so long" if slow else ""
         raise ImageError(
-            f"{image.width}×{image.height} is more than {limit // 10**6} million pixels{what}"
+            f"{image.width}×{image.height} is more than {limit // 10**6} million pixels{what}",
+            code="too-large",
+            width=image.width,
+            height=image.height,
+            limit=limit,
         )
 
 
@@ -238,7 +246,10 @@ def _to_rgb(image: Image.Image, sample_bits: int | None = None) -> Pixels:
     if deep:
         image = Image.fromarray(upper_eight(np.asarray(image).astype(np.uint16), bits))
     elif image.mode in ("I", "F"):
-        raise ImageError("samples of 32 bits have no defined range; save the image as 8 or 16 bits")
+        raise ImageError(
+            "samples of 32 bits have no defined range; save the image as 8 or 16 bits",
+            code="unsupported",
+        )
     elif image.mode == "P":
         image = image.convert("RGBA")  # Pillow's advice for palettes with transparency
     elif image.mode == "La":

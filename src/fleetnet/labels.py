@@ -43,7 +43,8 @@ def read_labels(path: str | Path, count: int) -> tuple[str, ...]:
     if len(names) != count:
         raise DataError(
             f"{path} names {counted(len(names), 'class')}, but the model has {count}: give "
-            "one name a line, or 'id name' with ids from 0"
+            "one name a line, or 'id name' with ids from 0",
+            file=str(path),
         )
     return names
 
@@ -60,22 +61,28 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: no list of names")
+            raise DataError(
+                f"{path} is larger than {MAX_BYTES // 2**20} MiB: no list of names",
+                code="too-large",
+                file=str(path),
+            )
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text") from None
+        raise DataError(f"{path} is not UTF-8 text", file=str(path)) from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{path} names no classes")
+        raise DataError(f"{path} names no classes", file=str(path))
     numbered = [line.split(maxsplit=1) for line in lines]
     if all(len(parts) == 2 and parts[0].isdecimal() and len(parts[0]) < 10 for parts in numbered):
         by_id = {int(number): name for number, name in numbered}
         if by_id.keys() == set(range(len(lines))):
             return tuple(by_id[index] for index in range(len(lines)))
         if by_id.keys() == set(range(1, len(lines) + 1)):
-            raise DataError(f"{path} counts its ids from 1: they must count from 0")
+            raise DataError(f"{path} counts its ids from 1: they must count from 0", file=str(path))
     return tuple(lines)
 
 

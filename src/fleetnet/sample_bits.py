@@ -81,7 +81,8 @@ def deep_colour_pixels(
         other = _OTHER_BYTE.get(raw)
         if other is None:
             raise ImageError(
-                f"sample_bits does not work for samples stored as {raw}; save the image as PNG"
+                f"sample_bits does not work for samples stored as {raw}; save the image as PNG",
+                code="unsupported",
             )
         args = other if isinstance(tile.args, str) else (other, *more)
         lower.tile[place] = tile._replace(args=args)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fleetnet.amounts import count
 from fleetnet.errors import nearest
 
 _LONGEST = 60
@@ -33,6 +32,8 @@ _LIMITS = {
     "less_than_equal": ("le", "at most"),
 }
 
+_NAMED = re.compile(r"'([^']*)'")
+
 
 class Problem(NamedTuple):
     """The first thing that is wrong.
@@ -52,6 +53,23 @@ def first_problem(error: ValidationError) -> Problem:
     return Problem(".".join(map(str, details["loc"])), _in_words(details))
 
 
+def facts_of(error: ValidationError) -> dict[str, Any]:
+    """Return the value that is wrong and what is allowed in its place, as JSON values."""
+    details = error.errors(include_url=False)[0]
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    facts: dict[str, Any] = {}
+    if value is None or isinstance(value, str | int | float):
+        facts["value"] = value
+    if kind in _LIMITS:
+        key, word = _LIMITS[kind]
+        facts["allowed"] = f"{word} {_plain(context[key])}"
+    elif kind == "literal_error":
+        facts["allowed"] = _NAMED.findall(context["expected"])
+    elif what := _KINDS.get(kind) or _KINDS.get(kind.partition("_")[0]):
+        facts["allowed"] = what
+    return facts
+
+
 def _in_words(details: ErrorDetails) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "missing":
@@ -62,13 +80,13 @@ def _in_words(details: ErrorDetails) -> str:
         key, word = _LIMITS[kind]
         return f"it must be {word} {_plain(context[key])}{_but(value)}"
     if kind == "literal_error":
-        known = re.findall(r"'([^']*)'", context["expected"])
+        known = _NAMED.findall(context["expected"])
         close = nearest(value, known) if isinstance(value, str) else ""
         return f"it must be {context['expected']}{_but(value)}{close}"
     if kind in ("too_short", "too_long"):
         few, much = ("min", "least") if kind == "too_short" else ("max", "most")
-        entries = count(context[f"{few}_length"], "value")
-        return f"it must have at {much} {entries}, not {context['actual_length']}"
+        limit = context[f"{few}_length"]
+        return f"its length must be at {much} {limit}, not {context['actual_length']}"
     if kind == "string_too_short":
         return "it must not be empty"
     if kind == "string_pattern_mismatch":

@@ -1,9 +1,9 @@
-"""Shortening lists and names that are too long for a message."""
+"""Lists and names in messages: shortened where they are too long, or offered as a choice."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 def some(words: Sequence[str], shown: int) -> str:
@@ -36,3 +36,9 @@ def shorten(
 
     fitting = bisect_right(range(len(text)), room, key=lambda kept: width(cut(kept)))
     return cut(max(fitting - 1, 0))
+
+
+def either(words: Iterable[str]) -> str:
+    """Return words as a choice: ``a, b or c``."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

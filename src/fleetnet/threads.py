@@ -1,4 +1,9 @@
-"""Work that several threads do at once, with results in the order of the work."""
+"""Work that several threads do at once, with results in the order of the work.
+
+:func:`map_in_threads` has all of its work done by threads. Where some of it has to be done at once
+by the caller's thread, or by an engine of its own, :func:`in_order` takes what starts it: so
+:mod:`fleetnet.inference.prefetch` keeps the only other pool.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from fleetnet.evaluation.results import Results
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
-from fleetnet.inference.engines import CPU, Mode, find_device
+from fleetnet.inference.engines import CPU, REFERENCE, Mode, find_device
 from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.subject import find_subject
 
@@ -157,7 +157,7 @@ def open_trained(
     subject = find_subject(word)
     if (
         subject.kind != "weights"
-        or engine not in (None, "torch")
+        or engine not in (None, REFERENCE)
         or precision not in (None, "fp32")
     ):
         bundle = bundle_of(subject, say=say, fetched=fetched)
@@ -230,7 +230,7 @@ def _open_checkpoint(
     path: Path, threads: int | None, batch_size: int, device: str, say: Say
 ) -> TrainedNetwork:
     checkpoint = _load_checkpoint(path, say)
-    place = find_device("torch", device)
+    place = find_device(REFERENCE, device)
     from fleetnet.inference.engines.torch import TorchEngine, placed
 
     network = checkpoint.network()

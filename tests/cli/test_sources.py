@@ -1,9 +1,11 @@
+from dataclasses import fields
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from fleetnet.cli.flags import flag
 from fleetnet.cli.sources import OPTIONS, DataArgument, with_source_options
 from fleetnet.data.sources import SourceOptions
 
@@ -56,5 +58,9 @@ def test_help_shows_them_and_the_verbs_own(app: typer.Typer) -> None:
     assert "Look at data." in text
     assert "--size" in text
     for name in OPTIONS:
-        assert f"--{name.replace('_', '-')}" in text
+        assert flag(name) in text
     assert "--source" not in text
+
+
+def test_every_option_of_a_source_is_on_the_command_line() -> None:
+    assert list(OPTIONS) == [field.name for field in fields(SourceOptions)]

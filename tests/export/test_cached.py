@@ -79,11 +79,11 @@ def test_using_a_cached_bundle_needs_no_export_libraries(
     published: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = bundle_of(NAME)
-    monkeypatch.setattr(cached, "NEEDS", {"no_such_module": "this"})
+    monkeypatch.setattr(cached, "NEEDS", ("no_such_module",))
     cached_path(find_weights("paddle", NAME)).unlink()
     assert bundle_of(NAME).manifest == made.manifest
     with pytest.raises(
-        FleetnetError, match=r"making a bundle of ReXNet_1_0 needs this.*\[export\]"
+        FleetnetError, match=r"making a bundle of ReXNet_1_0 needs no_such_module.*\[export\]"
     ):
         bundle_of("ReXNet_1_0")
 

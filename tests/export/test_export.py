@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,16 @@ import torch
 from torch import nn
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
-from fleetnet.errors import DataError, VerificationError
+from fleetnet.errors import DataError, FleetnetError, VerificationError
 from fleetnet.export import bundle as exporting
 from fleetnet.export.divergence import first_divergence
 from fleetnet.export.onnx import LAYER_KEY, to_onnx
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.inference.comparison import compare
-from fleetnet.inference.engines import Logits, Setup
+from fleetnet.inference.engines import ENGINES, Logits, Setup, graph_engines, open_graph
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.inference.engines.openvino import OpenVinoEngine
-from fleetnet.inference.engines.torch import TorchEngine
+from fleetnet.inference.engines.torch import TorchEngine, load_network
 from fleetnet.inference.verify import prepare
 from fleetnet.models import build_model
 from fleetnet.models.base import Network
@@ -251,6 +252,47 @@ def test_export_refuses_a_graph_that_answers_otherwise(
     ):
         exporting.export_bundle(checkpoint, tmp_path / "wrong.bundle")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def second_runtime(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make one more engine known that runs ONNX graphs; its name."""
+
+    class Second(OnnxRuntimeEngine):
+        name = "second"
+
+    monkeypatch.setattr(ENGINES, "_found", dict(ENGINES))
+    ENGINES.add(replace(ENGINES["onnxruntime"], name=Second.name, of_graph=Second))
+    return Second.name
+
+
+def test_export_verifies_with_every_engine_that_runs_a_graph(
+    checkpoint: Path, tmp_path: Path, shapes: Path, second_runtime: str
+) -> None:
+    bundle = exporting.export_bundle(
+        checkpoint, tmp_path / "a.bundle", images=[str(shapes)], limit=2
+    )
+    records = bundle.manifest.artifacts[0].verification
+    assert [record.engine for record in records] == ["onnxruntime", "openvino", second_runtime]
+
+
+def test_the_layer_that_diverges_is_found_in_every_such_engine(
+    bundle: Bundle, second_runtime: str
+) -> None:
+    network = load_network(bundle)
+    content = tampered(bundle.file(format="onnx").read_bytes(), "blocks.4.project")
+    crop = bundle.manifest.preprocess.crop
+    found = first_divergence(
+        content, second_runtime, network, bundle.manifest.preprocess, pixels(2, crop)
+    )
+    assert found is not None
+    assert found.layer == "blocks.4.project"
+
+
+def test_engines_that_run_no_graph_say_so(bundle: Bundle) -> None:
+    assert "torch" not in graph_engines()
+    with pytest.raises(FleetnetError, match="the engine 'torch' runs no ONNX graph"):
+        open_graph("torch", bundle.file(format="onnx").read_bytes())
 
 
 def test_answers_that_are_no_numbers_fail_verification(bundle: Bundle) -> None:

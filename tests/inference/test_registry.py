@@ -1,6 +1,7 @@
 """Engines are found: a file in the folder, another package's entry point, or one added by hand."""
 
 import importlib
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -243,3 +244,24 @@ def test_listing_engines_imports_no_runtime() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["predict", "bench", "tune"])
+def test_the_help_names_the_engines_that_there_are(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_package(tmp_path, monkeypatch, "constant = others_engine:ENGINE")
+    slow = ONE_FILE.replace("open=open,", "open=open, unasked=False,")
+    (tmp_path / "others_engine.py").write_text(slow)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    shown = subprocess.run(
+        [sys.executable, "-m", "fleetnet", verb, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
+    names = "".join(shown.split())  # lines break at hyphens
+    assert "torch-compiled" in names
+    assert "constant" in names

@@ -129,6 +129,21 @@ def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(
     assert Checkpoint.load(tmp_path / "run" / "last.ckpt").training["progress"]["epoch"] > 1
 
 
+def test_the_worker_processes_of_a_run_that_is_killed_end_too(shapes: Path, tmp_path: Path) -> None:
+    """As when memory is full, and the system kills the process that has most of it."""
+    arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "-o", tmp_path / "run"]
+    for setting in [*TINY, "epochs=500", "data.workers=2"]:
+        arguments += ["--set", setting]
+    command = [sys.executable, "-m", "fleetnet", *map(str, arguments)]
+    with session(command, tmp_path) as process:
+        while not (tmp_path / "run" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.kill()
+        _, errors = process.communicate()  # comes back when nobody is left who could write
+    assert "Traceback" not in errors
+
+
 def test_a_full_disk_keeps_the_last_good_checkpoint(
     shapes: Path, uninterrupted: Path, small_disk: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fleetnet.benchmark.macs import count_macs
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, ModelError, require_all
+from fleetnet.errors import GRAPHS, FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.engines import ENGINES, Precision
 from fleetnet.models.registry import NAMES, build_model, find_name, published
@@ -119,8 +119,7 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
     names = list(names)
     if not names:
         return ()
-    needs = {"torch": "PyTorch", "onnx": "onnx", "onnxscript": "onnxscript"}
-    require_all(needs, "export", "measuring a network by its name")
+    require_all(GRAPHS, "export", "measuring a network by its name")
     from fleetnet.benchmark.untrained import untrained_bundles
 
     return untrained_bundles(names, size)

@@ -12,6 +12,7 @@ from fleetnet.benchmark.networks import BenchmarkedNetwork
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import (
     CPU,
+    DEFAULT_ENGINE,
     MAX_THREADS,
     Precision,
     available_threads,
@@ -108,7 +109,7 @@ def make_plan(
         FleetnetError: an engine that is unknown, not installed or without the device, or a value
             out of range.
     """
-    engines = tuple(dict.fromkeys(engines)) or ("openvino",)
+    engines = tuple(dict.fromkeys(engines)) or (DEFAULT_ENGINE,)
     # Also where a user has chosen precisions: this finds an engine's name that is wrong.
     offered = [
         precision
@@ -171,4 +172,4 @@ def groups(
 
 def _need(subject: BenchmarkedNetwork, plan: Plan) -> float:
     cells = sum(1 for _ in cells_of(subject, plan))
-    return cells * (_OVERHEAD + _COPIES * subject.storage("openvino", "fp32"))
+    return cells * (_OVERHEAD + _COPIES * subject.storage(DEFAULT_ENGINE, "fp32"))

@@ -22,7 +22,7 @@ def check_output(folder: Path) -> None:
         FleetnetError: it is a file, or cannot be made or written to.
     """
     if folder.exists() and not folder.is_dir():
-        raise FleetnetError(f"{folder} is a file: output= takes a folder")
+        raise FleetnetError(f"{folder} is a file: output= takes a folder", arguments=["output"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

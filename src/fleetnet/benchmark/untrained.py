@@ -29,7 +29,7 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.cache import cache_folder
-from fleetnet.errors import BundleError, OvertakenError
+from fleetnet.errors import GRAPHS, BundleError, OvertakenError
 from fleetnet.export.onnx import graph_input, graph_outputs, to_onnx
 from fleetnet.files import standing
 from fleetnet.inference.engines import available_threads
@@ -151,7 +151,7 @@ def _cached(name: str, size: int) -> Bundle | None:
 def _fingerprint() -> str:
     """Return a digest of everything that the bundles' content depends on."""
     digest = hashlib.sha256()
-    for package in ("torch", "onnx", "onnxscript"):
+    for package in GRAPHS:
         digest.update(metadata.version(package).encode())
     for source in _SOURCES:
         place = Path(str(resources.files("fleetnet") / source))

@@ -42,19 +42,26 @@ class Bundle:
         if path.is_file() and path.suffix == ".onnx":
             return cls._of_onnx(path)
         if not path.exists():
-            raise BundleError(f"no such bundle: {path}")
+            raise BundleError(f"no such bundle: {path}", code="not-found", file=str(path))
         file, found = path / MANIFEST, standing(path)
         if not path.is_dir() or not file.is_file():
             raise BundleError(
                 f"{path} is not a bundle: a bundle is a folder with {MANIFEST} in it, as "
-                "'fleetnet export' writes it"
+                "'fleetnet export' writes it",
+                file=str(path),
             )
         try:
             if file.stat().st_size > MAX_MANIFEST_BYTES:
-                raise BundleError(f"{file} is larger than {MAX_MANIFEST_BYTES // 2**20} MiB")
+                raise BundleError(
+                    f"{file} is larger than {MAX_MANIFEST_BYTES // 2**20} MiB",
+                    code="too-large",
+                    file=str(file),
+                )
             text = file.read_bytes()
         except OSError as error:
-            raise BundleError(f"cannot read {file}: {error.strerror}") from None
+            raise BundleError(
+                f"cannot read {file}: {error.strerror}", code="unreadable", file=str(file)
+            ) from None
         return cls(path, Manifest.from_json(text, str(file)), found)
 
     @classmethod
@@ -63,10 +70,13 @@ class Bundle:
             content = path.read_bytes()
             text = onnx_metadata(content).get(ONNX_METADATA_KEY)
         except (OSError, ValueError) as error:
-            raise BundleError(f"cannot read {path}: {error}") from None
+            raise BundleError(
+                f"cannot read {path}: {error}", code="unreadable", file=str(path)
+            ) from None
         if text is None:
             raise BundleError(
-                f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'"
+                f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'",
+                file=str(path),
             )
         bundle = cls(path, Manifest.from_json(text, str(path)))
         # A file that the user names directly may have any name.
@@ -118,10 +128,17 @@ class Bundle:
         wanted = named(format, precision, batch)
         if self._lone:
             raise BundleError(
-                f"{self.path} is only an ONNX file, without {wanted}: give the bundle's folder"
+                f"{self.path} is only an ONNX file, without {wanted}: give the bundle's folder",
+                file=str(self.path),
             )
         there = ", ".join(map(str, self.artifacts)) or "nothing"
-        raise BundleError(f"{self.path} has no {wanted} (it has: {there})")
+        raise BundleError(
+            f"{self.path} has no {wanted} (it has: {there})",
+            code="no-artifact",
+            file=str(self.path),
+            wanted=wanted,
+            known=list(map(str, self.artifacts)),
+        )
 
     def file(
         self,
@@ -139,7 +156,10 @@ class Bundle:
         paths = self.files(format=format, precision=precision, batch=batch)
         if len(paths) != 1:
             wanted = named(format, precision, batch)
-            raise BundleError(f"{self.path} has {wanted} in {len(paths)} files instead of one")
+            raise BundleError(
+                f"{self.path} has {wanted} in {len(paths)} files instead of one",
+                file=str(self.path),
+            )
         return paths[0]
 
     def files_of(self, artifact: Artifact) -> tuple[Path, ...]:

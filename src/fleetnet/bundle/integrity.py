@@ -18,15 +18,25 @@ def checked(folder: Path, file: File) -> Path:
     """
     path = folder / file.name
     if path.is_symlink() or not path.is_file():
-        raise BundleError(f"{path} is missing: the bundle is incomplete; {_way_out(folder)}")
+        raise BundleError(
+            f"{path} is missing: the bundle is incomplete; {_way_out(folder)}",
+            code="missing-file",
+            file=str(path),
+        )
     try:
         digest = sha256_of(path)
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror}") from None
+        raise BundleError(
+            f"cannot read {path}: {error.strerror}", code="unreadable", file=str(path)
+        ) from None
     if digest != file.sha256:
         raise BundleError(
             f"{path} is not the file that was exported: its SHA-256 is {digest[:12]}…, the "
-            f"manifest says {file.sha256[:12]}…; {_way_out(folder)}"
+            f"manifest says {file.sha256[:12]}…; {_way_out(folder)}",
+            code="changed-file",
+            expected=file.sha256,
+            found=digest,
+            file=str(path),
         )
     return path
 

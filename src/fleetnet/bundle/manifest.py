@@ -22,7 +22,7 @@ from fleetnet.bundle.versions import FORMAT_VERSION, to_current, without
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.json_text import json_text
 from fleetnet.preprocess import Preprocess
-from fleetnet.schema import first_problem
+from fleetnet.schema import facts_of, first_problem
 
 FORMAT: Literal["fleetnet-bundle"] = "fleetnet-bundle"
 MAX_DEPTH = 64
@@ -143,11 +143,16 @@ class Manifest(Strict):
         try:
             values = json.loads(text, object_pairs_hook=_each_once)
         except _Twice as error:
-            raise BundleError(f"{where}: {error}: the bundle is damaged") from None
+            raise BundleError(
+                f"{where}: {error}: the bundle is damaged", code="damaged", file=where
+            ) from None
         except (ValueError, RecursionError):
-            raise BundleError(f"{where} is not valid JSON: the bundle is damaged") from None
+            raise BundleError(
+                f"{where} is not valid JSON: the bundle is damaged", code="damaged", file=where
+            ) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise BundleError(f"{where} is not a Fleetnet manifest")
+            raise BundleError(f"{where} is not a Fleetnet manifest", file=where)
+        facts: dict[str, Any] = {"file": where}
         try:
             _check_depth(values)
             current, newer = to_current(values)
@@ -155,9 +160,10 @@ class Manifest(Strict):
         except ValidationError as error:
             place, text = first_problem(error)
             said = f"{place + ': ' if place else ''}{text}"
+            facts |= {"key": place, **facts_of(error)}
         except ValueError as error:
             said = str(error)
-        raise BundleError(f"{where}: {one_line(said)}")
+        raise BundleError(f"{where}: {one_line(said)}", code="manifest", **facts)
 
     @classmethod
     def _of(cls, values: dict[str, Any], *, newer: bool) -> Manifest:
@@ -183,7 +189,7 @@ class Manifest(Strict):
         try:
             no_two_alike(chosen)
         except ValueError as error:
-            raise BundleError(f"{where}: {error}") from None
+            raise BundleError(f"{where}: {error}", file=where) from None
         return self.model_copy(update={"artifacts": chosen})
 
     def to_json(self) -> str:

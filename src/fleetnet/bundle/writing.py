@@ -47,5 +47,7 @@ def check_replaceable(path: Path) -> Standing:
         return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / MANIFEST).is_file():
-        raise FleetnetError(f"{path} exists and is not a bundle: choose another place")
+        raise FleetnetError(
+            f"{path} exists and is not a bundle: choose another place", file=str(path)
+        )
     return found

@@ -19,6 +19,7 @@ import fleetnet
 from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
 from fleetnet.errors import INSTALL, FleetnetError, Interrupted, one_line
+from fleetnet.reporting import Note
 from fleetnet.schema import first_problem
 
 VERBS = (
@@ -107,12 +108,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             _leave_the_pipe()
         raise
     except Interrupted as error:
-        say(str(error))
+        say(Note.of(error))
         sys.exit(error.exit_code)
     except FleetnetError as error:
         if debug:
             raise
-        fail(str(error))
+        fail(Note.of(error))
     except ImportError as error:
         if debug or str(error.name).partition(".")[0] == "fleetnet":
             raise

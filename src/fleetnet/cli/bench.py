@@ -19,8 +19,9 @@ from fleetnet.benchmark.run import Stage, run_benchmark
 from fleetnet.benchmark.tables import Table, tables
 from fleetnet.cli.console import console, print_json, progress, say, warn
 from fleetnet.cli.options import DeviceOption
-from fleetnet.inference.engines import CPU, check_names
+from fleetnet.inference.engines import CPU, DEFAULT_ENGINE, ENGINES, check_names
 from fleetnet.labels import printable
+from fleetnet.text import either
 
 if TYPE_CHECKING:
     from fleetnet.benchmark.results import Results
@@ -46,7 +47,7 @@ def bench(
         typer.Option(
             "--engine",
             metavar="ENGINE",
-            help="openvino, onnxruntime, torch or torch-compiled; may be repeated.  [openvino]",
+            help=f"{either(ENGINES)}; may be repeated.  [{DEFAULT_ENGINE}]",
         ),
     ] = None,
     precision: Annotated[

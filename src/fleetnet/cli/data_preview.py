@@ -44,7 +44,7 @@ def preview(
     opened = open_told(data, source)
     with comparing(opened) as advance:
         trained = shown_in_training(opened, chosen.data.val_fraction, chosen.seed, advance=advance)
-    with needing({"torch": "PyTorch"}, "train", "showing augmentation"):
+    with needing(("torch",), "train", "showing augmentation"):
         from fleetnet.data.augment import Augment
         from fleetnet.data.mix import each_alone
         from fleetnet.data.preview import preview as draw

@@ -3,64 +3,51 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
-FLAGS = {
-    name: f"--{name.replace('_', '-')}"
-    for name in (
-        "agreement",
-        "batch_size",
-        "calibrate",
-        "classes",
-        "device",
-        "engine",
-        "image_column",
-        "images",
-        "label",
-        "label_separator",
-        "limit",
-        "multi_label",
-        "output",
-        "precision",
-        "root",
-        "separator",
-        "split",
-        "split_column",
-        "threads",
-        "to",
-        "val_list",
-        "weights",
-    )
-} | {"label_columns": "--label-column", "resume": "fleetnet train --resume", "set_folder": "--set"}
-"""What other rooms call an argument, to its flag."""
+from fleetnet.reporting import Note
 
-# Not inside a path, such as data/split=train/0.parquet.
-_ARGUMENT = re.compile(rf"(?<![\w/\\=.'\"-])({'|'.join(FLAGS)})=(?:'([^']*)')?(?![\w'\"/\\]|\.\w)")
-_SETTING = re.compile(
-    r"(?<![\w/\\.-])set (?=[a-z_]+(?:\.[a-z_]+)*=[^\s/\\]+(?:[\s,;:)]|$))"
-    r"(?![a-z_.]+=\S*\.[A-Za-z])"
-)
+OTHERWISE = {
+    "label_columns": "--label-column",
+    "resume": "fleetnet train --resume",
+    "set_folder": "--set",
+}
+"""Flags that are not called as the argument is."""
 
 # People's own words: what a message quotes, and a file's name before its colon.
 _QUOTED = re.compile(r"(?<![\w=])'[^']*'(?![\w.'])|^[^:']*\.[A-Za-z]\w{1,4}(?=: )")
 
 
-def with_flags(message: str) -> str:
-    """Return a message with flags: ``split='all'`` is ``--split all``.
+def flag(argument: str) -> str:
+    """Return the flag of an argument."""
+    return OTHERWISE.get(argument, f"--{argument.replace('_', '-')}")
 
-    Settings of a recipe, ``set data.workers=0``, are ``--set data.workers=0``. What is quoted, and
-    the file's name that a message begins with, stay as they are.
+
+def with_flags(line: str) -> str:
+    """Return a line with flags for the arguments that it says it names: ``--split all``.
+
+    In a :class:`fleetnet.reporting.Note` of ``split``, that is what ``split='all'`` becomes, and
+    ``set data.workers=0`` in one of that setting becomes ``--set data.workers=0``. Every other line
+    stays as it is; so does what is quoted, and the file's name that a line begins with.
     """
+    if not isinstance(line, Note):
+        return line
     shown, end = "", 0
-    for quoted in _QUOTED.finditer(message):
-        shown += _own_words(message[end : quoted.start()]) + quoted[0]
+    for quoted in _QUOTED.finditer(line):
+        shown += _own_words(line[end : quoted.start()], line) + quoted[0]
         end = quoted.end()
-    return shown + _own_words(message[end:])
+    return shown + _own_words(line[end:], line)
 
 
-def _own_words(text: str) -> str:
-    return _SETTING.sub("--set ", _ARGUMENT.sub(_flag, text))
+def _own_words(text: str, note: Note) -> str:
+    for argument in note.arguments:
+        # Not inside a path, such as data/split=train/0.parquet.
+        named = rf"(?<![\w/\\=.'\"-]){re.escape(argument)}=(?:'([^']*)')?(?![\w'\"/\\]|\.\w)"
+        text = re.sub(named, partial(_shown, flag(argument)), text)
+    for key in note.settings:
+        text = re.sub(rf"(?<![\w/\\.-])set (?={re.escape(key)}=[^\s/\\])", "--set ", text)
+    return text
 
 
-def _flag(found: re.Match[str]) -> str:
-    flag = FLAGS[found[1]]
-    return flag if found[2] is None else f"{flag} {found[2]}"
+def _shown(flag: str, found: re.Match[str]) -> str:
+    return flag if found[1] is None else f"{flag} {found[1]}"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fleetnet.inference.engines import DEFAULT_ENGINE, ENGINES
+
 _WEIGHTS_HELP = (
     "a checkpoint, a run's folder, a file of weights, or a network with published weights: "
     "ReXNet_1_0, timm:ReXNet_1_0."
@@ -32,7 +34,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="ENGINE",
-        help="openvino, onnxruntime, torch, torch-compiled; auto: the fastest here.  [openvino]",
+        help=f"{', '.join(ENGINES)}; auto: the fastest here.  [{DEFAULT_ENGINE}]",
     ),
 ]
 PrecisionOption = Annotated[

@@ -15,17 +15,23 @@ from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
+from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Advance
+from fleetnet.text import either
 
 if TYPE_CHECKING:
     from fleetnet.export.quantize.session import Result, WeightBits
 
-NEEDS = {"onnx": "onnx", "onnxruntime": "ONNX Runtime", "nncf": "NNCF"}
-"""Modules to what people call them."""
+NEEDS = ("onnx", "onnxruntime", "nncf")
+"""Modules that quantising needs."""
+
+
+def _all() -> str:
+    return "both" if len(QUANTIZERS) == 2 else "all"
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +57,7 @@ def quantize(
         typer.Option(
             "--engine",
             metavar="ENGINE",
-            help="openvino or onnxruntime; may be repeated.  [both]",
+            help=f"{either(QUANTIZERS)}; may be repeated.  [{_all()}]",
         ),
     ] = None,
     agreement: Annotated[
@@ -84,9 +90,8 @@ def quantize(
     from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
     from fleetnet.export.quantize.report import QuantizationReport
     from fleetnet.export.quantize.samples import draw_samples
-    from fleetnet.export.quantize.session import ENGINES
 
-    engines = tuple(dict.fromkeys(engine or ENGINES))
+    engines = tuple(dict.fromkeys(engine or QUANTIZERS))
     check_engines(engines)
     check_given(images)
     opened = open_bundle(model, images)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from fleetnet.cli.console import progress, say, warn, warn_left_out
+from fleetnet.cli.flags import flag
 from fleetnet.data.findings import FEW
 from fleetnet.data.names import odd_names
 from fleetnet.data.sources import Source, SourceOptions, left_out_of, notes_of, open_source
@@ -28,119 +29,57 @@ OptionalDataArgument = Annotated[
 ]
 
 PANEL = "Data"
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label",
-        rich_help_panel=PANEL,
-        help="Which label to learn, for 'elpv': type or defect.",
-    ),
-]
-RootOption = Annotated[
-    str | None,
-    typer.Option(
-        "--root",
-        rich_help_panel=PANEL,
-        metavar="DIR",
-        help="Where the paths of a list or CSV file count from.  [the file's folder]",
-    ),
-]
-SeparatorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--separator",
-        rich_help_panel=PANEL,
-        metavar="TEXT",
-        help="Between the columns of a list or CSV file: tab, comma, semicolon or any text.  "
-        "[white space in a list]",
-    ),
-]
-ClassesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--classes",
-        rich_help_panel=PANEL,
-        metavar="FILE",
-        help="Names of the classes: one a line, or 'id name'.",
-    ),
-]
-ValListOption = Annotated[
-    str | None,
-    typer.Option(
-        "--val-list",
-        rich_help_panel=PANEL,
-        metavar="FILE",
-        help="List of the images to hold out, beside a list to train on.",
-    ),
-]
-ImageColumnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--image-column",
-        rich_help_panel=PANEL,
-        metavar="NAME",
-        help="Column of the path or the image.  [by its heading]",
-    ),
-]
-LabelColumnOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label-column",
-        rich_help_panel=PANEL,
-        metavar="NAME",
-        help="Column or JSON key of the label, or, several times, columns of 0 and 1.  "
-        "[by its heading]",
-    ),
-]
-SplitColumnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--split-column",
-        rich_help_panel=PANEL,
-        metavar="NAME",
-        help="Column that says train, val or test.  [by its heading]",
-    ),
-]
-MultiLabelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--multi-label",
-        rich_help_panel=PANEL,
-        metavar="names|one-hot",
-        help="Images have any number of labels, written as such or as a 0 or 1 a class.",
-    ),
-]
-LabelSeparatorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label-separator",
-        rich_help_panel=PANEL,
-        metavar="TEXT",
-        help="Between several labels of an image.  [comma; | in a CSV file]",
-    ),
-]
+
+
+def _option(
+    argument: str, text: str, metavar: str | None = None, *, several: bool = False
+) -> dict[str, Any]:
+    """Return the option for an argument of :class:`fleetnet.data.sources.SourceOptions`."""
+    option = typer.Option(flag(argument), rich_help_panel=PANEL, metavar=metavar, help=text)
+    kind: Any = list[str] if several else str
+    return {argument: Annotated[kind | None, option]}
+
 
 OPTIONS: dict[str, Any] = {
-    "label": LabelOption,
-    "root": RootOption,
-    "separator": SeparatorOption,
-    "classes": ClassesOption,
-    "val_list": ValListOption,
-    "image_column": ImageColumnOption,
-    "label_column": LabelColumnOption,
-    "split_column": SplitColumnOption,
-    "multi_label": MultiLabelOption,
-    "label_separator": LabelSeparatorOption,
+    **_option("label", "Which label to learn, for 'elpv': type or defect."),
+    **_option(
+        "root", "Where the paths of a list or CSV file count from.  [the file's folder]", "DIR"
+    ),
+    **_option(
+        "separator",
+        "Between the columns of a list or CSV file: tab, comma, semicolon or any text.  "
+        "[white space in a list]",
+        "TEXT",
+    ),
+    **_option("classes", "Names of the classes: one a line, or 'id name'.", "FILE"),
+    **_option("val_list", "List of the images to hold out, beside a list to train on.", "FILE"),
+    **_option("image_column", "Column of the path or the image.  [by its heading]", "NAME"),
+    **_option(
+        "label_columns",
+        "Column or JSON key of the label, or, several times, columns of 0 and 1.  [by its heading]",
+        "NAME",
+        several=True,
+    ),
+    **_option("split_column", "Column that says train, val or test.  [by its heading]", "NAME"),
+    **_option(
+        "multi_label",
+        "Images have any number of labels, written as such or as a 0 or 1 a class.",
+        "names|one-hot",
+    ),
+    **_option(
+        "label_separator", "Between several labels of an image.  [comma; | in a CSV file]", "TEXT"
+    ),
 }
+"""By the name of the argument; what each says is its help."""
 
 
-def source_options(label_column: list[str] | None = None, **values: Any) -> SourceOptions:
+def source_options(label_columns: list[str] | None = None, **values: Any) -> SourceOptions:
     """Return the options of a source from those of the command line.
 
     Raises:
         DataError: a value is not known.
     """
-    return SourceOptions(label_columns=tuple(label_column or ()), **values)
+    return SourceOptions(label_columns=tuple(label_columns or ()), **values)
 
 
 def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -184,7 +123,7 @@ def open_told(data: str, options: SourceOptions) -> Source:
 def tell_of(source: Source) -> None:
     """Tell a person how a source understood the data and what it left out."""
     for note in notes_of(source):
-        say(printable(note))
+        say(note)
     warn_left_out(left_out_of(source))
 
 

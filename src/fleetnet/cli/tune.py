@@ -21,13 +21,21 @@ from fleetnet.cli.console import (
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import ModelArgument
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.engines import check_names
+from fleetnet.inference.engines import ENGINES, check_names
 from fleetnet.inference.trials import MIN_IMAGES
 from fleetnet.inference.tuning import BUDGET_S, Tuning
 from fleetnet.inference.tuning_cache import ENOUGH
 from fleetnet.inference.tuning_results import BOTH, modes_of, tune_modes
 from fleetnet.inference.verify import prepare
 from fleetnet.left_out import LeftOut
+
+
+def _but_slow() -> str:
+    """Return which engines are tried only by name."""
+    slow = [name for name, kind in ENGINES.items() if not kind.unasked]
+    return (
+        f" but {', '.join(slow)}, {'it is' if len(slow) == 1 else 'they are'} slow" if slow else ""
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +62,7 @@ def tune(
         typer.Option(
             "--engine",
             metavar="ENGINE",
-            help="Try this one; may be repeated.  [all but torch-compiled, it is slow]",
+            help=f"Try this one; may be repeated.  [all{_but_slow()}]",
         ),
     ] = None,
     device: Annotated[

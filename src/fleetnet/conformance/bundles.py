@@ -17,6 +17,7 @@ from fleetnet.conformance.reference import reference_input
 from fleetnet.errors import DataError, ImageError, VerificationError
 from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import (
+    REFERENCE,
     Engine,
     Pixels,
     Precision,
@@ -24,7 +25,6 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.verification import REFERENCE
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.preprocess import Preprocess
 
@@ -62,13 +62,20 @@ class BundleCheck:
     def failure(self, name: str) -> VerificationError | None:
         """Return what is wrong with the bundle, None if nothing is."""
         if not self.inputs.passed:
-            return VerificationError(f"{name}: {self.inputs.differences[0]}")
+            return VerificationError(
+                f"{name}: {self.inputs.differences[0]}",
+                file=name,
+                picture=self.inputs.differences[0].picture,
+            )
         for comparison in self.comparisons:
             if not self.allows(comparison):
                 return VerificationError(
                     f"{name}: {comparison.engine} differs from {self.reference} by up to "
                     f"{comparison.max_abs_diff:.2g} (allowed: {self.tolerance:g}), top-1 agrees on "
-                    f"{comparison.top1_agreement:.2%}"
+                    f"{comparison.top1_agreement:.2%}",
+                    file=name,
+                    tolerance=self.tolerance,
+                    **comparison.facts,
                 )
         return None
 

@@ -44,14 +44,21 @@ class ConformanceSet:
         file = path / DESCRIPTION
         if not file.is_file():
             raise FleetnetError(
-                f"{path} is no conformance set: that is a folder with {DESCRIPTION} in it"
+                f"{path} is no conformance set: that is a folder with {DESCRIPTION} in it",
+                file=str(path),
             )
         try:
             if file.stat().st_size > MAX_DESCRIPTION_BYTES:
-                raise FleetnetError(f"{file} is larger than {MAX_DESCRIPTION_BYTES // 2**20} MiB")
+                raise FleetnetError(
+                    f"{file} is larger than {MAX_DESCRIPTION_BYTES // 2**20} MiB",
+                    code="too-large",
+                    file=str(file),
+                )
             text = file.read_bytes()
         except OSError as error:
-            raise FleetnetError(f"cannot read {file}: {error.strerror}") from None
+            raise FleetnetError(
+                f"cannot read {file}: {error.strerror}", code="unreadable", file=str(file)
+            ) from None
         return cls(path, _parsed(text, file))
 
     def read(self, file: str, sha256: str, size: int) -> bytes:
@@ -105,16 +112,21 @@ class ConformanceSet:
             # A link may lead out of the folder, and a pipe may have no end.
             links = path.is_symlink() or (path.parent != self.path and path.parent.is_symlink())
             if links or not path.is_file():
-                raise FleetnetError(f"{path} is missing: the conformance set is incomplete")
+                raise FleetnetError(
+                    f"{path} is missing: the conformance set is incomplete", file=str(path)
+                )
             actual = path.stat().st_size
             if actual != size:
                 raise FleetnetError(
                     f"{path} is not the file that the set was written with: it has {actual} bytes, "
-                    f"{DESCRIPTION} says {size}"
+                    f"{DESCRIPTION} says {size}",
+                    file=str(path),
                 )
             return path.read_bytes()
         except OSError as error:
-            raise FleetnetError(f"cannot read {path}: {error.strerror}") from None
+            raise FleetnetError(
+                f"cannot read {path}: {error.strerror}", code="unreadable", file=str(path)
+            ) from None
 
 
 def find_set() -> Path:
@@ -128,7 +140,8 @@ def find_set() -> Path:
         if (folder / DESCRIPTION).is_file():
             return folder
     raise FleetnetError(
-        "the conformance set does not come with this installation: give its folder, set_folder="
+        "the conformance set does not come with this installation: give its folder, set_folder=",
+        arguments=["set_folder"],
     )
 
 
@@ -136,11 +149,13 @@ def _parsed(text: bytes, file: Path) -> Description:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        raise FleetnetError(f"{file} is not valid JSON") from None
+        raise FleetnetError(f"{file} is not valid JSON", file=str(file)) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise FleetnetError(f"{file} does not describe a Fleetnet conformance set")
+        raise FleetnetError(f"{file} does not describe a Fleetnet conformance set", file=str(file))
     try:
         return Description.model_validate(values)
     except ValidationError as error:
         place, said = first_problem(error)
-        raise FleetnetError(f"{file}: {place + ': ' if place else ''}{said}") from None
+        raise FleetnetError(
+            f"{file}: {place + ': ' if place else ''}{said}", file=str(file)
+        ) from None

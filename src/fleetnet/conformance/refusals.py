@@ -1,11 +1,7 @@
-"""Why a picture is refused, in one word that all hosts share.
-
-The words are part of the set. The messages of this host, from which it finds them, are not.
-"""
+"""Why a picture is refused, in one word that all hosts share; the words are part of the set."""
 
 from __future__ import annotations
 
-import re
 from typing import Literal, get_args
 
 from fleetnet.errors import ImageError
@@ -15,24 +11,10 @@ Kind = Literal[
 ]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_MESSAGES: tuple[tuple[Kind, str], ...] = (
-    ("empty", r"the file is empty"),
-    ("not-an-image", r"not an image"),
-    ("too-long", r"is longer than 1:"),
-    ("too-large", r"million pixels|is larger than"),
-    ("unsupported", r"no defined range"),
-    ("truncated", r"truncated|cut off"),
-)
-
 
 def kind_of(error: ImageError) -> Kind:
-    """Return the word for what is wrong: the error's own ``code`` if it is one of them."""
-    code = getattr(error, "code", None)
-    for kind in _KINDS:
-        if kind == code:
-            return kind
-    message = str(error)
-    return next((kind for kind, words in _MESSAGES if re.search(words, message)), "damaged")
+    """Return the word for what is wrong: the error's ``code``, ``damaged`` if that is no such."""
+    return next((kind for kind in _KINDS if kind == error.code), "damaged")
 
 
 def fits(found: Kind, expected: Kind) -> bool:

@@ -28,7 +28,7 @@ from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.pictures import Picture, all_pictures
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import Kind, fits, kind_of
-from fleetnet.errors import FleetnetError, ImageError, require_all
+from fleetnet.errors import GRAPHS, FleetnetError, ImageError, require_all
 from fleetnet.files import atomic_folder, standing
 from fleetnet.geometry import Interpolation
 from fleetnet.image_bytes import read_bytes
@@ -41,8 +41,7 @@ TOLERANCE = 1e-3
 """For logits: 100 times the difference between engines, 1/1000 of that between pictures."""
 NETWORK = "network.onnx"
 PICTURES, CROPS = "pictures", "crops"
-_NEEDS = {"torch": "PyTorch", "onnx": "onnx", "onnxscript": "onnxscript"}
-_LIBRARIES = ("pillow", "simplejpeg", "numpy", "torch", "onnx", "onnxscript")
+_LIBRARIES = ("pillow", "simplejpeg", "numpy", *GRAPHS)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,7 +59,7 @@ def write_set(folder: Path) -> ConformanceSet:
         FleetnetError: what exports networks is not installed, ``folder`` holds something else, or
             it cannot be written to.
     """
-    require_all(_NEEDS, "export", "writing the conformance set")
+    require_all(GRAPHS, "export", "writing the conformance set")
     _check_replaceable(folder)
     with atomic_folder(folder, standing(folder)) as place:
         for name in (PICTURES, CROPS):

@@ -34,7 +34,7 @@ from fleetnet.data.sources.samples import (
 )
 from fleetnet.data.splits import Indices, check_classes, split
 from fleetnet.errors import DataError, ImageError
-from fleetnet.reporting import Advance
+from fleetnet.reporting import Advance, Note
 from fleetnet.threads import map_in_threads
 
 MOST_UNUSED = 14
@@ -157,7 +157,7 @@ def _splits(source: Source, val_fraction: float, seed: int) -> tuple[Indices, st
         check_classes(source)
         found = split(source, val_fraction, seed)
     except DataError as error:
-        return splits, str(error)
+        return splits, Note.of(error)
     splits[found.train], splits[found.val], splits[found.test] = TRAIN, VAL, TEST
     # Training leaves these out, but in the data they are both trained on and held out.
     splits[found.dropped] = TRAIN

@@ -10,6 +10,7 @@ from typing import Any
 
 from fleetnet.amounts import count
 from fleetnet.errors import INSTALL
+from fleetnet.reporting import Note
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,12 @@ class Report:
         dark = self.unused_bits
         if dark:
             lines.append(
-                f"{count(dark.images, 'image')} of 16 bits use {dark.used} bits only (no sample "
-                f"above {2**dark.used - 1}) and look nearly black: "
-                f"set input.sample_bits={dark.setting} in training"
+                Note(
+                    f"{count(dark.images, 'image')} of 16 bits use {dark.used} bits only (no "
+                    f"sample above {2**dark.used - 1}) and look nearly black: "
+                    f"set input.sample_bits={dark.setting} in training",
+                    settings=["input.sample_bits"],
+                )
             )
         across = sum(group.across_classes for group in self.duplicates)
         if across:

@@ -131,11 +131,13 @@ class Loader:
         if codes and max(codes) > 0:
             raise DataError(
                 f"{which} that load images ended with exit code {max(codes)}: what it printed "
-                "says why; set data.workers=0 loads images without them"
+                "says why; set data.workers=0 loads images without them",
+                settings=["data.workers"],
             ) from None
         raise DataError(
             f"{which} that load images died, most likely for want of memory (RAM, or the shared "
-            "memory of a container): try fewer, or none, with set data.workers=0"
+            "memory of a container): try fewer, or none, with set data.workers=0",
+            settings=["data.workers"],
         ) from None
 
 

@@ -33,17 +33,28 @@ def prepare_folder(folder: Path, source: Source) -> None:
     data = Path(source.spec.get("data", ""))
     if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
         raise DataError(
-            f"{folder} lies in the data itself: choose another output=", code=IN_THE_DATA
+            f"{folder} lies in the data itself: choose another output=",
+            code=IN_THE_DATA,
+            file=str(folder),
+            arguments=["output"],
         )
     try:
         entries = list(folder.iterdir()) if folder.exists() else []
         if entries and not _is_report(folder / REPORT):
-            raise DataError(f"{folder} holds other files: choose another output=")
+            raise DataError(
+                f"{folder} holds other files: choose another output=",
+                file=str(folder),
+                arguments=["output"],
+            )
         for entry in entries:
             if SHEET_NAME.fullmatch(entry.name):
                 entry.unlink()
     except OSError as error:
-        raise DataError(f"cannot use {folder}: {error.strerror}; choose another output=") from None
+        raise DataError(
+            f"cannot use {folder}: {error.strerror}; choose another output=",
+            file=str(folder),
+            arguments=["output"],
+        ) from None
 
 
 def write_report(folder: Path, report: Report) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import os
 import signal
 import sys
 import threading
@@ -42,8 +43,21 @@ def _begin_worker(_number: int) -> None:
     # Ctrl-C reaches every process of the terminal; the main process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _say_unless_disconnected
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
     # Pillow warns of damaged EXIF and the like; unreadable images are named in the batch.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _end_with_the_run() -> None:
+    """End this worker when the main process is gone, which may have been killed.
+
+    PyTorch watches the process that started the worker. Here that is the fork server, which itself
+    stays as long as a worker does.
+    """
+    run = multiprocessing.parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)
 
 
 def _say_unless_disconnected(

@@ -124,7 +124,8 @@ def picture_files(images: Sequence[str], output: Path | None = None) -> Iterator
     if folder.suffix.lower() == ENDING and not folder.is_dir():
         if len(images) > 1:
             raise FleetnetError(
-                f"{len(images)} images do not fit into {folder}: name a folder with output="
+                f"{len(images)} images do not fit into {folder}: name a folder with output=",
+                arguments=["output"],
             )
         return iter([folder])
     return _in_folder(images, folder)

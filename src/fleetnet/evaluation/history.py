@@ -93,12 +93,16 @@ def read_text(file: Path) -> str:
     """
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise DataError(f"{file} is larger than {MAX_BYTES // 2**20} MiB")
+            raise DataError(
+                f"{file} is larger than {MAX_BYTES // 2**20} MiB", code="too-large", file=str(file)
+            )
         return file.read_text("utf-8")
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {file}: {error.strerror or error}", code="unreadable", file=str(file)
+        ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{file} is not UTF-8 text") from None
+        raise DataError(f"{file} is not UTF-8 text", file=str(file)) from None
 
 
 def _numbers(record: Any) -> EpochFigures:

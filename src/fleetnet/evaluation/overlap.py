@@ -82,7 +82,9 @@ def find_overlap(
         raise DataError(
             f"the network was trained on all {count(known, 'image')} of {source.description} that "
             "were to be evaluated, so none is left: give others, or evaluate all of these with "
-            "split='all'"
+            "split='all'",
+            arguments=["split"],
+            images=known,
         )
     return Overlap(indices[~seen] if leave_out else indices, len(indices), known, leave_out)
 

@@ -16,7 +16,7 @@ def check_report(path: Path) -> None:
         FleetnetError: a package that reports need is absent, or ``path`` is a folder, or no name of
             an HTML file.
     """
-    require_all({"jinja2": "Jinja", "matplotlib": "matplotlib"}, "report", "writing a report")
+    require_all(("jinja2", "matplotlib"), "report", "writing a report")
     if path.is_dir():
         raise FleetnetError(f"{path} is a folder: name a file to write the report to")
     if path.suffix.lower() not in ENDINGS:

@@ -17,7 +17,7 @@ from fleetnet.data.sources.split_names import IS_LEFT_OUT
 from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, ImageError, unknown
 from fleetnet.evaluation.overlap import UNKNOWN, Overlap, find_overlap
-from fleetnet.reporting import Advance
+from fleetnet.reporting import Advance, Note
 
 SPLITS = ("auto", "all", "train", "val", "test")
 SEEN = "These are all images, those that the network was trained on among them."
@@ -110,11 +110,15 @@ def _test(source: Source) -> tuple[Indices, str, str]:
         if left_out:
             raise DataError(
                 f"{source.description} has no test split that can be measured: "
-                f"{'; '.join(left_out)}"
+                f"{'; '.join(left_out)}",
+                arguments=[
+                    name for note in left_out if isinstance(note, Note) for name in note.arguments
+                ],
             )
         raise DataError(
             f"{source.description} has no test split: measure all of it with split='all', or give "
-            "only the images to test on"
+            "only the images to test on",
+            arguments=["split"],
         )
     return indices, f"the {count(len(indices), 'test image')} of {source.description}", ""
 

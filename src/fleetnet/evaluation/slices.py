@@ -90,7 +90,9 @@ def read_slices(path: Path, names: Sequence[str], wanted: Sequence[str] = ()) ->
             continue
         if len(row) != len(header):
             raise DataError(
-                f"{path}, row {number}: {len(row)} cells under a header of {len(header)}"
+                f"{path}, row {number}: {len(row)} cells under a header of {len(header)}",
+                file=str(path),
+                row=number,
             )
         name = row[key].strip().replace("\\", "/").removeprefix("./")
         index = index_of.get(name)
@@ -98,7 +100,11 @@ def read_slices(path: Path, names: Sequence[str], wanted: Sequence[str] = ()) ->
             unknown.append(f"row {number}: '{name}'")
             continue
         if index in seen:
-            raise DataError(f"{path}, row {number}: '{name}' is in row {seen[index]} already")
+            raise DataError(
+                f"{path}, row {number}: '{name}' is in row {seen[index]} already",
+                file=str(path),
+                row=number,
+            )
         seen[index] = number
         for column in chosen:
             columns[header[column]][index] = row[column].strip()
@@ -108,18 +114,24 @@ def read_slices(path: Path, names: Sequence[str], wanted: Sequence[str] = ()) ->
 def _rows(path: Path) -> list[list[str]]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES // 2**20} MiB")
+            raise DataError(
+                f"{path} is larger than {MAX_BYTES // 2**20} MiB", code="too-large", file=str(path)
+            )
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from None
+        raise DataError(
+            f"{path} is not UTF-8 text: save it as CSV in UTF-8", file=str(path)
+        ) from None
     try:
         rows = list(csv.reader(io.StringIO(text), strict=True))
     except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file: {error}") from None
+        raise DataError(f"{path} is not a CSV file: {error}", file=str(path)) from None
     if len(rows) < 2:
-        raise DataError(f"{path} has no rows: give a header and a row an image")
+        raise DataError(f"{path} has no rows: give a header and a row an image", file=str(path))
     return rows
 
 
@@ -130,7 +142,8 @@ def _key_column(path: Path, header: list[str]) -> int:
             return folded.index(known)
     close = next((f" ('{name}'{hint})" for name in header if (hint := nearest(name, KEYS))), "")
     raise DataError(
-        f"{path} has no column of image names: call it {', '.join(KEYS[:-1])} or {KEYS[-1]}{close}"
+        f"{path} has no column of image names: call it {', '.join(KEYS[:-1])} or {KEYS[-1]}{close}",
+        file=str(path),
     )
 
 
@@ -139,14 +152,15 @@ def _chosen_columns(path: Path, header: list[str], key: int, wanted: Sequence[st
     known = [header[index] for index in others]
     if len(set(known)) != len(known):
         twice = next(name for name, count in Counter(known).items() if count > 1)
-        raise DataError(f"{path} has two columns '{twice}'")
+        raise DataError(f"{path} has two columns '{twice}'", file=str(path))
     for name in wanted:
         if name not in known:
             raise DataError(
-                f"{path} has no column '{name}'{nearest(name, known)} (it has: {', '.join(known)})"
+                f"{path} has no column '{name}'{nearest(name, known)} (it has: {', '.join(known)})",
+                file=str(path),
             )
     if not known:
-        raise DataError(f"{path} has no column to slice by, only the images' names")
+        raise DataError(f"{path} has no column to slice by, only the images' names", file=str(path))
     return [index for index in others if not wanted or header[index] in wanted]
 
 
@@ -167,7 +181,9 @@ def _notes(path: Path, unknown: list[str], found: bool, names: Sequence[str]) ->
     first = unknown[0].partition("'")[2].removesuffix("'")
     hint = nearest(first, names)
     if not found:
-        raise DataError(f"{path} names no image of the data; {unknown[0]} is none{hint}")
+        raise DataError(
+            f"{path} names no image of the data; {unknown[0]} is none{hint}", file=str(path)
+        )
     rows = f"{count(len(unknown), 'row')} of {path} name{'s' * (len(unknown) == 1)}"
     return (f"{rows} no image of the data, such as {unknown[0]}{hint}",)
 

@@ -18,16 +18,8 @@ from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import published_file
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
-NEEDS = {
-    "torch": "PyTorch",
-    "safetensors": "safetensors",
-    "filelock": "filelock",
-    "requests": "requests",
-    "onnx": "onnx",
-    "onnxscript": "onnxscript",
-    "onnxruntime": "ONNX Runtime",
-}
-"""Modules that making a bundle needs, with the names that people know."""
+NEEDS = ("torch", "safetensors", "filelock", "requests", "onnx", "onnxscript", "onnxruntime")
+"""Modules that making a bundle needs."""
 
 
 def bundle_of(

@@ -27,7 +27,10 @@ def fit_calibration(
         DataError: there are none, they are too few, or their logits are not numbers.
     """
     if held_out is None:
-        raise DataError(f"{why_gone(trained)}: export where they are, or without calibrate=")
+        raise DataError(
+            f"{why_gone(trained)}: export where they are, or without calibrate=",
+            arguments=["calibrate"],
+        )
     source, indices = held_out
     classifier = Classifier.from_engine(
         reference,
@@ -41,7 +44,8 @@ def fit_calibration(
     if fit is None:
         raise DataError(
             f"{len(evaluation.indices)} held-out images are too few to fit a temperature to, or "
-            "their logits are not numbers: export without calibrate="
+            "their logits are not numbers: export without calibrate=",
+            arguments=["calibrate"],
         )
     return Calibration(
         temperature=fit.temperature,

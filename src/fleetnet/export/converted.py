@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from fleetnet.amounts import count
 from fleetnet.bundle import (
@@ -113,7 +114,8 @@ def export_to(
 
 
 def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
-    return {README: description(target, manifest).encode(), **files}
+    beside = target.beside() if target.beside is not None else {}
+    return {README: description(target, manifest).encode(), **beside, **files}
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -160,10 +162,13 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
     Raises:
         VerificationError: they do; nothing was written.
     """
+    required: dict[str, Any]
     if comparison.precision == "fp32":
+        required = {"tolerance": tolerance}
         good, allowed = comparison.passes(tolerance), f"{tolerance:g} and 100%"
         agreed = comparison.top1_agreement
     else:
+        required = {"required_agreement": AGREEMENT}
         good, allowed = comparison.agreement >= AGREEMENT, f"{AGREEMENT:.0%}"
         agreed = comparison.agreement
     if not good:
@@ -171,5 +176,8 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
             f"{target.title} in {comparison.precision} does not answer as the trained network "
             f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
             f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
-            f"(allowed: {allowed})"
+            f"(allowed: {allowed})",
+            target=target.name,
+            **comparison.facts,
+            **required,
         )

@@ -12,7 +12,15 @@ from fleetnet.errors import FleetnetError, VerificationError, one_line
 from fleetnet.export.fixed_batch import whole_batches
 from fleetnet.export.targets import Files, Run, Target
 from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
-from fleetnet.inference.engines import CPU, Closing, Logits, Pixels, Precision, open_engine
+from fleetnet.inference.engines import (
+    CPU,
+    REFERENCE,
+    Closing,
+    Logits,
+    Pixels,
+    Precision,
+    open_engine,
+)
 
 
 class ConvertedEngine(Closing[Run]):
@@ -53,7 +61,9 @@ class ConvertedEngine(Closing[Run]):
 
     def _failed(self, error: Exception) -> FleetnetError:
         return VerificationError(
-            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}"
+            f"{self.name} cannot run what was converted to {self._target.title}: {one_line(error)}",
+            engine=self.name,
+            target=self._target.name,
         )
 
 
@@ -69,13 +79,14 @@ def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comp
         VerificationError: they are not even of the same shape.
     """
     manifest = bundle.manifest
-    with open_engine("torch", bundle) as reference:
+    with open_engine(REFERENCE, bundle) as reference:
         expected = run_in_batches(reference, pixels)
     found = converted.run(pixels[:1])
     if found.shape != expected[:1].shape or found.dtype != np.float32:
         raise VerificationError(
             f"{converted.name} gives {found.dtype}{list(found.shape)} for an image in place of "
-            f"float32{list(expected[:1].shape)}"
+            f"float32{list(expected[:1].shape)}",
+            engine=converted.name,
         )
     return compare(
         converted,

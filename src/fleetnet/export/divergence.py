@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetnet.export.onnx import LAYER_KEY
-from fleetnet.inference.engines import Setup
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines import open_graph
 from fleetnet.models.normalisation import Normalisation
 from fleetnet.preprocess import Preprocess
 
@@ -23,11 +20,6 @@ THRESHOLD = 1e-3
 
 Rounding in fp32 causes about a hundredth of that; a wrong weight or attribute far more.
 """
-
-GRAPH_ENGINES: dict[str, Callable[[bytes, Setup], OpenVinoEngine | OnnxRuntimeEngine]] = {
-    "openvino": OpenVinoEngine.of_onnx,
-    "onnxruntime": OnnxRuntimeEngine,
-}
 
 
 class Divergence(NamedTuple):
@@ -48,7 +40,7 @@ def first_divergence(
 
     Args:
         content: an ONNX file as :func:`fleetnet.export.onnx.to_onnx` writes it.
-        engine: ``openvino`` or ``onnxruntime``.
+        engine: one of :func:`fleetnet.inference.engines.graph_engines`.
         network: the trained network, unfolded, on the CPU.
         preprocess: of both.
         pixels: ``uint8[N, crop, crop, 3]``, on which the answers differ.
@@ -57,7 +49,7 @@ def first_divergence(
         The first layer beyond :data:`THRESHOLD`, in the order they run; None if no layer is.
     """
     tapped, names = _tap(content)
-    with GRAPH_ENGINES[engine](tapped, Setup()) as opened:
+    with open_graph(engine, tapped) as opened:
         found = opened.outputs(pixels)
     expected = _layer_outputs(network, preprocess, pixels, list(names))
     for layer, value in names.items():

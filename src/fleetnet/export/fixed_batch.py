@@ -13,10 +13,8 @@ import onnx
 
 from fleetnet.bundle import ONNX_METADATA_KEY, Bundle, Manifest
 from fleetnet.errors import FleetnetError
-from fleetnet.inference.engines import Logits, Pixels
+from fleetnet.inference.engines import GraphEngine, Logits, Pixels
 from fleetnet.inference.engines.closing import Closing
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
 
 MAX_BATCH = 4096
 
@@ -90,13 +88,13 @@ def whole_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
         yield pixels[part]
 
 
-class InWholeBatches(Closing[OnnxRuntimeEngine | OpenVinoEngine]):
+class InWholeBatches(Closing[GraphEngine]):
     """Runs any number of images on an engine whose graph takes one batch size.
 
     The last batch is filled up with its last image.
     """
 
-    def __init__(self, engine: OnnxRuntimeEngine | OpenVinoEngine, batch: int) -> None:
+    def __init__(self, engine: GraphEngine, batch: int) -> None:
         super().__init__(engine)
         self._batch = batch
         self.name = engine.name

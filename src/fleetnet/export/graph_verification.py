@@ -18,9 +18,7 @@ from fleetnet.inference.comparison import (
     compare,
     run_in_batches,
 )
-from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.engines.openvino import OpenVinoEngine
+from fleetnet.inference.engines import Pixels, graph_engines, open_graph
 from fleetnet.inference.engines.torch import TorchEngine
 from fleetnet.preprocess import Preprocess
 
@@ -45,7 +43,7 @@ class Standard:
 
 
 def verify_graph(graph: bytes, standard: Standard, batch: int | None = None) -> list[Comparison]:
-    """Compare an ONNX graph in ONNX Runtime and OpenVINO with the network in PyTorch.
+    """Compare an ONNX graph, in every engine that runs one, with the network in PyTorch.
 
     Args:
         graph: the content of an ``.onnx`` file.
@@ -60,14 +58,19 @@ def verify_graph(graph: bytes, standard: Standard, batch: int | None = None) -> 
     with TorchEngine(network, preprocess) as reference:
         expected = run_in_batches(reference, pixels)
     comparisons: list[Comparison] = []
-    for open_graph in (OnnxRuntimeEngine, OpenVinoEngine.of_onnx):
-        with open_graph(graph, Setup()) as engine:
+    for name in graph_engines():
+        with open_graph(name, graph) as engine:
             whole = InWholeBatches(engine, batch) if batch else engine
             comparison = compare(whole, pixels, expected, standard.probabilities)
         if not comparison.passes(standard.tolerance):
             some = np.resize(pixels, (batch, *pixels.shape[1:])) if batch else pixels[:BATCH]
-            layer = first_divergence(graph, engine.name, network, preprocess, some)
-            raise VerificationError(_divergence(comparison, standard.tolerance, layer))
+            layer = first_divergence(graph, name, network, preprocess, some)
+            raise VerificationError(
+                _divergence(comparison, standard.tolerance, layer),
+                tolerance=standard.tolerance,
+                layer=layer.layer if layer else None,
+                **comparison.facts,
+            )
         comparisons.append(comparison)
     return comparisons
 

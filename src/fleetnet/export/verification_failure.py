@@ -8,7 +8,7 @@ from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.inference.comparison import BATCH, Comparison
-from fleetnet.inference.engines import CPU, Pixels
+from fleetnet.inference.engines import CPU, ENGINES, Pixels
 from fleetnet.inference.verification import Report
 
 if TYPE_CHECKING:
@@ -38,16 +38,19 @@ def _beyond_tolerance(
         f"{worst.engine} differs from the trained network by up to {worst.max_abs_diff:.2g} "
         f"(allowed: {report.tolerance:g}), top-1 agrees on {worst.top1_agreement:.2%}"
     )
+    facts = worst.facts | {"tolerance": report.tolerance}
     if not report.has_reference:
-        return VerificationError(summary)
+        return VerificationError(summary, **facts)
     try:
-        from fleetnet.export.divergence import GRAPH_ENGINES, first_divergence
+        from fleetnet.export.divergence import first_divergence
     except ModuleNotFoundError:
-        return VerificationError(f"{summary} (install fleetnet[export] to learn in which layer)")
+        return VerificationError(
+            f"{summary} (install fleetnet[export] to learn in which layer)", **facts
+        )
     from fleetnet.inference.engines.torch import load_network
 
-    if worst.device != CPU or worst.engine not in GRAPH_ENGINES:
-        return VerificationError(summary)
+    if worst.device != CPU or ENGINES[worst.engine].of_graph is None:
+        return VerificationError(summary, **facts)
     layer: Divergence | None = first_divergence(
         bundle.file(format="onnx").read_bytes(),
         worst.engine,
@@ -56,12 +59,15 @@ def _beyond_tolerance(
         pixels[:BATCH],
     )
     where = f"first in layer '{layer.layer}'" if layer else "in no single layer"
-    return VerificationError(f"{summary}, {where}")
+    return VerificationError(f"{summary}, {where}", **facts, layer=layer.layer if layer else None)
 
 
 def _too_few_agree(comparison: Comparison, standard: float) -> VerificationError:
     return VerificationError(
         f"{comparison.engine} in int8 gives the trained network's answer on "
         f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
-        f"{standard:.2%}: use precision='fp32' here, or quantise with images like these"
+        f"{standard:.2%}: use precision='fp32' here, or quantise with images like these",
+        arguments=["precision"],
+        required_agreement=standard,
+        **comparison.facts,
     )

@@ -48,7 +48,9 @@ def images_to_verify_with(
     if held_out is None and (made_up or "fingerprint" not in trained.data):
         return _with_made_up(images, trained.preprocess, limit)
     if held_out is None:
-        raise DataError(f"{why_gone(trained)}: give some to verify with, images=")
+        raise DataError(
+            f"{why_gone(trained)}: give some to verify with, images=", arguments=["images"]
+        )
     source, indices = held_out
     spread = indices[np.linspace(0, len(indices) - 1, min(limit, len(indices))).astype(int)]
     pixels = prepare(_read(source, spread), trained.preprocess, limit)

@@ -56,11 +56,13 @@ def check_asked(engine: str | None, precision: str | None, device: str | None = 
     )
     if engine == AUTO and precision is not None:
         raise FleetnetError(
-            f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine"
+            f"engine='{AUTO}' chooses the precision: leave precision= out, or name an engine",
+            arguments=["engine", "precision"],
         )
     if engine == AUTO and device is not None:
         raise FleetnetError(
-            f"engine='{AUTO}' chooses the device: leave device= out, or name an engine"
+            f"engine='{AUTO}' chooses the device: leave device= out, or name an engine",
+            arguments=["engine", "device"],
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 import platform
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +67,21 @@ class Comparison:
         """
         # Answers that are not numbers never agree, see same_answers.
         return explained_by_chance(self.images, self.different, 1 - agreement)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an error says of it, as JSON values; what is not a number is null."""
+        difference = self.max_abs_diff
+        return {
+            "engine": self.engine,
+            "engine_version": self.engine_version,
+            "device": self.device,
+            "precision": self.precision,
+            "images": self.images,
+            "difference": difference if math.isfinite(difference) else None,
+            "top1_agreement": self.top1_agreement,
+            "agreement": self.agreement,
+        }
 
     def record(self, source: str, tolerance: float) -> Verification:
         """Return the comparison as the manifest keeps it."""

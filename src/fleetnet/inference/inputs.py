@@ -246,7 +246,7 @@ def _of_file(file: Any) -> bytes:
         content += piece
     _check_length(len(content))
     if not content:
-        raise ImageError("the file is empty, or was read to its end before")
+        raise ImageError("the file is empty, or was read to its end before", code="empty")
     return bytes(content)
 
 
@@ -256,4 +256,4 @@ def _title(file: object) -> str:
 
 def _check_length(length: int) -> None:
     if length > MAX_BYTES:
-        raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+        raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")

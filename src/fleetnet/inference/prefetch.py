@@ -2,6 +2,10 @@
 
 Reading a file, decoding and resizing all release Python's lock, so threads can use all processors
 beside the network, and nothing has to be sent between processes.
+
+The pool is one of its own beside :func:`fleetnet.threads.map_in_threads`, which would give the
+threads every image: those that the caller may change or close, and errors of the stream itself, are
+dealt with when they are taken. Both keep the order by :func:`fleetnet.threads.in_order`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
+    REFERENCE,
     Engine,
     Pixels,
     Precision,
@@ -23,9 +24,6 @@ from fleetnet.inference.engines import (
 from fleetnet.inference.left_out_engines import LeftOutEngine, left_out_engines
 from fleetnet.inference.verify import verify_bundle, verify_quantized
 from fleetnet.reporting import Say
-
-REFERENCE = "torch"
-"""The reference engine, on the processor."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class Report:
         return {
             "passed": self.passed,
             "tolerance": self.tolerance,
-            "reference": "torch" if self.has_reference else "self_test",
+            "reference": REFERENCE if self.has_reference else "self_test",
             "engines": [vars(one) for one in self.comparisons],
             "int8": [
                 {
                     **vars(one),
                     "required_agreement": wanted,
                     "passed": one.meets(wanted),
-                    "reference": "torch" if self.has_reference else "fp32",
+                    "reference": REFERENCE if self.has_reference else "fp32",
                 }
                 for one, wanted in self.int8
             ],

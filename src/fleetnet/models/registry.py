@@ -131,7 +131,7 @@ def build_model(name: str, num_classes: int = 1000, **arguments: Any) -> Network
     if not 1 <= num_classes <= CLASS_LIMIT:
         raise ModelError(f"num_classes is {num_classes}; it must be between 1 and {CLASS_LIMIT:,}")
     _check_arguments(arguments)
-    with needing({"torch": "PyTorch"}, "train", "building a network"):
+    with needing(("torch",), "train", "building a network"):
         family = family_of(entry)
     return family.build(num_classes, **entry.arguments, **arguments)
 

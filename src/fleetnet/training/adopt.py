@@ -12,7 +12,7 @@ from fleetnet.errors import CheckpointError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.labels import imagenet_classes, read_labels
 from fleetnet.models.registry import build_model
-from fleetnet.reporting import Say
+from fleetnet.reporting import Note, Say
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
 from fleetnet.weights.published import published_file, usual_preprocess
@@ -38,7 +38,9 @@ def read_checkpoint(
         FleetnetError: the labels are not of these classes.
     """
     if (Path(path) / MANIFEST).exists():
-        raise CheckpointError(f"{path} is a bundle already, not weights or a checkpoint")
+        raise CheckpointError(
+            f"{path} is a bundle already, not weights or a checkpoint", file=str(path)
+        )
     content = read_content(path)
     if is_checkpoint(content):
         ours = Checkpoint.of(content)
@@ -77,8 +79,11 @@ def checkpoint_of(
     manifest = bundle.manifest
     if manifest.temperature != 1:
         say(
-            f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has no "
-            "place: 'fleetnet export' with calibrate= fits it anew"
+            Note(
+                f"left out: the temperature {manifest.temperature:.3f}, for which a checkpoint has "
+                "no place: 'fleetnet export' with calibrate= fits it anew",
+                arguments=["calibrate"],
+            )
         )
     checkpoint = read_checkpoint(file, labels)
     return replace(
@@ -109,7 +114,8 @@ def as_checkpoint(
     if identity.in_channels != 3:
         raise CheckpointError(
             f"{file.path} takes images of {identity.in_channels} channels: only networks of RGB "
-            "images are run here"
+            "images are run here",
+            file=str(file.path),
         )
     published = published_file(file.path.name)
     model = identity.entry.name

@@ -109,7 +109,8 @@ class Checkpoint:
         content = read_content(path)
         if not is_checkpoint(content):
             raise CheckpointError(
-                f"{path} is not a Fleetnet checkpoint, as 'fleetnet train' writes them"
+                f"{path} is not a Fleetnet checkpoint, as 'fleetnet train' writes them",
+                file=str(path),
             )
         return replace(cls.of(content), found=found)
 
@@ -124,12 +125,14 @@ class Checkpoint:
         if file.objects:
             raise CheckpointError(
                 f"{path} holds '{file.objects[0]}', which no checkpoint of ours does and which "
-                "could run code: refused"
+                "could run code: refused",
+                file=str(path),
             )
         if content.get("format_version") != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path} has format version {content.get('format_version')!r}, but this fleetnet "
-                f"reads version {FORMAT_VERSION}; update fleetnet"
+                f"reads version {FORMAT_VERSION}; update fleetnet",
+                file=str(path),
             )
         try:
             description = json.loads(content["description"])
@@ -149,9 +152,11 @@ class Checkpoint:
                 held_out_images=_contents(content, "held_out"),
             )
         except FleetnetError as error:
-            raise CheckpointError(f"{path}: {error}") from None
+            raise CheckpointError(f"{path}: {error}", file=str(path)) from None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            raise CheckpointError(f"{path} is damaged: its description is incomplete") from None
+            raise CheckpointError(
+                f"{path} is damaged: its description is incomplete", file=str(path)
+            ) from None
 
     def network(self) -> nn.Module:
         """Build the network with these weights, in evaluation mode.

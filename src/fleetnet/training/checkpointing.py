@@ -74,4 +74,11 @@ class Checkpointing:
             if best
             else f"start again with a lower learning rate (set optimizer.lr={lr:.2g})"
         )
-        return FleetnetError(f"{what} in epoch {self.state.progress.epoch}: {back}")
+        epoch = self.state.progress.epoch
+        return FleetnetError(
+            f"{what} in epoch {epoch}: {back}",
+            code="diverged",
+            arguments=["weights"],
+            settings=["optimizer.lr"],
+            epoch=epoch,
+        )

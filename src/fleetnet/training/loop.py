@@ -218,4 +218,5 @@ class TrainingLoop:
             f"stopped by {number.name} in epoch {epoch} of {self.recipe.epochs}, all saved; go on "
             f"with resume='{self._checkpointing.folder.path}'",
             128 + number,
+            arguments=["resume"],
         )

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fleetnet.data.policies import PolicyName
+from fleetnet.data.sampling import Sampling
 from fleetnet.errors import FleetnetError, RecipeError
 from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
-from fleetnet.schema import first_problem
+from fleetnet.schema import facts_of, first_problem
 from fleetnet.training.recipe_files import read_values, set_value, with_model
 from fleetnet.training.recipe_keys import check_keys
 
@@ -32,7 +34,7 @@ class DataSettings(_Section):
 
     val_fraction: float = Field(0.25, gt=0, lt=1)
     workers: int = Field(2, ge=0, le=256)
-    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    sampling: Sampling = "shuffle"
     repeats: int = Field(1, ge=1, le=64)
     buffer: int = Field(4096, ge=1)
     strict: bool = False
@@ -73,7 +75,7 @@ class AugmentSettings(_Section):
     vertical_flip: float = Field(0.0, ge=0, le=1)
     quarter_turns: bool = False
     color_jitter: float = Field(0.2, ge=0, lt=1)
-    policy: Literal["none", "randaugment", "trivialaugment", "autoaugment"] = "none"
+    policy: PolicyName = "none"
     operations: int = Field(2, ge=1, le=16)
     magnitude: float = Field(9.0, ge=0, le=10)
     magnitude_std: float = Field(0.0, ge=0, le=10)
@@ -233,8 +235,14 @@ class Recipe(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            key, text = first_problem(error)
-            raise RecipeError(f"recipe {where}: {key}: {text}") from None
+            found = first_problem(error)
+            raise RecipeError(
+                f"recipe {where}: {found.place}: {found.text}",
+                code="bad-value",
+                recipe=where,
+                key=found.place,
+                **facts_of(error),
+            ) from None
 
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""

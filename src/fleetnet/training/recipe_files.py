@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fleetnet.errors import ModelError, RecipeError, nearest
+from fleetnet.errors import ModelError, RecipeError, at, nearest
 from fleetnet.models.registry import find_name
 
 
@@ -31,25 +31,38 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
             text = Path(name_or_path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise RecipeError(f"cannot read recipe {name_or_path}: {reason}") from None
+            raise RecipeError(
+                f"cannot read recipe {name_or_path}: {reason}",
+                code="unreadable",
+                recipe=name_or_path,
+            ) from None
     elif name_or_path in names():
         folder = resources.files("fleetnet.training.recipes")
         text = folder.joinpath(f"{name_or_path}.yaml").read_text("utf-8")
     else:
         raise RecipeError(
             f"unknown recipe '{name_or_path}'{nearest(name_or_path, names())} (known: "
-            f"{', '.join(names())}, or the path of a .yaml file)"
+            f"{', '.join(names())}, or the path of a .yaml file)",
+            code="unknown-recipe",
+            given=name_or_path,
+            known=names(),
         )
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"recipe {name_or_path} is not valid YAML{line}") from None
+        raise RecipeError(
+            f"recipe {name_or_path} is not valid YAML{line}",
+            recipe=name_or_path,
+            line=mark.line + 1 if mark else None,
+        ) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise RecipeError(f"recipe {name_or_path} must be a mapping of keys to values")
+        raise RecipeError(
+            f"recipe {name_or_path} must be a mapping of keys to values", recipe=name_or_path
+        )
     return values, name_or_path
 
 
@@ -63,14 +76,18 @@ def with_model(values: dict[str, Any], model: str | None, where: str) -> dict[st
     values = dict(values)
     variants = values.pop("models", {})
     if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
-        raise RecipeError(f"recipe {where}: models must map names of networks to settings")
+        raise RecipeError(
+            f"recipe {where}: models must map names of networks to settings",
+            recipe=where,
+            key="models",
+        )
     wanted = None if model is None else find_name(model).name
     chosen: dict[str, Any] = {}
     for name, changes in variants.items():
         try:
             variant = find_name(str(name)).name
         except ModelError as error:
-            raise RecipeError(f"recipe {where}: models: {error}") from None
+            raise at(f"recipe {where}: models", error, RecipeError, recipe=where) from None
         if variant == wanted:
             chosen = changes
     return _merged(values, chosen)
@@ -94,11 +111,15 @@ def set_value(values: dict[str, Any], override: str) -> None:
     """
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"a setting is key=value, such as optimizer.lr=0.05, not '{override}'")
+        raise RecipeError(
+            f"a setting is key=value, such as optimizer.lr=0.05, not '{override}'", given=override
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise RecipeError(f"setting {key}: '{text}' is not a YAML value") from None
+        raise RecipeError(
+            f"setting {key}: '{text}' is not a YAML value", key=key, value=text
+        ) from None
     # In YAML 1.1, 4e-5 is text, because it has no decimal point.
     if isinstance(value, str):
         value = _number(value)
@@ -106,7 +127,7 @@ def set_value(values: dict[str, Any], override: str) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"setting {key}: '{section}' is a value and has no keys")
+            raise RecipeError(f"setting {key}: '{section}' is a value and has no keys", key=key)
         values = inner
     values[last] = value
 

@@ -19,7 +19,13 @@ def check_keys(values: dict[str, Any], schema: type[BaseModel], where: str) -> N
     """
     for key, full in _unknown_keys(values, schema, ""):
         hint = _nearest_key(key, full, schema)
-        raise RecipeError(f"recipe {where}: unknown key '{full}'{hint}")
+        raise RecipeError(
+            f"recipe {where}: unknown key '{full}'{hint}",
+            code="unknown-key",
+            recipe=where,
+            key=full,
+            known=_all_keys(schema, ""),
+        )
 
 
 def _unknown_keys(

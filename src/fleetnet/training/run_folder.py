@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleetnet.errors import CheckpointError, FleetnetError, OvertakenError
+from fleetnet.errors import CheckpointError, FleetnetError, OvertakenError, following
 from fleetnet.evaluation.history import METRICS
 from fleetnet.files import NOTHING, atomic_file, standing
 from fleetnet.training.checkpoint import Checkpoint
@@ -52,7 +52,8 @@ class RunFolder:
         if standing(self.path / LAST) != self._found:
             raise OvertakenError(
                 f"another run has written {self.path} in the meantime, and it is left as it is: "
-                "choose another output=, or go on with that run by resume="
+                "choose another output=, or go on with that run by resume=",
+                arguments=["output", "resume"],
             )
         if self._fresh:
             # Otherwise, if this run ended before it saves, the old checkpoint would seem to be its.
@@ -91,7 +92,8 @@ class RunFolder:
             try:
                 checkpoint.save(self.path / name)
             except FleetnetError as error:
-                raise FleetnetError(f"{error}; {self._last_good()}") from None
+                message = f"{error}; {self._last_good()}"
+                raise following(error, message, FleetnetError, arguments=["resume"]) from None
         self._found = standing(self.path / LAST)
 
     def _last_good(self) -> str:

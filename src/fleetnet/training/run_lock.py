@@ -42,7 +42,8 @@ def run_lock(folder: Path) -> Iterator[bool]:
         except Timeout:
             raise OvertakenError(
                 f"another run ({_owner(folder)}) is writing {folder}: wait until it ends, or "
-                "choose another output="
+                "choose another output=",
+                arguments=["output"],
             ) from None
         except OSError as error:
             raise write_error(folder, error) from error

@@ -16,7 +16,7 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.models.base import Network
-from fleetnet.reporting import Advance, Say
+from fleetnet.reporting import Advance, Note, Say
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.create import create_model
 
@@ -84,8 +84,11 @@ def check_sample_bits(before: int | None, recipe: Recipe, say: Say) -> None:
     now = recipe.input.sample_bits
     if before is not None and before != now:
         say(
-            f"the weights were trained with input.sample_bits={before}, this run has "
-            f"{now or 'none'}: where the images are alike, set input.sample_bits={before}"
+            Note(
+                f"the weights were trained with input.sample_bits={before}, this run has "
+                f"{now or 'none'}: where the images are alike, set input.sample_bits={before}",
+                settings=["input.sample_bits"],
+            )
         )
 
 

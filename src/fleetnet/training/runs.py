@@ -117,7 +117,10 @@ def find_runs(folders: Sequence[Path], warn: Warn) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
-            raise DataError(f"{folder} {what}: give a folder of runs, as 'fleetnet train' leaves")
+            raise DataError(
+                f"{folder} {what}: give a folder of runs, as 'fleetnet train' leaves",
+                file=str(folder),
+            )
     seen: set[tuple[int, int]] = set()
     runs = []
     for folder in folders:
@@ -184,9 +187,9 @@ def _read_description(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_text(file))
     except (ValueError, RecursionError):
-        raise DataError(f"{file} is not JSON") from None
+        raise DataError(f"{file} is not JSON", file=str(file)) from None
     if not isinstance(values, dict):
-        raise DataError(f"{file} is not a description of a run")
+        raise DataError(f"{file} is not a description of a run", file=str(file))
     return {key: value for key, value in values.items() if key == "recipe" or _is_setting(value)}
 
 
@@ -200,9 +203,9 @@ def _read_recipe(file: Path) -> dict[str, Any]:
         # A recipe of any version: its keys and values need not be known today.
         values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
-        raise DataError(f"{file} is not a recipe") from None
+        raise DataError(f"{file} is not a recipe", file=str(file)) from None
     if not isinstance(values, dict):
-        raise DataError(f"{file} is not a recipe")
+        raise DataError(f"{file} is not a recipe", file=str(file))
     return values
 
 

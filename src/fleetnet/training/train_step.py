@@ -159,5 +159,6 @@ def _check_compiler(device: torch.device) -> None:
     if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         raise FleetnetError(
             "compile: torch.compile needs a C++ compiler here, and there is none: install one, "
-            "or set compile=false"
+            "or set compile=false",
+            settings=["compile"],
         )

@@ -221,11 +221,17 @@ class Trainer:
         path = output / LAST
         checkpoint = checkpoint or last_checkpoint(output)
         if not checkpoint.training:
-            raise CheckpointError(f"{path} holds only weights: give it to weights= instead")
+            raise CheckpointError(
+                f"{path} holds only weights: give it to weights= instead",
+                file=str(path),
+                arguments=["weights"],
+            )
         if fingerprint(source) != checkpoint.data.get("fingerprint"):
             raise CheckpointError(
                 f"{source.description} is not the data that {path} was trained on: its images or "
-                "classes have changed; start a new run with weights="
+                "classes have changed; start a new run with weights=",
+                file=str(path),
+                arguments=["weights"],
             )
         recipe = Recipe.from_values(checkpoint.recipe, f"in {path}")
         trainer = cls(
@@ -242,7 +248,9 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
             raise CheckpointError(
                 f"training cannot go on from {path}: another version wrote it, or it is damaged; "
-                "start a new run with weights="
+                "start a new run with weights=",
+                file=str(path),
+                arguments=["weights"],
             ) from None
         return trainer
 

@@ -65,7 +65,8 @@ def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say)
     identity = file.identity
     if name != identity.entry.name:
         raise CheckpointError(
-            f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network"
+            f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network",
+            file=str(path),
         )
     state = to_ours(file.state, identity)
     say(f"{path}: {identity.entry.name} from {identity.adapter.name} ({file.origin})")
@@ -74,7 +75,8 @@ def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say)
     if identity.num_classes != network.num_classes:
         if not replace_head:
             raise CheckpointError(
-                f"{path} has {count(identity.num_classes, 'class')}, not {network.num_classes}"
+                f"{path} has {count(identity.num_classes, 'class')}, not {network.num_classes}",
+                file=str(path),
             )
         say(
             f"its classifier of {count(identity.num_classes, 'class')} is replaced by a fresh one "

@@ -64,23 +64,30 @@ def weights_in(path: Path) -> tuple[Path, Config]:
     """
     if not path.is_dir():
         if path.exists() and not path.is_file():
-            raise CheckpointError(f"{path} is a pipe or a device: save what it gives to a file")
+            raise CheckpointError(
+                f"{path} is a pipe or a device: save what it gives to a file", file=str(path)
+            )
         return path, Config()
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
     known = [name for name in FILES if name in names]
     others = [name for name in names if name.endswith(_SUFFIXES)]
     pieces = [name for name in names if name.endswith(".index.json")]
     if not known and pieces:
         raise CheckpointError(
             f"{path} holds weights in several pieces ({pieces[0]}), which no network here is "
-            "large enough for"
+            "large enough for",
+            file=str(path),
         )
     if not known and len(others) != 1:
         what = f"several files of weights ({', '.join(others)}): give one" if others else ""
-        raise CheckpointError(f"{path} holds {what or f'no file of weights (such as {FILES[0]})'}")
+        raise CheckpointError(
+            f"{path} holds {what or f'no file of weights (such as {FILES[0]})'}", file=str(path)
+        )
     return path / (known or others)[0], _config(path / "config.json")
 
 

@@ -128,7 +128,8 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
             )
         raise FleetnetError(
             f"{path} has the SHA-256 {digest[:16]}…, not the expected {expected[:16]}…: remove it "
-            f"and fetch again{hint}"
+            f"and fetch again{hint}",
+            file=str(path),
         )
     if arrived and not recorded:
         with atomic_file(note) as temporary:
@@ -138,7 +139,9 @@ def _check(entry: PublishedWeights, path: Path, *, arrived: bool = False) -> Non
 def _check_file(path: Path) -> None:
     """Refuse what is read without end, such as a pipe, in a file's place."""
     if not path.is_file():
-        raise FleetnetError(f"{path} is not a plain file: remove it and fetch again")
+        raise FleetnetError(
+            f"{path} is not a plain file: remove it and fetch again", file=str(path)
+        )
 
 
 def _recorded(note: Path) -> str:

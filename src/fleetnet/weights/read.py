@@ -134,7 +134,7 @@ def weights_of(content: Content) -> WeightsFile:
     try:
         found = find_network(find_tables(content.value, content.size), str(path))
     except PickleDamaged as error:
-        raise CheckpointError(f"{path} {error}") from None
+        raise CheckpointError(f"{path} {error}", file=str(path)) from None
     except CheckpointError as error:
         if not content.objects:
             raise
@@ -174,9 +174,9 @@ def read_content(path: str | Path) -> Content:
             value = _read_safetensors(content, path)
             return Content(path, "safetensors", value, (), config, len(content))
         else:
-            raise CheckpointError(f"{path} {_other(content)}")
+            raise CheckpointError(f"{path} {_other(content)}", file=str(path))
     except PickleDamaged as error:
-        raise CheckpointError(f"{path} {error}") from None
+        raise CheckpointError(f"{path} {error}", file=str(path)) from None
     return Content(path, kind, pickled.value, pickled.names, config, len(content))
 
 
@@ -211,12 +211,16 @@ def _read(path: Path) -> bytes:
     try:
         size = os.stat(path).st_size  # noqa: PTH116 - follows links as open does
         if size > MAX_BYTES:
-            raise CheckpointError(f"{path} is larger than {MAX_BYTES // 2**30} GiB")
+            raise CheckpointError(
+                f"{path} is larger than {MAX_BYTES // 2**30} GiB", code="too-large", file=str(path)
+            )
         return path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"no such file: {path}") from None
+        raise CheckpointError(f"no such file: {path}", code="not-found", file=str(path)) from None
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
 
 
 def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
@@ -224,13 +228,16 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     if length > len(content) - 8:
         raise CheckpointError(
             f"{path} claims a header of {length:,} bytes, but has {len(content):,} in all: it is "
-            "truncated or no safetensors file"
+            "truncated or no safetensors file",
+            file=str(path),
         )
     try:
         return load_safetensors(content)
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
         reason = one_line(error)
-        raise CheckpointError(f"{path} is a damaged safetensors file: {reason}") from None
+        raise CheckpointError(
+            f"{path} is a damaged safetensors file: {reason}", file=str(path)
+        ) from None
 
 
 def _check_architecture(identity: Identity, content: Content) -> None:
@@ -242,7 +249,8 @@ def _check_architecture(identity: Identity, content: Content) -> None:
         if isinstance(word, str) and word in lookalikes:
             raise CheckpointError(
                 f"{content.path} is of {word}, which has the names and shapes of "
-                f"{identity.entry.name} but {lookalikes[word]}: not a network known here"
+                f"{identity.entry.name} but {lookalikes[word]}: not a network known here",
+                file=str(content.path),
             )
 
 
@@ -252,6 +260,7 @@ def _check(found: Found, path: Path) -> None:
         if whole or (value.dtype.itemsize < 2 and value.is_floating_point()):
             raise CheckpointError(
                 f"{path}: '{name}' holds {str(value.dtype).removeprefix('torch.')}, as quantised "
-                "weights do: refused"
+                "weights do: refused",
+                file=str(path),
             )
     check_finite(found.state, str(path))

@@ -158,7 +158,7 @@ def file_of(
 
 
 def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool) -> Path:
-    with needing({"requests": "requests", "filelock": "filelock"}, "train", "published weights"):
+    with needing(("requests", "filelock"), "train", "published weights"):
         from fleetnet.weights.hub import fetch
     if not (offline or entry.package or cached_path(entry).exists()):
         others = [f"{other.set}:{other.model}" for other in weights_of(entry.model)
@@ -196,7 +196,9 @@ def _on_disk(text: str, path: Path, published: Sequence[PublishedWeights]) -> Su
         what = str(error).removeprefix(f"{path} ")
         names = " or ".join(f"{entry.set}:{entry.model}" for entry in published)
         also = f"; the published weights are {names}" if names else ""
-        raise FleetnetError(f"{path} is not a bundle or a run's folder, and {what}{also}") from None
+        raise FleetnetError(
+            f"{path} is not a bundle or a run's folder, and {what}{also}", file=str(path)
+        ) from None
     return Subject(text, "weights", path)
 
 

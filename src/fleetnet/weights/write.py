@@ -41,7 +41,10 @@ def check_writable(path: Path) -> None:
     if path.suffix not in FORMATS:
         raise CheckpointError(
             f"cannot write {path}: the extension says the format, one of {', '.join(FORMATS)}, or "
-            ".ckpt without to="
+            ".ckpt without to=",
+            file=str(path),
+            known=list(FORMATS),
+            arguments=["to"],
         )
 
 

@@ -19,6 +19,8 @@ from fleetnet.export.quantize import session
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.nncf import OpenVinoQuantizer
+from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquantized
+from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
 from fleetnet.inference.agreement import same_answers
@@ -368,3 +370,30 @@ def test_something_else_is_not_overwritten(taught: Bundle, drawn: Samples, tmp_p
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(FleetnetError, match="is not a bundle"):
         quantize_bundle(taught, drawn, "shapes", output=tmp_path)
+
+
+class RefusingError(Exception):
+    """Raised by the quantiser of the test below."""
+
+
+def test_a_quantiser_is_found_by_the_engine_that_it_is_for(
+    taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Unquantized] = []
+
+    def make(network: Unquantized) -> Quantizer:
+        asked.append(network)
+        raise RefusingError
+
+    copy = tmp_path / "b.bundle"
+    shutil.copytree(taught.path, copy)
+    monkeypatch.setattr(QUANTIZERS, "_found", dict(QUANTIZERS))
+    with pytest.raises(FleetnetError, match="no int8 for the engine 'torch'") as refused:
+        quantize_bundle(Bundle.load(copy), drawn, "shapes", engines=("torch",))
+    assert refused.value.fields["known"] == ["openvino", "onnxruntime"]
+    QUANTIZERS.add(QuantizerKind("torch", make))
+    with pytest.raises(RefusingError):
+        quantize_bundle(Bundle.load(copy), drawn, "shapes", engines=("torch",))
+    (network,) = asked
+    assert network.where == str(copy / "model.onnx")
+    assert network.calibration is drawn.calibration

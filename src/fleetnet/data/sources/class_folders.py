@@ -10,7 +10,7 @@ from fleetnet.data.sources.folder import FolderSource
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.shards import configurations, folders_in
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, following
 from fleetnet.text import some
 
 SHOWN = 12
@@ -36,7 +36,7 @@ def open_class_folders(folder: Path, options: SourceOptions) -> Source:
         described = _description_in(folder)
         if described is None:
             raise
-        raise DataError(f"{error}; {described}") from None
+        raise following(error, f"{error}; {described}", DataError) from None
     options.refuse_all_but((), "a folder of class folders")
     return source
 
@@ -52,7 +52,9 @@ def _check_not_described(folder: Path, source: Source) -> None:
     if _description_in(folder) or any(
         configurations(folder, suffix) for suffix in (parquet.SUFFIX, webdataset.SUFFIX)
     ):
-        raise DataError(f"{folder} has only one class folder ('{source.classes[0]}')")
+        raise DataError(
+            f"{folder} has only one class folder ('{source.classes[0]}')", file=str(folder)
+        )
 
 
 def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
@@ -65,7 +67,8 @@ def _only(folder: Path, found: Sequence[Path], kind: str) -> Path:
         names = [place.relative_to(folder).as_posix() for place in found]
         raise DataError(
             f"{folder} has several configurations, each with {kind} in a folder of its own: "
-            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}"
+            f"{some(names, SHOWN)}; give the one you want, such as {found[0]}",
+            file=str(folder),
         )
     return found[0]
 

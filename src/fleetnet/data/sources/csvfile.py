@@ -19,7 +19,7 @@ from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_SPLIT, TEST, SampleTable
 from fleetnet.data.sources.split_names import WORDS, splits_to_use, with_test_if_it_fits
 from fleetnet.data.sources.text import MAX_LINE, open_text
-from fleetnet.errors import DataError, nearest
+from fleetnet.errors import DataError, at, nearest
 from fleetnet.labels import printable
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CsvSource(ImageFiles):
                 used & ~is_test if is_test.any() else None,
             )
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise at(str(path), error, DataError, file=str(path)) from None
         self.classes, values, ends = labels
         names, notes = find_files(self.root, list(compress(names, used)), str(path))
         self.notes = (*self.notes, *notes)
@@ -101,19 +101,21 @@ class _Rows:
         try:
             heading = next(self._cells([first]), [])
         except csv.Error as error:
-            raise DataError(f"{path}, line {self.before + 1}: {error}") from None
+            line = self.before + 1
+            place = f"{path}, line {line}"
+            raise at(place, error, DataError, file=str(path), line=line) from None
         self.heading = heading
         try:
             self._choose(options)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise at(str(path), error, DataError, file=str(path)) from None
 
     def _choose(self, options: SourceOptions) -> None:
         if len(set(self.heading)) < len(self.heading):
             twice = next(name for name in self.heading if self.heading.count(name) > 1)
             raise DataError(f"two columns are called '{twice}'")
         self.image = headings.column(
-            options.image_column, headings.IMAGE, self.heading, "image's path", "image_column="
+            options.image_column, headings.IMAGE, self.heading, "image's path", "image_column"
         )
         self.split = headings.find_column(
             options.split_column, headings.SPLIT, self.heading, "split"
@@ -122,17 +124,17 @@ class _Rows:
             rest = [name for name in self.heading if name not in (self.image, self.split)]
             wanted = options.label_columns or tuple(rest)
             self.labels = tuple(
-                headings.column(name, (), self.heading, "label", "label_columns=")
-                for name in wanted
+                headings.column(name, (), self.heading, "label", "label_columns") for name in wanted
             )
             return
         if len(options.label_columns) > 1:
             raise DataError(
-                "several columns of labels: say multi_label='one-hot' if they hold 0 and 1"
+                "several columns of labels: say multi_label='one-hot' if they hold 0 and 1",
+                arguments=["multi_label"],
             )
         wanted_one = options.label_columns[0] if options.label_columns else None
         self.labels = (
-            headings.column(wanted_one, headings.LABEL, self.heading, "label", "label_columns="),
+            headings.column(wanted_one, headings.LABEL, self.heading, "label", "label_columns"),
         )
 
     def read(self, reader: LabelReader) -> tuple[list[str], list[int]]:
@@ -158,9 +160,10 @@ class _Rows:
                     splits.append(NO_SPLIT if split is None else _split_in(row[split]))
             except (LabelError, csv.Error) as error:
                 line = self.before + rows.line_num
-                raise DataError(f"{self.path}, line {line}: {error}") from None
+                place = f"{self.path}, line {line}"
+                raise at(place, error, DataError, file=str(self.path), line=line) from None
         if not splits:
-            raise DataError(f"{self.path} lists no images")
+            raise DataError(f"{self.path} lists no images", file=str(self.path))
         return paths.names, splits
 
     def _cells(self, lines: Iterable[str]) -> _csv.Reader:
@@ -187,7 +190,10 @@ def _split_in(cell: str) -> int:
     word = cell.strip().casefold()
     if word not in WORDS:
         raise LabelError(
-            f"unknown split '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)"
+            f"unknown split '{cell[:40]}'{nearest(word, WORDS)} (known: train, val, test)",
+            code="unknown-split",
+            given=cell[:40],
+            known=list(WORDS),
         )
     return WORDS[word]
 

@@ -15,6 +15,7 @@ from fleetnet.formats import USUAL
 from fleetnet.image_files import visible_folders, walk_images
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Note
 
 _USE = {TRAIN: "to train on", VAL: "held out", TEST: "kept for evaluation with split='test'"}
 _USE_WITHOUT_VAL = {**_USE, TRAIN: "to train on and to hold out from"}
@@ -129,4 +130,6 @@ def _note_on_splits(layout: Layout, images: Mapping[int, int]) -> tuple[str, ...
         for split, number in images.items()
         if split != NO_SPLIT
     ]
-    return (f"folders taken for splits of the data: {', '.join(uses)}",) if uses else ()
+    named = ["split"] if TEST in images else []
+    note = Note(f"folders taken for splits of the data: {', '.join(uses)}", arguments=named)
+    return (note,) if uses else ()

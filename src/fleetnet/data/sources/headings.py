@@ -20,18 +20,21 @@ SPLIT = ("split", "part", "set", "subset", "partition")
 
 
 def column(
-    wanted: str | None, usual: Sequence[str], headings: Sequence[str], what: str, option: str
+    wanted: str | None, usual: Sequence[str], headings: Sequence[str], what: str, argument: str
 ) -> str:
     """Return the heading of the column that is wanted, or of the first usual one.
 
     Raises:
-        DataError: there is none; the message shows the headings and names the option.
+        DataError: there is none; the message shows the headings and names the argument.
     """
     found = find_column(wanted, usual, headings, what)
     if found is None:
         raise DataError(
-            f"no column for the {what} among {_shown(headings)}: name it with {option} "
-            f"(looked for {', '.join(usual)})"
+            f"no column for the {what} among {_shown(headings)}: name it with {argument}= "
+            f"(looked for {', '.join(usual)})",
+            arguments=[argument],
+            given=wanted,
+            known=list(headings),
         )
     return found
 
@@ -48,7 +51,10 @@ def find_column(
         if wanted not in headings:
             raise DataError(
                 f"no column '{wanted}' for the {what}{nearest(wanted, headings)} "
-                f"(there are: {_shown(headings)})"
+                f"(there are: {_shown(headings)})",
+                code="unknown-column",
+                given=wanted,
+                known=list(headings),
             )
         return wanted
     by_folded = {heading.strip().casefold(): heading for heading in reversed(headings)}

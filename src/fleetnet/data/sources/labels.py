@@ -123,7 +123,10 @@ class LabelReader:
             LabelError: as :meth:`add`, or images are not to have several labels.
         """
         if self._multi_label is None:
-            raise LabelError("has several labels: say how they are written with multi_label=")
+            raise LabelError(
+                "has several labels: say how they are written with multi_label=",
+                arguments=["multi_label"],
+            )
         if self.one_hot:
             codes = self._of_bits(labels)
         else:
@@ -219,12 +222,17 @@ class LabelReader:
         if number is None:
             raise LabelError(
                 f"label '{label}' is not among the classes of {known.origin}"
-                f"{nearest(str(label), self._by_name)}{self._as_id_would_be(str(label))}"
+                f"{nearest(str(label), self._by_name)}{self._as_id_would_be(str(label))}",
+                label=label,
+                classes_from=known.origin,
             )
         if not 0 <= number < len(known.names):
             raise LabelError(
                 f"label {number} is beyond the {count(len(known.names), 'class')} of "
-                f"{known.origin}: ids count from 0"
+                f"{known.origin}: ids count from 0",
+                label=number,
+                classes=len(known.names),
+                classes_from=known.origin,
             )
         return number
 
@@ -243,11 +251,13 @@ class LabelReader:
         if key == "":
             raise LabelError("has no label")
         if number is not None and number < 0:
-            raise LabelError(f"label {number} is below 0: ids count from 0")
+            raise LabelError(f"label {number} is below 0: ids count from 0", label=number)
         if self._multi_label is None and number is None and _looks_like_several(key):
             raise LabelError(
                 f"label '{key[:60]}' looks like several: say how they are written with "
-                "multi_label='names' or multi_label='one-hot'"
+                "multi_label='names' or multi_label='one-hot'",
+                arguments=["multi_label"],
+                label=key,
             )
         return self._occurring.setdefault(key, len(self._occurring))
 

@@ -185,5 +185,6 @@ def _refuse_detection(folder: Path, names: Collection[str]) -> None:
     if labels and pictures and not has_images(folder / labels):
         raise DataError(
             f"{folder} has {pictures}/ beside {labels}/ without images, as data for finding "
-            f"objects in images (YOLO, VOC): Fleetnet classifies whole images; {_SUB_FOLDERS}"
+            f"objects in images (YOLO, VOC): Fleetnet classifies whole images; {_SUB_FOLDERS}",
+            file=str(folder),
         )

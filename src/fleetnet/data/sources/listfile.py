@@ -15,7 +15,7 @@ from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.paths import find_files
 from fleetnet.data.sources.samples import NO_SPLIT, TRAIN, VAL, SampleTable
 from fleetnet.data.sources.text import lines_of
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, at
 from fleetnet.labels import printable
 
 SUFFIXES = (".txt", ".lst", ".list")
@@ -66,7 +66,7 @@ class ListSource(ImageFiles):
         try:
             self.classes, values, ends = reader.finish(splits)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise at(str(path), error, DataError, file=str(path)) from None
         names, found = find_files(self.root, names, str(path))
         self.notes = (*notes, *found)
         self.samples = SampleTable(names, values, ends, splits)
@@ -98,9 +98,10 @@ def _read_list(
             paths.add(name)
             reader.add(label)
     except LabelError as error:
-        raise DataError(f"{path}, line {number}: {error}") from None
+        place = f"{path}, line {number}"
+        raise at(place, error, DataError, file=str(path), line=number) from None
     if not paths.names:
-        raise DataError(f"{path} lists no images")
+        raise DataError(f"{path} lists no images", file=str(path))
     return paths.names
 
 
@@ -122,7 +123,8 @@ def _fields(line: str, separator: str | None, *, first: bool) -> tuple[str, str]
         shown = "white space" if separator is None else repr(separator)
         raise LabelError(
             f"'{line[:80]}' is not a path and a label with {shown} between them: give what is "
-            "between them with separator="
+            "between them with separator=",
+            arguments=["separator"],
         )
     return fields[0].strip(), fields[1].strip()
 

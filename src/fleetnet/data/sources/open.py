@@ -46,12 +46,15 @@ def _open(data: str, options: SourceOptions) -> Source:
     try:
         is_folder = path.is_dir()
     except OSError as error:
-        raise DataError(f"cannot read {data}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {data}: {error.strerror or error}", code="unreadable", file=data
+        ) from None
     called = None if is_folder else _called(data)
     if called is None and options.label is not None:
         raise DataError(
             f"label= chooses among the labels of {_words_with_labels()}; name a column with "
-            "label_columns="
+            "label_columns=",
+            arguments=["label", "label_columns"],
         )
     kind = called or (_held_by(path) if is_folder else _ending_in(path.suffix.lower()))
     if kind is not None:
@@ -95,7 +98,11 @@ def _held_by(folder: Path) -> SourceKind | None:
         kinds = (kind for kind in SOURCES.values() if kind.holds and kind.holds(folder))
         return next(kinds, None)
     except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read the folder {folder}: {error.strerror or error}",
+            code="unreadable",
+            file=str(folder),
+        ) from None
 
 
 def _ending_in(suffix: str) -> SourceKind | None:

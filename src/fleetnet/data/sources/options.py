@@ -52,10 +52,19 @@ class SourceOptions:
             value = getattr(self, field)
             object.__setattr__(self, field, SEPARATORS.get(value, value))
             if value == "":
-                raise DataError(f"{argument(field)} is empty: give a character, such as 'comma'")
+                raise DataError(
+                    f"{argument(field)} is empty: give a character, such as 'comma'",
+                    arguments=[field],
+                )
         kinds = get_args(MultiLabel)
         if self.multi_label is not None and self.multi_label not in kinds:
-            raise unknown("value of multi_label=", self.multi_label, kinds, DataError)
+            raise unknown(
+                "value of multi_label=",
+                self.multi_label,
+                kinds,
+                DataError,
+                arguments=["multi_label"],
+            )
 
     def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
         """Refuse options that do not apply to a kind of source.
@@ -72,7 +81,8 @@ class SourceOptions:
                 known = ", ".join(argument(name) for name in meant)
                 raise DataError(
                     f"{argument(field.name)} has no meaning for {kind}"
-                    + (f" (they take {known})" if known else "")
+                    + (f" (they take {known})" if known else ""),
+                    arguments=[field.name, *meant],
                 )
 
     def spec(self, data: str | Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.webdataset import CLASSES_FILE
-from fleetnet.errors import DataError, ImageError, one_line, require
+from fleetnet.errors import DataError, ImageError, at, one_line, require
 from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
 
@@ -70,7 +70,10 @@ class ParquetSource:
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         if len(options.label_columns) > 1:
-            raise DataError("the labels must be in one column: give one in label_columns=")
+            raise DataError(
+                "the labels must be in one column: give one in label_columns=",
+                arguments=["label_columns"],
+            )
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -100,7 +103,9 @@ class ParquetSource:
         codes: list[int] = []
         for file, split in chosen:
             if _columns(file, root, options) != columns:
-                raise DataError(f"{file} has other columns or classes than {chosen[0][0]}")
+                raise DataError(
+                    f"{file} has other columns or classes than {chosen[0][0]}", file=str(file)
+                )
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
@@ -114,7 +119,7 @@ class ParquetSource:
         try:
             self.classes, values, ends = reader.finish(splits)
         except DataError as error:
-            raise DataError(f"{data}: {error}") from None
+            raise at(data, error, DataError, file=data) from None
         self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
@@ -123,9 +128,9 @@ class ParquetSource:
         column = self._recent.get(group, lambda: self._read_group(group))
         data = column[int(index - self._starts[group])].as_py()
         if not data:
-            raise ImageError("the row has no bytes of an image in it")
+            raise ImageError("the row has no bytes of an image in it", code="empty")
         if len(data) > MAX_BYTES:
-            raise ImageError(f"the image is larger than {MAX_BYTES // 2**20} MiB")
+            raise ImageError(f"the image is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
         return bytes(data)
 
     def size(self, index: int) -> None:  # noqa: ARG002 - the protocol's
@@ -163,20 +168,22 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
         with _opened(file) as opened:
             schema = opened.schema_arrow
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{file} is no Parquet file, or is damaged: {_line(error)}") from None
+        raise DataError(
+            f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
+        ) from None
     try:
         names = schema.names
         image = headings.find_column(options.image_column, IMAGE, names, "image")
         if image is None:
             fitting = [name for name in names if _holds_images(schema.field(name).type)]
             image = fitting[0] if len(fitting) == 1 else None
-        image = headings.column(image, IMAGE, names, "image", "image_column=")
+        image = headings.column(image, IMAGE, names, "image", "image_column")
         wanted = options.label_columns[0] if options.label_columns else None
-        label = headings.column(wanted, headings.LABEL, names, "label", "label_columns=")
+        label = headings.column(wanted, headings.LABEL, names, "label", "label_columns")
         several = _is_list(schema.field(label).type)
         leaf = _leaf(image, schema.field(image).type)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise at(str(file), error, DataError, file=str(file)) from None
     beside = root / CLASSES_FILE
     known = (
         KnownClasses.read(options.classes)
@@ -246,9 +253,10 @@ def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
                     row += 1
                     reader.add_value(value)
     except LabelError as error:
-        raise DataError(f"{file}, row {row}: {error}") from None
+        place = f"{file}, row {row}"
+        raise at(place, error, DataError, file=str(file), row=row) from None
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
-        raise DataError(f"{file} is damaged: {_line(error)}") from None
+        raise DataError(f"{file} is damaged: {_line(error)}", file=str(file)) from None
     return row + 1
 
 
@@ -270,7 +278,8 @@ def _group_rows(file: Path, column: str) -> list[int]:
         if size > MAX_GROUP:
             raise DataError(
                 f"{file}: row group {number} has {size / 2**30:.1f} GiB of images, more than is "
-                "read at once: write the file again with about 100 rows per group"
+                "read at once: write the file again with about 100 rows per group",
+                file=str(file),
             )
         rows.append(group.num_rows)
     return rows

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from fleetnet.errors import DataError
 from fleetnet.formats import is_image_name
+from fleetnet.reporting import Note
 
 CHECKED = 8
 """How many files of a list are looked for when it is opened."""
@@ -43,7 +44,13 @@ def find_files(root: Path, names: list[str], where: str) -> tuple[list[str], lis
     if found is not names:
         _refuse_copies(names, found, where)
     if found and not any(_exists(root, name) for name in _some(found)):
-        raise DataError(f"{where}: {_why_missing(root, found[0])}")
+        why = _why_missing(root, found[0])
+        raise DataError(
+            f"{where}: {why}",
+            file=where,
+            missing=str(root / found[0]),
+            arguments=list(why.arguments),
+        )
     return found, notes + added
 
 
@@ -125,26 +132,30 @@ def _refuse_copies(names: Sequence[str], found: Sequence[str], where: str) -> No
         seen[name] = written
 
 
-def _why_missing(root: Path, name: str) -> str:
+def _why_missing(root: Path, name: str) -> Note:
     """Return why there is no such file, if that can be found out, and what to do."""
     what = f"there is no {root / name}: paths are relative to {root}"
     for place in _other_roots(root):
         there = _file_called(place, _slashed(name))
         if there is not None:
-            return f"{what}, but there is {there}: give root='{place}'"
+            return Note(f"{what}, but there is {there}: give root='{place}'", arguments=["root"])
     if PureWindowsPath(name).drive:
-        return f"{what}, and it is a path of a Windows machine: write paths relative to a folder"
+        return Note(
+            f"{what}, and it is a path of a Windows machine: write paths relative to a folder"
+        )
     if "\\" in name:
-        return (
+        return Note(
             f"{what}, nor is there {_slashed(name)}, if the backslashes are Windows's: give "
-            "another place with root="
+            "another place with root=",
+            arguments=["root"],
         )
     if not PurePath(name).suffix:
-        return (
+        return Note(
             f"{what}, nor is there an image of that name with an ending: write the ending, or give "
-            "another place with root="
+            "another place with root=",
+            arguments=["root"],
         )
-    return f"{what}; give another place with root="
+    return Note(f"{what}; give another place with root=", arguments=["root"])
 
 
 def _other_roots(root: Path) -> Iterator[Path]:

@@ -20,5 +20,6 @@ def refuse_pointer(path: Path) -> None:
         if file.read(len(_BEGINNING)) == _BEGINNING:
             raise DataError(
                 f"{path} is a Git LFS pointer, not the file itself: run 'git lfs pull' in its "
-                "folder"
+                "folder",
+                file=str(path),
             )

@@ -76,7 +76,9 @@ def files_of(data: str, suffix: str) -> list[Path]:
         if not file.is_file():
             raise DataError(f"{file} is not a file" if file.exists() else f"{file} does not exist")
         if file.suffix.lower() != suffix:
-            raise DataError(f"{file} does not end in {suffix} as the other shards do")
+            raise DataError(
+                f"{file} does not end in {suffix} as the other shards do", file=str(file)
+            )
         _refuse_pointer(file)
     if not found:
         raise DataError(f"no files match {data}")
@@ -87,7 +89,9 @@ def _refuse_pointer(file: Path) -> None:
     try:
         refuse_pointer(file)
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {file}: {error.strerror or error}", code="unreadable", file=str(file)
+        ) from None
 
 
 def shards_in(folder: Path, suffix: str) -> list[Path]:
@@ -107,7 +111,11 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
             and entry.is_file()
         )
     except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
+        raise DataError(
+            f"cannot read the folder {folder}: {error.strerror}",
+            code="unreadable",
+            file=str(folder),
+        ) from None
 
 
 def configurations(folder: Path, suffix: str) -> list[Path]:
@@ -142,7 +150,11 @@ def folders_in(folder: Path) -> list[Path]:
                 if not entry.name.startswith(".") and entry.is_dir()
             )
     except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
+        raise DataError(
+            f"cannot read the folder {folder}: {error.strerror}",
+            code="unreadable",
+            file=str(folder),
+        ) from None
 
 
 def choose(files: Sequence[Path], root: Path) -> list[tuple[Path, int]]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fleetnet.data.sources.samples import NO_SPLIT, TEST, TRAIN, VAL
 from fleetnet.errors import DataError
+from fleetnet.reporting import Note
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -83,4 +84,4 @@ def with_test_if_it_fits(
 
 def without_test(error: DataError) -> str:
     """Return the note that says that a test split is left out, and why."""
-    return f"the test split {IS_LEFT_OUT}: {error}"
+    return Note.of(error, f"the test split {IS_LEFT_OUT}: {error}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from fleetnet.amounts import count
 from fleetnet.data.sources.labels import LabelError
 from fleetnet.data.sources.shards import Handle
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, at
 from fleetnet.formats import is_image_name
 from fleetnet.threads import map_in_threads
 
@@ -71,7 +71,9 @@ def _index_shard(path: Path, key: str | None) -> Shard:
     try:
         return _samples_of(path, _members(path), Handle(path), key)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
 
 
 def _samples_of(
@@ -82,25 +84,28 @@ def _samples_of(
     kinds = _LABELS if key is None else ("json",)
     for name, images, labels in _samples_among(members, kinds, path):
         if name in seen:
-            raise DataError(f"{path}: the key '{name}' occurs twice")
+            raise DataError(f"{path}: the key '{name}' occurs twice", file=str(path))
         seen.add(name)
         if not images:
             continue
         if len(images) > 1:
             raise DataError(
                 f"{path}: '{name}' has {count(len(images), 'image')}; one is expected (a key ends "
-                "at the first dot)"
+                "at the first dot)",
+                file=str(path),
             )
         (image,) = images
         kind = shard.kind or next((one for one in kinds if one in labels), "")
         if kind not in labels:
             wanted = f".{kind}" if kind else " or ".join(f".{one}" for one in kinds)
-            raise DataError(f"{path}: '{name}' has no label ({wanted})")
+            raise DataError(f"{path}: '{name}' has no label ({wanted})", file=str(path))
         shard = shard._replace(kind=kind)
         try:
             label = _label(handle, labels[kind], key or "label")
         except LabelError as error:
-            raise DataError(f"{path}: {name}.{kind}: {error}") from None
+            member = f"{name}.{kind}"
+            place = f"{path}: {member}"
+            raise at(place, error, DataError, file=str(path), member=member) from None
         shard.names.append(f"{image.key}.{image.kind}")
         shard.offsets.append(image.offset)
         shard.sizes.append(image.size)
@@ -131,7 +136,8 @@ def _samples_among(
         elif len(dotted) == len(images) and not by_key[key].keys().isdisjoint(kinds):
             raise DataError(
                 f"{path}: '{dotted[0]}' has a label of its own and one of '{key}', where "
-                "WebDataset ends a key, at the first dot: write names without other dots"
+                "WebDataset ends a key, at the first dot: write names without other dots",
+                file=str(path),
             )
         else:
             for image in images:
@@ -150,7 +156,9 @@ def _label(handle: Handle, member: Member, key: str) -> object:
     except (ValueError, RecursionError):
         raise LabelError("is damaged") from None
     if not isinstance(content, dict) or key not in content:
-        raise LabelError(f"has no '{key}': name the label's key with label_columns=")
+        raise LabelError(
+            f"has no '{key}': name the label's key with label_columns=", arguments=["label_columns"]
+        )
     return content[key]
 
 
@@ -180,7 +188,8 @@ def _members(path: Path) -> Iterator[tuple[str, Member]]:
             if magic in _MAGIC:
                 raise DataError(
                     f"{path} is compressed ({_MAGIC[magic]}): decompress it, since images inside "
-                    "could not be read one at a time"
+                    "could not be read one at a time",
+                    file=str(path),
                 )
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -190,7 +199,8 @@ def _members(path: Path) -> Iterator[tuple[str, Member]]:
                         continue
                     if not member.isreg() or member.issparse():
                         raise DataError(
-                            f"{path}: '{member.name}' is a link or no plain file: refused"
+                            f"{path}: '{member.name}' is a link or no plain file: refused",
+                            file=str(path),
                         )
                     folder, slash, base = member.name.rpartition("/")
                     stem, dot, _ = base.partition(".")
@@ -202,7 +212,8 @@ def _members(path: Path) -> Iterator[tuple[str, Member]]:
                 file.seek(tar.offset)
                 if file.read(_BLOCK) != bytes(_BLOCK):
                     raise DataError(
-                        f"{path} is damaged or truncated at byte {tar.offset:,}: write it again"
+                        f"{path} is damaged or truncated at byte {tar.offset:,}: write it again",
+                        file=str(path),
                     )
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path} is no tar file, or is damaged: {error}") from None
+        raise DataError(f"{path} is no tar file, or is damaged: {error}", file=str(path)) from None

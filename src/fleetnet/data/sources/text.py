@@ -33,9 +33,13 @@ def open_text(path: Path) -> Iterator[TextIO]:
     try:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"
-            raise DataError(f"{path} {what}")
+            raise DataError(f"{path} {what}", file=str(path))
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES // 2**30} GiB: no list of images")
+            raise DataError(
+                f"{path} is larger than {MAX_BYTES // 2**30} GiB: no list of images",
+                code="too-large",
+                file=str(path),
+            )
         refuse_pointer(path)
         with path.open("rb") as beginning:
             if beginning.read(2) in _UTF_16:
@@ -43,11 +47,17 @@ def open_text(path: Path) -> Iterator[TextIO]:
         with path.open(encoding=encoding, newline="") as file:
             yield file
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
+        ) from None
     except UnicodeError:
         if encoding == "utf-16":
-            raise DataError(f"{path} begins as UTF-16 text but is damaged: save it again") from None
-        raise DataError(f"{path} is not UTF-8 text{_first_wrong_byte(path)}") from None
+            raise DataError(
+                f"{path} begins as UTF-16 text but is damaged: save it again", file=str(path)
+            ) from None
+        raise DataError(
+            f"{path} is not UTF-8 text{_first_wrong_byte(path)}", file=str(path)
+        ) from None
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -61,7 +71,11 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         while line := file.readline(MAX_LINE):
             number += 1
             if "\0" in line or len(line) == MAX_LINE:
-                raise DataError(f"{path}, line {number}: not text of one path a line")
+                raise DataError(
+                    f"{path}, line {number}: not text of one path a line",
+                    file=str(path),
+                    line=number,
+                )
             if line.strip() and not line.lstrip().startswith("#"):
                 yield number, line.rstrip("\r\n")
 

@@ -15,7 +15,7 @@ from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.tar_index import index_shards
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import DataError, ImageError, at
 from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
 
@@ -51,7 +51,10 @@ class WebDatasetSource:
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
         if len(options.label_columns) > 1:
-            raise DataError("a WebDataset has its label under one key: give one in label_columns=")
+            raise DataError(
+                "a WebDataset has its label under one key: give one in label_columns=",
+                arguments=["label_columns"],
+            )
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -83,7 +86,8 @@ class WebDatasetSource:
                 try:
                     reader.add_value(label)
                 except LabelError as error:
-                    raise DataError(f"{file}: {name}: {error}") from None
+                    place = f"{file}: {name}"
+                    raise at(place, error, DataError, file=str(file), member=name) from None
         counts = [len(shard.names) for shard in shards]
         self.shards = np.repeat(np.arange(len(shards)), counts)
         self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
@@ -92,16 +96,16 @@ class WebDatasetSource:
         try:
             self.classes, values, ends = reader.finish(splits)
         except DataError as error:
-            raise DataError(f"{data}: {error}") from None
+            raise at(data, error, DataError, file=data) from None
         self.samples = SampleTable(names, values, ends, splits)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of sample ``index``."""
         size = int(self._sizes[index])
         if not size:
-            raise ImageError("the file is empty")
+            raise ImageError("the file is empty", code="empty")
         if size > MAX_BYTES:
-            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
         return self._read_at(index, int(self._offsets[index]), size)
 
     def size(self, index: int) -> int:
@@ -121,7 +125,7 @@ class WebDatasetSource:
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
         if len(data) < size:
-            raise ImageError(f"{path.name} is shorter than it was")
+            raise ImageError(f"{path.name} is shorter than it was", code="truncated")
         return data
 
 

@@ -14,8 +14,9 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
+from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
-from fleetnet.export.quantize.session import ENGINES, Result, Session, WeightBits
+from fleetnet.export.quantize.session import Result, Session, WeightBits
 from fleetnet.files import Standing
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.reporting import Begin
@@ -32,7 +33,7 @@ def quantize_bundle(
     source: str,
     *,
     output: Path | None = None,
-    engines: Sequence[str] = ENGINES,
+    engines: Sequence[str] | None = None,
     agreement: float = AGREEMENT,
     weight_bits: WeightBits = WEIGHT_BITS,
     begin: Begin = lambda _what, _steps: lambda _done: None,
@@ -46,7 +47,7 @@ def quantize_bundle(
         samples: images for calibration and for validation.
         source: where they are from, for the record.
         output: where to write; None for the bundle's own place.
-        engines: of :data:`ENGINES`.
+        engines: of :data:`fleetnet.export.quantize.quantizers.QUANTIZERS`; None for all of them.
         agreement: share of the validation images that must get the same answer, above 0, at most 1.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
@@ -57,6 +58,7 @@ def quantize_bundle(
         OvertakenError: another process has written there in the meantime.
         FleetnetError: a value out of range, or the place cannot be written to.
     """
+    engines = tuple(QUANTIZERS) if engines is None else engines
     replacing = check_request(bundle, output, engines, agreement)
     contents = _contents(bundle)
     with contextlib.closing(Session(bundle, samples, agreement, weight_bits, begin)) as session:
@@ -84,10 +86,15 @@ def check_engines(engines: Sequence[str]) -> None:
         FleetnetError: names it, and those that there are.
     """
     for engine in engines:
-        if engine not in ENGINES:
+        if engine in QUANTIZERS.broken:
+            QUANTIZERS.find(engine)  # raises the error that says why it cannot be loaded
+        if engine not in QUANTIZERS:
             raise FleetnetError(
-                f"no int8 for the engine '{engine}'{nearest(engine, ENGINES)} "
-                f"(known: {', '.join(ENGINES)})"
+                f"no int8 for the engine '{engine}'{nearest(engine, QUANTIZERS)} "
+                f"(known: {', '.join(QUANTIZERS)})",
+                code="unknown-quantiser",
+                given=engine,
+                known=list(QUANTIZERS),
             )
 
 
@@ -116,7 +123,8 @@ def check_request(
     if others:
         raise BundleError(
             f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
-            "move it, or choose another output="
+            "move it, or choose another output=",
+            arguments=["output"],
         )
     return bundle.found
 

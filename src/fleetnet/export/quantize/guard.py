@@ -74,7 +74,7 @@ def search(
     failing, passing = 0, 0
     while not passing:
         if failing == most:
-            raise VerificationError(_refusal(what, kept, ranked, validated.agreement, wanted))
+            raise _refusal(what, kept, ranked, validated.agreement, wanted)
         number = min(max(2 * failing, 1), most)
         kept = ranked[:number]
         validated, attempts = attempt(kept), attempts + 1
@@ -101,11 +101,17 @@ def _most(ranked: Sequence[Layer]) -> int:
 
 def _refusal(
     what: str, kept: Sequence[Layer], ranked: Sequence[Layer], agreement: float, wanted: float
-) -> str:
+) -> VerificationError:
     share = macs_share(kept, ranked)
-    return (
+    return VerificationError(
         f"{what} in int8 gives the same answer on {agreement:.2%} of the images, {wanted:.2%} are "
         f"wanted, although the {len(kept)} most sensitive of {len(ranked)} layers ({share:.0%} of "
         "the multiply-adds) stay in fp32: nothing is written; use fp32 or bf16, or a smaller "
-        "agreement="
+        "agreement=",
+        engine=what,
+        precision="int8",
+        agreement=agreement,
+        required_agreement=wanted,
+        kept_layers=[layer.name for layer in kept],
+        arguments=["agreement"],
     )

@@ -67,7 +67,6 @@ class OnnxRuntimeQuantizer:
     ) -> None:
         self._reduce_range = weight_bits == 7
         self._graph = graph
-        self._layers = layers
         inside = {node for layer in layers for node in layer.nodes}
         self._before = [node.name for node in graph.graph.node if node.name not in inside]
         self._ranges = _measure(
@@ -82,11 +81,6 @@ class OnnxRuntimeQuantizer:
             {"model.int8.onnx": content},
             lambda threads: OnnxRuntimeEngine(content, Setup("int8", threads)),
         )
-
-    def graph_with_only(self, layer: Layer) -> bytes:
-        """Return the ONNX graph with this one layer in int8."""
-        others = [other for other in self._layers if other.name != layer.name]
-        return self.graph_without([node for other in others for node in other.nodes])
 
     def graph_without(self, nodes: Sequence[str]) -> bytes:
         """Return the ONNX graph in int8 except for these nodes."""

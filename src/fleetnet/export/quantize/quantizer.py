@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fleetnet.amounts import count
-from fleetnet.export.quantize.layers import Layer
-from fleetnet.inference.engines import Engine
+from fleetnet.inference.engines import Engine, Pixels
+from fleetnet.reporting import Begin
+
+if TYPE_CHECKING:  # quantisers are listed where onnx is not installed
+    import onnx
+
+    from fleetnet.export.quantize.layers import Layer
+
+
+@dataclass(frozen=True)
+class Unquantized:
+    """A network in fp32, and what to quantise it with.
+
+    Attributes:
+        content: of its ONNX file.
+        where: names the file in errors.
+        graph: the same, with its shapes inferred.
+        layers: of the graph.
+        calibration: real images, ``uint8[N, crop, crop, 3]``.
+        weight_bits: 8, or 7, which is exact also on processors without VNNI.
+        begin: called with each step that takes long.
+    """
+
+    content: bytes
+    where: str
+    graph: onnx.ModelProto
+    layers: Sequence[Layer]
+    calibration: Pixels
+    weight_bits: int
+    begin: Begin
 
 
 @dataclass(frozen=True)
@@ -40,6 +68,20 @@ class Quantizer(Protocol):
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
         """Return the network with all layers but ``kept`` in int8."""
         ...
+
+
+@dataclass(frozen=True)
+class QuantizerKind:
+    """A quantiser that can be made; its file declares it as ``QUANTIZER``.
+
+    Attributes:
+        name: of the engine that it is for.
+        make: makes one for a network; raises :class:`fleetnet.errors.BundleError` if its graph
+            cannot be read.
+    """
+
+    name: str
+    make: Callable[[Unquantized], Quantizer]
 
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:

@@ -8,10 +8,9 @@ import numpy as np
 
 from fleetnet.bundle import Activation
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
+from fleetnet.export.quantize.quantizer import Quantizer
 from fleetnet.inference.comparison import run_in_batches
-from fleetnet.inference.engines import Logits, Pixels, Setup
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.inference.engines import Logits, Pixels
 from fleetnet.reporting import Advance
 
 IMAGES = 32
@@ -20,7 +19,7 @@ IMAGES = 32
 
 def rank(
     layers: Sequence[Layer],
-    quantizer: OnnxRuntimeQuantizer,
+    quantizer: Quantizer,
     pixels: Pixels,
     expected: Logits,
     activation: Activation,
@@ -28,7 +27,7 @@ def rank(
 ) -> list[Layer]:
     """Order layers by how much quantising only that one changes the logits, the worst first.
 
-    Done in ONNX Runtime for every engine. There the ranges are measured once, and a network with
+    Done in one engine for all, ONNX Runtime. There the ranges are measured once, and a network with
     one quantised layer is made quickly. Which activations have too wide a range for 8 bits depends
     on the network, not on the engine.
 
@@ -42,7 +41,8 @@ def rank(
     """
     disturbance: dict[str, float] = {}
     for layer in layers:
-        with OnnxRuntimeEngine(quantizer.graph_with_only(layer), Setup()) as engine:
+        others = [other for other in layers if other.name != layer.name]
+        with quantizer.quantize(others).open(1) as engine:
             found = run_in_batches(engine, pixels)
         disturbance[layer.name] = _disturbance(found, expected, activation)
         advance(1)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
-from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
-from fleetnet.export.quantize.quantizer import Quantized, Quantizer, step
+from fleetnet.export.quantize.quantizer import Quantized, Quantizer, Unquantized, step
+from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
@@ -26,7 +26,8 @@ from fleetnet.inference.engines import (
 )
 from fleetnet.reporting import Begin
 
-ENGINES = ("openvino", "onnxruntime")
+ENGINE = "onnxruntime"
+"""Computes the fp32 answers that are the reference, and ranks the layers."""
 WeightBits = Literal[7, 8]
 
 
@@ -124,13 +125,21 @@ class Session:
         self._weight_bits = weight_bits
         self._begin = begin
         path = bundle.file(format="onnx")
-        self._where = str(path)
-        self._content = path.read_bytes()
-        self._graph = read_graph(self._content, self._where)
-        self._layers = layers_of(self._graph, self._where)
-        self._reference = open_engine("onnxruntime", bundle)
+        content = path.read_bytes()
+        graph = read_graph(content, str(path))
+        self._network = Unquantized(
+            content,
+            str(path),
+            graph,
+            layers_of(graph, str(path)),
+            samples.calibration,
+            weight_bits,
+            begin,
+        )
+        self._layers = self._network.layers
+        self._reference = open_engine(ENGINE, bundle)
         self._expected = run_in_batches(self._reference, samples.validation)
-        self._onnxruntime: OnnxRuntimeQuantizer | None = None
+        self._quantizers: dict[str, Quantizer] = {}
         self._ranking: list[Layer] | None = None
 
     def close(self) -> None:
@@ -138,7 +147,11 @@ class Session:
         self._reference.close()
 
     def quantize(self, engine: str) -> Result:
-        """Find the int8 network of one of :data:`ENGINES` that meets the agreement.
+        """Find an engine's int8 network that meets the agreement.
+
+        Args:
+            engine: one that has a quantiser.
+
 
         Raises:
             VerificationError: there is none.
@@ -160,31 +173,16 @@ class Session:
                 kept_layers=tuple(layer.name for layer in found.kept),
                 kept_macs=macs_share(found.kept, self._layers),
             ),
-            bytes_before=len(self._content),
+            bytes_before=len(self._network.content),
             latency_ms=times,
             attempts=found.attempts,
         )
 
     def _quantizer(self, engine: str) -> Quantizer:
-        if engine == "onnxruntime":
-            return self._for_onnxruntime()
-        # NNCF takes seconds to import.
-        from fleetnet.export.quantize.nncf import OpenVinoQuantizer
-
-        return OpenVinoQuantizer(
-            self._content, self._where, self._samples.calibration, self._weight_bits, self._begin
-        )
-
-    def _for_onnxruntime(self) -> OnnxRuntimeQuantizer:
-        if self._onnxruntime is None:
-            self._onnxruntime = OnnxRuntimeQuantizer(
-                self._graph,
-                self._layers,
-                self._samples.calibration,
-                self._weight_bits,
-                self._begin,
-            )
-        return self._onnxruntime
+        """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
+        if engine not in self._quantizers:
+            self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
+        return self._quantizers[engine]
 
     def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Validated:
         quantized = quantizer.quantize(kept)
@@ -204,7 +202,7 @@ class Session:
     def _rank(self) -> list[Layer]:
         """Rank the layers by calibration images, not by validation images, which stay unseen."""
         if self._ranking is None:
-            quantizer = self._for_onnxruntime()
+            quantizer = self._quantizer(ENGINE)
             pixels = self._samples.calibration[:IMAGES]
             self._ranking = rank(
                 self._layers,

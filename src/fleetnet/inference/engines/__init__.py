@@ -15,6 +15,7 @@ from fleetnet.inference.engines.engine import (
     CPU,
     MAX_THREADS,
     Engine,
+    GraphEngine,
     Logits,
     Mode,
     Pixels,
@@ -22,17 +23,19 @@ from fleetnet.inference.engines.engine import (
     Setup,
 )
 from fleetnet.inference.engines.kind import EngineKind, Takes
-from fleetnet.inference.engines.registry import DEFAULT_ENGINE, ENGINES
+from fleetnet.inference.engines.registry import DEFAULT_ENGINE, ENGINES, REFERENCE
 
 __all__ = [
     "CPU",
     "DEFAULT_ENGINE",
     "ENGINES",
     "MAX_THREADS",
+    "REFERENCE",
     "Closable",
     "Closing",
     "Engine",
     "EngineKind",
+    "GraphEngine",
     "Logits",
     "Mode",
     "Pixels",
@@ -45,8 +48,10 @@ __all__ = [
     "engines_for",
     "engines_on",
     "find_device",
+    "graph_engines",
     "installed_engines",
     "open_engine",
+    "open_graph",
     "precisions",
 ]
 
@@ -85,6 +90,31 @@ def engines_for(bundle: Bundle) -> list[str]:
         for name in installed_engines()
         if ENGINES[name].unasked and ENGINES[name].can_load(bundle)
     ]
+
+
+def graph_engines() -> list[str]:
+    """Return the engines that run an ONNX graph, by name; those that wait to be named are left out.
+
+    What an extra of Fleetnet installs is among them even if it is not installed: opening a graph
+    with it says how to install it. Another package's engine has to be installed.
+    """
+    return sorted(
+        name
+        for name, kind in ENGINES.items()
+        if kind.of_graph and kind.unasked and (kind.installed or kind.extra)
+    )
+
+
+def open_graph(name: str, content: bytes, setup: Setup | None = None) -> GraphEngine:
+    """Open the content of an ONNX file in one of :func:`graph_engines`.
+
+    Raises:
+        FleetnetError: unknown engine, it is not installed, or it runs no ONNX graph.
+    """
+    kind = ENGINES.named(name)
+    if kind.of_graph is None:
+        raise FleetnetError(f"the engine '{name}' runs no ONNX graph")
+    return kind.of_graph(content, setup or Setup())
 
 
 def devices(name: str) -> tuple[str, ...]:

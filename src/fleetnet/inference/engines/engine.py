@@ -99,3 +99,11 @@ class Engine(Closable, Protocol):
         raised after the answers to its earlier batches.
         """
         ...
+
+
+class GraphEngine(Engine, Protocol):
+    """An engine that runs an ONNX graph, whatever its outputs are."""
+
+    def outputs(self, pixels: Pixels) -> dict[str, Logits]:
+        """Return every output of the graph by name."""
+        ...

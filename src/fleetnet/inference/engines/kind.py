@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fleetnet.bundle import Artifact, Bundle
-from fleetnet.inference.engines.engine import CPU, Engine, Precision, Setup
+from fleetnet.inference.engines.engine import CPU, Engine, GraphEngine, Precision, Setup
 
 
 class Takes(NamedTuple):
@@ -37,6 +37,8 @@ class EngineKind:
         shares_batches: whether its threads compute a batch together, so that a batch should have
             several images in throughput mode.
         unasked: whether tuning tries it even if nobody names it.
+        of_graph: opens the content of an ONNX file, so that export verifies with it and finds the
+            layer that diverges; None if it runs none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class EngineKind:
     native: Callable[[str], Collection[Precision]] | None = None
     unasked: bool = True
     shares_batches: bool = False
+    of_graph: Callable[[bytes, Setup], GraphEngine] | None = None
 
     @property
     def installed(self) -> bool:

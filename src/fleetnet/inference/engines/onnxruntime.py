@@ -139,4 +139,5 @@ ENGINE = EngineKind(
     takes={"fp32": Takes("onnx"), "int8": Takes("onnx", "int8")},
     open=open,
     devices=devices,
+    of_graph=OnnxRuntimeEngine,
 )

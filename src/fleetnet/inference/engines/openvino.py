@@ -311,4 +311,5 @@ ENGINE = EngineKind(
     open=open,
     devices=devices,
     native=native,
+    of_graph=OpenVinoEngine.of_onnx,
 )

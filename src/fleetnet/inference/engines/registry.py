@@ -13,6 +13,8 @@ GROUP = "fleetnet.engines"
 """Group of the entry points of other packages' engines: a name for each :class:`EngineKind`.
 """
 DEFAULT_ENGINE = "openvino"
+REFERENCE = "torch"
+"""The engine that runs the trained network itself, which the others are compared with."""
 
 
 class Engines(Registry[EngineKind]):

@@ -1,0 +1,22 @@
+"""int8 for OpenVINO, by NNCF."""
+
+from __future__ import annotations
+
+from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquantized
+
+
+def make(network: Unquantized) -> Quantizer:
+    """Read the graph; every network in int8 is calibrated anew."""
+    # NNCF takes seconds to import.
+    from fleetnet.export.quantize.nncf import OpenVinoQuantizer
+
+    return OpenVinoQuantizer(
+        network.content,
+        network.where,
+        network.calibration,
+        network.weight_bits,
+        network.begin,
+    )
+
+
+QUANTIZER = QuantizerKind(name="openvino", make=make)
