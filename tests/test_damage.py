@@ -85,6 +85,15 @@ class TestPng:
             with pytest.raises(ImageError):
                 decode(PNG[:-cut])
 
+    def test_a_malformed_chunk_behind_the_pixels_hides_no_damage_of_them(self) -> None:
+        ((_, _, header), (_, _, pixels), (_, _, end)) = chunks(PNG)
+        gamma_cut_off = (b"gAMA", b"\0")
+        whole = [(b"IHDR", header), (b"IDAT", pixels), gamma_cut_off, (b"IEND", end)]
+        assert np.array_equal(decode(png_of(whole)), np.asarray(PICTURE))
+        damaged = [(b"IHDR", header), (b"IDAT", pixels[:-9]), gamma_cut_off, (b"IEND", end)]
+        with pytest.raises(ImageError, match="damaged image"):
+            decode(png_of(damaged))
+
     def test_bytes_after_the_end_are_ignored(self) -> None:
         assert np.array_equal(decode(PNG + b"a camera's own"), np.asarray(PICTURE))
 

@@ -151,6 +151,14 @@ def test_layouts_that_cannot_be_scaled_are_refused() -> None:
         decode(data, BITS)
 
 
+def test_sixteen_bits_for_all_three_colours_are_left_alone() -> None:
+    """As some BMP files have them: five for red, six for green and five for blue."""
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    header += struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    data = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66) + header + struct.pack("<2H", 0xF800, 0x07E0)
+    assert decode(data, BITS).tolist() == [[[255, 0, 0], [0, 255, 0]]]
+
+
 def test_eight_bits_are_left_alone() -> None:
     picture = draw("circle", np.random.default_rng(0))
     for kind in ("PNG", "JPEG", "TIFF"):
@@ -239,7 +247,7 @@ def test_sample_bits_go_from_training_to_prediction(folder: Path, tmp_path: Path
     other = Trainer(source, "mobilenetv2_x0_25", plain, tmp_path / "other", weights=weights)
     assert any("set input.sample_bits=12" in note for note in other.notes)
     same = Trainer(source, "mobilenetv2_x0_25", recipe, tmp_path / "other", weights=weights)
-    assert not any("sample_bits" in note for note in same.notes)
+    assert not any("set input.sample_bits" in note for note in same.notes)
     bundle = export_bundle(tmp_path / "run" / "last.ckpt", tmp_path / "deep.bundle")
     assert Bundle.load(bundle.path).manifest.preprocess == SCALED
     assert Bundle.load(bundle.path / "model.onnx").manifest.preprocess == SCALED

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 UPRIGHT = 1
 TAG = 0x0112
@@ -60,14 +63,32 @@ def load_upright(image: Image.Image) -> Image.Image:
 
 
 def load(image: Image.Image) -> None:
-    """Decode the pixels; after an error, a second call to Pillow may return what it has of them.
+    """Decode the pixels.
+
+    What follows the pixels in a file may be damaged where they are not: Pillow turns TIFF files
+    upright at the end of decoding, and reads what is left of a PNG file there.
 
     Raises:
-        Exception: they are damaged.
+        Exception: the pixels are damaged.
     """
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        # Pillow raises what this raises instead of its decoder's error, and raises neither when it
+        # is called again.
+        vars(image)["load_end"] = functools.partial(_end, image.load_end)
     try:
         image.load()
     except OSError:
         raise
     except Exception:
-        image.load()  # Pillow turns TIFF files upright here, and sometimes only that fails
+        if image.format == "PNG":
+            raise
+        image.load()
+
+
+def _end(read_rest: Callable[[], None]) -> None:
+    try:
+        read_rest()
+    except OSError:
+        raise
+    except Exception:
+        return  # of a chunk that holds nothing of the picture

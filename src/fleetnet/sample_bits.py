@@ -6,6 +6,7 @@ the upper and for the lower byte of each sample.
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -20,6 +21,7 @@ DEEP = "16-bit"
 _BITS_PER_SAMPLE = 258
 _SCALED = ("PPM", "JPEG2000", "HEIF")
 """Formats that state how many bits their samples use; their decoders scale them to 16."""
+_DEEP_LAYOUT = re.compile(r";16[BLN]|I;16")
 _OTHER_BYTE = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -36,7 +38,7 @@ _OTHER_BYTE = {
 
 def is_deep(image: Image.Image) -> bool:
     """Tell whether an image's samples have 16 bits as they are stored."""
-    return is_deep_grey(image) or ";16" in _layouts(image)
+    return is_deep_grey(image) or _has_deep_samples(image)
 
 
 def is_deep_grey(image: Image.Image) -> bool:
@@ -46,7 +48,7 @@ def is_deep_grey(image: Image.Image) -> bool:
 
 def is_deep_colour(image: Image.Image) -> bool:
     """Tell whether an image's samples have 16 bits, of which Pillow keeps only eight."""
-    return ";16" in _layouts(image) and not image.mode.startswith("I")
+    return _has_deep_samples(image) and not image.mode.startswith("I")
 
 
 def stated_bits(image: Image.Image) -> int | None:
@@ -95,7 +97,10 @@ def deep_colour_pixels(
     return upper_eight(samples, bits)
 
 
-def _layouts(image: Image.Image) -> str:
-    """Return the decoder's names of the stored mode: Pillow opens 16-bit colour as 8 bits."""
+def _has_deep_samples(image: Image.Image) -> bool:
+    """Look at the decoder's names of the stored layout: Pillow opens 16-bit colour as 8 bits.
+
+    They end in the order of a sample's bytes; BMP's "BGR;16" has 16 bits for all three colours.
+    """
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    return " ".join(str(tile.args) for tile in tiles)
+    return any(_DEEP_LAYOUT.search(str(tile.args)) for tile in tiles)

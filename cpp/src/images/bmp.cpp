@@ -42,16 +42,12 @@ class Bitmap {
         : file_(file),
           place_(start),
           offset_(offset),
-          format_(setup.format),
-          deep_(setup.sample_bits.has_value()) {}
+          format_(setup.format) {}
 
     Pixels decode() {
         read_header();
         if (width_ <= 0 || height_ <= 0) throw bad();
         check_size(width_, height_);
-        if (green_bits_ == 6 && deep_)
-            throw image_error(
-                "sample_bits does not work for samples stored as BGR;16; save the image as PNG");
         Pixels pixels(static_cast<int>(width_), static_cast<int>(height_));
         const Bytes data = slice(file_, offset_ ? offset_ : place_);
         const bool run_length = compression_ == rle8 || compression_ == rle4;
@@ -275,7 +271,6 @@ class Bitmap {
     Bytes file_;
     std::size_t place_, offset_;
     std::string format_;
-    bool deep_;  ///< whether it is said how many bits of 16-bit samples are used
     std::int64_t width_ = 0, height_ = 0;
     std::uint32_t bits_ = 0, compression_ = raw;
     std::uint64_t colours_ = 0;
