@@ -69,9 +69,14 @@ def test_runs_in_an_empty_root(runtime: Path, tmp_path: Path) -> None:
     shutil.copy(CONFORMANCE / "network.onnx", root / "data")
     for picture in ("jpeg-baseline.jpg", "png-rgb.png", "webp.webp", "gif.gif"):
         shutil.copy(CONFORMANCE / "pictures" / picture, root / "data")
+
+    def enter() -> None:
+        os.chroot(root)
+        os.chdir("/")
+
     done = subprocess.run(
         ["/fleetnet/fleetnet-predict", "--csv", "/data/network.onnx", "/data"],
-        preexec_fn=lambda: (os.chroot(root), os.chdir("/")),
+        preexec_fn=enter,
         env={},
         capture_output=True,
         text=True,

@@ -33,10 +33,11 @@ RUNNER = "FLEETNET_CPP_RUNNER"
 """Is put before each command, such as an emulator of another processor."""
 FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "cv2-linear")
 """In the order of the C core's numbers."""
-CROSS_TOLERANCE = 1e-4
-"""Of logits, between processors of other kinds: their sums round in another order."""
+ABSENT = "is not in this build of fleetnet"
+"""In the error for formats whose library was not found when it was built."""
 SAME_TOLERANCE = 1e-5
-"""Of logits, by the same engine on the same processor."""
+"""Of logits, by the same engine on the same processor. Another kind of processor adds in another
+order, and is held to what the set allows every engine."""
 
 
 class Answer(NamedTuple):
@@ -85,14 +86,22 @@ class Tools:
         assert len(answers) == len(lines)
         return answers
 
-    def logits(self, bundle: Path, files: Sequence[Path]) -> list[npt.NDArray[np.float32] | None]:
+    def logits(self, bundle: Path, files: Sequence[Path]) -> npt.NDArray[np.float32]:
+        """Return each file's logits; NaN where its format is not in this build."""
         output = self.run("fleetnet-logits", [str(file) for file in files], str(bundle))
-        found = [
-            None if line.startswith("error") else np.array(line.split(), np.float32)
-            for line in output.decode().splitlines()
+        lines = output.decode().splitlines()
+        assert len(lines) == len(files)
+        wrong = [
+            f"{file}: {line}"
+            for file, line in zip(files, lines, strict=True)
+            if line.startswith("error") and ABSENT not in line
         ]
-        assert len(found) == len(files)
-        return found
+        assert not wrong
+        classes = max(len(line.split()) for line in lines if not line.startswith("error"))
+        none = [np.nan] * classes
+        return np.array(
+            [none if line.startswith("error") else line.split() for line in lines], np.float32
+        )
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +125,19 @@ def test_conformance_pixels(tools: Tools) -> None:
         expected.append(Answer(None, (whole.width, whole.height), whole.sha256))
         for one in picture.inputs:
             number = FILTERS.index(one.interpolation)
-            lines.append(f"input {number} {one.resize} {one.crop} {int(one.exact)} 0 {path}")
+            bits = one.sample_bits or 0
+            lines.append(f"input {number} {one.resize} {one.crop} {int(one.exact)} {bits} {path}")
             expected.append(Answer(None, (one.crop, one.crop), one.sha256))
     found = tools.pixels(lines)
-    assert dict(zip(lines, found, strict=True)) == dict(zip(lines, expected, strict=True))
+    absent = {answer.error for answer in found if ABSENT in (answer.error or "")}
+    differences = [
+        f"{line}: {one} instead of {other}"
+        for line, one, other in zip(lines, found, expected, strict=True)
+        if one != other and one.error not in absent
+    ]
+    assert not differences
+    if absent:
+        pytest.skip("the rest is right, but " + ", ".join(sorted(map(str, absent))))
 
 
 def _error_of(path: Path) -> Answer:
@@ -165,10 +183,12 @@ def _compare(tools: Tools, bundle: Path, files: Sequence[Path]) -> None:
     with open_engine("openvino", loaded) as engine:
         expected = np.concatenate([engine.run(one[None]) for one in pixels])
     found = tools.logits(bundle, files)
-    assert all(one is not None for one in found)
-    difference = float(np.abs(np.array(found) - expected).max())
+    here = ~np.isnan(found).any(axis=1)
+    found, expected = found[here], expected[here]
+    difference = float(np.abs(found - expected).max())
     largest = float(np.abs(expected).max())
-    sys.stdout.write(f"{len(files)} files: logits up to {largest:.3g} differ by {difference:.2g}\n")
+    sys.stdout.write(f"{len(found)} files: logits up to {largest:.3g} differ by {difference:.2g}\n")
     emulated = "qemu" in " ".join(tools.runner) and platform.machine() != "aarch64"
-    assert difference < (CROSS_TOLERANCE if emulated else SAME_TOLERANCE)
-    assert (np.array(found).argsort(axis=1) == expected.argsort(axis=1)).all()
+    allowed = ConformanceSet.load().description.network.tolerance
+    assert difference < (allowed if emulated else SAME_TOLERANCE)
+    assert (found.argsort(axis=1) == expected.argsort(axis=1)).all()
