@@ -9,7 +9,8 @@ string(REGEX MATCH "[0-9]+" FLEETNET_ABI_VERSION "${FLEETNET_ABI_LINE}")
 # What the objects are linked with, apart from the C core, which is part of the libraries.
 get_target_property(FLEETNET_LINKED fleetnet_objects INTERFACE_LINK_LIBRARIES)
 list(REMOVE_ITEM FLEETNET_LINKED fleetnet_core)
-list(FILTER FLEETNET_LINKED EXCLUDE REGEX "^::@")
+# Only its header is used, to compile.
+list(FILTER FLEETNET_LINKED EXCLUDE REGEX "^::@|nlohmann_json")
 list(REMOVE_DUPLICATES FLEETNET_LINKED)
 
 # The rooms find packages for themselves; their targets are needed here, too.
@@ -49,6 +50,9 @@ if(APPLE)
 elseif(UNIX)
   target_link_options(fleetnet PRIVATE "-Wl,--version-script=${FLEETNET_EXPORTS}" -Wl,-z,nodelete
                       -Wl,--no-undefined)
+  # A program is linked without the engine's libraries, which it only needs to run.
+  target_link_options(fleetnet INTERFACE -Wl,--allow-shlib-undefined)
+  set(FLEETNET_PC_FLAGS " -Wl,--allow-shlib-undefined")
   set_target_properties(fleetnet PROPERTIES LINK_DEPENDS ${FLEETNET_EXPORTS} INSTALL_RPATH "$ORIGIN")
 endif()
 
@@ -98,6 +102,8 @@ foreach(linked ${FLEETNET_LINKED})
     string(APPEND FLEETNET_PRIVATE " -l${linked}")
   endif()
 endforeach()
+# The folder may be moved after the installation.
+file(RELATIVE_PATH FLEETNET_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/fleetnet.pc.in fleetnet.pc.in @ONLY)
 file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/fleetnet.pc
      INPUT ${CMAKE_CURRENT_BINARY_DIR}/fleetnet.pc.in)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cpp.library import Library
+
 BUILD = "FLEETNET_CPP_BUILD"
 """Names the folder of another build than ``build/cpp``."""
 RUNNER = "FLEETNET_CPP_RUNNER"
@@ -22,6 +24,15 @@ def cpp_build() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the C++ predictor is not built in {folder} ('make cpp' builds it)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def library(cpp_build: Path) -> Library:
+    """Return the C interface, or skip the test; it has to be built for this processor."""
+    path = cpp_build / "libfleetnet.so"
+    if not path.is_file() or os.environ.get(RUNNER):
+        pytest.skip(f"there is no {path} that runs here ('make cpp' builds it)")
+    return Library(path)
 
 
 @pytest.fixture(scope="session")

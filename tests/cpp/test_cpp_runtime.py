@@ -80,7 +80,10 @@ def test_runs_in_an_empty_root(runtime: Path, tmp_path: Path) -> None:
         pytest.skip("nothing may be mounted here")
     command = "/fleetnet/fleetnet-predict --csv /fleetnet/network.onnx /data"
     done = subprocess.run(
-        [*apart, f"mount -t proc proc '{root}/proc' && exec env -i chroot '{root}' {command}"],
+        [
+            *apart,
+            f"mount -t proc proc '{root}/proc' && exec env -i $(command -v chroot) '{root}' {command}",
+        ],
         capture_output=True,
         text=True,
     )

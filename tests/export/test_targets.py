@@ -63,6 +63,27 @@ def test_converted_and_verified(
         np.testing.assert_allclose(target.run(files, given), reference.run(given), atol=0.05)
 
 
+def test_cpp_comes_with_a_program(bundle: Bundle, tmp_path: Path) -> None:
+    written = export_to(str(bundle.path), "cpp", tmp_path / "made", limit=2)
+    assert only(written).key == ("onnx", "fp32", None)
+    assert {path.name for path in written.path.iterdir()} == {
+        "CMakeLists.txt",
+        "README.md",
+        "classify.cpp",
+        "fleetnet.json",
+        "model.onnx",
+    }
+    page = (written.path / "README.md").read_text("utf-8")
+    assert "cmake --build build" in page
+    assert "pip install onnx" not in page
+    # People change the program: it is no file of the manifest.
+    (written.path / "classify.cpp").write_text("// mine")
+    written.files_of(only(Bundle.load(written.path)))
+    with pytest.raises(FleetnetError, match="takes any batch: leave out --fixed-batch"):
+        export_to(str(bundle.path), "cpp", tmp_path / "other", batch=2)
+    assert not (tmp_path / "other").exists()
+
+
 def test_each_runs_by_the_command_of_its_page(
     bundle: Bundle, pixels: Pixels, tmp_path: Path
 ) -> None:
@@ -142,7 +163,7 @@ def test_the_default_output_is_named_for_the_target(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "opnvino"], "unknown target 'opnvino', did you mean 'openvino'? (known: onnx, o"),
+        (["--to", "opnvino"], "unknown target 'opnvino', did you mean 'openvino'? (known: cpp, onnx, o"),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
         (["--to", "onnx", "--fixed-batch", "0"], "it must be from 1 to 4096"),
@@ -289,4 +310,4 @@ def test_every_target_says_what_its_users_need() -> None:
         assert target.name == name
         assert target.precisions
         assert target.package
-        assert "{file}" in target.command
+        assert target.how or "{file}" in target.command

@@ -111,10 +111,12 @@ void read_quantization(const Value& value, bool newer) {
     quantization.required("tool").text();
     quantization.required("calibration_images").amount();
     const Value bits = quantization.required("weight_bits");
-    const bool whole = bits.json().kind == Json::Kind::whole;
-    if (!whole || (bits.json().text != "7" && bits.json().text != "8")) {
-        bits.refuse("it must be 7 or 8");
+    const Json& found = bits.json();
+    const bool number = found.kind == Json::Kind::whole || found.kind == Json::Kind::real;
+    if (found.kind == Json::Kind::whole && std::abs(found.number) > 9e18) {
+        bits.refuse("it must be a whole number");
     }
+    if (!number || (found.number != 7 && found.number != 8)) bits.refuse("it must be 7 or 8");
     quantization.required("agreement").share(0, 1, false);
     quantization.required("layers").amount();
     if (const auto kept = quantization.optional("kept_layers")) texts(*kept);
@@ -142,7 +144,9 @@ ArtifactFile read_file(const Value& value, bool newer) {
     const Value digest = fields.required("sha256");
     file.sha256 = digest.text();
     const bool hex = file.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (!hex || file.sha256.size() != 64) digest.refuse("it must be text");
+    if (!hex || file.sha256.size() != 64) {
+        digest.refuse("it must be text of the form ^[0-9a-f]{64}$");
+    }
     const Value bytes = fields.required("bytes");
     const std::string digits = bytes.amount();
     const std::string beyond = std::to_string(std::uint64_t{1} << 63);
@@ -171,7 +175,7 @@ Artifact read_artifact(const Value& value, bool newer) {
     const Value files = fields.required("files");
     files.each([&](const Value& file) { artifact.files.push_back(read_file(file, newer)); });
     if (artifact.files.empty()) {
-        files.refuse("Tuple should have at least 1 item after validation, not 0");
+        files.refuse_empty();
     }
     if (const auto records = fields.optional("verification")) {
         records->each([&](const Value& record) { read_verification(record, newer); });
@@ -226,7 +230,7 @@ Manifest read(const Json& json, bool newer) {
     const Value classes = fields.required("classes");
     manifest.classes = texts(classes);
     if (manifest.classes.empty()) {
-        classes.refuse("Tuple should have at least 1 item after validation, not 0");
+        classes.refuse_empty();
     }
     manifest.preprocess = read_preprocess(fields.required("preprocess"));
     const Shape shape = read_tensor(fields.required("input"), newer);

@@ -90,6 +90,8 @@ std::optional<double> number_of(const Json& json) {
     }
 }
 
+std::string at(const std::string& place) { return place.empty() ? "" : place + ": "; }
+
 }  // namespace
 
 Value Value::item(const std::string& name, const Json& json) const {
@@ -98,7 +100,11 @@ Value Value::item(const std::string& name, const Json& json) const {
 
 void Value::refuse(const std::string& problem) const {
     const std::string instead = json_->is_object() ? "" : ", not " + shortened(repr(*json_));
-    throw Wrong((place_.empty() ? "" : place_ + ": ") + problem + instead);
+    throw Wrong(at(place_) + problem + instead);
+}
+
+void Value::refuse_empty() const {
+    throw Wrong(at(place_) + "it must have at least 1 value, not 0");
 }
 
 std::string Value::text() const {
@@ -107,7 +113,7 @@ std::string Value::text() const {
 }
 
 std::string Value::name() const {
-    if (text().empty()) refuse("it must be text");
+    if (text().empty()) throw Wrong(at(place_) + "it must not be empty");
     return json_->text;
 }
 

@@ -44,6 +44,8 @@ class Value {
 
     /// Throw Wrong: `problem` at this place, and what stands there unless it is an object.
     [[noreturn]] void refuse(const std::string& problem) const;
+    /// Throw Wrong, because a list has to have something in it.
+    [[noreturn]] void refuse_empty() const;
 
    private:
     const Json* json_;

@@ -38,13 +38,20 @@ constexpr Order orders[] = {
 class Bitmap {
    public:
     /// `start`: of the header; `offset`: of the pixels, or 0 for behind the header.
-    Bitmap(Bytes file, std::size_t start, std::size_t offset, std::string format)
-        : file_(file), place_(start), offset_(offset), format_(std::move(format)) {}
+    Bitmap(Bytes file, std::size_t start, std::size_t offset, const Setup& setup)
+        : file_(file),
+          place_(start),
+          offset_(offset),
+          format_(setup.format),
+          deep_(setup.sample_bits.has_value()) {}
 
     Pixels decode() {
         read_header();
         if (width_ <= 0 || height_ <= 0) throw bad();
         check_size(width_, height_);
+        if (green_bits_ == 6 && deep_)
+            throw image_error(
+                "sample_bits does not work for samples stored as BGR;16; save the image as PNG");
         Pixels pixels(static_cast<int>(width_), static_cast<int>(height_));
         const Bytes data = slice(file_, offset_ ? offset_ : place_);
         const bool run_length = compression_ == rle8 || compression_ == rle4;
@@ -268,6 +275,7 @@ class Bitmap {
     Bytes file_;
     std::size_t place_, offset_;
     std::string format_;
+    bool deep_;  ///< whether it is said how many bits of 16-bit samples are used
     std::int64_t width_ = 0, height_ = 0;
     std::uint32_t bits_ = 0, compression_ = raw;
     std::uint64_t colours_ = 0;
@@ -318,11 +326,11 @@ Bytes largest_of_icon(Bytes file) {
 
 Decoded decode_bmp(Bytes file, const Setup& setup) {
     if (file.size < 14) throw damaged_header(setup.format);
-    return {Bitmap(file, 14, little32(file.data + 10), setup.format).decode(), 1};
+    return {Bitmap(file, 14, little32(file.data + 10), setup).decode(), 1};
 }
 
 Decoded decode_dib(Bytes file, const Setup& setup) {
-    return {Bitmap(file, 0, 0, setup.format).decode(), 1};
+    return {Bitmap(file, 0, 0, setup).decode(), 1};
 }
 
 Decoded decode_ico(Bytes file, const Setup& setup) {

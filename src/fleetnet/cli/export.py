@@ -76,7 +76,7 @@ def export(
             "--to",
             metavar="TARGET[:PRECISION]",
             help="Convert to a format of other runtimes instead, a bundle too: onnx, openvino, "
-            "openvino:fp16.",
+            "openvino:fp16, cpp.",
         ),
     ] = None,
 ) -> None:

@@ -114,7 +114,8 @@ def export_to(
 
 
 def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
-    return {README: description(target, manifest).encode(), **files}
+    beside = target.beside() if target.beside is not None else {}
+    return {README: description(target, manifest).encode(), **beside, **files}
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:

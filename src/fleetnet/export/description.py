@@ -24,12 +24,17 @@ def description(target: Target, manifest: Manifest) -> str:
 Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in `{MANIFEST}`
 says; normalisation is inside. Gives logits, `float32[{batch}, {manifest.model.num_classes}]`.
 
-To run it: `pip install {target.package}`, then
-
-    {target.command.replace("{file}", first)}
+{target.how or _how(target, first)}
 
 {_verification(target, manifest)}
 """
+
+
+def _how(target: Target, first: str) -> str:
+    return (
+        f"To run it: `pip install {target.package}`, then\n\n"
+        f"    {target.command.replace('{file}', first)}"
+    )
 
 
 def _verification(target: Target, manifest: Manifest) -> str:

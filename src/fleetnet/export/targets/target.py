@@ -32,6 +32,9 @@ class Target:
             of any where that is None.
         load: gives what runs such files here, to compare its answers with the network's; None
             where nothing here can.
+        beside: gives files that are written beside those, for people to change; None if there are
+            none.
+        how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
     """
 
@@ -44,6 +47,8 @@ class Target:
     convert: Callable[[Bundle, str, int | None], Files]
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
+    beside: Callable[[], Files] | None = None
+    how: str = ""
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.

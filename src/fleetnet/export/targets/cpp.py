@@ -1,0 +1,61 @@
+"""C++: a bundle, and beside it the smallest program that answers with it, without Python."""
+
+from __future__ import annotations
+
+from importlib.resources import files as resources
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
+from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.inference.engines import Setup
+from fleetnet.inference.engines.openvino import OpenVinoEngine
+
+_PROGRAM = ("CMakeLists.txt", "classify.cpp")
+_HOW = """\
+`classify.cpp` is a whole program with the C++ predictor, which decodes, resizes and crops by
+itself. Build it once the predictor is installed in a folder PREFIX (`cpp/` in Fleetnet's
+repository, docs/cpp.md):
+
+    cmake -S . -B build -D CMAKE_PREFIX_PATH=PREFIX
+    cmake --build build
+    build/classify . photo.jpg
+
+OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's;
+`pip install openvino` brings them. `fleetnet.h` in PREFIX says what else a program can ask for."""
+
+
+def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
+    """Take the graph as it is; the predictor fixes the batch for itself.
+
+    Raises:
+        FleetnetError: one size of batch was asked for.
+    """
+    if batch is not None:
+        raise FleetnetError("the C++ predictor takes any batch: leave out --fixed-batch")
+    return {"model.onnx": bundle.file(format="onnx").read_bytes()}
+
+
+def load(files: Files) -> Run:
+    """Open the graph in OpenVINO, which the predictor computes with."""
+    return OpenVinoEngine.of_onnx(files["model.onnx"], Setup()).run
+
+
+def program() -> Files:
+    """Return the program's source, and the file by which CMake builds it."""
+    folder = resources("fleetnet.export") / "cpp_program"
+    return {name: (folder / name).read_bytes() for name in _PROGRAM}
+
+
+TARGET = Target(
+    name="cpp",
+    title="C++",
+    format="onnx",
+    precisions=("fp32",),
+    package="openvino",
+    command="build/classify . photo.jpg",
+    convert=convert,
+    load=load,
+    needs={"openvino": "fleetnet"},
+    beside=program,
+    how=_HOW,
+)
