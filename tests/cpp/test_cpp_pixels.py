@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import random
@@ -216,4 +217,4 @@ def test_damaged_files_are_decoded_or_refused_alike(
     for _ in range(300):
         data = damaged(chance.choice(files).read_bytes(), chance)
         file.write_bytes(data)
-        assert_same(decoder.decode(file), answer_of(lambda data=data: decode(data)))
+        assert_same(decoder.decode(file), answer_of(functools.partial(decode, data)))

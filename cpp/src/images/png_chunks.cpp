@@ -6,7 +6,7 @@
 #include <cctype>
 #include <cstdio>
 #include <cstring>
-#include <limits>
+#include <stdexcept>
 
 #include "images/limits.hpp"
 #include "images/python_text.hpp"
@@ -206,7 +206,11 @@ Bytes PngChunks::next_data(std::size_t most) {
         }
         data_place_ = chunk.place;
         if (chunk.name == "fdAT") {
-            start_frame_data(chunk);
+            try {
+                start_frame_data(chunk);
+            } catch (const std::invalid_argument& error) {
+                throw damaged(error.what());
+            }
         } else if (chunk.name == "IDAT" || chunk.name == "DDAT") {
             data_left_ = chunk.length;
         } else {
@@ -228,12 +232,14 @@ bool PngChunks::take(const PngChunk& chunk) {
         if (content.size < least) throw damaged("Truncated " + name + " chunk");
     };
     if (name == "IDAT") {
+        if (!known_mode_) return true;  // it belongs to no picture
         start_data(chunk.place, chunk.length);
         return false;
     }
     if (name == "IEND") return false;
     if (name == "fdAT") {
         start_frame_data(chunk);
+        if (!known_mode_) throw damaged_header(format_);
         start_data(data_place_, data_left_);
         return false;
     }
@@ -383,7 +389,7 @@ void PngChunks::start_frame_data(const PngChunk& chunk) {
     if (chunk.length < 4) throw damaged("APNG contains truncated fDAT chunk");
     const std::uint32_t sequence = big32(file_.data + chunk.place);
     if (!sequence_ || *sequence_ + std::uint64_t{1} != sequence)
-        throw damaged("APNG contains frame sequence errors");
+        throw std::invalid_argument("APNG contains frame sequence errors");
     sequence_ = sequence;
     data_place_ = chunk.place + 4;
     data_left_ = chunk.length - 4;
