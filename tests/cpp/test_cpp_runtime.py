@@ -78,11 +78,12 @@ def test_runs_in_an_empty_root(runtime: Path, tmp_path: Path) -> None:
         [*apart, f"mount -t proc proc '{root}/proc'"], capture_output=True
     ).returncode:
         pytest.skip("nothing may be mounted here")
+    inside = f"env -i $(command -v chroot) '{root}'"
     command = "/fleetnet/fleetnet-predict --csv /fleetnet/network.onnx /data"
     done = subprocess.run(
         [
             *apart,
-            f"mount -t proc proc '{root}/proc' && exec env -i $(command -v chroot) '{root}' {command}",
+            f"mount -t proc proc '{root}/proc' && exec {inside} {command}",
         ],
         capture_output=True,
         text=True,
