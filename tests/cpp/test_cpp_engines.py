@@ -66,7 +66,7 @@ def test_precisions_that_the_processor_has(library: Library) -> None:
         ):
             pass
         with pytest.raises(Exception, match="openvino") as error:
-            Classifier(NETWORK, precision=precision)  # type: ignore[arg-type]
+            Classifier(NETWORK, precision=precision)
         assert str(said.value) == str(error.value)
 
 

@@ -163,7 +163,10 @@ def test_the_default_output_is_named_for_the_target(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "opnvino"], "unknown target 'opnvino', did you mean 'openvino'? (known: cpp, onnx, o"),
+        (
+            ["--to", "opnvino"],
+            "unknown target 'opnvino', did you mean 'openvino'? (known: cpp, onnx, o",
+        ),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
         (["--to", "onnx", "--fixed-batch", "0"], "it must be from 1 to 4096"),

@@ -1,5 +1,10 @@
 #include "images/image.hpp"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -21,6 +26,30 @@ void check_size(std::int64_t width, std::int64_t height, bool slow) {
     const std::string million = std::to_string(limit / 1'000'000) + " million pixels";
     throw image_error(std::to_string(width) + "×" + std::to_string(height) + " is more than " +
                       million + (slow ? " for a format that takes so long" : ""));
+}
+
+namespace {
+
+/// Memory whose content is undefined; null if there is none.
+std::uint8_t* allocate(std::size_t size) {
+#ifdef __linux__
+    // Large pictures in large pages: asking the system for each of 4 KiB takes a quarter of the
+    // time of decoding.
+    constexpr std::size_t page = std::size_t{2} << 20;
+    if (size >= 2 * page) {
+        const std::size_t whole = (size + page - 1) / page * page;
+        void* memory = std::aligned_alloc(page, whole);
+        if (memory) madvise(memory, whole, MADV_HUGEPAGE);  // where it fails, pages are small
+        return static_cast<std::uint8_t*>(memory);
+    }
+#endif
+    return static_cast<std::uint8_t*>(std::malloc(size ? size : 1));
+}
+
+}  // namespace
+
+Buffer::Buffer(std::size_t size) : size_(size), data_(allocate(size)) {
+    if (!data_) throw std::bad_alloc();
 }
 
 Pixels::Pixels(int w, int h)

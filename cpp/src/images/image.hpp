@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,15 +18,19 @@ namespace fleetnet {
 class Buffer {
    public:
     Buffer() = default;
-    explicit Buffer(std::size_t size) : size_(size), data_(new std::uint8_t[size]) {}
+    explicit Buffer(std::size_t size);
 
     std::uint8_t* data() { return data_.get(); }
     const std::uint8_t* data() const { return data_.get(); }
     std::size_t size() const { return size_; }
 
    private:
+    struct Free {
+        void operator()(std::uint8_t* memory) const { std::free(memory); }
+    };
+
     std::size_t size_ = 0;
-    std::unique_ptr<std::uint8_t[]> data_;
+    std::unique_ptr<std::uint8_t, Free> data_;
 };
 
 /// `height` rows of `width` RGB triples, nothing between them.
