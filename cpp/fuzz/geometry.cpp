@@ -39,8 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto crop = static_cast<std::size_t>(settings.crop);
     // Exactly as large as they have to be, so that a step beyond is seen.
     std::vector<std::uint8_t> rgb(pixels * 3, 7), out(crop * crop * 3);
-    const fleetnet_status status = fleetnet_make_input(
-        &settings, rgb.data(), wide, high, given.whole & 1 ? nullptr : box, out.data());
+    const fleetnet_status status = fleetnet_make_input(&settings, rgb.data(), wide, high,
+                                                       given.whole & 1 ? nullptr : box, out.data());
     if (status == FLEETNET_OK) {
         // Of one colour nothing else can come, whatever the filter.
         for (const std::uint8_t value : out) {

@@ -176,11 +176,11 @@ struct PartialShape {
 ///
 /// A request belongs to one call at a time. It holds only inputs and outputs, a few kilobytes: the
 /// activations belong to the streams, whose number also limits how many requests are computed at
-/// once. So a call that finds no unused request makes a new one, and some are kept.
+/// once. So a call that finds no unused request makes a new one. All are kept, as many as there
+/// ever were calls at once: of each that is made, OpenVINO keeps some kilobytes for ever.
 class CompiledGraph {
    public:
-    CompiledGraph(Compiled compiled, std::size_t kept)
-        : compiled_(std::move(compiled)), kept_(kept) {}
+    explicit CompiledGraph(Compiled compiled) : compiled_(std::move(compiled)) {}
 
     Request request() {
         {
@@ -199,12 +199,11 @@ class CompiledGraph {
     /// Take back a request that is done and whose answers were copied.
     void give_back(Request request) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (unused_.size() < kept_) unused_.push_back(std::move(request));
+        unused_.push_back(std::move(request));
     }
 
    private:
     Compiled compiled_;  // before the requests: they are freed first
-    std::size_t kept_;
     std::mutex mutex_;
     std::vector<Request> unused_;
 };
@@ -216,8 +215,7 @@ class Graph {
         : weights_(std::move(weights)),
           model_(std::move(model)),
           device_(upper(setup.device)),
-          options_(options_of(setup)),
-          requests_(static_cast<std::size_t>(setup.throughput ? setup.threads : 1) + 1) {}
+          options_(options_of(setup)) {}
 
     /// The graph for this batch size; it is compiled once, however many threads ask. Calls that
     /// still compute with one that is dropped keep it until then.
@@ -239,7 +237,6 @@ class Graph {
     Model model_;
     std::string device_;
     Options options_;
-    std::size_t requests_;
     std::mutex mutex_;
     std::mutex compiling_;
     std::list<std::pair<std::size_t, std::shared_ptr<CompiledGraph>>> kept_;  // last used first
@@ -266,7 +263,7 @@ class Graph {
         ov_compiled_model_t* made = nullptr;
         check(ov_core_compile_model_props(core(), model_.get(), device_.c_str(), properties.size(),
                                           properties.data(), &made));
-        return std::make_shared<CompiledGraph>(Compiled(made), requests_);
+        return std::make_shared<CompiledGraph>(Compiled(made));
     }
 };
 

@@ -1,0 +1,161 @@
+/* Sixteen threads share one classifier for many images: each gets its own answers to the end, and
+the memory that is used stays what it was after the first tenth.
+
+    endurance [IMAGES [THROUGHPUT [BUNDLE]]] */
+#define _POSIX_C_SOURCE 200809L
+#include <fleetnet.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define THREADS 16
+#define STEPS 10
+/* Allocators keep what they were given by the largest moment, which may come late. */
+#define ALLOWED_GROWTH (24L << 20)
+
+static const char* const names[] = {
+    "jpeg-baseline.jpg", "jpeg-progressive.jpg", "jpeg-scaled-8.jpg",
+    "jpeg-turned-6.jpg", "jpeg-cmyk.jpg",        "png-rgb.png",
+    "png-palette.png",   "png-interlaced.png",   "gif.gif",
+    "bmp.bmp",           "wide-99.png",          "bad-cut-jpeg.jpg",
+    "bad-text.jpg",      "bad-png-checksum.png"};
+#define PICTURES (sizeof names / sizeof names[0])
+
+struct picture {
+    char path[4096];
+    uint8_t* data;
+    size_t size;
+    int32_t code;
+    fleetnet_score best;
+    char error[256];
+};
+
+static struct picture pictures[PICTURES];
+static const fleetnet_classifier* shared;
+static atomic_long next_image;
+static atomic_long wrong;
+static long images;
+static long resident[STEPS + 1]; /* bytes, after each tenth */
+
+/* Bytes in memory; 0 where the system does not say. */
+static long resident_now(void) {
+    long pages = 0;
+    FILE* file = fopen("/proc/self/statm", "r");
+    if (!file) return 0;
+    if (fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+static void read_picture(struct picture* picture, const char* name) {
+    snprintf(picture->path, sizeof picture->path, FLEETNET_CONFORMANCE "/pictures/%s", name);
+    FILE* file = fopen(picture->path, "rb");
+    picture->data = malloc(1 << 20);
+    if (!file || !picture->data) {
+        fprintf(stderr, "cannot read %s\n", picture->path);
+        exit(2);
+    }
+    picture->size = fread(picture->data, 1, 1 << 20, file);
+    fclose(file);
+}
+
+/* In turn by a file's path and content, alone and in a batch. */
+static int32_t answer(const struct picture* picture, long turn, fleetnet_score* best,
+                      const char** error, fleetnet_answers** answers) {
+    *answers = NULL;
+    *error = "";
+    if (turn % 3 == 2) {
+        fleetnet_image batch[2];
+        size_t count;
+        memset(batch, 0, sizeof batch);
+        batch[0].path = picture->path;
+        batch[1].data = picture->data;
+        batch[1].size = picture->size;
+        const int32_t code = fleetnet_classify_batch(shared, batch, 2, 1, answers);
+        if (code != FLEETNET_SUCCESS) return code;
+        if (fleetnet_answer_error(*answers, 1)) {
+            *error = fleetnet_answer_error(*answers, 1);
+            return FLEETNET_ERROR_IMAGE;
+        }
+        *best = fleetnet_answer_scores(*answers, 1, &count)[0];
+        return code;
+    }
+    const int32_t code =
+        turn % 3 == 0
+            ? fleetnet_classify_file(shared, picture->path, 1, best, NULL)
+            : fleetnet_classify_bytes(shared, picture->data, picture->size, 1, best, NULL);
+    if (code != FLEETNET_SUCCESS) *error = fleetnet_last_error();
+    return code;
+}
+
+static void* work(void* unused) {
+    (void)unused;
+    for (long image; (image = atomic_fetch_add(&next_image, 1)) < images;) {
+        const struct picture* picture = &pictures[image % (long)PICTURES];
+        fleetnet_score best = {-1, 0};
+        fleetnet_answers* answers;
+        const char* error;
+        const int32_t code = answer(picture, image / (long)PICTURES, &best, &error, &answers);
+        const int same = code == picture->code && strcmp(error, picture->error) == 0 &&
+                         best.index == picture->best.index &&
+                         fabsf(best.probability - picture->best.probability) < 1e-4f;
+        if (!same && atomic_fetch_add(&wrong, 1) == 0) {
+            fprintf(stderr, "image %ld, %s: code %d, class %d, %s\n", image, picture->path,
+                    (int)code, (int)best.index, error);
+        }
+        fleetnet_answers_free(answers);
+        if ((image + 1) % (images / STEPS) == 0) {
+            resident[(image + 1) / (images / STEPS)] = resident_now();
+        }
+    }
+    return NULL;
+}
+
+int main(int count, char** arguments) {
+    images = count > 1 ? atol(arguments[1]) : 2000;
+    if (images < STEPS) return 2;
+    fleetnet_options options = {sizeof options};
+    options.throughput = count > 2 ? atoi(arguments[2]) : 1;
+    options.threads = 2;
+    options.batch_size = 2;
+    fleetnet_classifier* classifier;
+    const char* bundle = count > 3 ? arguments[3] : FLEETNET_CONFORMANCE "/network.onnx";
+    if (fleetnet_open(bundle, &options, &classifier) != FLEETNET_SUCCESS) {
+        fprintf(stderr, "%s\n", fleetnet_last_error());
+        return 2;
+    }
+    shared = classifier;
+    for (size_t i = 0; i < PICTURES; ++i) {
+        fleetnet_answers* answers;
+        const char* error;
+        read_picture(&pictures[i], names[i]);
+        pictures[i].best.index = -1;
+        pictures[i].code = answer(&pictures[i], 0, &pictures[i].best, &error, &answers);
+        snprintf(pictures[i].error, sizeof pictures[i].error, "%s", error);
+    }
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; ++i) {
+        if (pthread_create(&threads[i], NULL, work, NULL) != 0) return 2;
+    }
+    for (int i = 0; i < THREADS; ++i) pthread_join(threads[i], NULL);
+    printf("%ld images, %d threads, %ld wrong; MiB after each tenth:", images, THREADS,
+           atomic_load(&wrong));
+    for (int step = 1; step <= STEPS; ++step) printf(" %.1f", (double)resident[step] / (1 << 20));
+    printf("\n");
+    fleetnet_close(classifier);
+    for (size_t i = 0; i < PICTURES; ++i) free(pictures[i].data);
+    const long growth = resident[STEPS] - resident[1];
+#ifdef FLEETNET_WATCHED
+    (void)growth; /* sanitizers keep freed memory back */
+#else
+    if (growth > ALLOWED_GROWTH) {
+        fprintf(stderr, "memory has grown by %.1f MiB\n", (double)growth / (1 << 20));
+        return 1;
+    }
+#endif
+    return atomic_load(&wrong) != 0;
+}
