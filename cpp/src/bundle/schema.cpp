@@ -104,7 +104,7 @@ void Value::refuse(const std::string& problem) const {
 }
 
 void Value::refuse_empty() const {
-    throw Wrong(at(place_) + "it must have at least 1 value, not 0");
+    throw Wrong(at(place_) + "its length must be at least 1, not 0");
 }
 
 std::string Value::text() const {
