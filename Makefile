@@ -2,7 +2,7 @@
 # make check          sets up .venv and runs the linter and the quick tests, in under a minute
 # make test           sets up .venv and runs all tests, linter and type check
 # make test-portable  runs all tests as on an older processor, and with every processor busy
-# make cpp            builds the C++ predictor and tests it; cpp-windows, cpp-arm64, cpp-sanitize, cpp-fuzz
+# make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -81,7 +81,7 @@ clean:
 
 # The C++ predictor on other systems and under sanitizers; none of it is part of make test.
 
-.PHONY: cpp-built cpp-windows cpp-arm64 cpp-sanitize cpp-fuzz
+.PHONY: cpp-built cpp-runtime cpp-windows cpp-arm64 cpp-sanitize
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -93,11 +93,21 @@ cpp-built:
 # What is built for another system runs here too; docs/cpp.md says what was seen.
 CROSS_TESTS := $(BIN)/pytest -n 0 -rA
 
+# build/linux: what is copied to a machine without Python, tried in a root that has nothing else.
+cpp-runtime: $(VENV)/.dev
+	@if cpp/cmake/packages.sh runtime; then \
+	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-static && \
+	  $(MAKE) --no-print-directory cpp-built PRESET=linux-static && \
+	  rm -rf build/linux && \
+	  cmake --install build/cpp-linux-static --component runtime --strip --prefix build/linux && \
+	  $(CROSS_TESTS) tests/cpp/test_cpp_runtime.py; fi
+
 cpp-windows: $(VENV)/.dev
 	@if cpp/cmake/packages.sh windows; then \
 	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
 	  $(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
-	  cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows >/dev/null && \
+	  rm -rf build/windows && \
+	  cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows && \
 	  FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
 	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py; fi
 
