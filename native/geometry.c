@@ -6,6 +6,10 @@
 gave another answer for 5 photographs of 556, with 2.5 for 1 of 430. */
 #define SPARE 2.5
 
+/* One pixel that was decoded eight times smaller. The quotient of sides far below would be infinite,
+which no whole number is. */
+#define MIN_SIDE 0.125
+
 /* Halve a whole number and round to the nearest, to the even one of two: Python's round(). */
 static int half(int number) {
     int below = number >= 0 ? number / 2 : -((1 - number) / 2);
@@ -26,8 +30,8 @@ static int sound(const fleetnet_preprocess *preprocess, double width, double hei
     return preprocess->crop >= 1 && preprocess->crop <= preprocess->resize &&
            preprocess->resize <= FLEETNET_MAX_TARGET &&
            preprocess->interpolation >= FLEETNET_BILINEAR &&
-           preprocess->interpolation <= FLEETNET_CV2_LINEAR && width > 0 && height > 0 &&
-           width <= FLEETNET_MAX_SIDE && height <= FLEETNET_MAX_SIDE;
+           preprocess->interpolation <= FLEETNET_CV2_LINEAR && width >= MIN_SIDE &&
+           height >= MIN_SIDE && width <= FLEETNET_MAX_SIDE && height <= FLEETNET_MAX_SIDE;
 }
 
 fleetnet_status fleetnet_geometry_of(const fleetnet_preprocess *preprocess, double width,

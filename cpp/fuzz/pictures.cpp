@@ -1,7 +1,9 @@
-// Any bytes as an image file: decoded, refused, and nothing else.
+// Any bytes as an image file: decoded, or refused in one line, and nothing else.
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
+#include <string>
 
 #include "error.hpp"
 #include "preprocess.hpp"
@@ -26,7 +28,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             image.decode(1 << (choice >> 2 & 3));
         else
             preprocess.input_of(file, choice & 32, out);
-    } catch (const Error&) {
+    } catch (const Error& error) {
+        const std::string line = error.what();
+        if (error.code() != Code::image || line.empty() || line.find('\n') != std::string::npos) {
+            std::abort();
+        }
     }
     return 0;
 }
