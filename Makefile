@@ -130,7 +130,7 @@ cpp-sanitize: $(VENV)/.dev
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train bench-peers bench-pipeline bench-precision bench-graph
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-cpp bench-peers bench-pipeline bench-precision bench-graph
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -146,6 +146,11 @@ peers-train: $(VENV)/.dev
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
+
+# Paddle Inference takes part where `make .venv-paddle/.bench` made its environment.
+bench-cpp: cpp
+	$(BIN)/python benchmarks/cpp/compare.py
+	$(BIN)/python benchmarks/cpp/compare.py --megapixels 12 --limit 60 --times 1
 
 # The one network in a package that was trained on ImageNet judges scaled decoding on photographs.
 bench-pipeline: .venv-pipeline/.bench

@@ -45,8 +45,9 @@ void end_now(int code) noexcept {
 #else
 
 void end_when_interrupted(Output& output) {
-    // A write to a closed pipe is to be an error, as any other.
+    // A write to a closed pipe, or beyond a limit, is to be an error as any other.
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     sigset_t awaited;
     sigemptyset(&awaited);
     for (const int number : {SIGINT, SIGTERM}) {

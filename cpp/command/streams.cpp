@@ -112,7 +112,7 @@ int whole(const std::string& text) {
 void say_marked(const std::string& mark, const char* style, const std::string& line) {
     const std::string term = environment("TERM").value_or("");
     const bool plain = !is_terminal(Stream::error) || term == "dumb" || term == "unknown";
-    const bool coloured = !plain && environment("NO_COLOR").value_or("").empty();
+    const bool coloured = !plain && !mark.empty() && environment("NO_COLOR").value_or("").empty();
     const std::string shown_mark = coloured ? std::string(style) + mark + "\x1b[0m" : mark;
     try {
         write_all(Stream::error, shown_mark + (mark.empty() ? "" : " ") + printable(line) + "\n");
