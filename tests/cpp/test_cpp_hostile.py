@@ -11,9 +11,11 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import external_data_helper, helper
+from onnx import external_data_helper, helper, numpy_helper
 
 from cpp.library import Library
 from fleetnet.bundle import Bundle
@@ -81,24 +83,63 @@ def test_weights_in_other_files_are_refused(
     )
 
 
-def test_answers_that_are_no_numbers_are_said_as_in_python(
-    predictor: list[str], tmp_path: Path
-) -> None:
+def _with_last_nodes(path: Path, *more: tuple[str, list[str], str]) -> None:
+    """Write the network with other nodes, of a kind, inputs and output, between it and logits."""
     model = onnx.load(str(NETWORK))
+    seven = numpy_helper.from_array(np.array([7, 4], np.int64), "seven")
+    model.graph.initializer.append(seven)
     nodes = list(model.graph.node)
     (last,) = (place for place, node in enumerate(nodes) if "logits" in node.output)
     nodes[last].output[0] = "numbers"
-    zero = helper.make_node("Sub", ["numbers", "numbers"], ["zero"])
-    nodes[last + 1 : last + 1] = [zero, helper.make_node("Div", ["zero", "zero"], ["logits"])]
+    nodes[last + 1 : last + 1] = [
+        helper.make_node(kind, given, [name]) for kind, given, name in more
+    ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    path = tmp_path / "model.onnx"
     onnx.save(model, str(path))
+
+
+def test_answers_that_are_no_numbers_are_said_as_in_python(
+    predictor: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    _with_last_nodes(
+        path, ("Sub", ["numbers", "numbers"], "zero"), ("Div", ["zero", "zero"], "logits")
+    )
     words = [str(path), str(PICTURE), "--csv"]
     python = _run([sys.executable, "-m", "fleetnet", "predict", *words])
     done = _run([*predictor, *words])
     assert "nan" in done.stdout
     assert (done.returncode, done.stdout) == (python.returncode, python.stdout)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_network_that_cannot_be_computed_gets_one_line(
+    predictor: list[str], tmp_path: Path, engine: str
+) -> None:
+    """A runtime's own log does not stand beside it."""
+    path = tmp_path / "model.onnx"
+    _with_last_nodes(path, ("Reshape", ["numbers", "seven"], "logits"))
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    environment = {**os.environ}
+    for runtime in folder.glob("libonnxruntime.so*"):
+        environment["FLEETNET_ONNXRUNTIME"] = str(runtime)
+    words = [*predictor, str(path), str(PICTURE), "--engine", engine]
+    done = _run(words, env=environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {engine} cannot compute this network in fp32")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_network_that_takes_any_shape_is_refused(predictor: list[str], tmp_path: Path) -> None:
+    model = onnx.load(str(NETWORK))
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    path = tmp_path / "model.onnx"
+    onnx.save(model, str(path))
+    done = _run([*predictor, str(path), str(PICTURE)])
+    assert done.returncode == 2
+    assert "takes images of any shape, the manifest says 24×24×3" in done.stderr
 
 
 def test_without_a_thread_for_signals_the_command_still_says_what_is_wrong(
