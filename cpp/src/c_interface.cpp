@@ -62,7 +62,7 @@ void remember(const char* message) noexcept {
     for (std::size_t place = 0; place < size; ++place) {
         // A path or a name in the message may have line ends: what is said is one line.
         const auto sign = static_cast<unsigned char>(message[place]);
-        last_error[place] = sign < 0x20 || sign == 0x7F ? ' ' : message[place];
+        last_error[place] = (sign < 0x20 && sign != '\t') || sign == 0x7F ? ' ' : message[place];
     }
     last_error[size] = '\0';
 }
