@@ -7,6 +7,7 @@
 #else
 #include <signal.h>
 
+#include <system_error>
 #include <thread>
 #endif
 
@@ -60,13 +61,18 @@ void end_when_interrupted(Output& output) {
     // All threads inherit this, so that the signals come to the one that waits for them. No call
     // of any library is interrupted, and the one that waits may do what a handler may not.
     pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
-    std::thread([&output, awaited] {
-        int number = 0;
-        while (sigwait(&awaited, &number) != 0) {
-        }
-        output.flush_at_last(patience);
-        end_now(128 + number);
-    }).detach();
+    try {
+        std::thread([&output, awaited] {
+            int number = 0;
+            while (sigwait(&awaited, &number) != 0) {
+            }
+            output.flush_at_last(patience);
+            end_now(128 + number);
+        }).detach();
+    } catch (const std::system_error&) {
+        // The system gives no thread: the signals end the process as they usually do.
+        pthread_sigmask(SIG_UNBLOCK, &awaited, nullptr);
+    }
 }
 
 void end_now(int code) noexcept { std::_Exit(code); }

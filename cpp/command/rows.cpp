@@ -27,6 +27,7 @@ bool is_active(char32_t sign) {
 
 /// Return `f"{number:.{decimals}f}"`.
 std::string fixed(double number, int decimals) {
+    if (std::isnan(number)) return "nan";  // which has no sign in Python
     char text[400];
     const auto end =
         std::to_chars(text, text + sizeof text, number, std::chars_format::fixed, decimals).ptr;

@@ -17,6 +17,10 @@ rounding of the engine.
 Threads: any number of threads may call any function at once, with one classifier or with several,
 and each gets its own answer. Calls share the threads that the classifier computes with.
 
+Processes: the threads of an engine are not copied by fork. In a process that was forked after the
+first fleetnet_open, opening and classifying are refused with FLEETNET_ERROR_ENGINE: fork before
+it, or start a new program.
+
 Errors: functions that can fail return a fleetnet_code, and FLEETNET_SUCCESS is 0. What was wrong, in one
 line that says what to do, is in fleetnet_last_error() of the same thread until its next call. No
 C++ exception leaves the library, and no function ends the process.

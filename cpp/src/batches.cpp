@@ -4,7 +4,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "error.hpp"
@@ -67,10 +66,11 @@ std::vector<Prediction> answer_all(const Classifier& classifier, const std::vect
     const auto at_once =
         std::min(static_cast<std::size_t>(classifier.engine().in_flight()), batches);
     std::vector<std::thread> others;
+    others.reserve(at_once);
     try {
         while (others.size() + 1 < at_once) others.emplace_back(work);
-    } catch (const std::system_error&) {
-        // The system gives no more threads; those that there are do the work.
+    } catch (const std::exception&) {
+        // The system gives no more threads, or memory for them; those that there are do the work.
     }
     work();
     for (std::thread& other : others) other.join();

@@ -44,6 +44,8 @@ struct fleetnet_answers {
 namespace {
 
 constexpr int kMaxBatch = 4096;
+/// More than any version's options will have: a larger size is one that was never set.
+constexpr std::size_t kMaxOptions = 4096;
 /// A batch that fits the processor's cache in fewer bits than fp32.
 constexpr int kLowPrecisionBatch = 4;
 
@@ -57,7 +59,11 @@ void remember(const char* message) noexcept {
         // No character of UTF-8 is cut in two.
         while (size > 0 && (static_cast<unsigned char>(message[size]) & 0xC0) == 0x80) --size;
     }
-    std::memcpy(last_error, message, size);
+    for (std::size_t place = 0; place < size; ++place) {
+        // A path or a name in the message may have line ends: what is said is one line.
+        const auto sign = static_cast<unsigned char>(message[place]);
+        last_error[place] = (sign < 0x20 && sign != '\t') || sign == 0x7F ? ' ' : message[place];
+    }
     last_error[size] = '\0';
 }
 
@@ -120,7 +126,7 @@ fleetnet_options completed(const fleetnet_options* given) {
     fleetnet_options options{};
     if (!given) return options;
     // The first version's structure is the smallest there is.
-    if (given->size < sizeof options) {
+    if (given->size < sizeof options || given->size > kMaxOptions) {
         refuse("options.size is " + std::to_string(given->size) +
                "; it must be sizeof(fleetnet_options)");
     }

@@ -62,6 +62,7 @@ std::vector<Prediction> Classifier::answer(const std::uint8_t* inputs, std::size
         throw Error(Code::argument,
                     "top_k is " + std::to_string(top_k) + "; it must be at least 1");
     }
+    check_process();
     const Manifest& manifest = bundle_.manifest();
     const std::size_t classes = classes_.size();
     std::vector<float> logits(count * classes);

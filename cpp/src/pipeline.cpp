@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -179,12 +178,13 @@ void predict_here(const Work& work, Source& source, const std::function<void(Pre
 class Crew {
    public:
     Crew(const Work& work, std::size_t size) : work_(work) {
+        threads_.reserve(size);
         try {
             for (std::size_t number = 0; number < size; ++number) {
                 threads_.emplace_back([this] { run(); });
             }
-        } catch (const std::system_error&) {
-            // The system gives no more threads: a few are enough.
+        } catch (const std::exception&) {
+            // The system gives no more threads, or memory for them: a few are enough.
             if (threads_.empty()) throw;
         }
     }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <new>
 
 #include "error.hpp"
+#include "words.hpp"
 
 namespace fleetnet {
 namespace {
@@ -15,10 +15,8 @@ fleetnet_preprocess settings_of(const Preprocess& preprocess) {
 }
 
 std::string too_long(double width, double height) {
-    char text[96];
-    std::snprintf(text, sizeof text, "%g×%g is longer than 1:%d", width, height,
-                  FLEETNET_MAX_ASPECT);
-    return text;
+    return short_number(width) + "×" + short_number(height) +
+           " is longer than 1:" + std::to_string(FLEETNET_MAX_ASPECT);
 }
 
 /// Which pixels between `start` and `end` of a side of `length` one side of the crop is made of.

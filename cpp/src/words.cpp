@@ -150,6 +150,13 @@ bool is_printable(const std::string& text) {
     return true;
 }
 
+std::string short_number(double number) {
+    char text[32];
+    const auto end =
+        std::to_chars(text, text + sizeof text, number, std::chars_format::general, 6).ptr;
+    return {text, end};
+}
+
 std::string one_line(const std::string& text) {
     std::string line;
     bool between = false;

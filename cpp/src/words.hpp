@@ -12,6 +12,9 @@ std::string repr(const std::string& text);
 /// Return the shortest number that reads back as the same, as Python's repr() writes it.
 std::string repr(double number);
 
+/// Return a number with six digits at most, as Python's `f"{number:g}"`, in every locale.
+std::string short_number(double number);
+
 /// Whether Python's str.isprintable() would say so of UTF-8 text.
 bool is_printable(const std::string& text);
 

@@ -136,3 +136,12 @@ TEST_CASE("numbers and texts are shown as Python shows them") {
     CHECK(repr(std::string("it's\n\xc3\xa4\x01")) == "\"it's\\n\xc3\xa4\\x01\"");
     CHECK(count(1234567, "class") == "1,234,567 classes");
 }
+
+TEST_CASE("a manifest of too many values is refused before they fill the memory") {
+    std::string zeros;
+    for (int i = 0; i < 4'000'000; ++i) zeros += "0,";
+    const std::string text = manifest("", "\"2.0\"", ", \"metrics\": {\"a\": [" + zeros + "0]}");
+    CHECK(error_of([&] {
+              Manifest::parse(text, "there");
+          }).rfind("there has more than 4000000 values", 0) == 0);
+}

@@ -40,6 +40,11 @@ static void refuses_what_is_wrong(const char *bundle) {
     options.engine = NULL;
     options.size = 4;
     CHECK(fleetnet_open(bundle, &options, &classifier) == FLEETNET_ERROR_ARGUMENT);
+    options.size = SIZE_MAX; /* as memory that was never set may say */
+    CHECK(fleetnet_open(bundle, &options, &classifier) == FLEETNET_ERROR_ARGUMENT);
+    CHECK(strstr(fleetnet_last_error(), "it must be sizeof(fleetnet_options)") != NULL);
+    CHECK(fleetnet_open("two\nlines", NULL, &classifier) == FLEETNET_ERROR_BUNDLE);
+    CHECK(strcmp(fleetnet_last_error(), "no such bundle: two lines") == 0);
     options.size = sizeof options;
     options.batch_size = 5000;
     CHECK(fleetnet_open(bundle, &options, &classifier) == FLEETNET_ERROR_ARGUMENT);

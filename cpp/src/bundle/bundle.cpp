@@ -128,9 +128,17 @@ std::vector<Content> Bundle::contents(const std::string& format,
         refuse(path_ + " has no " + wanted +
                " (it has: " + (there.empty() ? "nothing" : joined(there, ", ")) + ")");
     }
-    if (lone_) return {lone_content_ ? lone_content_ : content_of_onnx(path_)};
     std::vector<Content> contents;
-    for (const ArtifactFile& file : found->files) contents.push_back(checked(path_, file));
+    if (lone_) {
+        contents.push_back(lone_content_ ? lone_content_ : content_of_onnx(path_));
+    } else {
+        for (const ArtifactFile& file : found->files) contents.push_back(checked(path_, file));
+    }
+    // An engine would look for them in the folder that the program happens to be in.
+    if (format == "onnx" && has_external_data(*contents.front())) {
+        refuse(file_path(*found) +
+               ": its weights are in other files, which nothing checks; export the bundle anew");
+    }
     return contents;
 }
 

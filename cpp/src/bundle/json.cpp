@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <locale>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string_view>
 #include <unordered_set>
 
@@ -16,6 +18,20 @@ using Events = nlohmann::json_sax<nlohmann::json>;
 
 /// Python's reader gives up near a thousand levels; nothing here may recurse deeper.
 constexpr std::size_t kDeepest = 900;
+/// Each value takes about a hundred bytes here, and two in the file: no manifest comes near.
+constexpr std::size_t kMostValues = 4'000'000;
+
+/// Read a number with a point or an exponent again if the parser, which writes and reads the point
+/// of the program's locale, has changed it; that point may even have several bytes.
+double number_of(std::string& written, double found) {
+    const std::size_t point = written.find_first_not_of("+-0123456789eE");
+    if (point == std::string::npos || written[point] == '.') return found;
+    written[point] = '.';
+    std::istringstream stream(written);
+    stream.imbue(std::locale::classic());
+    double number = 0;
+    return stream >> number ? number : found;
+}
 
 /// Builds the tree from the parser's events.
 class Builder : public Events {
@@ -37,10 +53,12 @@ class Builder : public Events {
         return add(whole(std::to_string(value), static_cast<double>(value)));
     }
     bool number_float(number_float_t value, const string_t& written) override {
-        if (written.find_first_of(".eE") == std::string::npos) return add(whole(written, value));
+        std::string digits = written;
+        const double number = number_of(digits, value);
+        if (digits.find_first_of(".eE") == std::string::npos) return add(whole(digits, number));
         Json made;
         made.kind = Json::Kind::real;
-        made.number = value;
+        made.number = number;
         return add(std::move(made));
     }
     bool string(string_t& value) override { return add(Json::of_text(std::move(value))); }
@@ -68,9 +86,11 @@ class Builder : public Events {
     }
 
     bool twice_found = false;
+    bool too_many = false;
 
    private:
     std::vector<Json> open_;
+    std::size_t values_ = 0;
 
     static Json whole(std::string digits, double value) {
         Json made = Json::of_whole(std::move(digits));
@@ -78,6 +98,8 @@ class Builder : public Events {
         return made;
     }
     bool add(Json value) {
+        too_many = ++values_ > kMostValues;
+        if (too_many) return false;
         (open_.empty() ? root : open_.back().items.emplace_back()) = std::move(value);
         return true;
     }
@@ -164,6 +186,10 @@ Json Json::parse(const std::string& text, const std::string& where) {
     if (builder.twice_found) {
         throw Error(Code::bundle, where + ": " + repr(beginning(builder.twice, 80)) +
                                       " is there twice: the bundle is damaged");
+    }
+    if (builder.too_many) {
+        throw Error(Code::bundle, where + " has more than " + std::to_string(kMostValues) +
+                                      " values: it is no manifest that 'fleetnet export' wrote");
     }
     throw Error(Code::bundle, where + " is not valid JSON: the bundle is damaged");
 }

@@ -1,6 +1,9 @@
 #include "bundle/onnx_metadata.hpp"
 
+#include <algorithm>
+#include <initializer_list>
 #include <stdexcept>
+#include <utility>
 
 namespace fleetnet {
 namespace {
@@ -13,6 +16,7 @@ class Message {
     explicit Message(Bytes bytes) : bytes_(bytes) {}
 
     std::uint64_t number = 0;
+    std::uint64_t value = 0;   ///< if there is no content
     bool has_content = false;  ///< text, bytes or an inner message
     Bytes content;
 
@@ -23,7 +27,7 @@ class Message {
         const int kind = static_cast<int>(tag & 7);
         has_content = kind == 1 || kind == 2 || kind == 5;
         if (kind == 0) {
-            varint();
+            value = varint();
         } else if (kind == 2) {
             take(varint());
         } else if (has_content) {
@@ -46,16 +50,76 @@ class Message {
     }
 
     std::uint64_t varint() {
-        std::uint64_t value = 0;
+        std::uint64_t made = 0;
         for (int shift = 0; shift < 64; shift += 7) {
             if (place_ >= bytes_.size) throw std::invalid_argument("the ONNX file is truncated");
             const std::uint8_t byte = bytes_[place_++];
-            value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-            if (byte < 0x80) return value;
+            made |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+            if (byte < 0x80) return made;
         }
         throw std::invalid_argument("not an ONNX file");
     }
 };
+
+/// ONNX's messages that have tensors in them, as far as they lead there.
+enum class Kind { model, graph, node, attribute, tensor, sparse_tensor, function, training };
+
+/// What the inner message of a field is, by the field's number.
+std::initializer_list<std::pair<std::uint64_t, Kind>> inner(Kind kind) {
+    static const std::initializer_list<std::pair<std::uint64_t, Kind>>
+        model = {{7, Kind::graph}, {20, Kind::training}, {25, Kind::function}},
+        graph = {{1, Kind::node}, {5, Kind::tensor}, {15, Kind::sparse_tensor}},
+        node = {{5, Kind::attribute}},
+        attribute = {{5, Kind::tensor}, {6, Kind::graph},          {10, Kind::tensor},
+                     {11, Kind::graph}, {22, Kind::sparse_tensor}, {23, Kind::sparse_tensor}},
+        sparse_tensor = {{1, Kind::tensor}, {2, Kind::tensor}}, function = {{7, Kind::node}},
+        training = {{1, Kind::graph}, {2, Kind::graph}};
+    switch (kind) {
+        case Kind::model:
+            return model;
+        case Kind::graph:
+            return graph;
+        case Kind::node:
+            return node;
+        case Kind::attribute:
+            return attribute;
+        case Kind::sparse_tensor:
+            return sparse_tensor;
+        case Kind::function:
+            return function;
+        case Kind::training:
+            return training;
+        case Kind::tensor:
+            break;
+    }
+    return {};
+}
+
+/// Protobuf itself reads no deeper than this.
+constexpr int kDeepest = 100;
+constexpr std::uint64_t kExternalData = 13, kDataLocation = 14;  // of TensorProto
+
+bool is_elsewhere(Bytes content, Kind kind, int levels) {
+    if (levels == 0) return false;
+    const auto leads = inner(kind);
+    Message fields(content);
+    while (fields.next()) {
+        if (kind == Kind::tensor) {
+            const bool file = fields.number == kExternalData && fields.has_content;
+            const bool external = fields.number == kDataLocation && !fields.has_content;
+            if (file || (external && fields.value != 0)) return true;
+            continue;
+        }
+        if (!fields.has_content) continue;
+        const auto* found = std::find_if(leads.begin(), leads.end(), [&](const auto& lead) {
+            return lead.first == fields.number;
+        });
+        if (found != leads.end() && is_elsewhere(fields.content, found->second, levels - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 std::string text_of(Bytes content) { return {content.begin(), content.end()}; }
 
@@ -77,6 +141,14 @@ std::optional<std::string> onnx_metadata(Bytes model, const std::string& key) {
         if (name && text && text_of(*name) == key) found = text_of(*text);
     }
     return found;
+}
+
+bool has_external_data(Bytes model) {
+    try {
+        return is_elsewhere(model, Kind::model, kDeepest);
+    } catch (const std::invalid_argument&) {
+        return false;
+    }
 }
 
 }  // namespace fleetnet

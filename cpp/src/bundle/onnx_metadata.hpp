@@ -14,4 +14,7 @@ namespace fleetnet {
 /// Throws std::invalid_argument if `model` is not a protobuf message.
 std::optional<std::string> onnx_metadata(Bytes model, const std::string& key);
 
+/// Whether an ONNX file has tensors whose numbers are in other files; false if it is damaged.
+bool has_external_data(Bytes model);
+
 }  // namespace fleetnet

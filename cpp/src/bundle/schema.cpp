@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <locale>
 #include <sstream>
 
@@ -19,12 +18,6 @@ std::string shortened(const std::string& text) {
         const bool begins = (static_cast<unsigned char>(text[place]) & 0xC0) != 0x80;
         if (begins && characters++ == kLongest) return text.substr(0, place) + "…";
     }
-    return text;
-}
-
-std::string limit(double number) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", number);
     return text;
 }
 
@@ -155,9 +148,9 @@ double Value::real() const {
 double Value::share(double least, double most, bool allowed) const {
     const double number = real();
     if (allowed ? number < least : number <= least) {
-        refuse((allowed ? "it must be at least " : "it must be above ") + limit(least));
+        refuse((allowed ? "it must be at least " : "it must be above ") + short_number(least));
     }
-    if (number > most) refuse("it must be at most " + limit(most));
+    if (number > most) refuse("it must be at most " + short_number(most));
     return number;
 }
 

@@ -62,6 +62,10 @@ const std::vector<EngineKind>& engines();
 /// How many processors this process may use.
 int available_threads();
 
+/// Throws Error(Code::engine) in a process that was forked from one that has opened an engine: the
+/// engine's threads are not in it, and whoever waits for them waits for ever.
+void check_process();
+
 /// Open an engine by its name; an empty one is the default.
 ///
 /// Throws Error(Code::argument) for an unknown name, device or precision or one that is not

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "engines/engine.hpp"
@@ -7,6 +8,9 @@
 
 #ifdef __linux__
 #include <sched.h>
+#endif
+#ifndef _WIN32
+#include <unistd.h>
 #endif
 
 namespace fleetnet {
@@ -105,8 +109,22 @@ int available_threads() {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+void check_process() {
+#ifndef _WIN32
+    static std::atomic<pid_t> first{0};
+    pid_t none = 0;
+    const pid_t here = getpid();
+    if (!first.compare_exchange_strong(none, here) && none != here) {
+        throw Error(Code::engine,
+                    "the engine was started before this process was forked, and its threads are "
+                    "not here: open the first bundle after fork, or start a new program");
+    }
+#endif
+}
+
 std::unique_ptr<Engine> open_engine(const std::string& name, const Bundle& bundle,
                                     const EngineSetup& asked) {
+    check_process();
     check_known("precision", asked.precision, kPrecisions);
     if (asked.threads < 0 || asked.threads > kMaxThreads) {
         throw Error(Code::argument, "threads is " + std::to_string(asked.threads) +

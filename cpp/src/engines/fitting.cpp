@@ -12,9 +12,9 @@ void check_graph(const Bundle& bundle, const std::string& path, const Sides& sha
         std::vector<std::string> sides;
         for (const auto& each : shape) sides.push_back(each ? std::to_string(*each) : "None");
         const std::string wanted = std::to_string(side);
-        throw Error(Code::bundle, path + " takes images of " + joined(sides, "×") +
-                                      ", the manifest says " + wanted + "×" + wanted +
-                                      "×3: export the bundle anew");
+        const std::string taken = sides.empty() ? "any shape" : joined(sides, "×");
+        throw Error(Code::bundle, path + " takes images of " + taken + ", the manifest says " +
+                                      wanted + "×" + wanted + "×3: export the bundle anew");
     }
     if (!gives_logits) {
         throw Error(Code::bundle, path + " gives no logits: export the bundle anew");

@@ -114,7 +114,8 @@ using Owned = std::unique_ptr<Thing, Release>;
 OrtEnv* environment() {
     static OrtEnv* const made = [] {
         OrtEnv* env = nullptr;
-        check(api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "fleetnet", &env));
+        // Errors come back as codes: the runtime's own lines would be said beside ours.
+        check(api().CreateEnv(ORT_LOGGING_LEVEL_FATAL, "fleetnet", &env));
         check(api().DisableTelemetryEvents(env));
         return env;
     }();
@@ -194,7 +195,7 @@ Owned<OrtSession> session_of(const std::vector<std::uint8_t>& onnx, const Engine
     // In throughput mode each batch is computed by one thread, several at a time.
     check(api().SetIntraOpNumThreads(made, std::max(1, setup.threads / streams_of(setup))));
     check(api().SetInterOpNumThreads(made, 1));
-    check(api().SetSessionLogSeverityLevel(made, ORT_LOGGING_LEVEL_ERROR));
+    check(api().SetSessionLogSeverityLevel(made, ORT_LOGGING_LEVEL_FATAL));
     OrtSession* session = nullptr;
     check(api().CreateSessionFromArray(environment(), onnx.data(), onnx.size(), made, &session));
     return Owned<OrtSession>(session);

@@ -1,5 +1,6 @@
 // PBM, PGM and PPM, in binary and in text.
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -103,7 +104,10 @@ class Portable {
     }
 
     void check_scale(Bytes text) {
-        const std::string copy(text.begin(), text.end());
+        std::string copy(text.begin(), text.end());
+        // strtod reads the point of the program's locale.
+        const std::size_t point = copy.find('.');
+        if (point != std::string::npos) copy.replace(point, 1, std::localeconv()->decimal_point);
         char* end = nullptr;
         const double scale = std::strtod(copy.c_str(), &end);
         if (end == copy.c_str() || *end)

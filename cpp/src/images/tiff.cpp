@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -147,7 +148,9 @@ class Picture {
 
     void reserve(tmsize_t size) {
         if (size <= 0) throw damaged_header("TIFF");
-        part_.resize(static_cast<std::size_t>(size));
+        // As Python's library. What the file does not fill is not touched: it costs no memory.
+        if (size > std::numeric_limits<int>::max()) throw damaged("decoder error -9");
+        part_ = Buffer(static_cast<std::size_t>(size));
     }
 
     void check_there(std::uint32_t number) const {
@@ -270,7 +273,7 @@ class Picture {
     int used_bits_ = 16;
     bool no_range_ = false;
     Palette palette_;
-    std::vector<std::uint8_t> part_;
+    Buffer part_;
     Pixels pixels_;
 };
 
