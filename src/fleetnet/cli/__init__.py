@@ -34,6 +34,7 @@ VERBS = (
     "quantize",
     "tune",
     "predict",
+    "serve",
     "bench",
     "weights",
     "demo",

@@ -38,9 +38,9 @@ def name_of(path: Path) -> str:
     """
     found = path.resolve()
     name = found.parent.name if found.name == MANIFEST else found.name
-    name = re.sub("[^A-Za-z0-9._-]+", "-", name).strip("-._")
     for ending in _ENDINGS:
         name = name.removesuffix(ending)
+    name = re.sub("[^A-Za-z0-9._-]+", "-", name).strip("-._")
     if not _NAME.fullmatch(name) or ".." in name:
         raise FleetnetError(f"{path} gives no name for a model: give one, as in NAME={path}")
     return name
