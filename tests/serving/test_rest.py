@@ -86,13 +86,13 @@ def test_pixels_are_pictures_as_the_classifier_takes_them(net: TestClient, netwo
     client = net
     pixels = np.random.default_rng(3).integers(0, 256, (2, 30, 41, 3), np.uint8)
     with Classifier(network) as classifier:
-        expected = [prediction.logits for prediction in classifier.predict(pixels)]
+        expected = [one.logits for one in classifier.predict(pixels) if one.logits is not None]
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [2, 30, 41, 3]}
     request = {"inputs": [{**tensor, "data": pixels.tolist()}], "outputs": [{"name": "logits"}]}
     response = client.post("/v2/models/net/infer", json=request)
     (output,) = response.json()["outputs"]
     assert np.array(output["data"]).reshape(output["shape"]) == pytest.approx(
-        np.stack(expected), abs=TOLERANCE
+        np.array(expected), abs=TOLERANCE
     )
 
 
