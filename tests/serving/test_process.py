@@ -20,6 +20,7 @@ import pytest
 
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.inference.classifier import Classifier
+from fleetnet.serving.rest.server import bind
 from samples import ROOT
 
 pytestmark = pytest.mark.slow
@@ -244,3 +245,9 @@ def test_a_port_that_is_taken_is_one_line(network: Path) -> None:
     assert ran.returncode == 2
     assert f"error: cannot listen on 127.0.0.1:{port}" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_answers_are_not_held_back() -> None:
+    """Of sockets that do not name TCP, asyncio leaves on what waits for more to send."""
+    with bind("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP

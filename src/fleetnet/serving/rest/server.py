@@ -99,10 +99,11 @@ def bind(host: str, port: int) -> socket.socket:
         FleetnetError: the address is taken, is not of this machine, or may not be used.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        # Only of sockets that name TCP does asyncio turn off Nagle's delay, of 40 ms an answer.
+        made = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
     except OSError as error:
         raise FleetnetError(f"{host} is no address to listen on: {one_line(error)}") from None
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
