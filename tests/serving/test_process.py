@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -38,7 +40,7 @@ class Server:
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
         self.process = process
         self.address = address
-        host, _, port = address.removeprefix("http://").rpartition(":")
+        host, _, port = address.partition("://")[2].rpartition(":")
         self.place = (host, int(port))
 
     def talk(self, *pieces: bytes) -> bytes:
@@ -251,3 +253,49 @@ def test_answers_are_not_held_back() -> None:
     """Of sockets that do not name TCP, asyncio leaves on what waits for more to send."""
     with bind("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of its own making, which is its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+    ]
+    if shutil.which("openssl") is None:
+        pytest.skip("making a certificate takes openssl")
+    subprocess.run(made, check=True, capture_output=True)
+    return folder
+
+
+def test_tls_and_certificates_of_clients(certificates: Path, network: Path, picture: bytes) -> None:
+    certificate, key = certificates / "cert.pem", certificates / "key.pem"
+    variables = {"CERTIFICATE": certificate, "KEY": key, "CLIENT_CA": certificate}
+    with running(
+        f"net={network}", **{f"TLS_{name}": value for name, value in variables.items()}
+    ) as server:
+        assert server.address.startswith("https://")
+        request = urllib.request.Request(server.address + "/classify", picture)  # noqa: S310
+        stranger = ssl.create_default_context(cafile=certificate)
+        with pytest.raises((urllib.error.URLError, ConnectionError, ssl.SSLError)):
+            urllib.request.urlopen(request, timeout=LONG, context=stranger)  # noqa: S310
+        stranger.load_cert_chain(certificate, key)
+        with urllib.request.urlopen(request, timeout=LONG, context=stranger) as response:  # noqa: S310
+            assert response.status == 200
+
+
+def test_a_certificate_that_is_none_is_one_line(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("nothing")
+    ran = subprocess.run(
+        [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+        env={**os.environ, "FLEETNET_SERVE_TLS_CERTIFICATE": str(tmp_path / "cert.pem")},
+    )
+    assert ran.returncode == 2
+    assert "error: the TLS files cannot be used" in ran.stderr
+    assert "Traceback" not in ran.stderr

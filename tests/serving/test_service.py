@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from fleetnet.bundle import Bundle
+from fleetnet.bundle.manifest import TensorInfo
 from fleetnet.errors import FleetnetError
+from fleetnet.images import Pixels
+from fleetnet.inference.classifier import Classifier
 from fleetnet.serving.auth import Tokens, read_tokens
 from fleetnet.serving.batching import Lane
 from fleetnet.serving.config import Settings
@@ -28,11 +31,11 @@ from fleetnet.serving.errors import (
     UnavailableError,
 )
 from fleetnet.serving.lifecycle import is_loopback, repository_of
-from fleetnet.serving.loaded import hash_of
+from fleetnet.serving.loaded import LoadedModel, Opening, hash_of
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Routing
 from fleetnet.serving.repository import Repository, by_age, name_of
-from fleetnet.serving.requests import Request, deadline_in
+from fleetnet.serving.requests import Request, Row, deadline_in
 from fleetnet.serving.service import Service
 
 
@@ -192,6 +195,39 @@ def test_requests_that_cannot_be_answered(network: Path, picture: bytes) -> None
         bad, good = result.answers
         assert "must be uint8" in str(bad.error)
         assert good.error is None
+        await service.close()
+
+    run(all_of_it())
+
+
+def test_embeddings_come_from_a_bundle_that_has_them(network: Path, picture: bytes) -> None:
+    class Engine:
+        name, threads = "openvino", 1
+
+        def outputs(self, pixels: Pixels) -> dict[str, Row]:
+            return {
+                "logits": np.eye(len(pixels), 4, dtype=np.float32),
+                "embedding": np.full((len(pixels), 7), 3, np.float32),
+            }
+
+    def opened(path: Path, opening: Opening) -> LoadedModel:
+        bundle = Bundle.load(path)
+        manifest = bundle.manifest
+        embedding = TensorInfo(name="embedding", dtype="float32", shape=(None, 7))
+        outputs = (*manifest.outputs, embedding)
+        bundle.manifest = manifest.model_copy(update={"outputs": outputs})
+        engine: Any = Engine()
+        classifier = Classifier.from_engine(engine, manifest.preprocess, manifest.classes)
+        return LoadedModel(bundle, classifier, streams=1, max_pixels=10**6)
+
+    async def all_of_it() -> None:
+        service = Service(Repository({("net", "1"): network}), open_model=opened)
+        await service.start()
+        result = await service.infer(Request(images=(picture,), embeddings=True))
+        assert result.answers[0].embedding is not None
+        assert result.answers[0].embedding.tolist() == [3] * 7
+        plain = await service.infer(Request(images=(picture,)))
+        assert plain.answers[0].embedding is None
         await service.close()
 
     run(all_of_it())

@@ -59,7 +59,9 @@ class _Lines(logging.Formatter):
             line = {"time": stamp, "level": record.levelname.lower(), "event": message, **fields}
             return json_text(line, indent=None)
         told = "".join(f" {name}={value}" for name, value in fields.items() if name != "traceback")
-        text = f"{stamp} {record.levelname.lower()} {printable(message + told)}"
+        words = message + told
+        shown = words if words.isprintable() else printable(words)
+        text = f"{stamp} {record.levelname.lower()} {shown}"
         return f"{text}\n{fields['traceback']}" if "traceback" in fields else text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ Row = npt.NDArray[np.float32]
 
 def new_id() -> str:
     """Return a request id for a client that gave none."""
-    return secrets.token_hex(8)
+    return f"{random.getrandbits(64):016x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,15 @@ class Timing:
     decode: float = 0.0
     compute: float = 0.0
     batch: int = 0
+
+    def to_json(self) -> dict[str, float]:
+        """Return the times in milliseconds, as responses and logs have them."""
+        return {
+            "queue_ms": round(self.queue * 1e3, 3),
+            "decode_ms": round(self.decode * 1e3, 3),
+            "compute_ms": round(self.compute * 1e3, 3),
+            "batch": self.batch,
+        }
 
 
 @dataclass(frozen=True, slots=True)

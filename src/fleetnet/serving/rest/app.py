@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -372,33 +371,23 @@ def _milliseconds(text: str) -> float:
 
 
 def _facts(result: Result) -> dict[str, Any]:
-    timing = result.timing
     return {
         "model": result.model,
         "version": result.version,
         "bundle": result.bundle[:12],
         "images": len(result.answers),
-        "batch": timing.batch,
-        "queue_ms": round(timing.queue * 1e3, 3),
-        "decode_ms": round(timing.decode * 1e3, 3),
-        "compute_ms": round(timing.compute * 1e3, 3),
+        **result.timing.to_json(),
     }
 
 
 def _classified(result: Result) -> dict[str, Any]:
-    timing = dataclasses.asdict(result.timing)
     return {
         "id": result.id,
         "model": result.model,
         "version": result.version,
         "bundle": result.bundle,
         "predictions": [_image(answer) for answer in result.answers],
-        "timing": {
-            "queue_ms": round(timing["queue"] * 1e3, 3),
-            "decode_ms": round(timing["decode"] * 1e3, 3),
-            "compute_ms": round(timing["compute"] * 1e3, 3),
-            "batch": timing["batch"],
-        },
+        "timing": result.timing.to_json(),
     }
 
 

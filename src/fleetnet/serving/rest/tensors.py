@@ -190,18 +190,11 @@ def write_inference(
         tensor, blob = _output(wanted, result, classes, binary=inference.is_binary(wanted))
         outputs.append(tensor)
         blobs.append(blob)
-    timing = result.timing
     response = InferResponse(
         id=inference.request.id,
         model_name=result.model,
         model_version=result.version,
-        parameters={
-            "bundle": result.bundle,
-            "queue_ms": round(timing.queue * 1e3, 3),
-            "decode_ms": round(timing.decode * 1e3, 3),
-            "compute_ms": round(timing.compute * 1e3, 3),
-            "batch": timing.batch,
-        },
+        parameters={"bundle": result.bundle, **result.timing.to_json()},
         outputs=outputs,
     )
     text = json_text(response.model_dump(exclude_none=True), indent=None).encode()
