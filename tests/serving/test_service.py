@@ -251,8 +251,9 @@ def test_what_cannot_be_loaded_leaves_what_is_loaded(
         assert (await service.infer(asked)).version == "2"
         with pytest.raises(NotFoundError):
             await service.load("shapes", "3")
-        with pytest.raises(NotFoundError):
-            await service.unload("shapes", "3")
+        for name, version in (("shapes", "3"), ("other", None), ("other", "1")):
+            with pytest.raises(NotFoundError):
+                await service.unload(name, version)
         await service.close()
 
     run(all_of_it())

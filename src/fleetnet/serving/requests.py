@@ -112,6 +112,7 @@ class Result:
         model: the name under which the model is loaded, even if an alias was asked for.
         version: that computed all of these answers.
         bundle: SHA-256 of the bundle's manifest, which holds the hashes of all its files.
+        classes: names of the version's classes.
         answers: one for each image.
         timing: where the time went.
     """
@@ -120,5 +121,6 @@ class Result:
     model: str
     version: str
     bundle: str
+    classes: tuple[str, ...]
     answers: tuple[Answer, ...]
     timing: Timing

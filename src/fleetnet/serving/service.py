@@ -21,6 +21,7 @@ from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
 from fleetnet.serving.errors import (
     DeadlineError,
     InternalError,
+    NotFoundError,
     RequestError,
     ServingError,
     TooLargeError,
@@ -207,6 +208,7 @@ class Service:
             model=version.model,
             version=version.version,
             bundle=loaded.hash,
+            classes=loaded.classes,
             answers=tuple(_answer(loaded, outcome, request) for outcome in done),
             timing=longest(outcome.timing for outcome in done),
         )
@@ -280,9 +282,11 @@ class Service:
         Raises:
             NotFoundError: it is not loaded.
         """
-        async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
-            if version is not None or not self.models.versions(name):
-                self.models.find(name, version or "")
+        if not self.models.versions(check_name("name of a model", name)):
+            raise NotFoundError(f"no model '{name}' is loaded", model=name)
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            if version is not None:
+                self.models.find(name, version)
             taken = self.models.take(name, version)
             await asyncio.gather(*(self._retire(one, replaced=False) for one in taken))
 

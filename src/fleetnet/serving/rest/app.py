@@ -194,8 +194,7 @@ class App:
                 raise RequestError(
                     f"image {number}: {answer.error}", code=answer.error.code, image=number
                 )
-        classes = self._service.models.find(result.model).loaded.classes
-        content, json_length = write_inference(inference, result, classes)
+        content, json_length = write_inference(inference, result)
         if json_length is None:
             return Response(content, media_type="application/json")
         return Response(

@@ -175,19 +175,16 @@ def _bytes_of(data: Any) -> Any:
     return numbers.astype(np.uint8).reshape(-1)
 
 
-def write_inference(
-    inference: Inference, result: Result, classes: tuple[str, ...]
-) -> tuple[bytes, int | None]:
+def write_inference(inference: Inference, result: Result) -> tuple[bytes, int | None]:
     """Return a response's body, and how many bytes of it are JSON if others follow.
 
     Args:
         inference: that was asked for.
         result: with an answer for every image.
-        classes: names of the model's classes.
     """
     outputs, blobs = [], []
     for wanted in inference.wanted:
-        tensor, blob = _output(wanted, result, classes, binary=inference.is_binary(wanted))
+        tensor, blob = _output(wanted, result, binary=inference.is_binary(wanted))
         outputs.append(tensor)
         blobs.append(blob)
     response = InferResponse(
@@ -206,13 +203,11 @@ def _is_binary(output: OutputTensor) -> bool:
     return output.data is None
 
 
-def _output(
-    wanted: WantedOutput, result: Result, classes: tuple[str, ...], *, binary: bool
-) -> tuple[OutputTensor, bytes]:
+def _output(wanted: WantedOutput, result: Result, *, binary: bool) -> tuple[OutputTensor, bytes]:
     rows = np.stack([_row(answer, wanted.name) for answer in result.answers])
     top = wanted.parameters.classification
     if top is not None:
-        texts = [_best(row, classes, top) for row in rows]
+        texts = [_best(row, result.classes, top) for row in rows]
         values: list[Any] = [text for row in texts for text in row]
         blob = b"".join(_LENGTH.pack(len(text.encode())) + text.encode() for text in values)
         kind, shape = "BYTES", [len(rows), len(texts[0])]
