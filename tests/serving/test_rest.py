@@ -409,3 +409,18 @@ def test_the_openapi_document_and_its_page(net: TestClient) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "://" not in page.text
+
+
+def test_bodies_have_a_limit_together_and_give_back_what_they_took(
+    serve: Serve, network: Path, picture: bytes
+) -> None:
+    client = serve(models={"net": network}, limits={"buffered": len(picture)})
+    budget = service_of(client).budget
+    for content, status in ((picture, 200), (b"none", 400), (picture, 200)):
+        assert client.post("/classify", content=content).status_code == status
+        assert budget.held == 0
+    budget.take(1)
+    response = client.post("/classify", content=picture)
+    assert (response.status_code, response.json()["code"]) == (429, "overloaded")
+    budget.give_back(1)
+    assert client.post("/classify", content=picture).status_code == 200

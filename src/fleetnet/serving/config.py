@@ -173,6 +173,7 @@ class Settings(_Section):
                 max_delay=queue.delay_ms / 1000, max_images=queue.images, max_bytes=queue.bytes
             ),
             max_images=limits.images,
+            max_buffered=limits.buffered,
             timeout=self.timeout,
             threads=engine.threads,
         )

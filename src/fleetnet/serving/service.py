@@ -18,6 +18,7 @@ from typing import Literal
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.inference.engines import available_threads
 from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
+from fleetnet.serving.budget import Budget
 from fleetnet.serving.errors import (
     DeadlineError,
     InternalError,
@@ -62,6 +63,7 @@ class Options:
         opening: how bundles are opened.
         queueing: of every model; ``max_batch`` and ``streams`` are those of the engine.
         max_images: in a request.
+        max_buffered: bytes of all requests that are being received or answered.
         timeout: seconds that a request without a deadline of its own may take.
         threads: that decode, and that compute; None for the available processors.
     """
@@ -69,6 +71,7 @@ class Options:
     opening: Opening = field(default_factory=Opening)
     queueing: Queueing = field(default_factory=Queueing)
     max_images: int = 64
+    max_buffered: int = 512 * 2**20
     timeout: float = 30.0
     threads: int | None = None
 
@@ -84,6 +87,7 @@ class Service:
 
     Attributes:
         metrics: of this service.
+        budget: from which every protocol takes the bytes that it receives.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Service:
     ) -> None:
         self.metrics = Metrics()
         self.options = options or Options()
+        self.budget = Budget(self.options.max_buffered)
         self.models = models or Models()
         self._repository = repository
         self._open = open_model

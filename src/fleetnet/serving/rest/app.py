@@ -72,7 +72,7 @@ class App:
         self._service = service
         self._tokens = tokens
         self._limits = limits
-        self._bodies = Bodies(limits)
+        self._bodies = Bodies(limits, service.budget)
         one = "/v2/models/{model}"
         several = [one, one + "/versions/{version}"]
         self.asgi = Starlette(

@@ -11,9 +11,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from fleetnet.serving.budget import Budget
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
-    OverloadedError,
     RequestError,
     TooLargeError,
     TooSlowError,
@@ -27,9 +27,9 @@ _WBITS = {"gzip": 31, "deflate": 15}
 class Bodies:
     """All bodies that are being received or answered, which together have a limit."""
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: LimitSettings, budget: Budget) -> None:
         self._limits = limits
-        self._held = 0
+        self._budget = budget
 
     async def read(self, request: Request) -> bytes:
         """Return a request's body; :meth:`release` has to follow, whatever happens.
@@ -65,14 +65,12 @@ class Bodies:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _hold(self, request: Request, size: int) -> None:
-        if self._held + size > self._limits.buffered:
-            raise OverloadedError("too many requests are being received: try again later")
-        self._held += size
+        self._budget.take(size)
         request.scope["fleetnet.held"] = request.scope.get("fleetnet.held", 0) + size
 
     def release(self, request: Request) -> None:
         """Count a request's body no more."""
-        self._held -= request.scope.pop("fleetnet.held", 0)
+        self._budget.give_back(request.scope.pop("fleetnet.held", 0))
 
     def _decompressed(self, request: Request, body: bytes, coding: str) -> bytes:
         if coding not in _WBITS:
