@@ -32,8 +32,8 @@ def serve(
     bundles: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME[/VERSION]=]MODEL",
-            help="Bundles, or what else names a model, each with a name for it.",
+            metavar="[NAME=]MODEL",
+            help="Bundles, or what else names a model; NAME or NAME/VERSION is what clients call it.",
         ),
     ] = None,
     folder: Annotated[
@@ -90,7 +90,7 @@ def serve(
 ) -> None:
     """Answer requests over HTTP, until the process is asked to end.
 
-    Settings come from flags, then from variables FLEETNET_SERVE_…, then from the file of --config.
+    Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
     require_all(_NEEDS, "serve", "fleetnet serve")
     from fleetnet.serving.config import Settings
