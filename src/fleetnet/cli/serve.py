@@ -33,7 +33,7 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]MODEL",
-            help="Bundles, or what else names a model; NAME or NAME/VERSION is what clients call it.",
+            help="Bundles, or what else names a model; NAME or NAME/VERSION is for clients.",
         ),
     ] = None,
     folder: Annotated[
