@@ -214,3 +214,10 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet paddlepaddle==3.3.1 'numpy<2.5'
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
+
+# The stock client of the Open Inference Protocol, which wants an older NumPy; tests/serving uses it
+# where it is there.
+.venv-triton/.made:
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/$(PEER_PIP) 'tritonclient[http]==2.73.0'
+	touch $@

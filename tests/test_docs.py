@@ -91,7 +91,9 @@ def test_every_command_is_one_that_exists(fleetnet: Run, page: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["data", "data-check", "evaluation", "training", "tuning"])
+@pytest.mark.parametrize(
+    "name", ["data", "data-check", "evaluation", "serving", "training", "tuning"]
+)
 def test_the_python_runs(
     name: str, bundle: Bundle, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +102,7 @@ def test_the_python_runs(
     for folder in ("cells", "images", "photos"):
         (tmp_path / folder).symlink_to(shapes)
     (tmp_path / "model.bundle").symlink_to(bundle.path)
+    (tmp_path / "photo.jpg").symlink_to(min(shapes.glob("*/*.jpg")))
     rows = [f"{kind}/{number:03d}.jpg,{kind}" for kind in CLASSES for number in range(3)]
     (tmp_path / "table.csv").write_text("\n".join(["path,kind", *rows]))
     monkeypatch.chdir(tmp_path)

@@ -100,6 +100,7 @@ def test_evaluate_works_without_torch(base: Path, bundle: Bundle, shapes: Path) 
         (["evaluate", "CHECKPOINT", "SHAPES"], "pip install 'fleetnet[train]'"),
         (["quantize", "BUNDLE", "--images", "SHAPES"], "pip install 'fleetnet[quantize]'"),
         (["models"], "pip install 'fleetnet[train]'"),
+        (["serve", "BUNDLE"], "pip install 'fleetnet[serve]'"),
         (["demo"], "pip install 'fleetnet["),
     ],
 )

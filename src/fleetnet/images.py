@@ -73,12 +73,12 @@ class _Opened(NamedTuple):
     """The file's content; a JPEG's missing end marker is added."""
 
 
-def _open(data: bytes) -> _Opened:
+def _open(data: bytes, max_pixels: int = MAX_PIXELS) -> _Opened:
     kind = format_of(data)
     if kind.name == "JPEG":
         data = with_jpeg_end(data, MAX_PIXELS)
     image = open_image(data, kind)
-    _check_size(image)
+    _check_size(image, max_pixels)
     return _Opened(kind.name, image, data)
 
 
@@ -95,6 +95,7 @@ class OpenImage:
         sample_bits: how many bits of 16-bit samples are used, where the format does not say:
             microscopes and other cameras store 10, 12 or 14 bits in PNG and TIFF files, whose
             upper eight of 16 bits would be nearly black. None for all 16.
+        max_pixels: a lower limit than :data:`MAX_PIXELS`, found by the header alone.
 
     Attributes:
         format: of the file, such as ``JPEG``.
@@ -109,10 +110,12 @@ class OpenImage:
         ImageError: as :func:`decode`.
     """
 
-    def __init__(self, data: bytes, sample_bits: int | None = None) -> None:
+    def __init__(
+        self, data: bytes, sample_bits: int | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self._pixels: Pixels | None = None
         with _as_image_errors():
-            self.format, self._image, self._data = _open(data)
+            self.format, self._image, self._data = _open(data, max_pixels)
             self.mode = _mode(self._image)
             self.unstated_depth = self.mode == DEEP and stated_bits(self._image) is None
             deep_colour = is_deep_colour(self._image)
@@ -223,10 +226,10 @@ def _as_image_errors() -> Iterator[None]:
         raise ImageError(f"damaged image: {reason}", code=code) from None
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     slow = any(tile.codec_name in _SLOW_DECODERS for tile in tiles)
-    limit = MAX_SLOW_PIXELS if slow else MAX_PIXELS
+    limit = min(MAX_SLOW_PIXELS if slow else MAX_PIXELS, max_pixels)
     if image.width * image.height > limit:
         what = " for a format that takes so long" if slow else ""
         raise ImageError(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.geometry import Extent, Interpolation, geometry, shrink_for
-from fleetnet.images import OpenImage, Pixels
+from fleetnet.images import MAX_PIXELS, OpenImage, Pixels
 from fleetnet.resampling import resample
 
 __all__ = ["Interpolation", "Preprocess"]
@@ -107,18 +107,21 @@ class Preprocess:
         )
         return resample(image, extent, size, offset, self.crop, self.interpolation)
 
-    def from_bytes(self, data: bytes, *, exact: bool = True) -> Pixels:
+    def from_bytes(
+        self, data: bytes, *, exact: bool = True, max_pixels: int = MAX_PIXELS
+    ) -> Pixels:
         """Decode an image file's bytes to ``uint8[crop, crop, 3]``.
 
         Args:
             data: the file's content.
             exact: False allows a large JPEG to be decoded smaller, which is several times as fast
                 and changes pixels by a level or so.
+            max_pixels: as for :class:`fleetnet.images.OpenImage`.
 
         Raises:
             ImageError: it cannot be decoded, or its sides are more than 1:100 apart.
         """
-        image = OpenImage(data, self.sample_bits)
+        image = OpenImage(data, self.sample_bits, max_pixels=max_pixels)
         shrink = 1 if exact else self.shrink_for(image.width, image.height)
         return self(image.decode(shrink), image.extent(shrink))
 

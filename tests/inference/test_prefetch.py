@@ -39,7 +39,7 @@ def threads() -> list[str]:
 class Slow(Preprocess):
     """Takes as many milliseconds as the first byte says, and gives pixels of the second one."""
 
-    def from_bytes(self, data: bytes, *, exact: bool = True) -> np.ndarray:
+    def from_bytes(self, data: bytes, *, exact: bool = True, max_pixels: int = 0) -> np.ndarray:
         time.sleep(data[0] / 1000)
         if len(data) < 2:
             raise ImageError("too short")
@@ -104,7 +104,7 @@ class Counting(Preprocess):
     alive = most = 0
     lock = threading.Lock()
 
-    def from_bytes(self, data: bytes, *, exact: bool = True) -> np.ndarray:
+    def from_bytes(self, data: bytes, *, exact: bool = True, max_pixels: int = 0) -> np.ndarray:
         pixels = np.zeros((self.crop, self.crop, 3), np.uint8)
         with self.lock:
             Counting.alive += 1

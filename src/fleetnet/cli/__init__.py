@@ -35,6 +35,7 @@ VERBS = (
     "quantize",
     "tune",
     "predict",
+    "serve",
     "bench",
     "weights",
     "demo",

@@ -30,7 +30,7 @@ from fleetnet.inference.engines import (
 from fleetnet.inference.inputs import ImageLike, is_one
 from fleetnet.inference.prediction import Prediction, Score
 from fleetnet.inference.prefetch import Ready, look_ahead, make_ready
-from fleetnet.inference.probabilities import to_probabilities
+from fleetnet.inference.probabilities import Probabilities, to_probabilities
 from fleetnet.preprocess import Preprocess
 
 __all__ = ["AUTO", "DEFAULT_ENGINE", "Classifier", "ImageLike", "Prediction", "Score"]
@@ -249,10 +249,15 @@ class Classifier(Closable):
             raise image.failure
         if image.error is not None:
             return Prediction(image.source, error=image.error)
-        return Prediction(image.source, self._top(logits, top_k), logits=logits)
+        return Prediction(image.source, self.top(logits, top_k), logits=logits)
 
-    def _top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
-        probabilities = to_probabilities(logits, self.activation, self.temperature)
+    def probabilities(self, logits: Logits) -> Probabilities:
+        """Return the probabilities of logits, ``float32[..., K]``, as the bundle defines them."""
+        return to_probabilities(logits, self.activation, self.temperature)
+
+    def top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
+        """Return the most probable classes of one image's logits, ``float32[K]``, best first."""
+        probabilities = self.probabilities(logits)
         best = np.argsort(-logits, kind="stable")[:top_k]
         return tuple(
             Score(self.classes[index], int(index), float(probabilities[index])) for index in best

@@ -31,7 +31,9 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
         FleetnetError: one size of batch was asked for.
     """
     if batch is not None:
-        raise FleetnetError("the C++ predictor takes any batch: leave out --fixed-batch")
+        raise FleetnetError(
+            "the C++ predictor takes any batch: leave out fixed_batch=", arguments=["fixed_batch"]
+        )
     return {"model.onnx": bundle.file(format="onnx").read_bytes()}
 
 

@@ -1,0 +1,162 @@
+"""``fleetnet serve``: answer requests over the network."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.options import DeviceOption, PrecisionOption, ThreadsOption
+from fleetnet.errors import FleetnetError, require_all
+
+_NEEDS = {
+    "starlette": "Starlette",
+    "uvicorn": "uvicorn",
+    "httptools": "httptools",
+    "multipart": "python-multipart",
+    "prometheus_client": "prometheus-client",
+    "yaml": "PyYAML",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("serve", short_help="Answer requests over the network.")(serve)
+
+
+def serve(
+    bundles: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]MODEL",
+            help="Bundles, or what else names a model; NAME or NAME/VERSION is for clients.",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="More models: NAME/VERSION, NAME.bundle or NAME.onnx."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings in YAML; flags come first.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on.  [127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="0 for any.  [8000]")
+    ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split",
+            metavar="[NAME/]VERSION=SHARE",
+            help="Share of a model's requests for a version, such as 2=10%.",
+        ),
+    ] = None,
+    shadow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shadow", metavar="[NAME/]VERSION", help="Version that computes along, to compare."
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="openvino, onnxruntime, torch; auto: what 'fleetnet tune' chose.  [openvino]",
+        ),
+    ] = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    max_batch: Annotated[
+        int | None, typer.Option("--max-batch", min=1, max=4096, help="Images computed together.")
+    ] = None,
+    max_delay: Annotated[
+        float | None,
+        typer.Option(
+            "--max-delay", min=0, help="Milliseconds a batch waits for what is decoded.  [2]"
+        ),
+    ] = None,
+    log: Annotated[str | None, typer.Option("--log", help="text or json.  [text]")] = None,
+) -> None:
+    """Answer requests over HTTP, until the process is asked to end.
+
+    Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
+    """
+    require_all(_NEEDS, "serve", "fleetnet serve")
+    from fleetnet.serving.config import Settings
+    from fleetnet.serving.lifecycle import repository_of
+    from fleetnet.serving.lifecycle import serve as run
+
+    models = _models(bundles or [])
+    flags: dict[str, Any] = {
+        "models": models,
+        "folder": folder,
+        "host": host,
+        "port": port,
+        "tokens": tokens,
+        "log": log,
+        "engine": {
+            "name": engine,
+            "precision": precision,
+            "threads": threads,
+            "device": device,
+            "batch": max_batch,
+        },
+        "queue": {"delay_ms": max_delay},
+        "routing": _routing(models, split or [], shadow or []),
+    }
+    settings = Settings.load_all(config, os.environ, flags)
+    if not repository_of(settings).names():
+        raise FleetnetError("there is nothing to serve: name a bundle, or a folder of models")
+    if not asyncio.run(run(settings)):
+        raise typer.Exit(1)
+
+
+def _models(words: list[str]) -> dict[str, str]:
+    """Return the paths of bundles by name; what is none yet is made into one."""
+    from fleetnet.serving.repository import name_of
+
+    models: dict[str, str] = {}
+    for word in words:
+        name, equals, subject = word.partition("=")
+        path = open_bundle(subject if equals else word).path
+        name = name if equals else name_of(path)
+        if name in models:
+            raise FleetnetError(f"two models are called '{name}': give names, as in NAME={path}")
+        models[name] = str(path)
+    return models
+
+
+def _routing(models: dict[str, str], split: list[str], shadow: list[str]) -> dict[str, Any]:
+    routing: dict[str, Any] = {}
+    for word in split:
+        which, equals, share = word.partition("=")
+        if not equals:
+            raise FleetnetError(f"a share is VERSION=SHARE, such as 2=10%, not '{word}'")
+        name, version = _which(models, which)
+        routing.setdefault(name, {}).setdefault("split", {})[version] = share
+    for word in shadow:
+        name, version = _which(models, word)
+        routing.setdefault(name, {})["shadow"] = version
+    return routing
+
+
+def _which(models: dict[str, str], word: str) -> tuple[str, str]:
+    """Return a model and a version; the model may be left out where there is only one."""
+    name, slash, version = word.partition("/")
+    if slash:
+        return name, version
+    names = sorted({model.partition("/")[0] for model in models})
+    if len(names) != 1:
+        raise FleetnetError(f"of which model is the version '{word}'? Give NAME/{word}")
+    return names[0], word

@@ -1,0 +1,1 @@
+"""Bundles as a service: one batcher behind every protocol."""

@@ -1,0 +1,259 @@
+"""How a server is configured: flags before the environment, that before a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fleetnet.errors import FleetnetError, nearest
+from fleetnet.inference.engines import Mode, Precision
+from fleetnet.schema import first_problem
+from fleetnet.serving.batching import Queueing
+from fleetnet.serving.loaded import Opening
+from fleetnet.serving.models import Models, Routing
+from fleetnet.serving.service import Options
+
+PREFIX = "FLEETNET_SERVE_"
+MAX_FILE_BYTES = 2**20
+Share = float | str
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Section):
+    """What computes; as the arguments of :class:`fleetnet.Classifier`.
+
+    ``auto`` is what ``fleetnet tune`` chose on this machine. ``batch`` is the largest number of
+    images computed together, None for what suits the engine.
+    """
+
+    name: str = "openvino"
+    precision: Precision | None = None
+    threads: int | None = Field(None, ge=1, le=1024)
+    device: str | None = None
+    mode: Mode = "throughput"
+    batch: int | None = Field(None, ge=1, le=4096)
+    exact: bool = False
+
+
+class QueueSettings(_Section):
+    """How images wait, in each version of each model.
+
+    ``delay_ms`` is how long a batch waits for images that are being decoded already. Requests over
+    ``images`` or ``bytes`` are shed.
+    """
+
+    delay_ms: float = Field(2.0, ge=0, le=10_000)
+    images: int = Field(256, ge=1, le=1_000_000)
+    bytes: int = Field(256 * 2**20, ge=1)
+
+
+class LimitSettings(_Section):
+    """What a client may send, and how slowly.
+
+    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received, and
+    the seconds are those until a request's headers, until its whole body, and between requests.
+    """
+
+    body: int = Field(64 * 2**20, ge=1)
+    buffered: int = Field(512 * 2**20, ge=1)
+    header: int = Field(32 * 2**10, ge=256)
+    pixels: int = Field(50_000_000, ge=1)
+    images: int = Field(64, ge=1, le=100_000)
+    connections: int = Field(1024, ge=1)
+    header_seconds: float = Field(10.0, gt=0)
+    body_seconds: float = Field(30.0, gt=0)
+    idle_seconds: float = Field(30.0, gt=0)
+
+
+class TlsSettings(_Section):
+    """Files in PEM; with ``client_ca`` only clients with a certificate of it are served."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> TlsSettings:
+        if self.certificate is None and (self.key or self.client_ca):
+            raise ValueError("a key or client_ca is of use only with a certificate")
+        return self
+
+
+class RoutingSettings(_Section):
+    """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
+
+    default: str | None = None
+    split: dict[str, Share] = Field(default_factory=dict)
+    shadow: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> RoutingSettings:
+        if sum(map(_share, self.split.values())) > 1 + 1e-9:
+            raise ValueError("the shares of split are more than 100% together")
+        return self
+
+    def routing(self) -> Routing:
+        """Return the settings as the object that routes."""
+        shares = {version: _share(share) for version, share in self.split.items()}
+        return Routing(self.default, shares, self.shadow)
+
+
+class Settings(_Section):
+    """Everything about a server.
+
+    ``models`` maps ``NAME`` or ``NAME/VERSION`` to a bundle's path, ``folder`` holds more, of which
+    ``load`` are loaded at the start, None for all. ``aliases`` map other names to ``NAME`` or
+    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds.
+    """
+
+    models: dict[str, Path] = Field(default_factory=dict)
+    folder: Path | None = None
+    load: tuple[str, ...] | None = None
+    aliases: dict[str, str] = Field(default_factory=dict)
+    routing: dict[str, RoutingSettings] = Field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    tokens: Path | None = None
+    timeout: float = Field(30.0, gt=0)
+    drain: float = Field(30.0, ge=0)
+    log: Literal["text", "json"] = "text"
+    engine: EngineSettings = EngineSettings()
+    queue: QueueSettings = QueueSettings()
+    limits: LimitSettings = LimitSettings()
+    tls: TlsSettings = TlsSettings()
+
+    @classmethod
+    def load_all(
+        cls, file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]
+    ) -> Settings:
+        """Put a file's, the environment's and the command line's settings together.
+
+        Args:
+            file: in YAML, or None.
+            environment: in which ``FLEETNET_SERVE_LIMITS_BODY`` is ``limits.body``.
+            flags: nested as the file; None where a flag was not given.
+
+        Raises:
+            FleetnetError: the file cannot be read, or a setting is unknown or wrong.
+        """
+        values = {} if file is None else _read(file)
+        where = "the command line" if file is None else str(file)
+        _merge(values, _from_environment(environment))
+        _merge(values, flags)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            key, text = first_problem(error)
+            variable = PREFIX + key.upper().replace(".", "_")
+            origin = variable if variable in environment else where
+            raise FleetnetError(f"{origin}: {key + ': ' if key else ''}{text}") from None
+
+    def options(self) -> Options:
+        """Return what the service needs of them."""
+        engine, queue, limits = self.engine, self.queue, self.limits
+        return Options(
+            opening=Opening(
+                engine=engine.name,
+                precision=engine.precision,
+                threads=engine.threads,
+                device=engine.device,
+                mode=engine.mode,
+                exact=engine.exact,
+                max_batch=engine.batch,
+                max_pixels=limits.pixels,
+            ),
+            queueing=Queueing(
+                max_delay=queue.delay_ms / 1000, max_images=queue.images, max_bytes=queue.bytes
+            ),
+            max_images=limits.images,
+            max_buffered=limits.buffered,
+            timeout=self.timeout,
+            threads=engine.threads,
+        )
+
+    def routes(self) -> Models:
+        """Return the routing and the aliases, with nothing loaded yet."""
+        aliases = {}
+        for alias, target in self.aliases.items():
+            name, _, version = target.partition("/")
+            aliases[alias] = (name, version)
+        return Models({name: one.routing() for name, one in self.routing.items()}, aliases)
+
+
+def _share(share: Share) -> float:
+    text = str(share)
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"a share is from 0 to 1, or such as 10%, not {text}")
+    return number
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise FleetnetError(f"{file} is larger than {MAX_FILE_BYTES // 2**20} MiB")
+        values = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        raise FleetnetError(f"cannot read {file}: {error.strerror}") from None
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise FleetnetError(f"{file} is not valid YAML{line}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise FleetnetError(f"{file} must be a mapping of settings to values")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings in variables, whose values are YAML."""
+    known = {PREFIX + "_".join(keys).upper(): keys for keys in _keys(Settings)}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        keys = known.get(variable)
+        if keys is None:
+            raise FleetnetError(f"unknown variable {variable}{nearest(variable, known)}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        inner = values
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[keys[-1]] = value
+    return values
+
+
+def _keys(section: type[BaseModel]) -> list[tuple[str, ...]]:
+    keys: list[tuple[str, ...]] = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [(name, *inner) for inner in _keys(kind)]
+        else:
+            keys.append((name,))
+    return keys
+
+
+def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:
+    for key, value in others.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        elif isinstance(value, Mapping):
+            values[key] = {}
+            _merge(values[key], value)
+        elif value is not None:
+            values[key] = value

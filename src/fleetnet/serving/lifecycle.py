@@ -1,0 +1,153 @@
+"""A server from its start to its end: listen, load, warm up, serve, drain.
+
+A protocol is a transport. To add one, write it after ``rest/`` and let :func:`transports` make it
+where its settings ask for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from fleetnet.serving.auth import Tokens
+from fleetnet.serving.config import Settings
+from fleetnet.serving.logs import set_up_logs
+from fleetnet.serving.repository import FIRST, Repository, check_name
+from fleetnet.serving.service import Service
+
+log = logging.getLogger("fleetnet.serving")
+
+
+class Transport(Protocol):
+    """A protocol on a port, on the service's event loop.
+
+    Attributes:
+        name: of the protocol, as it is in metrics and logs.
+        address: where it listens, once it is started.
+    """
+
+    name: str
+    address: str
+
+    async def start(self) -> None:
+        """Listen; until the service is ready, requests are refused as unavailable."""
+        ...
+
+    async def stop(self, limit: float) -> None:
+        """Take no new requests, and wait that many seconds for those that are being answered."""
+        ...
+
+
+def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Transport]:
+    """Return the protocols that the settings ask for."""
+    from fleetnet.serving.rest.server import RestTransport
+
+    return [RestTransport(service, tokens, settings)]
+
+
+def repository_of(settings: Settings) -> Repository:
+    """Return what the settings give to be loaded.
+
+    Raises:
+        FleetnetError: a name can be none, or the folder is none.
+    """
+    given: dict[tuple[str, str], Path] = {}
+    for word, path in settings.models.items():
+        name, slash, version = word.partition("/")
+        check_name("name of a model", name)
+        given[name, check_name("version", version) if slash else FIRST] = path
+    return Repository(given, settings.folder)
+
+
+async def serve(
+    settings: Settings, ready: Callable[[list[Transport]], None] = lambda _: None
+) -> bool:
+    """Serve until the process is asked to end.
+
+    Args:
+        settings: of the server.
+        ready: called once everything is loaded and warm.
+
+    Returns:
+        Whether every request that was taken got its answer.
+
+    Raises:
+        FleetnetError: an address, a token file or a model cannot be used.
+    """
+    set_up_logs(settings.log)
+    tokens = Tokens(settings.tokens)
+    service = Service(repository_of(settings), settings.routes(), settings.options())
+    running: list[Transport] = []
+    try:
+        _warn(settings, tokens)
+        with _asked_to_end() as ended:
+            for transport in transports(service, tokens, settings):
+                await transport.start()
+                running.append(transport)
+            loading = asyncio.create_task(service.start(settings.load))
+            stopping = asyncio.create_task(ended.wait())
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                await loading
+                for transport in running:
+                    log.info(
+                        "ready", extra={"protocol": transport.name, "address": transport.address}
+                    )
+                ready(running)
+            await stopping
+            loading.cancel()
+        return await _drained(service, running, settings.drain)
+    finally:
+        for transport in running:
+            await transport.stop(0)
+        await service.close()
+
+
+async def _drained(service: Service, running: list[Transport], limit: float) -> bool:
+    """Answer what was taken, in at most ``limit`` seconds; nothing new is taken meanwhile."""
+    log.info("draining")
+    end = time.monotonic() + limit
+    done = await service.drain(limit)
+    await asyncio.gather(*(one.stop(max(end - time.monotonic(), 0)) for one in running))
+    log.info("drained" if done else "stopped before everything was answered")
+    return done
+
+
+@contextlib.contextmanager
+def _asked_to_end() -> Iterator[asyncio.Event]:
+    """Yield an event that is set when the process is asked to end."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    former = {
+        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
+        for number in signals
+    }
+    try:
+        yield ended
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _warn(settings: Settings, tokens: Tokens) -> None:
+    if tokens.wanted or settings.tls.client_ca or is_loopback(settings.host):
+        return
+    log.warning(
+        "everybody who reaches %s may use this server and change its models: give tokens",
+        settings.host,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

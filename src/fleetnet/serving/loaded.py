@@ -1,0 +1,158 @@
+"""A bundle made ready to serve: what a lane of the batcher works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from fleetnet.bundle import Bundle
+from fleetnet.bundle.artifacts import MANIFEST
+from fleetnet.errors import BundleError, ImageError
+from fleetnet.files import sha256_of
+from fleetnet.images import Pixels, from_array
+from fleetnet.inference.automatic import check_asked
+from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.engines import ENGINES, Mode, Precision
+from fleetnet.serving.batching import Queueing
+from fleetnet.serving.requests import Picture, Row
+
+LOGITS = "logits"
+EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a bundle is opened; as the arguments of :class:`fleetnet.Classifier`.
+
+    Attributes:
+        max_batch: images computed together; None for what suits the engine, or was chosen.
+        max_pixels: width times height of an image, at most.
+    """
+
+    engine: str = "openvino"
+    precision: Precision | None = None
+    threads: int | None = None
+    device: str | None = None
+    mode: Mode = "throughput"
+    exact: bool = False
+    max_batch: int | None = None
+    max_pixels: int = 50_000_000
+
+
+class _Outputs(Protocol):
+    """An engine that returns more of its graph's outputs than the logits."""
+
+    def outputs(self, pixels: Pixels) -> dict[str, Row]: ...
+
+
+class LoadedModel:
+    """A version of a model, in memory.
+
+    Attributes:
+        bundle: that it is of.
+        hash: SHA-256 of the bundle's manifest, which holds the hashes of its files; of an ONNX file
+            its own.
+        classifier: which says what logits mean.
+        embeddings: whether the network gives them.
+        streams: how many batches the engine computes at the same time.
+    """
+
+    def __init__(
+        self, bundle: Bundle, classifier: Classifier, *, streams: int, max_pixels: int
+    ) -> None:
+        self.streams = streams
+        self.bundle = bundle
+        self.hash = hash_of(bundle)
+        self.classifier = classifier
+        self.max_pixels = max_pixels
+        names = {output.name for output in bundle.manifest.outputs}
+        self.embeddings = EMBEDDING in names and hasattr(classifier.engine, "outputs")
+
+    @classmethod
+    def open(cls, path: Path, opening: Opening) -> LoadedModel:
+        """Load a bundle and its engine.
+
+        Raises:
+            FleetnetError: as :class:`fleetnet.Classifier`.
+        """
+        check_asked(opening.engine, opening.precision, opening.device)
+        bundle = Bundle.load(path)
+        classifier = Classifier(
+            bundle,
+            engine=opening.engine,
+            precision=opening.precision,
+            threads=opening.threads,
+            device=opening.device,
+            mode=opening.mode,
+            exact=opening.exact,
+            batch_size=opening.max_batch,
+        )
+        engine = classifier.engine
+        several = opening.mode == "throughput" and not ENGINES[engine.name].shares_batches
+        return cls(
+            bundle,
+            classifier,
+            streams=engine.threads if several else 1,
+            max_pixels=opening.max_pixels,
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.classifier.classes
+
+    def warm_up(self, queueing: Queueing) -> None:
+        """Compute a batch of every size that is going to be used, so that no request waits for it.
+
+        Raises:
+            BundleError: the network does not answer as its manifest says.
+        """
+        side = self.classifier.preprocess.crop
+        for size in queueing.sizes:
+            outputs = self.compute(np.zeros((size, side, side, 3), np.uint8))
+            shape = outputs[LOGITS].shape
+            if shape != (size, len(self.classes)):
+                raise BundleError(
+                    f"{self.bundle.path}: the network gives logits of {'×'.join(map(str, shape))} "
+                    f"for {size} images of {len(self.classes)} classes: export the bundle anew"
+                )
+
+    def prepare(self, picture: Picture) -> Pixels:
+        """Return an image as the network takes it, exactly as a classifier would.
+
+        Raises:
+            ImageError: it cannot be read, or has more pixels than are allowed.
+        """
+        preprocess = self.classifier.preprocess
+        if isinstance(picture, bytes):
+            return preprocess.from_bytes(
+                picture, exact=self.classifier.exact, max_pixels=self.max_pixels
+            )
+        if picture.size > 3 * self.max_pixels:
+            size = "×".join(map(str, picture.shape[1::-1]))
+            raise ImageError(f"{size} is more than {self.max_pixels // 10**6} million pixels")
+        return preprocess(from_array(picture))
+
+    def compute(self, pixels: Pixels) -> Mapping[str, Row]:
+        """Return the outputs by name of ``uint8[N, crop, crop, 3]``."""
+        engine = self.classifier.engine
+        if self.embeddings:
+            outputs = cast("_Outputs", engine).outputs(pixels)
+            return {LOGITS: outputs[LOGITS], EMBEDDING: outputs[EMBEDDING]}
+        return {LOGITS: engine.run(pixels)}
+
+    def close(self) -> None:
+        """Release the engine; what is being computed is finished."""
+        self.classifier.close()
+
+
+Open = Callable[[Path, Opening], LoadedModel]
+
+
+def hash_of(bundle: Bundle) -> str:
+    """Return the SHA-256 that identifies a bundle's content."""
+    return sha256_of(bundle.path if bundle.path.is_file() else bundle.path / MANIFEST)

@@ -1,0 +1,437 @@
+"""The HTTP application: translates requests to the service's, and results back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import fleetnet
+from fleetnet.errors import FleetnetError
+from fleetnet.schema import first_problem
+from fleetnet.serving import requests as service_requests
+from fleetnet.serving.auth import Role, Tokens
+from fleetnet.serving.config import LimitSettings
+from fleetnet.serving.errors import (
+    NotFoundError,
+    RequestError,
+    UnavailableError,
+    UnsupportedError,
+    cause_of,
+)
+from fleetnet.serving.loaded import EMBEDDING, LOGITS
+from fleetnet.serving.logs import id_of, trace_of
+from fleetnet.serving.models import Version
+from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
+from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
+from fleetnet.serving.rest.openapi import docs_page, openapi_document
+from fleetnet.serving.rest.replies import STATUS, refusal, reply
+from fleetnet.serving.rest.schema import ClassifyRequest, IndexRequest, LoadRequest
+from fleetnet.serving.rest.tensors import (
+    IMAGE,
+    LENGTH_HEADER,
+    PIXELS,
+    PROBABILITIES,
+    Inference,
+    from_base64,
+    parse_inference,
+    write_inference,
+)
+from fleetnet.serving.service import Service
+
+PROTOCOL = "rest"
+TIMEOUT_HEADER = "x-request-timeout-ms"
+ID_HEADER = "x-request-id"
+MAX_TIMEOUT_MS = 3_600_000
+INLINE_JSON = 32 * 2**10
+"""Bytes of JSON that are parsed at once; more are parsed in a thread, so that others go on."""
+_RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
+log = logging.getLogger("fleetnet.serving")
+
+Handler = Callable[[Request], Awaitable[Response]]
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class App:
+    """What the routes share.
+
+    Attributes:
+        asgi: the application.
+    """
+
+    def __init__(self, service: Service, tokens: Tokens, limits: LimitSettings) -> None:
+        self._service = service
+        self._tokens = tokens
+        self._limits = limits
+        self._bodies = Bodies(limits, service.budget)
+        one = "/v2/models/{model}"
+        several = [one, one + "/versions/{version}"]
+        self.asgi = Starlette(
+            routes=[
+                self._route("GET", "/v2", self._server),
+                self._route("GET", "/v2/health/live", self._live, None),
+                self._route("GET", "/v2/health/ready", self._ready, None),
+                *(self._route("GET", path, self._metadata) for path in several),
+                *(self._route("GET", f"{path}/ready", self._model_ready) for path in several),
+                *(self._route("POST", f"{path}/infer", self._infer) for path in several),
+                self._route("POST", "/v2/repository/index", self._index),
+                self._route("POST", "/v2/repository/models/{model}/load", self._load, "admin"),
+                self._route("POST", "/v2/repository/models/{model}/unload", self._unload, "admin"),
+                self._route("POST", "/classify", self._classify),
+                self._route("GET", "/metrics", self._metrics),
+                self._route("GET", "/openapi.json", self._openapi, None),
+                self._route("GET", "/docs", self._docs, None),
+            ],
+            exception_handlers={HTTPException: _unknown_path},
+        )
+        # A slash too many is another path, and not a redirect to wherever the client says it is.
+        self.asgi.router.redirect_slashes = False
+
+    def _route(
+        self, method: str, path: str, handler: Handler, role: Role | None = "infer"
+    ) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await self._answered(request, handler, role)
+
+        return Route(path, endpoint, methods=[method])
+
+    async def _answered(self, request: Request, handler: Handler, role: Role | None) -> Response:
+        """Let a handler answer; whatever goes wrong is a response, and a line in the log."""
+        begun = time.monotonic()
+        identity = id_of(request.headers.get(ID_HEADER)) or new_id()
+        request.state.id = identity
+        cause = None
+        try:
+            if role is not None:
+                self._tokens.check(_secret(request), role)
+            response = await handler(request)
+        except ClientDisconnect:
+            cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
+        except Exception as error:
+            cause, response = cause_of(error), refusal(error)
+            if not isinstance(error, FleetnetError):
+                log.exception("request failed", extra={"request_id": identity})
+        finally:
+            self._bodies.release(request)
+        response.headers[ID_HEADER] = identity
+        if role is not None:
+            self._log(request, response, cause, time.monotonic() - begun)
+        return response
+
+    def _log(self, request: Request, response: Response, cause: str | None, took: float) -> None:
+        trace = trace_of(request.headers.get("traceparent"))
+        log.info(
+            "%s %s",
+            request.method,
+            request.url.path,
+            extra={
+                "request_id": request.state.id,
+                "trace_id": trace.trace if trace else None,
+                "protocol": PROTOCOL,
+                "status": response.status_code,
+                "cause": cause,
+                "total_ms": round(took * 1e3, 3),
+                **getattr(request.state, "facts", {}),
+            },
+        )
+
+    async def _server(self, _: Request) -> Response:
+        extensions = ["binary_tensor_data", "model_repository", "classification"]
+        return reply(
+            {"name": "fleetnet", "version": fleetnet.__version__, "extensions": extensions}
+        )
+
+    async def _live(self, _: Request) -> Response:
+        return reply({"live": True})
+
+    async def _ready(self, _: Request) -> Response:
+        if not self._service.ready:
+            raise UnavailableError("the service is not ready")
+        return reply({"ready": True})
+
+    async def _model_ready(self, request: Request) -> Response:
+        version = self._version(request)
+        if not self._service.ready:
+            raise UnavailableError("the service is not ready")
+        return reply({"name": version.model, "ready": True})
+
+    async def _metadata(self, request: Request) -> Response:
+        version = self._version(request)
+        return reply(_metadata_of(version, self._service.models.versions(version.model)))
+
+    async def _infer(self, request: Request) -> Response:
+        body = await self._bodies.read(request)
+        length = request.headers.get(LENGTH_HEADER)
+        few = len(body) if length is None or not length.isdigit() else int(length)
+        parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
+            body, length, self._limits.images
+        )
+        inference = parse() if few <= INLINE_JSON else await asyncio.to_thread(parse)
+        wanted = {output.name for output in inference.wanted}
+        micros = inference.request.parameters.timeout
+        result = await self._result(
+            request,
+            inference.images,
+            model=_part(request, "model"),
+            version=_part(request, "version"),
+            top_k=0,
+            probabilities=PROBABILITIES in wanted,
+            embeddings=EMBEDDING in wanted,
+            timeout_ms=None if not micros else micros / 1000,
+            identity=id_of(inference.request.id),
+        )
+        for number, answer in enumerate(result.answers):
+            if answer.error is not None:
+                raise RequestError(
+                    f"image {number}: {answer.error}", code=answer.error.code, image=number
+                )
+        content, json_length = write_inference(inference, result)
+        if json_length is None:
+            return Response(content, media_type="application/json")
+        return Response(
+            content,
+            media_type="application/octet-stream",
+            headers={LENGTH_HEADER: str(json_length)},
+        )
+
+    async def _classify(self, request: Request) -> Response:
+        body = await self._bodies.read(request)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "application/json":
+            asked = _checked(ClassifyRequest, body)
+            encoded = asked.images if asked.image is None else [asked.image, *asked.images]
+            self._check_number(len(encoded))
+            images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
+        else:
+            asked = _from_query(request)
+            if kind == "multipart/form-data":
+                images = await parse_form(request, body, self._limits.images)
+            elif kind.startswith("image/") or kind in _RAW:
+                images = [body] if body else []
+            else:
+                raise UnsupportedError(
+                    f"content of the type '{kind[:100]}' is not taken: send an image, "
+                    "multipart/form-data or application/json"
+                )
+        if not images:
+            raise RequestError("there is no image in the request")
+        result = await self._result(
+            request,
+            tuple(images),
+            model=asked.model,
+            version=asked.version,
+            top_k=asked.top_k,
+            probabilities=asked.probabilities,
+            embeddings=asked.embeddings,
+        )
+        errors = [answer.error for answer in result.answers]
+        if len(errors) == 1 and errors[0] is not None:
+            raise errors[0]
+        return reply(_classified(result), 400 if all(errors) else 200)
+
+    def _check_number(self, images: int) -> None:
+        if images > self._limits.images:
+            raise RequestError(f"{images} images are more than {self._limits.images} in a request")
+
+    async def _result(
+        self,
+        request: Request,
+        images: tuple[Picture, ...],
+        *,
+        timeout_ms: float | None = None,
+        identity: str | None = None,
+        **wanted: Any,
+    ) -> Result:
+        given = request.headers.get(TIMEOUT_HEADER)
+        if given is not None:
+            timeout_ms = _milliseconds(given)
+        trace = trace_of(request.headers.get("traceparent"))
+        asked = service_requests.Request(
+            images=images,
+            id=identity or request.state.id,
+            deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
+            trace=trace.trace if trace else "",
+            protocol=PROTOCOL,
+            **wanted,
+        )
+        request.state.id = asked.id
+        result = await unless_gone(request, self._service.infer(asked))
+        request.state.facts = _facts(result)
+        return result
+
+    async def _index(self, request: Request) -> Response:
+        body = await self._bodies.read(request)
+        asked = _checked(IndexRequest, body or b"{}")
+        entries = [
+            entry for entry in self._service.index() if not asked.ready or entry.state == "READY"
+        ]
+        return reply(
+            [
+                {
+                    "name": entry.model,
+                    "version": entry.version,
+                    "state": entry.state,
+                    "reason": entry.reason,
+                }
+                for entry in entries
+            ]
+        )
+
+    async def _load(self, request: Request) -> Response:
+        name, asked = _part(request, "model"), await self._change(request)
+        await self._service.load(name, asked.parameters.version)
+        if asked.parameters.default and asked.parameters.version is not None:
+            self._service.models.default(name, asked.parameters.version)
+        return reply({})
+
+    async def _unload(self, request: Request) -> Response:
+        asked = await self._change(request)
+        await self._service.unload(_part(request, "model"), asked.parameters.version)
+        return reply({})
+
+    async def _change(self, request: Request) -> LoadRequest:
+        body = await self._bodies.read(request)
+        return _checked(LoadRequest, body or b"{}")
+
+    async def _metrics(self, _: Request) -> Response:
+        metrics = self._service.metrics
+        return Response(metrics.text(), media_type=metrics.content_type)
+
+    async def _openapi(self, _: Request) -> Response:
+        return reply(openapi_document())
+
+    async def _docs(self, _: Request) -> Response:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        return Response(
+            docs_page(), media_type="text/html", headers={"content-security-policy": policy}
+        )
+
+    def _version(self, request: Request) -> Version:
+        return self._service.models.find(_part(request, "model"), _part(request, "version"))
+
+
+def _unknown_path(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    response = refusal(NotFoundError(f"there is no {request.method} {request.url.path[:200]}"))
+    response.status_code = status
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+def _part(request: Request, name: str) -> str:
+    value: str = request.path_params.get(name, "")
+    return value
+
+
+def _secret(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-api-key")
+
+
+def _checked(schema: type[Schema], body: bytes) -> Schema:
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        place, said = first_problem(error)
+        raise RequestError(f"{place + ': ' if place else ''}{said}") from None
+
+
+def _from_query(request: Request) -> ClassifyRequest:
+    query = dict(request.query_params)
+    if {"image", "images"} & query.keys():
+        raise RequestError("images belong into the body, not into the address")
+    try:
+        return ClassifyRequest.model_validate(query)
+    except ValidationError as error:
+        place, said = first_problem(error)
+        raise RequestError(f"{place + ': ' if place else ''}{said}") from None
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= MAX_TIMEOUT_MS:
+        raise RequestError(f"{TIMEOUT_HEADER} must be a number from 0 to {MAX_TIMEOUT_MS}")
+    return number
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    return {
+        "model": result.model,
+        "version": result.version,
+        "bundle": result.bundle[:12],
+        "images": len(result.answers),
+        **result.timing.to_json(),
+    }
+
+
+def _classified(result: Result) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "model": result.model,
+        "version": result.version,
+        "bundle": result.bundle,
+        "predictions": [_image(answer) for answer in result.answers],
+        "timing": result.timing.to_json(),
+    }
+
+
+def _image(answer: Answer) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "top": [
+            {"class": score.label, "index": score.index, "probability": score.probability}
+            for score in answer.top
+        ],
+        "error": None if answer.error is None else str(answer.error),
+    }
+    if answer.probabilities is not None:
+        shown["probabilities"] = answer.probabilities.tolist()
+    if answer.embedding is not None:
+        shown["embedding"] = answer.embedding.tolist()
+    return shown
+
+
+def _metadata_of(version: Version, versions: list[str]) -> dict[str, Any]:
+    loaded = version.loaded
+    manifest, classes = loaded.bundle.manifest, len(loaded.classes)
+    outputs = [
+        {"name": name, "datatype": "FP32", "shape": [-1, classes]}
+        for name in (LOGITS, PROBABILITIES)
+    ]
+    outputs += [
+        {"name": EMBEDDING, "datatype": "FP32", "shape": [-1, output.shape[-1]]}
+        for output in manifest.outputs
+        if output.name == EMBEDDING and loaded.embeddings
+    ]
+    return {
+        "name": version.model,
+        "versions": versions,
+        "platform": "fleetnet",
+        "inputs": [
+            {"name": IMAGE, "datatype": "BYTES", "shape": [-1]},
+            {"name": PIXELS, "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
+        ],
+        "outputs": outputs,
+        "parameters": {
+            "bundle": loaded.hash,
+            "version": version.version,
+            "network": manifest.model.name,
+            "classes": list(loaded.classes),
+            "engine": loaded.classifier.engine.name,
+            "precision": loaded.classifier.engine.precision,
+        },
+    }

@@ -1,0 +1,147 @@
+"""Reading a request's body: up to a limit, within a time, and within what all may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from fleetnet.serving.budget import Budget
+from fleetnet.serving.config import LimitSettings
+from fleetnet.serving.errors import (
+    RequestError,
+    TooLargeError,
+    TooSlowError,
+    UnsupportedError,
+)
+
+Value = TypeVar("Value")
+_WBITS = {"gzip": 31, "deflate": 15}
+
+
+class Bodies:
+    """All bodies that are being received or answered, which together have a limit."""
+
+    def __init__(self, limits: LimitSettings, budget: Budget) -> None:
+        self._limits = limits
+        self._budget = budget
+
+    async def read(self, request: Request) -> bytes:
+        """Return a request's body; :meth:`release` has to follow, whatever happens.
+
+        Raises:
+            TooLargeError: it is over the limit.
+            TooSlowError: it took too long.
+            OverloadedError: too many bodies are being received.
+            UnsupportedError: it is compressed in a way that is not known.
+            RequestError: it is not what it says that it is.
+        """
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._limits.body:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await self._received(request)
+        except TimeoutError:
+            raise TooSlowError(
+                f"the body took longer than {self._limits.body_seconds:g} s"
+            ) from None
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        return body if coding in ("", "identity") else self._decompressed(request, body, coding)
+
+    async def _received(self, request: Request) -> bytes:
+        pieces, size = [], 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size > self._limits.body:
+                raise self._too_large()
+            self._hold(request, len(piece))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _hold(self, request: Request, size: int) -> None:
+        self._budget.take(size)
+        request.scope["fleetnet.held"] = request.scope.get("fleetnet.held", 0) + size
+
+    def release(self, request: Request) -> None:
+        """Count a request's body no more."""
+        self._budget.give_back(request.scope.pop("fleetnet.held", 0))
+
+    def _decompressed(self, request: Request, body: bytes, coding: str) -> bytes:
+        if coding not in _WBITS:
+            raise UnsupportedError(f"the content encoding '{coding[:50]}' is not known")
+        unpacker = zlib.decompressobj(_WBITS[coding])
+        try:
+            plain = unpacker.decompress(body, self._limits.body + 1)
+        except zlib.error:
+            raise RequestError(f"the body is not valid {coding}") from None
+        if len(plain) > self._limits.body:
+            raise self._too_large()
+        if not unpacker.eof:
+            raise RequestError(f"the body is not valid {coding}: it is cut off")
+        self._hold(request, len(plain))
+        return plain
+
+    def _too_large(self) -> TooLargeError:
+        limit = self._limits.body
+        return TooLargeError(f"the body is larger than {limit:,} bytes", limit=limit)
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory: the body is there already, and no disk may be written to."""
+
+    spool_max_size = 2**62
+
+
+async def parse_form(request: Request, body: bytes, max_files: int) -> list[bytes]:
+    """Return the files of a multipart form, in their order.
+
+    Raises:
+        RequestError: it is no such form, or has too many parts.
+    """
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = _InMemory(request.headers, stream(), max_files=max_files, max_fields=16)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(f"the form cannot be read: {error.message}") from None
+    except (KeyError, LookupError, ValueError) as error:
+        raise RequestError("the form cannot be read: its content type is damaged") from error
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    try:
+        return [await file.read() for file in files]
+    finally:
+        await form.close()
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Value:
+    """Await work on a request whose body was read; cancel it if the client goes away.
+
+    Raises:
+        ClientDisconnect: it went.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request.receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for one in (task, gone):
+            if not one.done():
+                one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

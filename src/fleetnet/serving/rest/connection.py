@@ -1,0 +1,98 @@
+"""A connection to the HTTP server, with limits that uvicorn does not have."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fleetnet.serving.config import LimitSettings
+
+
+def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
+    """Return the class of connections with these limits.
+
+    A connection over the number is closed at once. One whose headers are too long gets a 431, and
+    one whose headers do not come in time is closed: otherwise a few clients that send a byte now
+    and then would take all connections.
+    """
+
+    class Limited(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
+        _in_header = True
+        _seen = 0
+        _header = 0
+        _too_long = False
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)  # type: ignore[arg-type]
+            if len(self.connections) > limits.connections:
+                self.transport.abort()
+            else:
+                self._wait_for_header()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._in_header:
+                self._seen += len(data)
+            super().data_received(data)
+            if self._in_header and self._seen > limits.header and not self.transport.is_closing():
+                self._too_long = True
+                self.send_400_response("")
+
+        def on_message_begin(self) -> None:
+            if self._timer is None:
+                self._wait_for_header()
+            self._in_header = True
+            self._header = 0
+            super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._count(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._count(len(name) + len(value) + 4)
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._stop_waiting()
+            self._in_header = False
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._seen = 0
+            super().on_message_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            if self._too_long:
+                self.transport.write(
+                    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n"
+                    b"connection: close\r\n\r\n"
+                )
+                self.transport.close()
+            else:
+                super().send_400_response(msg)
+
+        def _count(self, size: int) -> None:
+            self._header += size
+            if self._header > limits.header:
+                self._too_long = True
+                raise ValueError("the headers are too long")  # the parser ends, by a 400 of ours
+
+        def _wait_for_header(self) -> None:
+            self._timer = self.loop.call_later(limits.header_seconds, self._give_up)
+
+        def _stop_waiting(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _give_up(self) -> None:
+            if not self.transport.is_closing():
+                self.transport.abort()
+
+    return Limited

@@ -1,0 +1,204 @@
+"""The OpenAPI document, written from the schema, and the page that shows it."""
+
+from __future__ import annotations
+
+import functools
+import html
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import fleetnet
+from fleetnet.serving.rest import schema
+
+_JSON = "application/json"
+_SCHEMAS: tuple[type[BaseModel], ...] = (
+    schema.ClassifyRequest,
+    schema.ClassifyResponse,
+    schema.ErrorResponse,
+    schema.IndexEntry,
+    schema.IndexRequest,
+    schema.InferRequest,
+    schema.InferResponse,
+    schema.LoadRequest,
+    schema.ModelMetadata,
+    schema.ServerMetadata,
+)
+_ERRORS = {
+    "400": "The request or the image is not what is taken.",
+    "401": "There is no token, or it is not known.",
+    "403": "The token has not the role 'admin'.",
+    "404": "There is no such path, model or version.",
+    "408": "The body came too slowly.",
+    "413": "The body or the number of images is over the limit.",
+    "415": "The content is of a type that is not taken.",
+    "429": "The queue is full: Retry-After says when to try again.",
+    "503": "The service starts or is being stopped.",
+    "504": "The deadline passed.",
+}
+_MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+_TIMEOUT = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "After so many milliseconds the answer is worth nothing.",
+    "schema": {"type": "number", "minimum": 0, "maximum": 3_600_000},
+}
+_QUERY = [
+    {"name": name, "in": "query", "description": text, "schema": kind}
+    for name, text, kind in (
+        ("model", "Name or alias; may be left out where one model is loaded.", {"type": "string"}),
+        ("version", "Left out, the default answers.", {"type": "string"}),
+        ("top_k", "Classes to name.", {"type": "integer", "minimum": 1, "default": 5}),
+        ("probabilities", "Of all classes too.", {"type": "boolean", "default": False}),
+        ("embeddings", "Where the bundle can.", {"type": "boolean", "default": False}),
+    )
+]
+_IMAGES = {
+    "image/*": {"schema": {"type": "string", "format": "binary"}},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "image": {"type": "array", "items": {"type": "string", "format": "binary"}}
+            },
+        }
+    },
+}
+
+
+@functools.cache
+def openapi_document() -> dict[str, Any]:
+    """Return the document, in version 3.1."""
+    _, made = models_json_schema(
+        [(each, "validation") for each in _SCHEMAS], ref_template="#/components/schemas/{model}"
+    )
+    names = {"ErrorResponse": schema.ErrorResponse}
+    assert all(name in made["$defs"] for name in names)  # noqa: S101 - what every error refers to
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fleetnet",
+            "version": fleetnet.__version__,
+            "description": "Image classifiers over HTTP.",
+        },
+        "paths": _paths(),
+        "components": {
+            "schemas": made["$defs"],
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+        "security": [{"bearer": []}, {"key": []}, {}],
+    }
+
+
+def _paths() -> dict[str, Any]:
+    paths: dict[str, Any] = {
+        "/classify": {
+            "post": _operation(
+                "Classify images", "ClassifyResponse", body="ClassifyRequest", content=_IMAGES,
+                parameters=[*_QUERY, _TIMEOUT],
+            )
+        },
+        "/v2": {"get": _operation("What the server is", "ServerMetadata")},
+        "/v2/health/live": {"get": _operation("Whether the process is alive", None)},
+        "/v2/health/ready": {"get": _operation("Whether requests are answered", None)},
+        "/v2/repository/index": {
+            "post": _operation("What is loaded and could be", "IndexEntry", many=True,
+                               body="IndexRequest", needed=False)
+        },
+        "/metrics": {"get": _operation("Figures for Prometheus", None, plain=True)},
+    }  # fmt: skip
+    for verb in ("load", "unload"):
+        paths[f"/v2/repository/models/{{model}}/{verb}"] = {
+            "post": _operation(
+                f"{verb.capitalize()} a model, which takes the role 'admin'", None,
+                body="LoadRequest", needed=False, parameters=[_MODEL],
+            )
+        }  # fmt: skip
+    for path, parameters in (
+        ("/v2/models/{model}", [_MODEL]),
+        ("/v2/models/{model}/versions/{version}", [_MODEL, _VERSION]),
+    ):
+        paths[path] = {
+            "get": _operation("What a model takes and gives", "ModelMetadata",
+                              parameters=parameters)
+        }  # fmt: skip
+        paths[f"{path}/ready"] = {
+            "get": _operation("Whether a model is ready", None, parameters=parameters)
+        }
+        paths[f"{path}/infer"] = {
+            "post": _operation(
+                "Infer, by the Open Inference Protocol", "InferResponse", body="InferRequest",
+                parameters=[*parameters, _TIMEOUT],
+            )
+        }  # fmt: skip
+    return paths
+
+
+def _operation(
+    summary: str,
+    answer: str | None,
+    *,
+    body: str | None = None,
+    content: dict[str, Any] | None = None,
+    parameters: list[dict[str, Any]] | None = None,
+    many: bool = False,
+    needed: bool = True,
+    plain: bool = False,
+) -> dict[str, Any]:
+    kind: dict[str, Any] = _reference(answer) if answer else {"type": "object"}
+    if many:
+        kind = {"type": "array", "items": kind}
+    shown = {"text/plain": {"schema": {"type": "string"}}} if plain else {_JSON: {"schema": kind}}
+    wrong = {_JSON: {"schema": _reference("ErrorResponse")}}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Done.", "content": shown},
+            **{status: {"description": text, "content": wrong} for status, text in _ERRORS.items()},
+        },
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        kinds = {_JSON: {"schema": _reference(body)}, **(content or {})}
+        operation["requestBody"] = {"required": needed, "content": kinds}
+    return operation
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+@functools.cache
+def docs_page() -> str:
+    """Return the document as a page of HTML that loads nothing."""
+    rows = []
+    for path, operations in openapi_document()["paths"].items():
+        for method, operation in operations.items():
+            named = ", ".join(one["name"] for one in operation.get("parameters", []))
+            kinds = ", ".join(operation.get("requestBody", {}).get("content", {}))
+            rows.append(
+                f"<tr><td><code>{method.upper()} {html.escape(path)}</code></td>"
+                f"<td>{html.escape(operation['summary'])}</td>"
+                f"<td>{html.escape(named)}</td><td>{html.escape(kinds)}</td></tr>"
+            )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Fleetnet: HTTP interface</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
+  padding: 0 1rem }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto }}
+th, td {{ text-align: left; padding: .4rem .8rem; border-bottom: 1px solid #8886 }}
+</style></head><body>
+<h1>Fleetnet: HTTP interface</h1>
+<p>The whole description, for programs: <a href="/openapi.json">openapi.json</a></p>
+<table><thead><tr><th>Request</th><th>What for</th><th>Parameters</th><th>Body</th></tr></thead>
+<tbody>{"".join(rows)}</tbody></table></body></html>
+"""

@@ -1,0 +1,367 @@
+"""The service behind every protocol: requests in, answers out. It knows no transport.
+
+A transport translates what it receives to a :class:`Request`, awaits :meth:`Service.infer` and
+translates the :class:`Result`, or the error by its :func:`fleetnet.serving.errors.cause_of`. To
+cancel a request, it cancels the task that awaits. All methods belong to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from fleetnet.errors import FleetnetError, one_line
+from fleetnet.inference.engines import available_threads
+from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
+from fleetnet.serving.budget import Budget
+from fleetnet.serving.errors import (
+    DeadlineError,
+    InternalError,
+    NotFoundError,
+    RequestError,
+    ServingError,
+    TooLargeError,
+    UnavailableError,
+    cause_of,
+)
+from fleetnet.serving.loaded import EMBEDDING, LOGITS, LoadedModel, Open, Opening
+from fleetnet.serving.metrics import Metrics, same_classes
+from fleetnet.serving.models import Models, Version
+from fleetnet.serving.repository import Repository, check_name
+from fleetnet.serving.requests import Answer, Request, Result
+
+log = logging.getLogger("fleetnet.serving")
+
+State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A version in the index: what is loaded, and what could be.
+
+    Attributes:
+        state: as the Open Inference Protocol names them.
+        reason: why it is not ready; empty if it is, or was never asked for.
+    """
+
+    model: str
+    version: str
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a service behaves.
+
+    Attributes:
+        opening: how bundles are opened.
+        queueing: of every model; ``max_batch`` and ``streams`` are those of the engine.
+        max_images: in a request.
+        max_buffered: bytes of all requests that are being received or answered.
+        timeout: seconds that a request without a deadline of its own may take.
+        threads: that decode, and that compute; None for the available processors.
+    """
+
+    opening: Opening = field(default_factory=Opening)
+    queueing: Queueing = field(default_factory=Queueing)
+    max_images: int = 64
+    max_buffered: int = 512 * 2**20
+    timeout: float = 30.0
+    threads: int | None = None
+
+
+class Service:
+    """Models behind one batcher.
+
+    Args:
+        repository: what can be loaded.
+        models: routing and aliases.
+        options: limits and how bundles are opened.
+        open_model: opens a bundle; a test's may open something else.
+
+    Attributes:
+        metrics: of this service.
+        budget: from which every protocol takes the bytes that it receives.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        models: Models | None = None,
+        options: Options | None = None,
+        open_model: Open = LoadedModel.open,
+    ) -> None:
+        self.metrics = Metrics()
+        self.options = options or Options()
+        self.budget = Budget(self.options.max_buffered)
+        self.models = models or Models()
+        self._repository = repository
+        self._open = open_model
+        threads = self.options.threads or available_threads()
+        self._batcher = Batcher(threads, threads, on_batch=self.metrics.computed)
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._states: dict[tuple[str, str], Status] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._started = False
+        self._draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered: everything is loaded and warm, and nothing drains."""
+        return self._started and not self._draining
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service takes no more requests."""
+        return self._draining
+
+    async def start(self, names: Sequence[str] | None = None) -> None:
+        """Load models and warm them up, and be ready then.
+
+        Args:
+            names: of the models; None for all that the repository has.
+
+        Raises:
+            FleetnetError: one cannot be loaded.
+        """
+        for name in self._repository.names() if names is None else names:
+            await self.load(name)
+        self._started = True
+        self.metrics.ready.set(1)
+
+    async def infer(self, request: Request) -> Result:
+        """Answer a request; cancelling this takes its images out of the queue.
+
+        Raises:
+            RequestError: it asks for what cannot be given.
+            NotFoundError: the model or version is not loaded.
+            TooLargeError: too many images.
+            OverloadedError: the queue is full.
+            UnavailableError: the service starts or drains.
+            DeadlineError: the deadline passed.
+            InternalError: something else went wrong, which is in the log.
+        """
+        name = ""
+        self._running += 1
+        try:
+            self._check(request)
+            version, shadow = self.models.route(request.model, request.version)
+            name = version.model
+            result = await self._infer(version, request)
+        except asyncio.CancelledError:
+            self.metrics.failed(name, request.protocol, "cancelled")
+            raise
+        except ServingError as error:
+            self.metrics.failed(name, request.protocol, cause_of(error))
+            if error.__cause__ is not None:
+                log.exception(
+                    "request failed", extra={"request_id": request.id}, exc_info=error.__cause__
+                )
+            raise
+        except Exception as error:
+            self.metrics.failed(name, request.protocol, "internal")
+            log.exception("request failed", extra={"request_id": request.id})
+            raise InternalError("something went wrong here: the log says what") from error
+        finally:
+            self._running -= 1
+        self.metrics.answered(result, request.protocol)
+        if shadow is not None:
+            self._spawn(self._shadow(shadow, request, result))
+        return result
+
+    def _check(self, request: Request) -> None:
+        if not self.ready:
+            why = "is being stopped" if self._draining else "is still loading its models"
+            raise UnavailableError(f"the service {why}")
+        if not request.images:
+            raise RequestError("there is no image in the request")
+        if len(request.images) > self.options.max_images:
+            raise TooLargeError(
+                f"{len(request.images)} images are more than {self.options.max_images} in a "
+                "request: send several requests",
+                given=len(request.images),
+                limit=self.options.max_images,
+            )
+        if request.top_k < 0:
+            raise RequestError(f"top_k is {request.top_k}; it must be at least 0")
+
+    async def _infer(self, version: Version, request: Request) -> Result:
+        if request.embeddings and not version.loaded.embeddings:
+            raise RequestError(
+                f"the bundle of the model '{version.model}' gives no embeddings",
+                model=version.model,
+            )
+        limit = time.monotonic() + self.options.timeout
+        deadline = limit if request.deadline is None else min(request.deadline, limit)
+        # Nothing is awaited between the choice of the version and this.
+        outcomes = asyncio.wrap_future(version.lane.submit(request.images, deadline))
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                done = await outcomes
+        except TimeoutError:
+            raise DeadlineError("the deadline passed before there was an answer") from None
+        loaded = version.loaded
+        return Result(
+            id=request.id,
+            model=version.model,
+            version=version.version,
+            bundle=loaded.hash,
+            classes=loaded.classes,
+            answers=tuple(_answer(loaded, outcome, request) for outcome in done),
+            timing=longest(outcome.timing for outcome in done),
+        )
+
+    async def _shadow(self, shadow: Version, request: Request, result: Result) -> None:
+        """Compute the same images by another version, and count how often it says the same."""
+        try:
+            # A shadow must not fill a queue that others wait in.
+            if shadow.lane.images > shadow.lane.queueing.max_images // 2:
+                raise UnavailableError("the shadow is busy")
+            other = await self._infer(
+                shadow, replace(request, deadline=None, top_k=0, embeddings=False)
+            )
+        except (ServingError, asyncio.CancelledError):
+            self.metrics.shadow_lost(shadow.model, shadow.version)
+            return
+        readable = sum(answer.error is None for answer in result.answers)
+        same = same_classes(result.answers, other.answers)
+        self.metrics.compared(
+            shadow.model, result.version, shadow.version, same=same, other=readable - same
+        )
+
+    async def load(self, name: str, version: str | None = None) -> None:
+        """Load a version or all versions of a model; what is loaded already is loaded anew.
+
+        The new one is warm before it takes the place of the old one, which answers what it has.
+
+        Raises:
+            RequestError: the name or version can be none.
+            NotFoundError: the repository has no such model or version.
+            FleetnetError: it cannot be loaded; what was loaded before stays.
+        """
+        check_name("name of a model", name)
+        if version is None:
+            paths = await asyncio.to_thread(self._repository.versions, name)
+        else:
+            paths = {version: await asyncio.to_thread(self._repository.path, name, version)}
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            for each, path in paths.items():
+                await self._load(name, each, path)
+
+    async def _load(self, name: str, version: str, path: Path) -> None:
+        self._say(name, version, "LOADING")
+        try:
+            loaded, queueing = await asyncio.to_thread(self._opened, path)
+        except Exception as error:
+            known = isinstance(error, FleetnetError)
+            self._say(name, version, "UNAVAILABLE", one_line(error) if known else "internal error")
+            raise
+        lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
+        former = self.models.put(Version(name, version, loaded, lane))
+        self.metrics.loaded(lane, name, version, loaded.hash)
+        self._states.pop((name, version), None)
+        log.info("model loaded", extra={"model": name, "version": version, "bundle": loaded.hash})
+        if former is not None:
+            self._spawn(self._retire(former, replaced=True))
+
+    def _opened(self, path: Path) -> tuple[LoadedModel, Queueing]:
+        loaded = self._open(path, self.options.opening)
+        queueing = replace(
+            self.options.queueing,
+            max_batch=loaded.classifier.batch_size,
+            streams=loaded.streams,
+        )
+        loaded.warm_up(queueing)
+        return loaded, queueing
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Take a version, or all versions, of a model out of service; return when all is answered.
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        if not self.models.versions(check_name("name of a model", name)):
+            raise NotFoundError(f"no model '{name}' is loaded", model=name)
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            if version is not None:
+                self.models.find(name, version)
+            taken = self.models.take(name, version)
+            await asyncio.gather(*(self._retire(one, replaced=False) for one in taken))
+
+    async def _retire(self, version: Version, *, replaced: bool) -> None:
+        name, number = version.model, version.version
+        if not replaced:
+            self._say(name, number, "UNLOADING")
+        version.lane.close()
+        await asyncio.wrap_future(version.lane.drained)
+        version.loaded.close()
+        same = replaced and any(one.loaded.hash == version.loaded.hash for one in self.models)
+        if not same:
+            self.metrics.unloaded(name, number, version.loaded.hash, replaced=replaced)
+        if not replaced:
+            self._states.pop((name, number), None)
+        log.info("model unloaded", extra={"model": name, "version": number})
+
+    def index(self) -> list[Status]:
+        """Return what is loaded and what could be, by name and version."""
+        found = {
+            (one.model, one.version): Status(one.model, one.version, "READY") for one in self.models
+        }
+        for name in self._repository.names():
+            for version in self._repository.versions(name):
+                found.setdefault((name, version), Status(name, version, "UNAVAILABLE"))
+        found.update(self._states)
+        return [found[key] for key in sorted(found)]
+
+    async def drain(self, limit: float) -> bool:
+        """Take no more requests, and wait for those that were taken.
+
+        Args:
+            limit: seconds to wait, at most.
+
+        Returns:
+            Whether all were answered in time.
+        """
+        self._draining = True
+        self.metrics.ready.set(0)
+        end = time.monotonic() + limit
+        while (self._running or self._tasks) and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        return not self._running
+
+    async def close(self) -> None:
+        """End the threads and release all models; what is not answered by now fails."""
+        self._draining = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.to_thread(self._batcher.close)
+        for version in list(self.models):
+            version.loaded.close()
+
+    def _say(self, name: str, version: str, state: State, reason: str = "") -> None:
+        self._states[name, version] = Status(name, version, state, reason)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _answer(loaded: LoadedModel, outcome: Outcome, request: Request) -> Answer:
+    if outcome.error is not None:
+        return Answer(error=outcome.error)
+    logits = outcome.rows[LOGITS]
+    classifier = loaded.classifier
+    return Answer(
+        top=classifier.top(logits, request.top_k) if request.top_k else (),
+        logits=logits,
+        probabilities=classifier.probabilities(logits) if request.probabilities else None,
+        embedding=outcome.rows[EMBEDDING] if request.embeddings else None,
+    )

@@ -1,0 +1,174 @@
+"""Bodies that nobody foresaw, and clients that do not wait for their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from fleetnet.errors import FleetnetError
+from fleetnet.images import Pixels
+from fleetnet.serving.auth import Tokens
+from fleetnet.serving.config import LimitSettings, Settings
+from fleetnet.serving.lifecycle import repository_of
+from fleetnet.serving.requests import Row
+from fleetnet.serving.rest.app import App
+from fleetnet.serving.rest.body import parse_form
+from fleetnet.serving.rest.tensors import parse_inference
+from fleetnet.serving.service import Service
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "shape", "datatype", "data", "parameters", "binary_data_size"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+TENSOR = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["image", "pixels"]),
+        "datatype": st.sampled_from(["BYTES", "UINT8"]),
+        "shape": st.lists(st.integers(-1, 4), max_size=5) | VALUES,
+    },
+    optional={
+        "data": st.lists(st.integers(0, 300) | st.text(max_size=8), max_size=12) | VALUES,
+        "parameters": st.fixed_dictionaries({"binary_data_size": st.integers(0, 40)}) | VALUES,
+    },
+)
+
+
+def parsed(body: bytes, length: str | None) -> None:
+    """Read a body; nothing but images, or an error of ours, may come of it."""
+    try:
+        found = parse_inference(body, length, 4)
+    except FleetnetError:
+        return
+    assert 1 <= len(found.images) <= 4
+    for image in found.images:
+        assert isinstance(image, bytes) or (image.dtype == np.uint8 and image.shape[2] == 3)
+
+
+@settings(max_examples=200)
+@given(
+    tensor=TENSOR | VALUES,
+    rest=st.binary(max_size=40),
+    lie=st.integers(-3, 3),
+    elements=st.lists(st.binary(max_size=6), max_size=3),
+)
+def test_any_tensor_is_read_or_refused(
+    tensor: Any, rest: bytes, lie: int, elements: list[bytes]
+) -> None:
+    text = json.dumps({"inputs": [tensor]}).encode()
+    parsed(text, None)
+    parsed(text + rest, str(len(text) + lie))
+    parsed(text + b"".join(struct.pack("<I", len(one)) + one for one in elements), str(len(text)))
+
+
+@given(body=st.binary(max_size=200), length=st.none() | st.text(max_size=8))
+def test_any_bytes_are_read_or_refused(body: bytes, length: str | None) -> None:
+    parsed(body, length)
+
+
+@settings(max_examples=200)
+@given(
+    kind=st.sampled_from(
+        ["multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary="]
+    ),
+    pieces=st.lists(
+        st.sampled_from(
+            [
+                b"--x", b"--x--", b"\r\n", b"\r\n\r\n", b"Content-Disposition: form-data; name=",
+                b'"a"; filename="b"', b"Content-Type: image/jpeg", b"charset=nonsense", b"--",
+            ]
+        )
+        | st.binary(max_size=8),
+        max_size=12,
+    ),
+)  # fmt: skip
+def test_any_form_is_read_or_refused(kind: str, pieces: list[bytes]) -> None:
+    scope = {"type": "http", "headers": [(b"content-type", kind.encode())]}
+    try:
+        files = asyncio.run(parse_form(Request(scope), b"".join(pieces), 4))
+    except FleetnetError:
+        return
+    assert len(files) <= 4
+
+
+async def posted(app: App, body: bytes, gone: asyncio.Event) -> list[dict[str, Any]]:
+    """Post a body as a server would, and go away when told to."""
+    sent: list[dict[str, Any]] = []
+    coming = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if coming:
+            return coming.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/classify", "raw_path": b"/classify",
+        "query_string": b"", "headers": [], "scheme": "http", "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    await app.asgi(scope, receive, send)
+    return sent
+
+
+def test_work_does_not_go_on_after_its_client_has_gone(
+    network: Path, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, begun, computed = threading.Event(), threading.Event(), []
+
+    async def all_of_it() -> None:
+        settings = Settings.load_all(
+            None, {}, {"models": {"net": network}, "engine": {"threads": 1}}
+        )
+        service = Service(repository_of(settings), settings.routes(), settings.options())
+        await service.start()
+        version = service.models.find("net")
+        compute: Callable[[Pixels], Mapping[str, Row]] = version.loaded.compute
+
+        def holding(pixels: Pixels) -> Mapping[str, Row]:
+            begun.set()
+            assert held.wait(60)
+            computed.append(len(pixels))
+            return compute(pixels)
+
+        monkeypatch.setattr(version.loaded, "compute", holding)
+        app = App(service, Tokens(None), LimitSettings())
+        stays, gone = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(posted(app, picture, stays))
+        assert await asyncio.to_thread(begun.wait, 60)
+        others = [asyncio.create_task(posted(app, picture, gone)) for _ in range(5)]
+        while version.lane.images < 6:
+            await asyncio.sleep(0.001)
+        gone.set()
+        await asyncio.gather(*others)
+        assert version.lane.images == 1
+        held.set()
+        assert (await first)[0]["status"] == 200
+        text = service.metrics.text().decode()
+        assert 'cause="cancelled",model="net",protocol="rest"} 5.0' in text
+        await service.close()
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 120))
+    assert computed == [1]
