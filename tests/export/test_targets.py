@@ -79,7 +79,7 @@ def test_cpp_comes_with_a_program(bundle: Bundle, tmp_path: Path) -> None:
     # People change the program: it is no file of the manifest.
     (written.path / "classify.cpp").write_text("// mine")
     written.files_of(only(Bundle.load(written.path)))
-    with pytest.raises(FleetnetError, match="takes any batch: leave out --fixed-batch"):
+    with pytest.raises(FleetnetError, match="takes any batch: leave out fixed_batch="):
         export_to(str(bundle.path), "cpp", tmp_path / "other", batch=2)
     assert not (tmp_path / "other").exists()
 

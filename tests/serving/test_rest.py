@@ -200,7 +200,7 @@ PIXELS = {"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 2, 3]}
         (b"{", "JSON"),
         (b"[" * 100_000, "JSON"),
         (b"{}", "inputs: it is missing"),
-        ({"inputs": []}, "at least 1 value"),
+        ({"inputs": []}, "at least 1"),
         ({"inputs": [IMAGE]}, "either data or binary_data_size"),
         ({"inputs": [{**IMAGE, "data": ["?"]}]}, "base64"),
         ({"inputs": [{**IMAGE, "data": [3]}]}, "base64"),
