@@ -4,10 +4,12 @@
 #include <openvino/c/openvino.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <future>
 #include <list>
 #include <mutex>
+#include <thread>
 
 #include "engines/engine.hpp"
 #include "engines/fitting.hpp"
@@ -176,11 +178,11 @@ struct PartialShape {
 ///
 /// A request belongs to one call at a time. It holds only inputs and outputs, a few kilobytes: the
 /// activations belong to the streams, whose number also limits how many requests are computed at
-/// once. So a call that finds no unused request makes a new one. All are kept, as many as there
-/// ever were calls at once: of each that is made, OpenVINO keeps some kilobytes for ever.
+/// once. So a call that finds no unused request makes a new one, and some are kept.
 class CompiledGraph {
    public:
-    explicit CompiledGraph(Compiled compiled) : compiled_(std::move(compiled)) {}
+    CompiledGraph(Compiled compiled, std::size_t kept)
+        : compiled_(std::move(compiled)), kept_(kept) {}
 
     Request request() {
         {
@@ -199,11 +201,12 @@ class CompiledGraph {
     /// Take back a request that is done and whose answers were copied.
     void give_back(Request request) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        unused_.push_back(std::move(request));
+        if (unused_.size() < kept_) unused_.push_back(std::move(request));
     }
 
    private:
     Compiled compiled_;  // before the requests: they are freed first
+    std::size_t kept_;
     std::mutex mutex_;
     std::vector<Request> unused_;
 };
@@ -215,7 +218,8 @@ class Graph {
         : weights_(std::move(weights)),
           model_(std::move(model)),
           device_(upper(setup.device)),
-          options_(options_of(setup)) {}
+          options_(options_of(setup)),
+          requests_(static_cast<std::size_t>(setup.throughput ? setup.threads : 1) + 1) {}
 
     /// The graph for this batch size; it is compiled once, however many threads ask. Calls that
     /// still compute with one that is dropped keep it until then.
@@ -237,6 +241,7 @@ class Graph {
     Model model_;
     std::string device_;
     Options options_;
+    std::size_t requests_;
     std::mutex mutex_;
     std::mutex compiling_;
     std::list<std::pair<std::size_t, std::shared_ptr<CompiledGraph>>> kept_;  // last used first
@@ -263,7 +268,7 @@ class Graph {
         ov_compiled_model_t* made = nullptr;
         check(ov_core_compile_model_props(core(), model_.get(), device_.c_str(), properties.size(),
                                           properties.data(), &made));
-        return std::make_shared<CompiledGraph>(Compiled(made));
+        return std::make_shared<CompiledGraph>(Compiled(made), requests_);
     }
 };
 
@@ -315,6 +320,7 @@ class OpenVinoEngine : public Engine {
     std::int64_t classes_;
     std::string version_;
     std::unique_ptr<Graph> graph_;
+    std::atomic<std::thread::id> first_{};  ///< that called
 
     void compute(const std::uint8_t* pixels, std::size_t count, float* logits) {
         const std::vector<std::int64_t> sides = {static_cast<std::int64_t>(count), side_, side_, 3};
@@ -322,12 +328,27 @@ class OpenVinoEngine : public Engine {
         Request request = compiled->request();
         const Tensor input = tensor_of(U8, sides, pixels);
         check(ov_infer_request_set_input_tensor(request.get(), input.get()));
-        check(ov_infer_request_infer(request.get()));
+        infer(request.get());
         ov_tensor_t* found = nullptr;
         check(ov_infer_request_get_tensor(request.get(), "logits", &found));
         const Tensor answers(found);
         copy(answers.get(), count, logits);
         compiled->give_back(std::move(request));
+    }
+
+    /// In the calling thread, which is fastest for a single answer; but OpenVINO keeps memory for
+    /// ever, some kilobytes for each call, if many threads do so with one stream of several
+    /// threads. All but the first therefore let the stream's own thread compute.
+    void infer(ov_infer_request_t* request) {
+        std::thread::id nobody;
+        const std::thread::id here = std::this_thread::get_id();
+        if (setup_.throughput || setup_.threads == 1 ||
+            first_.compare_exchange_strong(nobody, here) || nobody == here) {
+            check(ov_infer_request_infer(request));
+            return;
+        }
+        check(ov_infer_request_start_async(request));
+        check(ov_infer_request_wait(request));
     }
 
     void copy(const ov_tensor_t* answers, std::size_t count, float* logits) const {
