@@ -81,7 +81,7 @@ clean:
 
 # The C++ predictor on other systems and under sanitizers; none of it is part of make test.
 
-.PHONY: cpp-built cpp-runtime cpp-windows cpp-arm64 cpp-sanitize
+.PHONY: cpp-built cpp-runtime cpp-windows cpp-arm64 cpp-sanitize cpp-fuzz
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -127,6 +127,10 @@ cpp-sanitize: $(VENV)/.dev
 	@if cpp/cmake/packages.sh sanitize; then \
 	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \
 	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-thread; fi
+
+# A minute for each target; in the presets FLEETNET_FUZZ_SECONDS says how long.
+cpp-fuzz: $(VENV)/.dev
+	@if cpp/cmake/packages.sh fuzz; then $(MAKE) --no-print-directory cpp-built PRESET=fuzz; fi
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
