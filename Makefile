@@ -2,7 +2,8 @@
 # make check          sets up .venv and runs the linter and the quick tests, in under a minute
 # make test           sets up .venv and runs all tests, linter and type check
 # make test-portable  runs all tests as on an older processor, and with every processor busy
-# make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize
+# make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize,
+#                     cpp-fuzz, cpp-endurance
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -53,7 +54,10 @@ unit: $(VENV)/.dev
 
 # Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
 cpp: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
+	@if cpp/cmake/packages.sh; then \
+	  $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
+	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \
+	  $(MAKE) --no-print-directory cpp-fuzz; fi
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
@@ -79,14 +83,14 @@ $(VENV)/.made:
 clean:
 	rm -rf $(VENV) docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
 
-# The C++ predictor on other systems and under sanitizers; none of it is part of make test.
+# The C++ predictor on other systems and in hard use; of it make cpp has some.
 
-.PHONY: cpp-built cpp-runtime cpp-windows cpp-arm64 cpp-sanitize cpp-fuzz
+.PHONY: cpp-built cpp-runtime cpp-windows cpp-arm64 cpp-sanitize cpp-fuzz cpp-endurance
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 cpp-built:
-	cd cpp && cmake --preset $(PRESET) --log-level=WARNING
+	cd cpp && cmake --preset $(PRESET) --log-level=WARNING $(SETTINGS)
 	cd cpp && cmake --build --preset $(PRESET) --parallel $(JOBS)
 	cd cpp && ctest --preset $(PRESET)
 
@@ -123,14 +127,32 @@ cpp-arm64: $(VENV)/.dev
 	    FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
 	    $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done; fi
 
+# The command too, on folders, broken files and interruptions.
+WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppressions=0 \
+  ASAN_OPTIONS=max_malloc_fill_size=1048576 TSAN_OPTIONS=ignore_noninstrumented_modules=1
+
 cpp-sanitize: $(VENV)/.dev
 	@if cpp/cmake/packages.sh sanitize; then \
-	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-thread; fi
+	  for preset in sanitize-address sanitize-thread; do \
+	    $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
+	    $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 0 -q \
+	    tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done; fi
 
-# A minute for each target; in the presets FLEETNET_FUZZ_SECONDS says how long.
+# Each target for so long, as many at once as there are processors.
+FUZZ_SECONDS ?= 60
+
 cpp-fuzz: $(VENV)/.dev
-	@if cpp/cmake/packages.sh fuzz; then $(MAKE) --no-print-directory cpp-built PRESET=fuzz; fi
+	@if cpp/cmake/packages.sh fuzz; then \
+	  CTEST_PARALLEL_LEVEL=$(JOBS) $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
+	  SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'; fi
+
+# What the tests do in small: 100,000 images, and 200 moments of what depends on the moment.
+cpp-endurance: $(VENV)/.dev
+	@if cpp/cmake/packages.sh; then \
+	  $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
+	  build/cpp/tests/fleetnet_endurance 100000 0 && \
+	  build/cpp/tests/fleetnet_endurance 100000 1 && \
+	  FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'; fi
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 

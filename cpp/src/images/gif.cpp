@@ -274,13 +274,17 @@ class Header {
 };
 
 void expand(const Header& header, std::uint8_t* out, std::size_t stride) {
-    if (header.bits > most_bits) throw damaged("codec configuration error when reading image file");
+    const Bytes all = header.data();
+    if (header.bits > most_bits) {
+        // Python's library looks at it when there is something to expand.
+        if (all.size == 0) throw truncated(0);
+        throw damaged("codec configuration error when reading image file");
+    }
     constexpr std::size_t block = 65536;
     const Region& part = header.part;
     std::uint8_t* first = out + stride * static_cast<std::size_t>(part.top) + part.left;
     Expander expander(header.bits, Canvas(first, stride, part.right - part.left,
                                           part.bottom - part.top, header.interlaced));
-    const Bytes all = header.data();
     Bytes data = slice(all, 0, 0);
     std::size_t end = 0;
     while (true) {
