@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_precisions_that_the_processor_has(library: Library) -> None:
         with pytest.raises(Exception, match="openvino") as error:
             Classifier(NETWORK, precision=precision)
         assert str(said.value) == str(error.value)
+
+
+def test_a_runtime_that_is_not_where_it_is_said_to_be(
+    predictor: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the path that was given."""
+    monkeypatch.setenv("FLEETNET_ONNXRUNTIME", "/not/there.so")
+    command = [*predictor, str(NETWORK), "picture.png", "--engine", "onnxruntime"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: FLEETNET_ONNXRUNTIME names no ONNX Runtime that can be loaded: /not/there.so\n"
+    )
 
 
 def _onnx_runtime() -> Path:

@@ -67,6 +67,9 @@ def _check_answers(*command: object, env: dict[str, str]) -> None:
     failed = subprocess.run([*words, "not there", *IMAGES], env=env, capture_output=True, text=True)
     assert failed.returncode == 2
     assert failed.stderr.strip() == "error: no such bundle: not there"
+    failed = subprocess.run([*words, NETWORK, "no.jpg"], env=env, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert failed.stderr.strip().removeprefix("error: ") == "no.jpg: No such file or directory"
 
 
 @pytest.mark.parametrize("options", [(), ("--static",)])

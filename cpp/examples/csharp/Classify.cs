@@ -35,7 +35,7 @@ sealed class Classifier : IDisposable
     {
         var scores = new Score[topK];
         UIntPtr found;
-        Check(fleetnet_classify_file(handle, Utf8(path), (UIntPtr)topK, scores, out found));
+        Check(fleetnet_classify_file(handle, Utf8(path), (UIntPtr)topK, scores, out found), path + ": ");
         Array.Resize(ref scores, (int)found);
         return scores;
     }
@@ -51,9 +51,9 @@ sealed class Classifier : IDisposable
         handle = IntPtr.Zero;
     }
 
-    static void Check(int code)
+    static void Check(int code, string where = "")
     {
-        if (code != 0) throw new InvalidOperationException(Text(fleetnet_last_error()));
+        if (code != 0) throw new InvalidOperationException(where + Text(fleetnet_last_error()));
     }
 
     static byte[] Utf8(string text)

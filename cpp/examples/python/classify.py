@@ -22,18 +22,19 @@ def main(bundle: str, *images: str) -> int:
     library.fleetnet_class_name.restype = ctypes.c_char_p
     library.fleetnet_close.argtypes = (ctypes.c_void_p,)
 
-    classifier, best = ctypes.c_void_p(), Score()
+    classifier, best, where = ctypes.c_void_p(), Score(), ""
     code = library.fleetnet_open(bundle.encode(), None, ctypes.byref(classifier))
     for image in images if code == 0 else ():
         code = library.fleetnet_classify_file(
             classifier, image.encode(), ctypes.c_size_t(1), ctypes.byref(best), None
         )
         if code:
+            where = f"{image}: "
             break
         name = library.fleetnet_class_name(classifier, ctypes.c_size_t(best.index)).decode()
         print(f"{image}: {name} {best.probability:.4f}")
     if code:
-        print(f"error: {library.fleetnet_last_error().decode()}", file=sys.stderr)
+        print(f"error: {where}{library.fleetnet_last_error().decode()}", file=sys.stderr)
     library.fleetnet_close(classifier)
     return 2 if code else 0
 

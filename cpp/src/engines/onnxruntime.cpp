@@ -66,6 +66,10 @@ const OrtApiBase& base() {
         for (const std::string& file : files) {
             if (const Base open = base_of(file)) return open();
         }
+        if (chosen && *chosen) {
+            throw Error(Code::engine, std::string(kVariable) +
+                                          " names no ONNX Runtime that can be loaded: " + chosen);
+        }
         throw Error(Code::engine,
                     "the engine 'onnxruntime' needs ONNX Runtime, which was not found: put " +
                         kNames.back() + " where the system looks for libraries, or its path into " +

@@ -31,7 +31,9 @@ int main(int count, char **arguments) {
     fleetnet_score best;
     if (fleetnet_classify_file(opened, arguments[i], 1, &best, nullptr) !=
         FLEETNET_SUCCESS) {
-      return fail();
+      std::fprintf(stderr, "error: %s: %s\n", arguments[i],
+                   fleetnet_last_error());
+      return 2;
     }
     const char *name =
         fleetnet_class_name(opened, static_cast<size_t>(best.index));

@@ -21,7 +21,8 @@ repository, docs/cpp.md):
     build/classify . photo.jpg
 
 OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's;
-`pip install openvino` brings them. `fleetnet.h` in PREFIX says what else a program can ask for."""
+`pip install openvino` brings them, in its folder `openvino/libs`, which `LD_LIBRARY_PATH` may name.
+`fleetnet.h` in PREFIX says what else a program can ask for."""
 
 
 def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
