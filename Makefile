@@ -54,10 +54,7 @@ unit: $(VENV)/.dev
 
 # Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
 cpp: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=sanitize-address && \
-	  $(MAKE) --no-print-directory cpp-fuzz; fi
+	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
