@@ -126,7 +126,8 @@ cpp-arm64: $(VENV)/.dev
 
 # The command too, on folders, broken files and interruptions.
 WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppressions=0 \
-  ASAN_OPTIONS=max_malloc_fill_size=1048576 TSAN_OPTIONS=ignore_noninstrumented_modules=1
+  ASAN_OPTIONS=max_malloc_fill_size=1048576 \
+  TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=$(CURDIR)/cpp/tests/races.supp
 
 cpp-sanitize: $(VENV)/.dev
 	@if cpp/cmake/packages.sh sanitize; then \

@@ -150,7 +150,7 @@ int main(int count, char** arguments) {
     for (size_t i = 0; i < PICTURES; ++i) free(pictures[i].data);
     const long growth = resident[STEPS] - resident[1];
 #ifdef FLEETNET_WATCHED
-    (void)growth; /* sanitizers keep freed memory back */
+    (void)growth; /* some of it is not ours */
 #else
     if (growth > ALLOWED_GROWTH) {
         fprintf(stderr, "memory has grown by %.1f MiB\n", (double)growth / (1 << 20));
