@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "error.hpp"
+#include "likeness.hpp"
 
 namespace fleetnet {
 namespace {
@@ -52,44 +53,19 @@ std::string escaped(std::uint32_t character) {
     return text;
 }
 
-std::string lower(std::string text) {
-    for (char& sign : text) {
-        if (sign >= 'A' && sign <= 'Z') sign = static_cast<char>(sign - 'A' + 'a');
-    }
-    return text;
-}
-
-/// A stretch of `a` and `b` and how many characters of it the two have in common.
-std::size_t in_common(const std::string& a, std::size_t a_from, std::size_t a_to,
-                      const std::string& b, std::size_t b_from, std::size_t b_to) {
-    std::size_t best = 0, a_at = 0, b_at = 0;
-    for (std::size_t i = a_from; i < a_to; ++i) {
-        for (std::size_t j = b_from; j < b_to; ++j) {
-            std::size_t length = 0;
-            while (i + length < a_to && j + length < b_to && a[i + length] == b[j + length]) {
-                ++length;
-            }
-            if (length > best) best = length, a_at = i, b_at = j;
-        }
-    }
-    if (best == 0) return 0;
-    return best + in_common(a, a_from, a_at, b, b_from, b_at) +
-           in_common(a, a_at + best, a_to, b, b_at + best, b_to);
-}
-
-/// How alike two words are, from 0 to 1 (Ratcliff and Obershelp, as Python's difflib).
-double likeness(const std::string& a, const std::string& b) {
-    if (a.empty() && b.empty()) return 1;
-    const std::size_t common = in_common(a, 0, a.size(), b, 0, b.size());
-    return 2.0 * static_cast<double>(common) / static_cast<double>(a.size() + b.size());
-}
-
 /// Letters from which on the beginning of a name says which is meant.
 constexpr std::size_t kTelling = 3;
 /// A word that is longer is nobody's slip of the fingers, and comparing it takes long.
 constexpr std::size_t kLongestWord = 200;
 
 }  // namespace
+
+std::string lower(std::string text) {
+    for (char& sign : text) {
+        if (sign >= 'A' && sign <= 'Z') sign = static_cast<char>(sign - 'A' + 'a');
+    }
+    return text;
+}
 
 std::string repr(const std::string& text) {
     const bool apostrophe = text.find('\'') != std::string::npos;
@@ -199,7 +175,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& kno
     const std::string* closest = nullptr;
     double best = 0.5;
     for (const std::string& name : known) {
-        const double found = likeness(lower(name), folded);
+        const double found = likeness<char>(lower(name), folded);
         // Of those that are equally alike Python takes the last in the alphabet.
         if (found > best || (found == best && (!closest || lower(name) > lower(*closest)))) {
             best = found;

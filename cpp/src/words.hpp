@@ -6,6 +6,9 @@
 
 namespace fleetnet {
 
+/// Return text with the letters of ASCII in lower case.
+std::string lower(std::string text);
+
 /// Return UTF-8 text as Python's repr() writes it: quoted, with what cannot be printed escaped.
 std::string repr(const std::string& text);
 

@@ -24,13 +24,6 @@ bool deeper_than(const Json& value, int levels) {
                        [&](const Json& item) { return deeper_than(item, levels - 1); });
 }
 
-std::string lower(std::string text) {
-    for (char& sign : text) {
-        if (sign >= 'A' && sign <= 'Z') sign = static_cast<char>(sign - 'A' + 'a');
-    }
-    return text;
-}
-
 void read_model(const Value& value, bool newer, Manifest& manifest, std::string& num_classes) {
     Fields model(value, newer);
     manifest.model = model.required("name").text();

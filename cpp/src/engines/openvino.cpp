@@ -29,13 +29,6 @@ std::string upper(std::string text) {
     return text;
 }
 
-std::string lower(std::string text) {
-    for (char& sign : text) {
-        if (sign >= 'A' && sign <= 'Z') sign = static_cast<char>(sign - 'A' + 'a');
-    }
-    return text;
-}
-
 /// What OpenVINO said, in one line.
 struct Refused {
     std::string reason;
