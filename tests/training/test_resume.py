@@ -1,5 +1,6 @@
 """A run that is killed, interrupted or out of disk goes on as if nothing had happened."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -108,18 +109,25 @@ def test_a_signal_saves_and_ends_the_run(
     same(tmp_path, uninterrupted)
 
 
+@contextlib.contextmanager
+def long_run(shapes: Path, folder: Path, *, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """A run in ``folder / "run"``, in a process of its own, that has saved a checkpoint."""
+    arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "-o", folder / "run"]
+    for setting in [*TINY, "epochs=500", f"data.workers={workers}"]:
+        arguments += ["--set", setting]
+    command = [sys.executable, "-m", "fleetnet", *map(str, arguments)]
+    with session(command, folder) as process:
+        while not (folder / "run" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        yield process
+
+
 def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(
     shapes: Path, tmp_path: Path
 ) -> None:
     """With worker processes, which the terminal's signal reaches too."""
-    arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "-o", tmp_path / "run"]
-    for setting in [*TINY, "epochs=500", "data.workers=1"]:
-        arguments += ["--set", setting]
-    command = [sys.executable, "-m", "fleetnet", *map(str, arguments)]
-    with session(command, tmp_path) as process:
-        while not (tmp_path / "run" / "last.ckpt").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
+    with long_run(shapes, tmp_path, workers=1) as process:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130, errors
@@ -131,14 +139,7 @@ def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(
 
 def test_the_worker_processes_of_a_run_that_is_killed_end_too(shapes: Path, tmp_path: Path) -> None:
     """As when memory is full, and the system kills the process that has most of it."""
-    arguments = ["train", shapes, "-m", "MobileNetV2_x0_25", "-o", tmp_path / "run"]
-    for setting in [*TINY, "epochs=500", "data.workers=2"]:
-        arguments += ["--set", setting]
-    command = [sys.executable, "-m", "fleetnet", *map(str, arguments)]
-    with session(command, tmp_path) as process:
-        while not (tmp_path / "run" / "last.ckpt").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
+    with long_run(shapes, tmp_path, workers=2) as process:
         process.kill()
         _, errors = process.communicate()  # comes back when nobody is left who could write
     assert "Traceback" not in errors
