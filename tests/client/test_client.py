@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
@@ -10,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from client.conftest import LONG, Connect, reply, served
 from fleetnet.classifier import Classifier
 from fleetnet.client import (
     AccessError,
+    AsyncClient,
     Client,
     ClientError,
     MissingError,
@@ -321,6 +324,34 @@ def test_arguments_that_are_none(connect: Connect, url: str, options: dict[str, 
         connect(url, **options)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_what_is_wanted_is_asked_for_and_given(connect: Connect, scripted: Any) -> None:
+    one = {"top": [{"class": "a", "index": 0, "probability": 1.0}], "error": None}
+    one |= {"probabilities": [1.0, 0], "embedding": [0.5, -2, 1e-9]}
+    script = scripted(reply(json.dumps({"predictions": [one]}).encode()))
+    client = connect(script.url, model="a b", token=TOKEN)
+    (prediction,) = client.classify(b"x", top_k=1, probabilities=True, embeddings=True, version="2")
+    assert prediction.probabilities == (1.0, 0.0)
+    assert prediction.embedding == (0.5, -2.0, 1e-9)
+    head = script.requests[0][0]
+    assert head.startswith(
+        "POST /classify?top_k=1&model=a+b&version=2&probabilities=true&embeddings=true HTTP/1.1"
+    )
+    assert f"Authorization: Bearer {TOKEN}" in head
+
+
+def test_images_may_come_from_an_asynchronous_stream(server: str, picture: Path) -> None:
+    async def images() -> AsyncIterator[Path]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+            yield picture
+
+    async def all_of_it() -> list[bool]:
+        async with AsyncClient(server) as client:
+            return [one.ok async for one in client.classify_many(images(), concurrency=2)]
+
+    assert asyncio.run(all_of_it()) == [True] * 5
 
 
 def test_what_cannot_be_in_a_header_or_an_address(connect: Connect, scripted: Any) -> None:

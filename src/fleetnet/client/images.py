@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from fleetnet.client.address import Path
 from fleetnet.errors import ImageError
-from fleetnet.image_bytes import read_bytes
+from fleetnet.image_bytes import STDIN, read_bytes
 
 if TYPE_CHECKING:
     from fleetnet.images import Pixels
@@ -55,7 +55,9 @@ def given(image: ImageLike, number: int) -> Given:
         return Given(f"image {number}", image)
     if isinstance(image, str | os.PathLike) and os.fspath(image):
         path = os.fsdecode(image)
-        return Given(path, path)
+        one = Given(path, path)
+        # Standard input is read by the caller's thread, which an interrupt can end.
+        return Given(path, content_of(one)) if path == STDIN else one
     from fleetnet.inference import inputs
 
     source = inputs.name_of(image) or f"image {number}"
