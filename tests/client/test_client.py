@@ -143,6 +143,22 @@ def test_what_cannot_be_read_has_its_error_and_the_others_their_answers(
             client.classify(wrong)
 
 
+@pytest.mark.parametrize("size", [100_000, 30_000_000])
+def test_a_server_that_refuses_a_body_before_its_end_is_heard(
+    connect: Connect, network: Path, picture: Path, size: int
+) -> None:
+    """Or else, if it closes the connection at a bad moment, it is said that it was cut."""
+    told = []
+    with served(models={"net": network}, limits={"body": 50_000}) as address:
+        client = connect(address)
+        for _ in range(5):
+            with pytest.raises((RefusedError, UnreachableError)) as caught:
+                client.classify(b"x" * size)
+            told.append(str(caught.value))
+        assert client.classify(picture).prediction.ok
+    assert "the body is larger than 50,000 bytes" in told
+
+
 def test_many_images_are_answered_in_order_and_few_are_taken_ahead(
     connect: Connect, server: str, picture: Path
 ) -> None:
@@ -327,7 +343,7 @@ def test_arguments_that_are_none(connect: Connect, url: str, options: dict[str, 
 
 
 def test_what_is_wanted_is_asked_for_and_given(connect: Connect, scripted: Any) -> None:
-    one = {"top": [{"class": "a", "index": 0, "probability": 1.0}], "error": None}
+    one: dict[str, Any] = {"top": [{"class": "a", "index": 0, "probability": 1.0}], "error": None}
     one |= {"probabilities": [1.0, 0], "embedding": [0.5, -2, 1e-9]}
     script = scripted(reply(json.dumps({"predictions": [one]}).encode()))
     client = connect(script.url, model="a b", token=TOKEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -26,6 +27,7 @@ from fleetnet.client import (
 from fleetnet.client.aio import AsyncNetwork
 from fleetnet.client.blocking import BlockingNetwork, run
 from fleetnet.client.http import Response, read_response
+from fleetnet.client.replies import check, entries_of, metadata_of, parsed, prediction_of
 from fleetnet.client.session import pause_before, retry_after
 from fleetnet.client.tensors import read_response as read_inference
 
@@ -285,6 +287,41 @@ def test_any_bytes_are_a_response_or_an_error(pieces: list[bytes], size: int) ->
         return
     assert len(response.body) <= 1000
     assert 200 <= response.status <= 599
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "top", "class", "index", "probability", "error", "code", "fields", "name",
+                    "version", "versions", "inputs", "outputs", "shape", "datatype", "parameters",
+                    "state", "reason", "data", "model_name", "binary_data_size", "queue_ms",
+                ]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(value=VALUES, status=st.sampled_from([200, 204, 302, 400, 404, 429, 500, 503, 504]))
+def test_any_json_is_an_answer_or_an_error(value: object, status: int) -> None:
+    readers: list[Callable[[], object]] = [
+        lambda: check(Response(status, {}, json.dumps(value).encode())),
+        lambda: parsed(json.dumps(value).encode()),
+        lambda: prediction_of(value, "a", {}),
+        lambda: entries_of(value),
+        lambda: metadata_of(value),
+        lambda: read_inference(Response(200, {}, json.dumps(value).encode())),
+        lambda: read_inference(inference([value])),
+    ]
+    for reader in readers:
+        with contextlib.suppress(ClientError):
+            reader()
 
 
 def inference(outputs: object, rest: bytes = b"") -> Response:

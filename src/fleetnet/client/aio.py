@@ -31,13 +31,24 @@ Value = TypeVar("Value")
 
 
 class _Reader(asyncio.StreamReader):
-    """Counts what came, so that it is known of an idle connection whether something did."""
+    """Knows whether there is something to read, and keeps it when the connection breaks."""
 
-    came = 0
+    unread = 0
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         super().feed_data(data)
-        self.came += len(bytes(data))
+        self.unread += len(bytes(data))
+
+    def set_exception(self, exc: Exception) -> None:
+        if self.unread:  # why a server would take no more of a body
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        self.unread -= len(data)
+        return data
 
 
 class AsyncStream:
@@ -47,27 +58,30 @@ class AsyncStream:
         self._reader = reader
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._taken = 0
 
-    async def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of the bytes."""
+    async def send(self, data: bytes, deadline: Deadline) -> bool:
+        """Send the bytes, and tell whether all were: not if there is an answer before their end."""
         async with _until(deadline):
             for place in range(0, len(data), PIECE):
+                if place:
+                    await asyncio.sleep(0)  # the loop looks what there is to read,
+                    await asyncio.sleep(0)  # and reads it
+                if self._reader.unread:
+                    return False
                 self._writer.write(data[place : place + PIECE])
                 await self._writer.drain()
+        return True
 
     async def receive(self, deadline: Deadline) -> bytes:
         """Return the next bytes, none at the end."""
         async with _until(deadline):
-            data = await self._reader.read(PIECE)
-        self._taken += len(data)
-        return data
+            return await self._reader.read(PIECE)
 
     def usable(self) -> bool:
         """Tell whether it is open, of this loop, and has nothing to read."""
         ended = self._reader.at_eof() or self._writer.is_closing()
         ours = self._loop is asyncio.get_running_loop()
-        return ours and not ended and self._reader.came == self._taken
+        return ours and not ended and not self._reader.unread
 
     def close(self) -> None:
         """Close it."""

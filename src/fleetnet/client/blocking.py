@@ -51,12 +51,17 @@ class BlockingStream:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
-    async def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of the bytes."""
+    async def send(self, data: bytes, deadline: Deadline) -> bool:
+        """Send the bytes, and tell whether all were: not if there is an answer before their end."""
+        # What can be read by TLS may be no answer but a message of its own.
+        plain = not hasattr(self._connection, "cipher")
         with memoryview(data) as view:
             for place in range(0, len(view), PIECE):
+                if place and plain and readable(self._connection):
+                    return False
                 with _until(deadline, self._connection):
                     self._connection.sendall(view[place : place + PIECE])
+        return True
 
     async def receive(self, deadline: Deadline) -> bytes:
         """Return the next bytes, none at the end."""
@@ -98,8 +103,9 @@ class BlockingNetwork:
             try:
                 with _until(deadline, connection):
                     connection.connect(place)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    if address.tls is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if address.tls is not None:
+                    with _until(deadline, connection):  # what is left now
                         connection = address.tls.wrap_socket(
                             connection, server_hostname=address.host
                         )

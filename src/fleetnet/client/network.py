@@ -19,8 +19,9 @@ class Stream(Protocol):
     What it raises is a DeadlineError, or the OSError of the system.
     """
 
-    async def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of the bytes."""
+    async def send(self, data: bytes, deadline: Deadline) -> bool:
+        """Send the bytes, and tell whether all were: not if there is an answer before their end."""
+        ...
 
     async def receive(self, deadline: Deadline) -> bytes:
         """Return the next bytes, none at the end."""

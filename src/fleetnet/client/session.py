@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -143,17 +144,19 @@ class Session:
             begun = begun or bool(data)
             return data
 
+        whole = False
         try:
-            try:
-                for piece in (head + body,) if len(body) <= _SMALL else (head, body):
-                    await stream.send(piece, deadline)
-            except OSError:
-                pass  # what refuses a body before its end may have said why
+            # A server that refuses a body before its end says why, and closes the connection.
+            with contextlib.suppress(OSError):
+                if len(body) <= _SMALL:
+                    whole = await stream.send(head + body, deadline)
+                else:
+                    whole = await stream.send(head, deadline) and await stream.send(body, deadline)
             response = await read_response(receive, self.options.max_response)
         except BaseException:
             stream.close()
             raise
-        if response.keep:
+        if whole and response.keep:
             self._idle.keep(stream)
         else:
             stream.close()
