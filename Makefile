@@ -4,6 +4,7 @@
 # make test-portable  runs all tests as on an older processor, and with every processor busy
 # make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize,
 #                     cpp-fuzz, cpp-endurance
+# make web-core       compiles the C core to WebAssembly, which is committed: for whoever changes native/
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -14,7 +15,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 LABEL ?= type
 NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
 
-.PHONY: demo bench docs check test test-portable lint types imports unit cpp clean
+.PHONY: demo bench docs check test test-portable lint types imports unit cpp web-core clean
 
 demo: $(VENV)/.demo
 	$(BIN)/fleetnet demo --label $(LABEL)
@@ -55,6 +56,14 @@ unit: $(VENV)/.dev
 # Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
 cpp: $(VENV)/.dev
 	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
+
+# Debian's clang, lld, wasi-libc and libclang-rt-dev-wasm32. It imports nothing, so every page can run it.
+WEB_CORE := src/fleetnet/export/web/site/fleetnet-core.wasm
+WEB_EXPORTS := malloc free fleetnet_make_input fleetnet_geometry_of
+
+web-core:
+	clang --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -O3 -ffp-contract=off -I native \
+	  native/*.c $(WEB_EXPORTS:%=-Wl,--export=%) -Wl,--strip-all -o $(WEB_CORE)
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'

@@ -125,7 +125,7 @@ def export_to(
 
 
 def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
-    beside = target.beside() if target.beside is not None else {}
+    beside = target.beside(files, manifest) if target.beside is not None else {}
     return {README: description(target, manifest).encode(), **beside, **files}
 
 

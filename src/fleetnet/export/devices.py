@@ -69,6 +69,8 @@ def state_of(target: Target) -> str:
     if missing:
         return f"{INSTALL} '{missing[0]}'"
     environment = target.environment
+    if environment is not None and environment.missing:
+        return f"needs {environment.missing}"
     if environment is None or environment.made:
         return "here"
     return f"fetched when first used, {size(environment.megabytes * 10**6)}"

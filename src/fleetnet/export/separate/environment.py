@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import ClassVar
 
 from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
@@ -39,6 +40,14 @@ class Environment:
 
     name: str
     megabytes: int
+
+    ending: ClassVar[str] = ".py"
+    """Of the names of scripts that it runs."""
+
+    @property
+    def missing(self) -> str:
+        """What it takes that nobody can fetch for a user, and that is not here; else empty."""
+        return ""
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -111,14 +120,17 @@ class Environment:
         )
         say(f"making the environment '{self.name}', once: {size} in {self.folder}")
         try:
-            self._run([sys.executable, "-m", "venv", self.folder], "make", lambda _: None)
-            advance = begin(f"packages for '{self.name}'", len(self.requirements))
-            install = ["-m", "pip", "install", *_QUIETLY, *self.requirements]
-            self._run([self.program, *install], "install", advance)
+            self._fill(begin(f"packages for '{self.name}'", len(self.requirements)))
             (self.folder / _MADE).touch()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+
+    def _fill(self, advance: Advance) -> None:
+        """Put the packages into the folder."""
+        self._run([sys.executable, "-m", "venv", self.folder], "make", lambda _: None)
+        install = ["-m", "pip", "install", *_QUIETLY, *self.requirements]
+        self._run([self.program, *install], "install", advance)
 
     def _run(self, command: Sequence[str | Path], what: str, advance: Advance) -> None:
         told: list[str] = []

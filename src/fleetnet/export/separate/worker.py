@@ -52,7 +52,7 @@ def convert(
         FleetnetError: it failed, died, or took too long.
     """
     program = environment.make()
-    with tempfile.TemporaryDirectory(prefix="fleetnet-") as name, _script(script) as path:
+    with tempfile.TemporaryDirectory(prefix="fleetnet-") as name, _script(script, environment.ending) as path:
         folder = Path(name)
         for file, content in files.items():
             (folder / file).write_bytes(content)
@@ -108,7 +108,7 @@ class Worker:
         self._seconds: list[float] = []
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetnet-")))
-            path = stack.enter_context(_script(script))
+            path = stack.enter_context(_script(script, environment.ending))
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
@@ -183,14 +183,14 @@ class Worker:
         self._process.communicate()
 
 
-def _script(name: str) -> contextlib.AbstractContextManager[Path]:
+def _script(name: str, ending: str = ".py") -> contextlib.AbstractContextManager[Path]:
     # The whole folder: scripts share what they say to us by.
     folder = as_file(resources(__package__) / "scripts")
 
     @contextlib.contextmanager
     def path() -> Any:
         with folder as there:
-            yield there / f"{name}.py"
+            yield there / f"{name}{ending}"
 
     return path()
 

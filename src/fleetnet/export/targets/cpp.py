@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files as resources
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Manifest
 from fleetnet.errors import FleetnetError
 from fleetnet.export.targets.target import Files, Run, Target
 from fleetnet.inference.engines import Setup
@@ -43,7 +43,7 @@ def load(files: Files) -> Run:
     return OpenVinoEngine.of_onnx(files["model.onnx"], Setup()).run
 
 
-def program() -> Files:
+def program(_files: Files, _manifest: Manifest) -> Files:
     """Return the program's source, and the file by which CMake builds it."""
     folder = resources("fleetnet.export") / "cpp_program"
     return {name: (folder / name).read_bytes() for name in _PROGRAM}

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Manifest
 from fleetnet.errors import INSTALL, FleetnetError
 from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
@@ -33,8 +33,8 @@ class Target:
             of any where that is None.
         load: gives what runs such files here, to compare its answers with the network's; None
             where nothing here can.
-        beside: gives files that are written beside those, for people to change; None if there are
-            none.
+        beside: gives files that are written beside those and the manifest, for people to change;
+            None if there are none.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
@@ -52,7 +52,7 @@ class Target:
     convert: Callable[[Bundle, str, int | None], Files]
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
-    beside: Callable[[], Files] | None = None
+    beside: Callable[[Files, Manifest], Files] | None = None
     how: str = ""
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
@@ -99,3 +99,9 @@ class Target:
                     code="not-installed",
                     package=module,
                 )
+        if self.environment is not None and self.environment.missing:
+            raise FleetnetError(
+                f"the target '{self.name}' needs {self.environment.missing}",
+                code="not-installed",
+                package=self.environment.name,
+            )

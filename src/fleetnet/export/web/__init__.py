@@ -1,0 +1,1 @@
+"""The browser: a page and a module that answer as Python does, without a server."""
