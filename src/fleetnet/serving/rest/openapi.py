@@ -17,11 +17,13 @@ _SCHEMAS: tuple[type[BaseModel], ...] = (
     schema.ClassifyRequest,
     schema.ClassifyResponse,
     schema.ErrorResponse,
+    schema.ExplainResponse,
     schema.IndexEntry,
     schema.IndexRequest,
     schema.InferRequest,
     schema.InferResponse,
     schema.LoadRequest,
+    schema.ModelCard,
     schema.ModelMetadata,
     schema.ServerMetadata,
 )
@@ -55,8 +57,15 @@ _QUERY = [
         ("embeddings", "Where the bundle can.", {"type": "boolean", "default": False}),
     )
 ]
+_CLASS = {
+    "name": "class",
+    "in": "query",
+    "description": "Index of the class to look for; left out, the most probable one.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_IMAGE = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
 _IMAGES = {
-    "image/*": {"schema": {"type": "string", "format": "binary"}},
+    **_IMAGE,
     "multipart/form-data": {
         "schema": {
             "type": "object",
@@ -103,6 +112,12 @@ def _paths() -> dict[str, Any]:
                 parameters=[*_QUERY, _TIMEOUT],
             )
         },
+        "/explain": {
+            "post": _operation(
+                "Say where in an image a class is found", "ExplainResponse", content=_IMAGE,
+                parameters=[*_QUERY[:2], _CLASS, _TIMEOUT],
+            )
+        },
         "/v2": {"get": _operation("What the server is", "ServerMetadata")},
         "/v2/health/live": {"get": _operation("Whether the process is alive", None)},
         "/v2/health/ready": {"get": _operation("Whether requests are answered", None)},
@@ -119,6 +134,13 @@ def _paths() -> dict[str, Any]:
                 body="LoadRequest", needed=False, parameters=[_MODEL],
             )
         }  # fmt: skip
+    for path, parameters in (
+        ("/models/{model}/card", [_MODEL]),
+        ("/models/{model}/versions/{version}/card", [_MODEL, _VERSION]),
+    ):
+        paths[path] = {
+            "get": _operation("What is known of a model", "ModelCard", parameters=parameters)
+        }
     for path, parameters in (
         ("/v2/models/{model}", [_MODEL]),
         ("/v2/models/{model}/versions/{version}", [_MODEL, _VERSION]),
@@ -164,8 +186,8 @@ def _operation(
     }
     if parameters:
         operation["parameters"] = parameters
-    if body is not None:
-        kinds = {_JSON: {"schema": _reference(body)}, **(content or {})}
+    if body is not None or content is not None:
+        kinds = {**({_JSON: {"schema": _reference(body)}} if body else {}), **(content or {})}
         operation["requestBody"] = {"required": needed, "content": kinds}
     return operation
 
