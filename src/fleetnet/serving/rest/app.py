@@ -36,6 +36,7 @@ from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
 from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
 from fleetnet.serving.rest.openapi import docs_page, openapi_document
+from fleetnet.serving.rest.page_files import HEADERS, page_file
 from fleetnet.serving.rest.replies import STATUS, refusal, reply
 from fleetnet.serving.rest.schema import (
     ClassifyRequest,
@@ -102,6 +103,8 @@ class App:
                 self._route("GET", "/metrics", self._metrics),
                 self._route("GET", "/openapi.json", self._openapi, None),
                 self._route("GET", "/docs", self._docs, None),
+                self._route("GET", "/", self._page, None),
+                self._route("GET", "/page/{name}", self._page, None),
             ],
             exception_handlers={HTTPException: _unknown_path},
         )
@@ -318,6 +321,9 @@ class App:
             }
         )
 
+    async def _page(self, request: Request) -> Response:
+        return page_file(_part(request, "name") or "index.html", request)
+
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
         asked = _checked(IndexRequest, body or b"{}")
@@ -360,10 +366,7 @@ class App:
         return reply(openapi_document())
 
     async def _docs(self, _: Request) -> Response:
-        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        return Response(
-            docs_page(), media_type="text/html", headers={"content-security-policy": policy}
-        )
+        return Response(docs_page(), media_type="text/html", headers=HEADERS)
 
     def _version(self, request: Request) -> Version:
         return self._service.models.find(_part(request, "model"), _part(request, "version"))

@@ -212,15 +212,15 @@ def docs_page() -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Fleetnet: HTTP interface</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }}
-th, td {{ text-align: left; padding: .4rem .8rem; border-bottom: 1px solid #8886 }}
-</style></head><body>
-<h1>Fleetnet: HTTP interface</h1>
-<p>The whole description, for programs: <a href="/openapi.json">openapi.json</a></p>
-<table><thead><tr><th>Request</th><th>What for</th><th>Parameters</th><th>Body</th></tr></thead>
-<tbody>{"".join(rows)}</tbody></table></body></html>
+<link rel="icon" href="/page/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/page/style.css"></head><body class="docs">
+<header class="top"><a class="brand" href="/">Fleetnet</a>
+<nav aria-label="Pages"><a href="/">Playground</a>
+<a href="/openapi.json">openapi.json</a></nav></header>
+<main><h1>HTTP interface</h1>
+<p class="soft">For programs it is described in full in
+<a href="/openapi.json">openapi.json</a>.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Requests"><table>
+<thead><tr><th>Request</th><th>What for</th><th>Parameters</th><th>Body</th></tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div></main></body></html>
 """
