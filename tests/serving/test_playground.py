@@ -26,8 +26,8 @@ CHROMIUM = shutil.which("chromium")
 LONG = 60_000
 HOSTILE = "<img src=x onerror=alert(1)>'\"&amp;.png"
 TOKEN = "a-token-of-enough-characters"  # noqa: S105 - of the test's server
-EXPECTED = "Failed to load resource: the server responded with a status of 4"
-"""What Chromium itself writes where an answer is a refusal, which the page shows in its place."""
+EXPECTED = "Failed to load resource: "
+"""What Chromium itself writes of a request that is refused, which the page says in its place."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -320,7 +320,9 @@ def test_a_token_is_asked_for_and_kept_in_memory_alone(
 ) -> None:
     (tmp_path / "tokens").write_text(f"infer {TOKEN}\n")
     with (
-        running(f"net={network}", "--tokens", str(tmp_path / "tokens")) as guarded,
+        running(
+            f"net={network}", "--tokens", str(tmp_path / "tokens"), LIMITS_BODY=10**5
+        ) as guarded,
         opened(browser, guarded.address) as page,
     ):
         secret = page.get_by_label("This server wants a token")
@@ -338,8 +340,30 @@ def test_a_token_is_asked_for_and_kept_in_memory_alone(
         code = page.get_by_role("tabpanel").text_content() or ""
         assert "$FLEETNET_TOKEN" in code
         assert TOKEN not in page.content()
+        give(page, ("large.png", bytes(10**5 + 1)))
+        answered(page, 2)
+        expect(page.locator(".wrong")).to_contain_text("larger than the 100,000 bytes")
         kept = "[localStorage.length, sessionStorage.length, document.cookie]"
         assert page.evaluate(kept) == [0, 0, ""]
+
+
+def test_a_server_that_is_away_is_said_and_asked_again(page: Page) -> None:
+    page.context.set_offline(True)
+    give(page, ("disc.png", red_picture()))
+    expect(page.locator(".wrong")).to_contain_text("cannot be reached", timeout=LONG)
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".bars li").first).to_contain_text("red", timeout=LONG)
+
+
+def test_several_heat_maps_wait_for_each_other(page: Page) -> None:
+    """The server computes one at a time, and sheds the others."""
+    give(page, *((f"{number}.png", red_picture()) for number in range(3)))
+    answered(page, 3)
+    for button in page.get_by_role("button", name="Heat map").all():
+        button.click()
+    for sentence in page.locator(".heat p[role=status]").all():
+        expect(sentence).to_contain_text("place hidden", timeout=LONG)
 
 
 def test_more_pictures_than_are_shown_are_left_out_and_said(page: Page) -> None:

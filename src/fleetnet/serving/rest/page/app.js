@@ -65,6 +65,7 @@ async function findModels() {
 
 function showModels(found) {
   say("");
+  for (const id of ["choice", "card"]) byId(id).hidden = false;
   versions = new Map();
   for (const { name, version } of found) versions.set(name, [...(versions.get(name) ?? []), version]);
   byId("model").replaceChildren(...[...versions.keys()].map((name) => element("option", { value: name }, name)));
@@ -73,16 +74,17 @@ function showModels(found) {
 
 function chooseModel() {
   const known = versions.get(byId("model").value) ?? [];
-  const any = element("option", { value: "" }, "the default");
+  // Without a version the default answers, even after the one that was loaded first was replaced.
+  const one = known.length === 1;
   byId("version").replaceChildren(
-    ...(known.length > 1 ? [any] : []), ...known.map((name) => element("option", { value: name }, name)),
+    element("option", { value: "" }, one ? known[0] : "the default"),
+    ...(one ? [] : known.map((name) => element("option", { value: name }, name))),
   );
   return chooseVersion();
 }
 
 async function chooseVersion() {
   const [model, version] = [byId("model").value, byId("version").value];
-  const named = (versions.get(model) ?? []).length > 1 ? version : "";
   try {
     card = await api.card(model, version);
     if (model !== byId("model").value || version !== byId("version").value) return;
@@ -90,7 +92,7 @@ async function chooseVersion() {
   } catch (error) {
     byId("card-body").replaceChildren(element("p", { className: "wrong" }, error.message));
   }
-  code.show(versions.size > 1 || named ? model : "", named, api.hasToken);
+  code.show(versions.size > 1 || version ? model : "", version, api.hasToken);
 }
 
 function take(files) {
