@@ -106,6 +106,21 @@ def test_page_needs_no_token_and_holds_no_secret(
     assert client.post("/v2/repository/index").status_code == 401
 
 
+def test_other_sites_pages_can_neither_ask_nor_change_anything(
+    serve: Serve, network: Path, picture: bytes
+) -> None:
+    """A browser sends such requests without asking first, but says whose they are."""
+    client = serve(models={"net": network})
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        headers = {"sec-fetch-site": site, "content-type": "text/plain"}
+        unload = client.post("/v2/repository/models/other/unload", content="{}", headers=headers)
+        assert unload.status_code == (404 if status == 200 else 403)
+        headers["content-type"] = "image/jpeg"
+        assert client.post("/classify", content=picture, headers=headers).status_code == status
+        assert client.get("/", headers=headers).status_code == 200
+    assert client.get("/v2/models/net").status_code == 200
+
+
 def test_the_card_is_what_the_bundle_says_and_what_computes_it(
     serve: Serve, versions: Path
 ) -> None:

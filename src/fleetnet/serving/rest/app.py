@@ -23,6 +23,7 @@ from fleetnet.serving.auth import Role, Tokens
 from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
+    ForbiddenError,
     NotFoundError,
     RequestError,
     UnavailableError,
@@ -126,6 +127,7 @@ class App:
         request.state.id = identity
         cause = None
         try:
+            _check_site(request)
             if role is not None:
                 self._tokens.check(_secret(request), role)
             response = await handler(request)
@@ -379,6 +381,17 @@ def _unknown_path(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
     return response
+
+
+def _check_site(request: Request) -> None:
+    """Refuse what another site's page lets a browser send, though the page could not read it.
+
+    Raises:
+        ForbiddenError: it is such a request.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    if request.method == "POST" and site not in ("none", "same-origin"):
+        raise ForbiddenError("this server takes no requests from other sites' pages")
 
 
 def _part(request: Request, name: str) -> str:

@@ -30,7 +30,7 @@ _SCHEMAS: tuple[type[BaseModel], ...] = (
 _ERRORS = {
     "400": "The request or the image is not what is taken.",
     "401": "There is no token, or it is not known.",
-    "403": "The token has not the role 'admin'.",
+    "403": "The token has not the role 'admin', or another site's page sent this.",
     "404": "There is no such path, model or version.",
     "408": "The body came too slowly.",
     "413": "The body or the number of images is over the limit.",
