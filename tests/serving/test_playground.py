@@ -195,6 +195,7 @@ def test_several_are_dropped_and_errors_are_said_in_their_place(page: Page) -> N
         assert page.locator(markup).count() == 0
     assert CLASSES[2] in page.locator(".classes").inner_text()
     bad.get_by_role("button", name="Try again").click()
+    expect(bad.get_by_role("heading")).to_be_focused()
     answered(page, 2)
     bad.get_by_role("button", name="Remove").click()
     expect(page.locator("#answers > li")).to_have_count(1)

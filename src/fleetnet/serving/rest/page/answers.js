@@ -13,7 +13,8 @@ class Answer {
     this.asker = asker;
     this.name = file.name || `picture ${number}`;
     this.explanations = new Map();
-    const title = element("h3", { id: `answer-${number}`, className: "name" }, this.name);
+    const title = element("h3", { id: `answer-${number}`, className: "name", tabIndex: -1 }, this.name);
+    this.title = title;
     const canvas = element("canvas", { role: "img", "aria-label": this.name, width: 4, height: 3 });
     this.picture = new Picture(canvas);
     this.size = element("span", { className: "soft" });
@@ -43,6 +44,7 @@ class Answer {
 
   async ask() {
     this.stop();
+    this.said = "";
     this.stopper = new AbortController();
     this.explanations.clear();
     this.picture.draw();
@@ -74,7 +76,10 @@ class Answer {
   fail(error) {
     this.article.removeAttribute("aria-busy");
     const again = element("button", { type: "button" }, "Try again");
-    again.addEventListener("click", () => this.asker.askAgain([this]));
+    again.addEventListener("click", () => {
+      this.title.focus(); // the button is about to go
+      this.asker.askAgain([this]);
+    });
     this.body.replaceChildren(element("p", { className: "wrong" }, error.message), again);
     this.said = `${this.name}: ${error.message}`;
   }
@@ -201,7 +206,7 @@ export class Answers {
     this.#running += 1;
     try {
       if (answer.picture.plain === null) await answer.show();
-      await answer.ask();
+      if (this.#all.has(answer)) await answer.ask();
     } finally {
       this.#running -= 1;
     }
