@@ -266,6 +266,7 @@ def test_everything_is_reached_and_used_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("region", name="Provenance")).to_be_visible()
     focus("curl")
     page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Python")).to_be_focused()
     expect(page.get_by_role("tabpanel")).to_contain_text("import urllib.request")
     page.keyboard.press("End")
@@ -301,9 +302,11 @@ def test_the_code_runs_as_it_is_copied(page: Page, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(red_picture())
     runners = {
         "curl": ["bash", "-c"],
+        "fleetnet.client": [sys.executable, "-c"],
         "Python": [sys.executable, "-c"],
         "JavaScript": ["node", "--input-type=module", "-e"],
     }
+    page.get_by_role("combobox", name="Model").select_option("colours")
     for language, command in runners.items():
         page.get_by_role("tab", name=language).click()
         code = page.get_by_role("tabpanel").text_content() or ""

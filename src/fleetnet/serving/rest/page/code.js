@@ -10,13 +10,31 @@ function addressOf(model, version) {
   return `${location.origin}/classify${words && `?${words}`}`;
 }
 
+// Each writes lines for an address with its query, a model, a version, and whether there are tokens.
 const LANGUAGES = {
-  curl: (address, token) => [
+  curl: ({ address, token }) => [
     "curl --data-binary @photo.jpg \\",
     ...(token ? ['  -H "Authorization: Bearer $FLEETNET_TOKEN" \\'] : []),
     `  ${shell(address)}`,
   ],
-  Python: (address, token) => [
+  "fleetnet.client": ({ model, version, token }) => [
+    ...(token ? ["import os"] : []),
+    "from fleetnet.client import Client",
+    "",
+    `with Client(${[
+      JSON.stringify(location.origin),
+      ...(token ? ['token=os.environ["FLEETNET_TOKEN"]'] : []),
+    ].join(", ")}) as client:`,
+    `    answer = client.classify(${[
+      '"photo.jpg"',
+      ...(model ? [`model=${JSON.stringify(model)}`] : []),
+      ...(version ? [`version=${JSON.stringify(version)}`] : []),
+    ].join(", ")})`,
+    "for prediction in answer:",
+    "    for score in prediction.top:",
+    '        print(f"{score.probability:6.1%}  {score.label}")',
+  ],
+  Python: ({ address, token }) => [
     "import json",
     ...(token ? ["import os"] : []),
     "import urllib.request",
@@ -34,7 +52,7 @@ const LANGUAGES = {
     'for score in answer["top"]:',
     '    print(f"{score[\'probability\']:6.1%}  {score[\'class\']}")',
   ],
-  JavaScript: (address, token) => [
+  JavaScript: ({ address, token }) => [
     'import { readFile } from "node:fs/promises";',
     "",
     `const response = await fetch(${JSON.stringify(address)}, {`,
@@ -60,7 +78,7 @@ export class Code {
     this.code = element("code");
     const names = Object.keys(LANGUAGES);
     this.tabs = names.map((name) =>
-      element("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "code-panel" }, name));
+      element("button", { type: "button", role: "tab", id: `tab-${name.replace(".", "-")}`, "aria-controls": "code-panel" }, name));
     const list = element("div", { role: "tablist", "aria-label": "Language", className: "tabs" }, ...this.tabs);
     const copy = element("button", { type: "button" }, "Copy");
     const panel = element("pre", { role: "tabpanel", id: "code-panel", tabIndex: 0 }, this.code);
@@ -77,8 +95,8 @@ export class Code {
 
   show(model, version, token) {
     this.asked = [model, version, token];
-    const [, , wanted] = this.asked;
-    this.code.textContent = LANGUAGES[this.#shown](addressOf(model, version), wanted).join("\n");
+    const asked = { address: addressOf(model, version), model, version, token };
+    this.code.textContent = LANGUAGES[this.#shown](asked).join("\n");
   }
 
   choose(place) {
