@@ -17,7 +17,12 @@ from serving.conftest import Serve
 
 FILES = {
     file.name: file.read_text("utf-8")
-    for file in resources.files("fleetnet.serving.rest").joinpath("page").iterdir()
+    for folder in (
+        resources.files("fleetnet.serving.rest").joinpath("page"),
+        resources.files("fleetnet.page"),
+    )
+    for file in folder.iterdir()
+    if file.name.endswith((".css", ".html", ".js", ".svg"))
 }
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 

@@ -13,6 +13,7 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fleetnet.page import shared_files
 from fleetnet.serving.errors import NotFoundError
 
 _TYPES = {
@@ -68,9 +69,9 @@ def page_file(name: str, request: Request) -> Response:
 def _files() -> dict[str, tuple[bytes, str]]:
     """Return the content and tag of each file; names come from here alone, never from a path."""
     folder = resources.files("fleetnet.serving.rest").joinpath("page")
-    found = {}
-    for file in folder.iterdir():
-        if file.name.rpartition(".")[2] in _TYPES:
-            content = file.read_bytes()
-            found[file.name] = (content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-    return found
+    own = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {
+        name: (content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        for name, content in (shared_files() | own).items()
+        if name.rpartition(".")[2] in _TYPES
+    }

@@ -1,6 +1,6 @@
 // The C core, compiled to WebAssembly: from a decoded picture to the network's input.
 
-const INTERPOLATIONS = ["bilinear", "bicubic", "cv2-linear"];
+export const INTERPOLATIONS = ["bilinear", "bicubic", "cv2-linear"];
 const SPENT = 64 << 20; // a memory never shrinks, so a larger one is given up
 const NO_MEMORY = -1;
 const TOO_LONG = -2;

@@ -1,7 +1,8 @@
 // What a bundle says of itself, checked before anything is done with it.
 
+import { INTERPOLATIONS } from "./core.mjs";
+
 const FIELDS = ["resize", "crop", "interpolation", "mean", "std", "sample_bits"];
-const INTERPOLATIONS = ["bilinear", "bicubic", "cv2-linear"];
 const MAX_SIDE = 4096;
 
 /** Returns the manifest of a text or an object; refuses whatever would change answers unnoticed. */

@@ -6,6 +6,7 @@ import { setUpCamera } from "./camera.js";
 import { modelCard } from "./card.js";
 import { Code } from "./code.js";
 import { byId, element } from "./elements.js";
+import { setUpFiles } from "./taking.js";
 
 const WAIT = 1000; // milliseconds between two questions to a server that is not ready
 
@@ -106,39 +107,10 @@ function take(files) {
   say(taken < pictures.length ? `At most ${MOST} pictures are shown: ${pictures.length - taken} were left out.` : "");
 }
 
-function setUpFiles() {
-  byId("choose").addEventListener("click", () => byId("files").click());
-  for (const id of ["files", "phone-camera"]) {
-    byId(id).addEventListener("change", (event) => {
-      take(event.target.files);
-      event.target.value = "";
-    });
-  }
-  document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length > 0) {
-      event.preventDefault();
-      take(event.clipboardData.files);
-    }
-  });
-  let inside = 0;
-  const over = (change) => {
-    inside = Math.max(inside + change, 0);
-    byId("drop").classList.toggle("over", inside > 0);
-  };
-  document.addEventListener("dragenter", () => over(1));
-  document.addEventListener("dragleave", () => over(-1));
-  document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    over(-Infinity);
-    take(event.dataTransfer.files);
-  });
-}
-
 byId("model").addEventListener("change", chooseModel);
 byId("version").addEventListener("change", chooseVersion);
 byId("again").addEventListener("click", () => answers.askAgain());
 byId("clear").addEventListener("click", () => answers.clear());
-setUpFiles();
+setUpFiles(take);
 setUpCamera(take);
 findModels();

@@ -93,8 +93,8 @@ class Answer {
     this.article.removeAttribute("aria-busy");
     this.given = given;
     const { model, version } = given;
-    const source = element("p", { className: "source soft name" }, `${model}, version ${version}`);
-    this.body.replaceChildren(bars(first.top), times(given.timing, roundTrip), source);
+    const source = element("p", { className: "source soft name" }, version ? `${model}, version ${version}` : model);
+    this.body.replaceChildren(bars(first.top), times(given.timing, roundTrip, this.asker.api.words), source);
     if (this.asker.chosen().explains && this.picture.plain !== null) this.offerHeat(first.top);
     const [best] = first.top;
     this.said = `${this.name}: ${best.class}, ${percent(best.probability)}`;
@@ -249,13 +249,13 @@ function bars(top) {
   return list;
 }
 
-function times(timing, roundTrip) {
+function times(timing, roundTrip, words = { rest: "On the way", all: "Round trip" }) {
   const rest = Math.max(roundTrip - timing.queue_ms - timing.decode_ms - timing.compute_ms, 0);
   const parts = [
     ["Waiting", timing.queue_ms, "queue"],
     ["Decoding", timing.decode_ms, "decode"],
     ["Computing", timing.compute_ms, "compute"],
-    ["On the way", rest, "rest"],
+    [words.rest, rest, "rest"],
   ];
   const strip = element("div", { className: "strip", "aria-hidden": "true" });
   const list = element("dl", { className: "times" });
@@ -268,7 +268,7 @@ function times(timing, roundTrip) {
     );
   }
   const all = element("dl", { className: "times" },
-    element("div", {}, element("dt", {}, "Round trip"), element("dd", {}, milliseconds(roundTrip))));
+    element("div", {}, element("dt", {}, words.all), element("dd", {}, milliseconds(roundTrip))));
   return element("div", {}, all, strip, list);
 }
 

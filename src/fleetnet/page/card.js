@@ -8,7 +8,7 @@ const FIGURES = {
   exact_match: "Exact match", macro_f1: "Macro F1", images: "Images",
 };
 const ENGINES = {
-  openvino: "OpenVINO", onnxruntime: "ONNX Runtime", torch: "PyTorch", "torch-compiled": "PyTorch, compiled",
+  openvino: "OpenVINO", onnxruntime: "ONNX Runtime", "onnxruntime-web": "ONNX Runtime Web", torch: "PyTorch", "torch-compiled": "PyTorch, compiled",
 };
 const MOST_CONFUSED = 12; // classes of a confusion matrix that is shown
 
@@ -21,14 +21,14 @@ function about(card) {
   const { engine, preprocess } = card;
   const threads = engine.threads === 1 ? "1 thread" : `${engine.threads} threads`;
   return facts([
-    ["Model", `${card.model}, version ${card.version}`],
+    ["Model", card.version ? `${card.model}, version ${card.version}` : card.model],
     ["Network", card.network],
     ["Classes", `${card.classes.length.toLocaleString("en")}, ${
       card.activation === "softmax" ? "of which an image has one" : "of which an image has any number"}`],
     ["Computed by", `${ENGINES[engine.name] ?? engine.name} in ${engine.precision} on ${engine.device === "cpu" ? "the processor" : engine.device}, ${threads}`],
     ["Input", `short side to ${preprocess.resize}, centre ${preprocess.crop} × ${preprocess.crop}, ${preprocess.interpolation}`],
     ["Calibration", card.calibration && `temperature ${card.calibration.temperature.toFixed(3)}`],
-    ["Bundle", element("code", { className: "hash" }, card.bundle)],
+    ["Bundle", card.bundle && element("code", { className: "hash" }, card.bundle)],
   ]);
 }
 
