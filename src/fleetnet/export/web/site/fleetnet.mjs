@@ -1,5 +1,6 @@
 // Fleetnet in JavaScript: classifies pictures in a browser or in Node.js, with the answers of Python.
 
+import { addressOf, contentOf } from "./addresses.mjs";
 import { Core } from "./core.mjs";
 import { checkedManifest, graphOf } from "./manifest.mjs";
 import { GRID, heatOf, hider } from "./heat.mjs";
@@ -114,25 +115,6 @@ async function read(source, { core }) {
     readModel: fetched,
   };
 }
-
-async function addressOf(source) {
-  const text = String(source).replace(/fleetnet\.json$/, "");
-  if (!inNode()) return new URL(text === "" ? "." : text.replace(/\/?$/, "/"), globalThis.document?.baseURI ?? globalThis.location.href);
-  const { pathToFileURL } = await import("node:url");
-  return /^(file|https?):/.test(text) ? new URL(text.replace(/\/?$/, "/")) : new URL(`${pathToFileURL(text || ".").href.replace(/\/?$/, "/")}`);
-}
-
-async function contentOf(url) {
-  if (inNode() && url.protocol === "file:") {
-    const { readFile } = await import("node:fs/promises");
-    return readFile(url);
-  }
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.href} cannot be read: ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-const inNode = () => typeof globalThis.process?.versions?.node === "string" && globalThis.document === undefined;
 
 function bytesOf(content) {
   if (content instanceof ArrayBuffer) return new Uint8Array(content);

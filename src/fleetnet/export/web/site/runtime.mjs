@@ -1,5 +1,7 @@
 // onnxruntime-web: its WebAssembly, or WebGPU where there is one.
 
+import { contentOf, isLocal } from "./addresses.mjs";
+
 const WASM = { module: "ort.wasm.bundle.min.mjs", binary: "ort-wasm-simd-threaded.wasm" };
 const WEBGPU = { module: "ort.webgpu.bundle.min.mjs", binary: "ort-wasm-simd-threaded.asyncify.wasm" };
 const MOST_THREADS = 4; // beyond, small networks gain nothing
@@ -50,8 +52,9 @@ async function loadedRuntime({ module, binary }, { base, threads, ort: given, wa
   const count = threads ?? (isolated ? Math.min(MOST_THREADS, Math.ceil(cores / 2)) : 1);
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = count;
-  if (wasmBinary) ort.env.wasm.wasmBinary = wasmBinary;
-  else ort.env.wasm.wasmPaths = { wasm: new URL(binary, base).href };
+  const url = wasmBinary ? null : new URL(binary, base);
+  if (url === null || isLocal(url)) ort.env.wasm.wasmBinary = wasmBinary ?? (await contentOf(url));
+  else ort.env.wasm.wasmPaths = { wasm: url.href };
   return { ort, threads: count };
 }
 
