@@ -30,8 +30,8 @@ _FOLDER_POLICY = (
     "connect-src 'self'; worker-src 'self'"
 )
 _SINGLE_POLICY = (
-    _POLICY + "script-src {script} blob: 'wasm-unsafe-eval'; style-src {style}; "
-    "img-src data: blob:; worker-src blob:"
+    _POLICY + "script-src {script} data: 'wasm-unsafe-eval'; style-src {style}; "
+    "img-src data: blob:; worker-src data:"
 )
 
 

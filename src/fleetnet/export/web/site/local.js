@@ -8,6 +8,7 @@ export class LocalApi {
   name = "";
   #waiting = new Map();
   #number = 0;
+  #broken = null;
 
   constructor(inline) {
     this.worker = new Worker(inline ? inlineAddress("worker.mjs") : "worker.mjs", { type: "module" });
@@ -38,6 +39,7 @@ export class LocalApi {
   }
 
   #ask(call, given, signal) {
+    if (this.#broken !== null) return Promise.reject(this.#broken);
     this.#number += 1;
     const id = this.#number;
     const asked = performance.timeOrigin + performance.now();
@@ -60,7 +62,8 @@ export class LocalApi {
   }
 
   #failed(text) {
-    for (const { reject } of this.#waiting.values()) reject(new Error(text));
+    this.#broken = new Error(text);
+    for (const { reject } of this.#waiting.values()) reject(this.#broken);
     this.#waiting.clear();
   }
 }

@@ -33,8 +33,8 @@ export class Network {
 }
 
 /** Yields lists of what can be tried, the better lists first; each is a function that gives a `Network`. */
-export async function* networks(graph, { engine = "auto", threads, ort, base, wasmBinary, singleFile = false }) {
-  const gpu = engine === "webgpu" || (engine === "auto" && !ort && !singleFile);
+export async function* networks(graph, { engine = "auto", threads, ort, base, wasmBinary }) {
+  const gpu = engine === "webgpu" || (engine === "auto" && !ort);
   if (gpu && (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null))) {
     const loaded = await loadedRuntime(WEBGPU, { base, threads });
     const both = engine === "auto" ? ["webgpu", "wasm"] : ["webgpu"];
