@@ -32,7 +32,7 @@ def write_bundle(
     with atomic_folder(path, replacing or found) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8", newline="\n")
     return Bundle(path, manifest)
 
 

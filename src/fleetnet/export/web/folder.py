@@ -23,6 +23,58 @@ _WEBGPU = ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
 RUNTIME = (*_WASM, *_WEBGPU)
 """The files of onnxruntime-web: the last two are loaded only where there is WebGPU."""
 _PAGE = ("app.js", "local.js", "inline.js")
+HOW = """\
+The folder is a page that any web server can serve, and a module for other pages:
+
+- `index.html` with `app.mjs`, `worker.mjs`, `style.css`, `icon.svg` and `sw.js`, which keeps all of
+  it for the time without a network;
+- `fleetnet.html`, the same page in a single file, which a double click opens;
+- `fleetnet.mjs`, the module, with `fleetnet.d.ts` and `package.json`; it needs `fleetnet.json`,
+  `model.onnx`, `fleetnet-core.wasm` (which resizes as Python does) and onnxruntime-web's files `ort*`
+  beside it. Those with `webgpu` and `asyncify` are loaded only where there is WebGPU.
+
+## Serving it
+
+    python3 -m http.server --bind 127.0.0.1
+
+Browsers give the camera, and pages without a network, only to `https:` and to this machine itself.
+Threads take a page that is isolated from others, by two headers. `sw.js` adds them from the second
+visit on; a server that sends them gives threads at once. In nginx:
+
+    types { text/javascript mjs; application/wasm wasm; }
+    add_header Cross-Origin-Opener-Policy same-origin;
+    add_header Cross-Origin-Embedder-Policy require-corp;
+
+In Caddy:
+
+    header Cross-Origin-Opener-Policy same-origin
+    header Cross-Origin-Embedder-Policy require-corp
+
+Compress what is sent: onnxruntime-web's 14.2 MB are 3.7 MB in gzip.
+
+## In your own page
+
+    <script type="module">
+    import { Classifier } from "./fleetnet.mjs";
+    const classifier = await Classifier.open(".");
+    const { predictions } = await classifier.classify(document.querySelector("input").files[0]);
+    console.log(predictions[0].class, predictions[0].probability);
+    </script>
+
+A picture is a `File` or another `Blob`, an image, a canvas, a video, an `ImageBitmap`, an
+`ImageData`, or `{data, width, height}` in RGB or RGBA. Of a file the pixels are those of Python: as
+stored, without colour management, upright by EXIF, alpha dropped and not blended.
+
+## In Node.js
+
+    import { Classifier } from "./fleetnet.mjs";
+    const classifier = await Classifier.open("path/of/this/folder");
+    const { predictions } = await classifier.classify({ data, width, height });
+
+PNG and GIF files are decoded too; of others give the pixels, as `sharp` does by
+`sharp(file).rotate().removeAlpha().raw().toBuffer({ resolveWithObject: true })`. It computes with
+the onnxruntime-web that is in the folder; `Classifier.open(folder, { ort })` takes onnxruntime-node
+instead, if you `import * as ort from "onnxruntime-node"`."""
 _PART = re.compile(r"\{(policy|title|head|data)\}")
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _FOLDER_POLICY = (
@@ -132,7 +184,9 @@ def _single(texts: Mapping[str, str], whole: Mapping[str, bytes], title: str) ->
     inside = {name: gzip.compress(whole[name], 9, mtime=0) for name in packed}
     inside[_WASM[0]] = whole[_WASM[0]]
     inside["worker.mjs"] = joined("worker.mjs", _modules(texts)).encode()
-    policy = _SINGLE_POLICY.format(script=f"'{_hash(script.encode())}'", style=f"'{_hash(style.encode())}'")
+    policy = _SINGLE_POLICY.format(
+        script=f"'{_hash(script.encode())}'", style=f"'{_hash(style.encode())}'"
+    )
     data = "\n".join(
         f'<script type="application/octet-stream" id="file-{name}">'
         f"{base64.b64encode(content).decode()}</script>"
@@ -145,7 +199,3 @@ def _single(texts: Mapping[str, str], whole: Mapping[str, bytes], title: str) ->
         head=f'<link rel="icon" href="{icon}">\n<style>{style}</style>',
         data=f'{data}\n<script type="module">{script}</script>',
     )
-
-
-HOW = """\
-TODO"""

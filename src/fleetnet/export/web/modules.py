@@ -36,5 +36,5 @@ def _alone(name: str, sources: Mapping[str, str], *, exporting: bool) -> str:
     def kept(found: re.Match[str]) -> str:
         return "" if found[1] in sources else found[0]
 
-    text = _IMPORT.sub(kept, sources[name]).strip() + "\n"
+    text = re.sub("\n{3,}", "\n\n", _IMPORT.sub(kept, sources[name])).strip() + "\n"
     return text if exporting else _EXPORT.sub("", text)
