@@ -23,6 +23,8 @@ NOT_READ = "browsers do not read TIFF"
 REFUSED = {"jpeg-without-end": "cut off"}
 """What a browser cannot tell from a file that lacks a part of its picture."""
 
+PLAIN = {"sha256": "", "preprocess": {"resize": 27, "crop": 24, "interpolation": "bilinear"}}
+
 IN_NODE = """
 import { readFileSync } from "node:fs";
 import { Classifier } from "./fleetnet.mjs";
@@ -102,7 +104,7 @@ def test_node_gives_the_pixels_of_what_it_decodes(
         (picture, one, content)
         for picture, content, inputs in wanted(conformance)
         if picture.file.endswith(("png", "gif"))
-        for one in inputs or [{"sha256": "", "preprocess": {"resize": 27, "crop": 24, "interpolation": "bilinear"}}]
+        for one in inputs or [PLAIN]
     ]  # fmt: skip
     given = [
         {"content": base64.b64encode(content).decode(), "preprocess": one["preprocess"]}

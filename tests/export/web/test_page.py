@@ -111,9 +111,7 @@ def test_the_single_file_needs_no_server(browser: Any, small: Path, tmp_path: Pa
         page.locator(".heat p[role=status]:not(.waiting)").wait_for(timeout=LONG)
 
 
-def test_without_a_network_after_one_visit_and_then_with_threads(
-    browser: Any, small: Path
-) -> None:
+def test_without_a_network_after_one_visit_and_then_with_threads(browser: Any, small: Path) -> None:
     context = browser.new_context()
     context.set_default_timeout(LONG)
     page = context.new_page()

@@ -81,7 +81,8 @@ class NodePackage(Environment):
             )
         (requirement,) = self.requirements
         package = requirement.replace("==", "@")
-        command = [npm, "pack", package, "--ignore-scripts", "--pack-destination", self.folder]
+        place = str(self.folder)
+        command = [npm, "pack", package, "--ignore-scripts", "--pack-destination", place]
         self._run(command, "fetch", lambda _: None)
         return self.folder / self.archive.name
 

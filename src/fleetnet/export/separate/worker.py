@@ -52,7 +52,10 @@ def convert(
         FleetnetError: it failed, died, or took too long.
     """
     program = environment.make()
-    with tempfile.TemporaryDirectory(prefix="fleetnet-") as name, _script(script, environment.ending) as path:
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetnet-") as name,
+        _script(script, environment.ending) as path,
+    ):
         folder = Path(name)
         for file, content in files.items():
             (folder / file).write_bytes(content)

@@ -30,8 +30,8 @@ The folder is a page that any web server can serve, and a module for other pages
   it for the time without a network;
 - `fleetnet.html`, the same page in a single file, which a double click opens;
 - `fleetnet.mjs`, the module, with `fleetnet.d.ts` and `package.json`; it needs `fleetnet.json`,
-  `model.onnx`, `fleetnet-core.wasm` (which resizes as Python does) and onnxruntime-web's files `ort*`
-  beside it. Those with `webgpu` and `asyncify` are loaded only where there is WebGPU.
+  `model.onnx`, `fleetnet-core.wasm` (which resizes as Python does) and onnxruntime-web's files
+  `ort*` beside it. Those with `webgpu` and `asyncify` are loaded only where there is WebGPU.
 
 ## Serving it
 

@@ -150,6 +150,10 @@ function spread(raw, start, pass, { header, palette, sampleBits }, { data, width
       return ((line[bit >> 3] >> (8 - depth - (bit & 7))) & (2 ** depth - 1)) * scale;
     };
     let to = 3 * ((pass.top + row * pass.down) * width + pass.left);
+    if (depth === 8 && colour === 2 && pass.across === 1) {
+      data.set(line, to);
+      continue;
+    }
     for (let column = 0; column < pass.width; column += 1, to += 3 * pass.across) {
       const first = sample(column * channels);
       if (colour === 3) for (let i = 0; i < 3; i += 1) data[to + i] = palette[3 * first + i] ?? 0;
