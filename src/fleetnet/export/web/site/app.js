@@ -59,7 +59,7 @@ function cardOf(manifest, engine) {
   const device = engine.name === "WebGPU" ? "the graphics processor" : "cpu";
   const { precision } = artifacts[0];
   return {
-    model: model.name, network: model.name, classes, activation: model.activation ?? "softmax", preprocess,
+    model: model.name, classes, activation: model.activation ?? "softmax", preprocess,
     engine: { name: "onnxruntime-web", threads: engine.threads, device, precision },
     calibration, metrics: metrics ?? {}, provenance, artifacts,
   };

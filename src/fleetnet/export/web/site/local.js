@@ -28,9 +28,11 @@ export class LocalApi {
   }
 
   async classify(file, model, version, signal) {
+    const began = performance.now();
     await this.opened;
+    const waited = performance.now() - began; // until the network was there
     const found = await this.#ask("classify", { file, topK: 5 }, signal);
-    const timing = { queue_ms: found.ms.queue, decode_ms: found.ms.decode + found.ms.prepare, compute_ms: found.ms.compute };
+    const timing = { queue_ms: waited + found.ms.queue, decode_ms: found.ms.decode + found.ms.prepare, compute_ms: found.ms.compute };
     return { model: this.name, version: "", timing, predictions: [{ error: null, top: found.predictions }] };
   }
 
