@@ -243,5 +243,5 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 # where it is there.
 .venv-triton/.made:
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/$(PEER_PIP) 'tritonclient[http]==2.73.0'
+	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0'
 	touch $@

@@ -164,7 +164,7 @@ class Watching:
             raise FleetnetError(
                 f"{path} is the reference of another bundle ({str(reference.bundle)[:12]}…) than "
                 f"version {version} of the model '{name}' ({bundle[:12]}…): make one with "
-                "'fleetnet evaluate BUNDLE DATA --reference FILE'"
+                "'fleetnet evaluate' of this one"
             )
         return Watch(reference, self.window, self.least)
 

@@ -158,8 +158,7 @@ class Reference(Strict):
             key, text = first_problem(error)
             where = f"{key}: " if key else ""
             raise FleetnetError(
-                f"{path} is no reference as 'fleetnet evaluate --reference' writes it: "
-                f"{where}{text}"
+                f"{path} is no reference as 'fleetnet evaluate' writes it: {where}{text}"
             ) from None
 
     def save(self, path: Path) -> None:
@@ -181,5 +180,5 @@ class Reference(Strict):
             raise FleetnetError(
                 f"{where} is the reference of a network of other classes "
                 f"({first_few(self.classes, 5)}; this one has {first_few(classes, 5)}): make one "
-                "with 'fleetnet evaluate BUNDLE DATA --reference FILE'"
+                "with 'fleetnet evaluate' of this one"
             )
