@@ -21,7 +21,7 @@ from fleetnet.serving.config import Settings
 from fleetnet.serving.logs import set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
-from fleetnet.serving.supervisor import notify
+from fleetnet.serving.systemd import notify
 
 log = logging.getLogger("fleetnet.serving")
 

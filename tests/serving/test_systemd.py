@@ -1,4 +1,4 @@
-"""What a supervisor is told."""
+"""What systemd is told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from fleetnet.serving.config import Settings
 from fleetnet.serving.lifecycle import serve
-from fleetnet.serving.supervisor import notify
+from fleetnet.serving.systemd import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])
