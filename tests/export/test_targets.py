@@ -21,6 +21,7 @@ import conftest
 from fleetnet.bundle import Artifact, Bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
+from fleetnet.export.devices import measure, measured
 from fleetnet.export.targets import TARGETS, Files, Run, Target, find_target
 from fleetnet.export.targets.triton import configuration
 from fleetnet.inference.classifier import Classifier
@@ -477,3 +478,13 @@ def stand_in(bundle: Bundle, asked: list[Any]) -> Any:
             return self.logits
 
     return SimpleNamespace(InferInput=Given, InferenceServerClient=Client)
+
+
+@pytest.mark.parametrize("to", ["triton:fp32", "openvino-model-server:fp16"])
+def test_figures_of_what_has_a_version_folder_are_found_again(
+    to: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path))
+    (device,) = measure(bundle, [to])
+    assert device.record is not None, device
+    assert list(measured(bundle, [to])) == [device]

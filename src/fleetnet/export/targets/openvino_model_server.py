@@ -71,7 +71,7 @@ def around(manifest: Manifest) -> Files:
 
 TARGET = Target(
     name="openvino-model-server",
-    title="a model of OpenVINO Model Server's",
+    title="OpenVINO Model Server",
     format=OPENVINO.format,
     precisions=OPENVINO.precisions,
     package=OPENVINO.package,

@@ -124,7 +124,7 @@ def around(manifest: Manifest) -> Files:
 
 TARGET = Target(
     name="triton",
-    title="a model of Triton's",
+    title="Triton Inference Server",
     format="onnx",
     precisions=("fp32",),
     package="onnxruntime",
