@@ -34,7 +34,7 @@ Object = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def no_handler_of_others() -> Iterator[None]:
-    """PyTorch's loader leaves a handler for the end of any child, and these tests start programs."""
+    """PyTorch's loader leaves a handler for the end of any child, and here programs are started."""
     former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGCHLD, former)
