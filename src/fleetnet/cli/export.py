@@ -86,8 +86,8 @@ def export(
         typer.Option(
             "--to",
             metavar="TARGET[:PRECISION]",
-            help="Convert to a format of other runtimes instead, a bundle too; 'fleetnet devices' "
-            "lists them.",
+            help="Convert to a format of other runtimes instead, a bundle too: 'web' is a page for "
+            "browsers; 'fleetnet devices' lists them.",
         ),
     ] = None,
 ) -> None:

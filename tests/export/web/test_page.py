@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.web.conftest import ISOLATED, LONG, loaded, opened, served, write_folder
+from export.web.conftest import CHROMIUM, ISOLATED, LONG, loaded, opened, served, write_folder
 from fleetnet.bundle import Bundle
 from fleetnet.conformance.files import ConformanceSet
 from samples import draw, encode
@@ -215,3 +215,32 @@ def test_a_damaged_model_is_said(browser: Any, small: Path, tmp_path: Path) -> N
         expect(page.locator("#state")).to_contain_text(
             "model.onnx is not the file that fleetnet.json describes", timeout=LONG
         )
+
+
+def test_webgpu_is_taken_only_where_it_is_faster(browser: Any, small: Path) -> None:
+    flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    try:
+        with served(small) as address, opened(other, address) as page:
+            if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+                pytest.skip("this Chromium has no WebGPU, not even in software")
+            loaded(page)
+            found = page.evaluate(
+                """async () => {
+                  const { Classifier } = await import("./fleetnet.mjs");
+                  const answers = {};
+                  for (const engine of ["wasm", "webgpu", "auto"]) {
+                    const classifier = await Classifier.open(".", { engine });
+                    const side = classifier.manifest.preprocess.crop;
+                    const input = Uint8Array.from({ length: 3 * side * side }, (_, i) => i % 251);
+                    const logits = await classifier.logits(input);
+                    answers[engine] = [classifier.engine.name, [...classifier.probabilities(logits)]];
+                  }
+                  return answers;
+                }"""
+            )
+    finally:
+        other.close()
+    assert (found["wasm"][0], found["webgpu"][0]) == ("WebAssembly", "WebGPU")
+    np.testing.assert_allclose(found["webgpu"][1], found["wasm"][1], atol=1e-3)
+    assert found["auto"][0] in ("WebAssembly", "WebGPU")
