@@ -234,7 +234,8 @@ def test_webgpu_is_taken_only_where_it_is_faster(browser: Any, small: Path) -> N
                     const side = classifier.manifest.preprocess.crop;
                     const input = Uint8Array.from({ length: 3 * side * side }, (_, i) => i % 251);
                     const logits = await classifier.logits(input);
-                    answers[engine] = [classifier.engine.name, [...classifier.probabilities(logits)]];
+                    const probabilities = [...classifier.probabilities(logits)];
+                    answers[engine] = [classifier.engine.name, probabilities];
                   }
                   return answers;
                 }"""
