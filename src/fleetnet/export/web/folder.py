@@ -29,7 +29,7 @@ The folder is a page that any web server can serve, and a module for other pages
 - `index.html` with `app.mjs`, `worker.mjs`, `style.css`, `icon.svg` and `sw.js`, which keeps all of
   it for the time without a network;
 - `fleetnet.html`, the same page in a single file, which a double click opens;
-- `fleetnet.mjs`, the module, with `fleetnet.d.ts` and `package.json`; it needs `fleetnet.json`,
+- `fleetnet.mjs`, the module, with `fleetnet.d.mts` and `package.json`; it needs `fleetnet.json`,
   `model.onnx`, `fleetnet-core.wasm` (which resizes as Python does) and onnxruntime-web's files
   `ort*` beside it. Those with `webgpu` and `asyncify` are loaded only where there is WebGPU.
 
@@ -120,7 +120,7 @@ def folder_of(
     return {
         **site,
         "sw.js": _service_worker(texts["sw.js"], whole),
-        "fleetnet.d.ts": texts["fleetnet.d.ts"].encode(),
+        "fleetnet.d.mts": texts["fleetnet.d.mts"].encode(),
         "package.json": _package(texts["package.json"], manifest),
         SINGLE: _single(texts, whole, title),
     }

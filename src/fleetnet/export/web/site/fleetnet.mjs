@@ -40,7 +40,7 @@ export class Classifier {
     return new Classifier(manifest, core, network, options.maxPixels ?? MAX_PIXELS);
   }
 
-  /** Classifies one picture; see `fleetnet.d.ts` for what it may be and what comes back. */
+  /** Classifies one picture; see `fleetnet.d.mts` for what it may be and what comes back. */
   async classify(source, { topK = 5, heatMap = false, signal } = {}) {
     const began = performance.now();
     const { preprocess } = this.manifest;
