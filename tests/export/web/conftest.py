@@ -109,8 +109,9 @@ def served(folder: Path, headers: dict[str, str] | None = None) -> Iterator[str]
         server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """A browser for one module: while it is open, no other test can run an event loop."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("apt-get install chromium: no browser is here")
