@@ -34,7 +34,7 @@ check: lint imports
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 # The C++ predictor first: tests in tests/cpp compare it with Python.
-test: lint types imports cpp unit
+test: lint types imports cpp cpp-sanitize cpp-fuzz unit
 
 test-portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
@@ -136,15 +136,15 @@ cpp-sanitize: $(VENV)/.dev
 	@$(call PACKAGES,sanitize); \
 	for preset in sanitize-address sanitize-thread; do \
 	  $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
-	  $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 0 -q \
+	  $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 2 --dist loadfile -q \
 	  tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done
 
-# Each target for so long, as many at once as there are processors.
+# The targets beside each other, each for so long.
 FUZZ_SECONDS ?= 60
 
 cpp-fuzz: $(VENV)/.dev
 	@$(call PACKAGES,fuzz); \
-	CTEST_PARALLEL_LEVEL=$(JOBS) $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
+	CTEST_PARALLEL_LEVEL=3 $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
 	SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'
 
 # What the tests do in small: 100,000 images, and 200 moments of what depends on the moment.
