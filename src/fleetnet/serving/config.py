@@ -13,6 +13,7 @@ from fleetnet.errors import FleetnetError, nearest
 from fleetnet.inference.engines import Mode, Precision
 from fleetnet.schema import first_problem
 from fleetnet.serving.batching import Queueing
+from fleetnet.serving.drift import Watching
 from fleetnet.serving.loaded import Opening
 from fleetnet.serving.models import Models, Routing
 from fleetnet.serving.service import Options
@@ -57,7 +58,8 @@ class QueueSettings(_Section):
 class LimitSettings(_Section):
     """What a client may send, and how slowly.
 
-    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received, and
+    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received,
+    ``explanations`` heat maps that are computed at the same time, 0 for none at all, and
     the seconds are those until a request's headers, until its whole body, and between requests.
     """
 
@@ -66,6 +68,7 @@ class LimitSettings(_Section):
     header: int = Field(32 * 2**10, ge=256)
     pixels: int = Field(50_000_000, ge=1)
     images: int = Field(64, ge=1, le=100_000)
+    explanations: int = Field(1, ge=0, le=1024)
     connections: int = Field(1024, ge=1)
     header_seconds: float = Field(10.0, gt=0)
     body_seconds: float = Field(30.0, gt=0)
@@ -83,6 +86,24 @@ class TlsSettings(_Section):
     def _fits(self) -> TlsSettings:
         if self.certificate is None and (self.key or self.client_ca):
             raise ValueError("a key or client_ca is of use only with a certificate")
+        return self
+
+
+class DriftSettings(_Section):
+    """With what a model's requests are compared.
+
+    ``references`` maps ``NAME`` or ``NAME/VERSION`` to a file of ``fleetnet evaluate --reference``.
+    The last ``window`` images are compared, as soon as there are ``least``.
+    """
+
+    references: dict[str, Path] = Field(default_factory=dict)
+    window: int = Field(1000, ge=1, le=1_000_000)
+    least: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DriftSettings:
+        if self.least > self.window:
+            raise ValueError(f"of a window of {self.window}, least cannot be {self.least}")
         return self
 
 
@@ -128,6 +149,7 @@ class Settings(_Section):
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    drift: DriftSettings = DriftSettings()
 
     @classmethod
     def load_all(
@@ -174,8 +196,12 @@ class Settings(_Section):
             ),
             max_images=limits.images,
             max_buffered=limits.buffered,
+            max_explanations=limits.explanations,
             timeout=self.timeout,
             threads=engine.threads,
+            watching=Watching(
+                self.drift.references, window=self.drift.window, least=self.drift.least
+            ),
         )
 
     def routes(self) -> Models:
