@@ -34,6 +34,29 @@ _CAPABILITIES: dict[Precision, str] = {
 }
 
 
+class _Caller:
+    """The one thread that computes by itself, the first that asks.
+
+    That is fastest for a single answer. But OpenVINO keeps memory for ever, some kilobytes for each
+    call, if several threads do so with a stream of several threads; all others therefore let the
+    stream's own thread compute. Streams of one thread keep nothing.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._several = setup.threads > setup.in_flight
+        self._first: list[int] = []
+
+    def computes(self) -> bool:
+        """Tell whether the calling thread computes by itself."""
+        if not self._several:
+            return True
+        here = threading.get_ident()
+        if not self._first:
+            self._first.append(here)
+        # Of several that came at the same time, one is at the front.
+        return self._first[0] == here
+
+
 class _Compiled:
     """A graph compiled for one batch size, and its unused infer requests.
 
@@ -73,6 +96,7 @@ class OpenVinoGraph:
         self._kept: dict[int, _Compiled] = {}
         self._lock = threading.Lock()
         self._compiling = threading.Lock()
+        self.caller = _Caller(setup)
 
     def of_batch(self, size: int) -> _Compiled:
         """Return the graph for this batch size; it is compiled once, however many threads ask."""
@@ -149,11 +173,17 @@ class OpenVinoEngine(Closing[OpenVinoGraph]):
 
 
 def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
-    """Compute a batch in the calling thread, which is fastest for a single one."""
+    """Compute a batch, in the calling thread or in the stream's; see :class:`_Caller`."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
-    # By default, OpenVINO copies what it returns.
-    results = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
+    pixels = np.ascontiguousarray(pixels)
+    if graph.caller.computes():
+        # By default, OpenVINO copies what it returns.
+        results = request.infer(pixels, share_inputs=True)
+    else:
+        request.start_async(pixels, share_inputs=True)
+        request.wait()
+        results = request.results
     compiled.give_back(request)
     return {output.any_name: value for output, value in results.items()}
 
