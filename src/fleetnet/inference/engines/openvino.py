@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, FleetnetError, one_line
+from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
-from fleetnet.inference.engines.fitting import check_graph
+from fleetnet.inference.engines.fitting import check_graph, said_in_one_line
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.threads import in_order
@@ -158,18 +158,37 @@ class OpenVinoEngine(Closing[OpenVinoGraph]):
         return self.outputs(pixels)["logits"]
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
-        """Return every output of the graph by name."""
-        return _outputs(self._taken(), pixels)
+        """Return every output of the graph by name.
+
+        Raises:
+            FleetnetError: OpenVINO cannot compute the network, or the engine is closed.
+        """
+        graph = self._taken()
+        with said_in_one_line(self):
+            return _outputs(graph, pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, in order; in throughput mode several at a time."""
         graph = self._taken()
         if self._in_flight == 1:
             for batch in batches:
-                yield _outputs(graph, batch)["logits"]
+                with said_in_one_line(self):
+                    logits = _outputs(graph, batch)["logits"]
+                yield logits
             return
         # One more than are computed, so that no stream waits for the caller's next batch.
-        yield from in_order(batches, partial(_start, graph), ahead=self._in_flight)
+        yield from in_order(batches, partial(self._start, graph), ahead=self._in_flight)
+
+    def _start(self, graph: OpenVinoGraph, pixels: Pixels) -> Callable[[], Logits]:
+        """Start computing a batch, and return a function that waits for its logits."""
+        with said_in_one_line(self):
+            answer = _start(graph, pixels)
+
+        def said() -> Logits:
+            with said_in_one_line(self):
+                return answer()
+
+        return said
 
 
 def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
@@ -292,7 +311,8 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
     try:
         model = read_onnx(str(path)) if wanted.format == "onnx" else core().read_model(*paths)
         names = [name for output in model.outputs for name in output.names]
-        check_graph(bundle, path, _fixed_part(model), names)
+        inputs = len(model.inputs)
+        check_graph(bundle, path, inputs, _fixed_part(model) if inputs == 1 else [], names)
         engine = OpenVinoEngine(model, setup)
     except BundleError:
         raise
@@ -318,14 +338,7 @@ def _try_out(engine: OpenVinoEngine, bundle: Bundle) -> None:
         FleetnetError: it does not work.
     """
     side = bundle.manifest.preprocess.crop
-    try:
-        engine.run(np.zeros((1, side, side, 3), np.uint8))
-    except Exception as error:
-        # The plugins' exceptions share no public base class.
-        raise FleetnetError(
-            f"openvino cannot compute this network in {engine.precision} on the device "
-            f"{engine.device}: {one_line(error)}"
-        ) from None
+    engine.run(np.zeros((1, side, side, 3), np.uint8))
 
 
 ENGINE = EngineKind(
