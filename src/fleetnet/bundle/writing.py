@@ -32,8 +32,9 @@ def write_bundle(
     with atomic_folder(path, replacing or found) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
-    return Bundle(path, manifest)
+        text = manifest.to_json().encode()
+        (folder / MANIFEST).write_bytes(text)
+    return Bundle(path, manifest, content=text)
 
 
 def check_replaceable(path: Path) -> Standing:

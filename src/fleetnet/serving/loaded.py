@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,8 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from fleetnet.bundle import Bundle
-from fleetnet.bundle.artifacts import MANIFEST
+from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.errors import BundleError, ImageError
-from fleetnet.files import sha256_of
 from fleetnet.images import Pixels, from_array
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import Classifier
@@ -66,7 +65,7 @@ class LoadedModel:
     ) -> None:
         self.streams = streams
         self.bundle = bundle
-        self.hash = hash_of(bundle)
+        self.hash = bundle.hash
         self.classifier = classifier
         self.max_pixels = max_pixels
         names = {output.name for output in bundle.manifest.outputs}
@@ -80,7 +79,10 @@ class LoadedModel:
             FleetnetError: as :class:`fleetnet.Classifier`.
         """
         check_asked(opening.engine, opening.precision, opening.device)
-        bundle = Bundle.load(path)
+        return while_replaced(Bundle.load(path), functools.partial(cls._open, opening=opening))
+
+    @classmethod
+    def _open(cls, bundle: Bundle, opening: Opening) -> LoadedModel:
         classifier = Classifier(
             bundle,
             engine=opening.engine,
@@ -151,8 +153,3 @@ class LoadedModel:
 
 
 Open = Callable[[Path, Opening], LoadedModel]
-
-
-def hash_of(bundle: Bundle) -> str:
-    """Return the SHA-256 that identifies a bundle's content."""
-    return sha256_of(bundle.path if bundle.path.is_file() else bundle.path / MANIFEST)

@@ -123,9 +123,9 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
         BundleError: the file is absent, damaged, or no graph that ONNX Runtime reads.
         FleetnetError: the device does not work.
     """
-    path = bundle.file(format="onnx", precision=setup.precision)
+    path, content = bundle.content(format="onnx", precision=setup.precision)
     try:
-        engine = OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
+        engine = OnnxRuntimeEngine(content, setup)
     except FleetnetError:
         raise
     except Exception as error:

@@ -303,13 +303,16 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
         FleetnetError: the device does not work.
     """
     wanted = ENGINE.takes[setup.precision]
-    paths = bundle.files(format=wanted.format, precision=wanted.precision)
-    path = paths[0]
+    contents = bundle.contents(format=wanted.format, precision=wanted.precision)
+    path, graph = contents[0]
     # Without weights, OpenVINO would look for a file itself, whose hash was not checked.
-    if len(paths) != (1 if wanted.format == "onnx" else 2):
+    if len(contents) != (1 if wanted.format == "onnx" else 2):
         raise BundleError(f"{path}: its weights are not in the manifest; export the bundle anew")
     try:
-        model = read_onnx(str(path)) if wanted.format == "onnx" else core().read_model(*paths)
+        if wanted.format == "onnx":
+            model = read_onnx(graph)
+        else:
+            model = core().read_model(graph, contents[1].data)
         names = [name for output in model.outputs for name in output.names]
         inputs = len(model.inputs)
         check_graph(bundle, path, inputs, _fixed_part(model) if inputs == 1 else [], names)
