@@ -200,3 +200,12 @@ TEST_CASE("a bundle that is damaged is refused after one more look, with the sam
                     Error);
     CHECK(tries == 3);
 }
+
+TEST_CASE("what cannot be printed is what Python cannot print") {
+    CHECK(is_printable(std::string("photo é 照片 𝄞")));
+    // A control, a space that does not break, one that turns writing, and one that is not assigned.
+    for (const char* text : {"\x1b", "\xC2\xA0", "\xE2\x80\xAE", "\xCD\xB8"}) {
+        CHECK_FALSE(is_printable(std::string(text)));
+    }
+    CHECK(repr(std::string("a\xCD\xB8")) == "'a\\u0378'");
+}
