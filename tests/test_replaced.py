@@ -83,6 +83,7 @@ def test_a_lone_file_that_is_replaced_after_its_manifest_was_read(
     path.write_bytes((bundles[0] / "model.onnx").read_bytes())
     old = Bundle.load(path)
     path.write_bytes((bundles[1] / "model.onnx").read_bytes())
+    assert old.content(format="onnx").data == (bundles[0] / "model.onnx").read_bytes()
     with pytest.raises(BundleError, match="is not the file that was exported"):
         old.content(format="onnx")
     content = while_replaced(old, lambda bundle: bundle.content(format="onnx"))

@@ -42,6 +42,7 @@ class Bundle:
         self.hash = hashlib.sha256(text).hexdigest()
         self.found = found or standing(path)
         self._lone: Artifact | None = None
+        self._content: bytes | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -96,6 +97,7 @@ class Bundle:
         # A file that the user names directly may have any name.
         file = File.of("model.onnx", content).model_copy(update={"name": path.name})
         bundle._lone = Artifact(format="onnx", files=(file,))
+        bundle._content = content
         return bundle
 
     @property
@@ -208,6 +210,10 @@ class Bundle:
             BundleError: a file is missing or has changed.
         """
         if self._lone:
+            # Kept from loading for the first who asks: it is large, and few ask twice.
+            content, self._content = self._content, None
+            if content is not None:
+                return (Content(self.path, content),)
             return (content_at(self.path, artifact.files[0]),)
         return tuple(content_of(self.path, file) for file in artifact.files)
 
