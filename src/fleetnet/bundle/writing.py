@@ -48,8 +48,9 @@ def write_bundle(
             (bundle / name).write_bytes(content)
         for name, content in (around or {}).items():
             (folder / name).write_bytes(content)
-        (bundle / MANIFEST).write_text(manifest.to_json(), "utf-8")
-    return Bundle(path / inside, manifest)
+        text = manifest.to_json().encode()
+        (bundle / MANIFEST).write_bytes(text)
+    return Bundle(path / inside, manifest, content=text)
 
 
 def check_replaceable(path: Path, inside: str = "") -> Standing:
