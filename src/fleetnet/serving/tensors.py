@@ -22,6 +22,7 @@ OUTPUTS = (LOGITS, PROBABILITIES, EMBEDDING)
 DEFAULT_OUTPUTS = (LOGITS, PROBABILITIES)
 EXTENSIONS = ("model_repository", "classification")
 MAX_RANK = 8
+MAX_OUTPUTS = 16
 _LENGTH = struct.Struct("<I")
 
 
@@ -245,7 +246,7 @@ def outputs_of(version: Version) -> list[Description]:
     loaded = version.loaded
     found = [Description(name, "FP32", [-1, len(loaded.classes)]) for name in DEFAULT_OUTPUTS]
     return found + [
-        Description(EMBEDDING, "FP32", [-1, output.shape[-1]])
+        Description(EMBEDDING, "FP32", [-1, output.shape[-1] or -1])
         for output in loaded.bundle.manifest.outputs
         if output.name == EMBEDDING and loaded.embeddings
     ]

@@ -288,14 +288,12 @@ class App:
 
     async def _load(self, request: Request) -> Response:
         name, asked = _part(request, "model"), await self._change(request)
-        await self._service.load(name, asked.parameters.version)
-        if asked.parameters.default and asked.parameters.version is not None:
-            self._service.models.default(name, asked.parameters.version)
+        await asked.parameters.load(self._service, name)
         return reply({})
 
     async def _unload(self, request: Request) -> Response:
         asked = await self._change(request)
-        await self._service.unload(_part(request, "model"), asked.parameters.version)
+        await asked.parameters.unload(self._service, _part(request, "model"))
         return reply({})
 
     async def _change(self, request: Request) -> LoadRequest:
