@@ -72,7 +72,7 @@ class Methods:
             "ServerMetadata": ("infer", self._server_metadata),
             "ModelReady": ("infer", self._model_ready),
             "ModelMetadata": ("infer", self._model_metadata),
-            "ModelInfer": ("infer", self.infer),
+            "ModelInfer": ("infer", self._infer),
             "RepositoryIndex": ("infer", self._index),
             "RepositoryModelLoad": ("admin", self._load),
             "RepositoryModelUnload": ("admin", self._unload),
@@ -83,8 +83,26 @@ class Methods:
         """Names of the methods that :meth:`call` knows."""
         return list(self._methods)
 
+    def check(self, name: str, call: Call) -> None:
+        """Refuse a call before its message is read.
+
+        Args:
+            name: of the method.
+            call: whose token has to allow it.
+
+        Raises:
+            NotFoundError: there is no such method.
+            UnauthenticatedError: it needs a token.
+            ForbiddenError: the token's role may not do it.
+        """
+        if name not in self._methods:
+            raise NotFoundError(f"there is no method '{name[:100]}'")
+        role, _ = self._methods[name]
+        if role is not None:
+            self._tokens.check(call.secret, role)
+
     async def call(self, name: str, data: bytes, call: Call) -> Message:
-        """Answer a call.
+        """Answer a call, of which :meth:`check` is the first step.
 
         Args:
             name: of the method.
@@ -92,25 +110,14 @@ class Methods:
             call: what else is known of it.
 
         Raises:
-            NotFoundError: there is no such method.
-            UnauthenticatedError: it needs a token.
-            ForbiddenError: the token's role may not do it.
             FleetnetError: there is no answer, for one of the reasons that
                 :func:`fleetnet.serving.errors.cause_of` tells apart.
         """
-        if name not in self._methods:
-            raise NotFoundError(f"there is no method '{name[:100]}'")
-        role, method = self._methods[name]
-        if role is not None:
-            self._tokens.check(call.secret, role)
+        self.check(name, call)
+        _, method = self._methods[name]
         return await method(data, call)
 
-    async def infer(self, data: bytes, call: Call) -> messages.ModelInferResponse:
-        """Answer a ``ModelInferRequest``; the caller has seen to it that the token allows that.
-
-        Raises:
-            FleetnetError: as :meth:`call`.
-        """
+    async def _infer(self, data: bytes, call: Call) -> Message:
         size = len(data) + sum(map(len, call.attached))
         read = functools.partial(parse_inference, data, self._limits.images, call.attached)
         inference = read() if size <= INLINE else await asyncio.to_thread(read)

@@ -19,7 +19,7 @@ import fleetnet
 from fleetnet.errors import FleetnetError
 from fleetnet.schema import first_problem
 from fleetnet.serving import requests as service_requests
-from fleetnet.serving.auth import Role, Tokens
+from fleetnet.serving.auth import Role, Tokens, secret_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
     NotFoundError,
@@ -116,7 +116,7 @@ class App:
         cause = None
         try:
             if role is not None:
-                self._tokens.check(_secret(request), role)
+                self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
         except ClientDisconnect:
             cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
@@ -329,13 +329,6 @@ def _unknown_path(request: Request, error: Exception) -> Response:
 def _part(request: Request, name: str) -> str:
     value: str = request.path_params.get(name, "")
     return value
-
-
-def _secret(request: Request) -> str | None:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-api-key")
 
 
 def _checked(schema: type[Schema], body: bytes) -> Schema:
