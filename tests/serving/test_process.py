@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -253,21 +252,6 @@ def test_answers_are_not_held_back() -> None:
     """Of sockets that do not name TCP, asyncio leaves on what waits for more to send."""
     with bind("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of its own making, which is its own authority."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = [
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
-    ]
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate takes openssl")
-    subprocess.run(made, check=True, capture_output=True)
-    return folder
 
 
 def test_tls_and_certificates_of_clients(certificates: Path, network: Path, picture: bytes) -> None:
