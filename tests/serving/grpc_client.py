@@ -53,7 +53,7 @@ class Client:
         if request is None:
             request = getattr(messages, described.input_type.name)(**values)
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        ready = self.channel.unary_unary(path(method), response_deserializer=kind.FromString)
+        ready: Any = self.channel.unary_unary(path(method), response_deserializer=kind.FromString)
         return ready.future(
             data, timeout=timeout, metadata=tuple(metadata), compression=compression
         )
@@ -62,12 +62,22 @@ class Client:
         return self.call("ModelInfer", request_of(images), **values)
 
     def stream(self, requests: Iterable[Any], **values: Any) -> Any:
-        started = self.channel.stream_stream(
+        started: Any = self.channel.stream_stream(
             path("ModelStreamInfer"),
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=messages.ModelStreamInferResponse.FromString,
         )
         return started(iter(requests), timeout=LONG, **values)
+
+
+def unary(channel: grpc.Channel, name: str) -> Any:
+    """Return a method that takes and gives bytes."""
+    return channel.unary_unary(path(name))
+
+
+def sending(channel: grpc.Channel, name: str) -> Any:
+    """Return a method whose one message may be late, or not come at all."""
+    return channel.stream_unary(path(name))
 
 
 def path(name: str) -> str:
