@@ -320,6 +320,23 @@ def test_a_stream_whose_client_goes_away_is_given_up(
     assert client.service.budget.held == 0
 
 
+def test_what_was_taken_is_answered_while_the_server_drains(
+    held: tuple[Client, Held], picture: bytes
+) -> None:
+    client, computing = held
+    taken = client.future("ModelInfer", request_of([picture]))
+    assert computing.begun.wait(LONG)
+    drained = client.portal.start_task_soon(client.service.drain, LONG)
+    while not client.service.draining:
+        threading.Event().wait(0.002)
+    with refused(Code.UNAVAILABLE, "being stopped"):
+        client.infer(picture)
+    computing.release()
+    assert drained.result(LONG)
+    client.portal.call(client.transport.stop, LONG)
+    assert taken.result().model_name == "net"
+
+
 def test_messages_are_bounded_alone_and_together(network: Path, picture: bytes) -> None:
     limits = {"body": 300_000, "buffered": 200_000}
     with grpc_serving(models={"net": network}, limits=limits) as client:
