@@ -24,7 +24,7 @@ from fleetnet.inference.classifier import Classifier
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.grpc.transport import GrpcTransport, port_of
-from fleetnet.serving.lifecycle import repository_of
+from fleetnet.serving.lifecycle import repository_of, transports
 from fleetnet.serving.messages import ModelInferRequest
 from fleetnet.serving.service import Service
 from serving.grpc_client import LONG, Client, Held, grpc_serving, sending, unary
@@ -479,6 +479,11 @@ def test_the_port_is_the_one_after_that_of_http(network: Path) -> None:
         ({"port": 0, "grpc": {"port": 9}}, 9),
     ):
         assert port_of(Settings.load_all(None, {}, values)) == port
+    variables = {"FLEETNET_SERVE_GRPC_PORT": "7", "FLEETNET_SERVE_GRPC_ENABLED": "false"}
+    asked = Settings.load_all(None, variables, {"grpc": {"port": None, "enabled": None}})
+    assert (port_of(asked), asked.grpc.enabled) == (7, False)
+    service = Service(repository_of(asked))
+    assert [one.name for one in transports(service, Tokens(None), asked)] == ["rest"]
 
 
 def test_a_port_that_is_taken_is_one_line(client: Client, network: Path) -> None:

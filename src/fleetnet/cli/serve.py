@@ -56,7 +56,9 @@ def serve(
         int | None,
         typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
     ] = None,
-    grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="  [--grpc]")] = None,
+    grpc: Annotated[
+        bool | None, typer.Option("--grpc/--no-grpc", help="Answer over gRPC too.  [--grpc]")
+    ] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
     ] = None,
