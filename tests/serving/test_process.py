@@ -332,7 +332,7 @@ def test_a_signal_lets_it_answer_what_it_has_and_end_well(network: Path, picture
         ("--port", "127.0.0.1:PORT"),
         (
             "--grpc-port",
-            "cannot listen on 127.0.0.1:PORT for gRPC: choose another with --grpc-port",
+            "127.0.0.1:PORT for gRPC: choose another with --grpc-port",
         ),
     ],
 )
