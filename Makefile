@@ -245,3 +245,10 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/$(PEER_PIP) 'tritonclient[http]==2.73.0'
 	touch $@
+
+# The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
+.PHONY: fuzz-brpc
+
+fuzz-brpc: $(VENV)/.dev
+	$(PIP) atheris
+	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096

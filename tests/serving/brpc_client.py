@@ -266,8 +266,8 @@ def answer_of(message: bytes) -> Answer:
             shape.append(sum((byte & 127) << 7 * at for at, byte in enumerate(numbers[:size])))
             numbers = numbers[size:]
         outputs.append((tensor[1][0].decode(), tensor[2][0].decode(), shape))
-    texts = [found.get(number, [b""])[0].decode() for number in (1, 2, 3)]
-    return Answer(*texts, outputs, found.get(6, []))
+    model, version, identity = (found.get(number, [b""])[0].decode() for number in (1, 2, 3))
+    return Answer(model, version, identity, outputs, found.get(6, []))
 
 
 def floats(raw: bytes) -> list[float]:

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-import brpc_client
-
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.brpc.transport import BrpcTransport
 from fleetnet.serving.config import Settings
 from fleetnet.serving.lifecycle import repository_of
 from fleetnet.serving.requests import Request, Result
 from fleetnet.serving.service import Service
+from serving import brpc_client
 
 LONG = 60.0
 
