@@ -49,7 +49,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev triton
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
@@ -239,12 +239,17 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
 
-# The stock client of the Open Inference Protocol, which wants an older NumPy; tests/serving uses it
-# where it is there.
-.venv-triton/.made:
+# The stock clients of the Open Inference Protocol, which want older packages; tests/serving uses them
+# where they are there.
+.venv-triton/.made: Makefile
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/$(PEER_PIP) 'tritonclient[http]==2.73.0'
+	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0' grpcio==1.85.3 protobuf==6.33.6
 	touch $@
+
+triton:
+	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
+	  echo 'tritonclient cannot be installed here: the tests with it are left out'
+.PHONY: triton
 
 # The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
 .PHONY: fuzz-brpc
@@ -252,3 +257,10 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 fuzz-brpc: $(VENV)/.dev
 	$(PIP) atheris
 	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+
+# A program of others that has the stock bRPC client in it, in an environment of its own: only SPU's
+# link layer is used, whose other dependencies are large.
+.venv-brpc/.made: Makefile
+	$(PYTHON) -m venv .venv-brpc
+	.venv-brpc/$(PEER_PIP) --no-deps spu==0.9.5 'numpy==1.26.4' 'jax==0.4.34' 'jaxlib==0.4.34' 'ml_dtypes==0.5.4' 'scipy<1.16' 'opt_einsum==3.4.0' 'cachetools' 'termcolor' 'cloudpickle' 'multiprocess' 'dill' 'protobuf==6.33.6' 'typing_extensions'
+	touch $@
