@@ -13,6 +13,7 @@ import pytest
 
 from fleetnet.serving.brpc import transport
 from fleetnet.serving.brpc.calls import Calls, Incoming
+from fleetnet.serving.brpc.connection import Connection
 from fleetnet.serving.brpc.frames import packed
 from fleetnet.serving.brpc.meta import RpcMeta
 from samples import ROOT
@@ -87,9 +88,12 @@ def test_the_stock_client_is_understood_and_the_stock_server_understands_ours(
     with serving(models={"net": network}) as server:
         opened: list[object] = []
         once = server.transport._opened
-        monkeypatch.setattr(
-            server.transport, "_opened", lambda one: opened.append(one) or once(one)
-        )
+
+        def counted(connection: Connection) -> bool:
+            opened.append(connection)
+            return once(connection)
+
+        monkeypatch.setattr(server.transport, "_opened", counted)
         port = free_port()
         process = start(kind, server.place, port)
         try:

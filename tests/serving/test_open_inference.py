@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from fleetnet.serving.errors import RequestError, TooLargeError
 from fleetnet.serving.messages import InferTensorContents, ModelInferRequest
 from fleetnet.serving.open_inference import parse_inference
 from fleetnet.serving.parsing import MAX_FIELDS, parsed
+from samples import ROOT
 from serving.messages_of import raw_of
 
 LIMIT = 4
@@ -171,6 +175,13 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
         parsed(ModelInferRequest, data)
 
 
+def test_the_documents_give_grpcurl_a_message_of_the_protocol() -> None:
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    (text,) = re.findall(r"printf '(.*)' \"\$\(base64", page)
+    message = json_format.Parse(text % base64.b64encode(b"image").decode(), ModelInferRequest())
+    assert images(message) == (b"image",)
+
+
 BYTES = st.binary(max_size=64)
 TENSORS = st.builds(
     ModelInferRequest.InferInputTensor,
@@ -195,3 +206,8 @@ REQUESTS = st.builds(
 def test_whatever_comes_is_read_or_refused_with_a_reason(data: bytes) -> None:
     with contextlib.suppress(RequestError, TooLargeError):
         parse_inference(data, LIMIT)
+
+
+@given(REQUESTS)
+def test_every_message_of_the_protocol_is_read_as_it_is(message: ModelInferRequest) -> None:
+    assert parsed(ModelInferRequest, message.SerializeToString()) == message
