@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import Run
+
+
+@pytest.fixture(autouse=True)
+def former_logs() -> Iterator[None]:
+    """Take back what a server sets up for its process, which here goes on without it."""
+    loggers = [logging.getLogger(name) for name in ("fleetnet.serving", "uvicorn", "grpc")]
+    former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    yield
+    for logger, handlers, level, propagate in former:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(
