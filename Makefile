@@ -42,6 +42,7 @@ test-portable: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py setup.py
 	$(BIN)/ruff check src tests benchmarks examples docs/conf.py setup.py
+	$(BIN)/hadolint --failure-threshold style deploy/Dockerfile
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
