@@ -19,9 +19,12 @@ import pytest
 
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.inference.classifier import Classifier
+from fleetnet.serving.auth import Tokens
 from fleetnet.serving.brpc.transport import port_of
 from fleetnet.serving.config import Settings
 from fleetnet.serving.errors import OverloadedError
+from fleetnet.serving.lifecycle import repository_of, transports
+from fleetnet.serving.service import Service
 from serving import brpc_client
 from serving.brpc_client import (
     GZIP,
@@ -644,7 +647,7 @@ def test_gzip_is_that_of_files(client: Client) -> None:
     assert client.receive().message == field_of(1, 1)
 
 
-def test_the_port_follows_that_of_http() -> None:
+def test_the_port_follows_that_of_http(network: Path) -> None:
     def port(**values: object) -> int:
         return port_of(Settings.load_all(None, {}, values))
 
@@ -652,3 +655,8 @@ def test_the_port_follows_that_of_http() -> None:
     assert port(port=0) == 0
     assert port(port=65534) == 0
     assert port(port=9000, brpc={"port": 9009}) == 9009
+    variables = {"FLEETNET_SERVE_BRPC_PORT": "7", "FLEETNET_SERVE_BRPC_ENABLED": "false"}
+    asked = Settings.load_all(None, variables, {"models": {"net": network}})
+    assert asked.brpc.port == 7
+    service = Service(repository_of(asked))
+    assert "brpc" not in [one.name for one in transports(service, Tokens(None), asked)]
