@@ -208,9 +208,11 @@ def test_a_wheel_carries_the_set_and_what_is_generated(tmp_path: Path) -> None:
         size = sum(
             entry.compress_size for entry in packed.infolist() if "conformance" in entry.filename
         )
-        generated = [name for name in packed.namelist() if "/serving/open_inference.p" in name]
+        names = ("/serving/brpc/meta.", "/serving/open_inference.")
+        generated = [name for name in packed.namelist() if any(one in name for one in names)]
     assert sorted(generated) == [
-        f"fleetnet/serving/open_inference.{ending}" for ending in ("pb", "proto", "py")
+        *(f"fleetnet/serving/brpc/meta.{ending}" for ending in ("pb", "proto", "py", "pyi")),
+        *(f"fleetnet/serving/open_inference.{ending}" for ending in ("pb", "proto", "py")),
     ]
     assert carried == {
         file.relative_to(OURS.path).as_posix(): file.read_bytes()

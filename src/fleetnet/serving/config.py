@@ -103,6 +103,13 @@ class GrpcSettings(_Section):
     ping_seconds: float = Field(10.0, gt=0)
 
 
+class BrpcSettings(_Section):
+    """bRPC; ``port`` is 0 for any, None for the second after the port of HTTP."""
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+
+
 class DriftSettings(_Section):
     """With what a model's requests are compared.
 
@@ -164,6 +171,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     grpc: GrpcSettings = GrpcSettings()
+    brpc: BrpcSettings = BrpcSettings()
     drift: DriftSettings = DriftSettings()
 
     @classmethod

@@ -55,6 +55,10 @@ def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Tra
         from fleetnet.serving.grpc.transport import GrpcTransport
 
         asked.append(GrpcTransport(service, tokens, settings))
+    if settings.brpc.enabled:
+        from fleetnet.serving.brpc.transport import BrpcTransport
+
+        asked.append(BrpcTransport(service, tokens, settings))
     return asked
 
 
