@@ -260,6 +260,7 @@ class App:
             id=identity or request.state.id,
             deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
             trace=trace.trace if trace else "",
+            traceparent=request.headers.get("traceparent", ""),
             protocol=PROTOCOL,
             **wanted,
         )
@@ -288,9 +289,8 @@ class App:
 
     async def _load(self, request: Request) -> Response:
         name, asked = _part(request, "model"), await self._change(request)
-        await self._service.load(name, asked.parameters.version)
-        if asked.parameters.default and asked.parameters.version is not None:
-            self._service.models.default(name, asked.parameters.version)
+        wanted = asked.parameters
+        await self._service.load(name, wanted.version, default=wanted.default)
         return reply({})
 
     async def _unload(self, request: Request) -> Response:
@@ -303,8 +303,8 @@ class App:
         return _checked(LoadRequest, body or b"{}")
 
     async def _metrics(self, _: Request) -> Response:
-        metrics = self._service.metrics
-        return Response(metrics.text(), media_type=metrics.content_type)
+        text = await self._service.figures()
+        return Response(text, media_type=self._service.metrics.content_type)
 
     async def _openapi(self, _: Request) -> Response:
         return reply(openapi_document())
