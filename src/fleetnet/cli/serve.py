@@ -87,6 +87,10 @@ def serve(
         ),
     ] = None,
     log: Annotated[str | None, typer.Option("--log", help="text or json.  [text]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
+    ] = None,
 ) -> None:
     """Answer requests over HTTP, until the process is asked to end.
 
@@ -105,6 +109,7 @@ def serve(
         "port": port,
         "tokens": tokens,
         "log": log,
+        "workers": workers,
         "engine": {
             "name": engine,
             "precision": precision,

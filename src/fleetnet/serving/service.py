@@ -141,7 +141,7 @@ class Service:
             FleetnetError: one cannot be loaded.
         """
         for name in self._repository.names() if names is None else names:
-            await self.load(name)
+            await self._load(name)
         self._started = True
 
     async def infer(self, request: Request) -> Result:
@@ -260,10 +260,13 @@ class Service:
             NotFoundError: the repository has no such model or version.
             FleetnetError: it cannot be loaded; what was loaded before stays.
         """
-        async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
-            self.put(await self.prepare(name, version))
+        await self._load(name, version)
         if default and version is not None:
             self.models.default(name, version)
+
+    async def _load(self, name: str, version: str | None = None) -> None:
+        async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
+            self.put(await self.prepare(name, version))
 
     async def prepare(self, name: str, version: str | None = None) -> Prepared:
         """Open and warm up what :meth:`put` lets answer then.
