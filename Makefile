@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) src/fleetnet/serving/open_inference.proto
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp clean
 

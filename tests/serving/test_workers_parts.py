@@ -285,8 +285,10 @@ def test_a_worker_is_ready_only_when_all_are(network: Path) -> None:
         try:
             await service.start()
             assert not service.ready
-            service.everywhere = True
-            assert service.ready
+            told: list[bool] = []
+            service.on_ready.append(lambda: told.append(service.ready))
+            service.all_are_loaded()
+            assert told == [True]
         finally:
             await service.close()
 

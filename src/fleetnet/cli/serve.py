@@ -17,6 +17,9 @@ _NEEDS = {
     "starlette": "Starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
     "yaml": "PyYAML",
@@ -49,6 +52,11 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="0 for any.  [8000]")
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
+    ] = None,
+    grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="  [--grpc]")] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
     ] = None,
@@ -92,7 +100,7 @@ def serve(
         typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
     ] = None,
 ) -> None:
-    """Answer requests over HTTP, until the process is asked to end.
+    """Answer requests over HTTP and gRPC, until the process is asked to end.
 
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
@@ -107,6 +115,7 @@ def serve(
         "folder": folder,
         "host": host,
         "port": port,
+        "grpc": {"port": grpc_port, "enabled": grpc},
         "tokens": tokens,
         "log": log,
         "workers": workers,

@@ -86,6 +86,20 @@ class TlsSettings(_Section):
         return self
 
 
+class GrpcSettings(_Section):
+    """gRPC; ``port`` is 0 for any, None for the one after the port of HTTP.
+
+    ``calls`` may run at the same time, and ``streams`` of them on one connection; ``ping_seconds``
+    is how often a client may ask whether an idle connection still stands.
+    """
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+    calls: int = Field(1024, ge=1, le=1_000_000)
+    streams: int = Field(128, ge=1, le=1_000_000)
+    ping_seconds: float = Field(10.0, gt=0)
+
+
 class RoutingSettings(_Section):
     """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
 
@@ -132,6 +146,7 @@ class Settings(_Section):
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    grpc: GrpcSettings = GrpcSettings()
 
     @classmethod
     def load_all(

@@ -49,7 +49,13 @@ def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Tra
     """Return the protocols that the settings ask for."""
     from fleetnet.serving.rest.server import RestTransport
 
-    return [RestTransport(service, tokens, settings)]
+    asked: list[Transport] = [RestTransport(service, tokens, settings)]
+    if settings.grpc.enabled:
+        from fleetnet.serving.grpc.transport import GrpcTransport
+
+        shared = settings.workers > 1
+        asked.append(GrpcTransport(service, tokens, settings, shared=shared))
+    return asked
 
 
 def repository_of(settings: Settings) -> Repository:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -96,6 +96,7 @@ class Service:
     Attributes:
         metrics: of this service.
         budget: from which every protocol takes the bytes that it receives.
+        on_ready: called when :attr:`ready` changes.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Service:
         self.options = options or Options()
         self.budget = Budget(self.options.max_buffered)
         self.models = models or Models()
+        self.on_ready: list[Callable[[], None]] = []
         self._repository = repository
         self._open = open_model
         threads = self.options.threads or available_threads()
@@ -143,6 +145,12 @@ class Service:
         for name in self._repository.names() if names is None else names:
             await self._load(name)
         self._started = True
+        self.tell_ready()
+
+    def tell_ready(self) -> None:
+        """Call what waits for a change of :attr:`ready`."""
+        for told in self.on_ready:
+            told()
 
     async def infer(self, request: Request) -> Result:
         """Answer a request; cancelling this takes its images out of the queue.
@@ -376,6 +384,7 @@ class Service:
             Whether all were answered in time.
         """
         self._draining = True
+        self.tell_ready()
         end = time.monotonic() + limit
         while (self._running or self._tasks) and time.monotonic() < end:
             await asyncio.sleep(0.01)

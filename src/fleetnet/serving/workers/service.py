@@ -49,20 +49,23 @@ class WorkerService(Service):
         settings: this worker's share.
         ask: asks the supervisor.
 
-    Attributes:
-        everywhere: whether all workers have loaded their models, as far as is known here.
     """
 
     def __init__(self, settings: Settings, ask: Callable[..., Awaitable[Any]]) -> None:
         super().__init__(repository_of(settings), settings.routes(), settings.options())
-        self.everywhere = False
+        self._everywhere = False
         self._ask = ask
         self._prepared: Prepared | None = None
 
     @property
     def ready(self) -> bool:
         """Whether requests are answered, whichever worker they come to."""
-        return super().ready and self.everywhere
+        return super().ready and self._everywhere
+
+    def all_are_loaded(self) -> None:
+        """Be ready as soon as this worker is, because all others are too."""
+        self._everywhere = True
+        self.tell_ready()
 
     @property
     def loaded(self) -> set[tuple[str, str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from pydantic import BaseModel
 
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.classifier import AUTO
@@ -25,13 +26,26 @@ def held_ports(settings: Settings) -> Iterator[Settings]:
     Raises:
         FleetnetError: an address is taken, or is none of this machine.
     """
-    values = settings.model_dump()
     with contextlib.ExitStack() as stack:
-        for section, key in _ports(values):
-            host, port = section.get("host", settings.host), section[key]
-            held = stack.enter_context(_hold(host, port))
-            section[key] = held.getsockname()[1]
-        yield Settings.model_validate(values)
+        for section, port in _ports(settings).items():
+            held = stack.enter_context(_hold(settings.host, port))
+            number = {"port": held.getsockname()[1]}
+            if section:
+                former: BaseModel = getattr(settings, section)
+                settings = settings.model_copy(update={section: former.model_copy(update=number)})
+            else:
+                settings = settings.model_copy(update=number)
+        yield settings
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    """Return the ports that are asked for, by the section of the settings; HTTP has none."""
+    ports = {"": settings.port}
+    if settings.grpc.enabled:
+        from fleetnet.serving.grpc.transport import port_of
+
+        ports["grpc"] = port_of(settings)
+    return ports
 
 
 def _hold(host: str, port: int) -> socket.socket:
@@ -41,14 +55,6 @@ def _hold(host: str, port: int) -> socket.socket:
         return bind(host, port, shared=True, lingering=False)
     except FleetnetError:
         return bind(host, port, shared=True)
-
-
-def _ports(section: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _ports(section[key])
-        elif (key == "port" or key.endswith("_port")) and value is not None:
-            yield section, key
 
 
 def share_of(settings: Settings) -> Settings:

@@ -97,5 +97,5 @@ async def _start(
         await service.catch_up(beginning.loaded)
         await listen()
     await channel.ask("loaded", addresses_of(running), service.loaded)
-    service.everywhere = True
+    service.all_are_loaded()
     await channel.ask("ready")

@@ -1,0 +1,1 @@
+"""gRPC: ``inference.GRPCInferenceService``, health and reflection."""
