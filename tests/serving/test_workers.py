@@ -18,8 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
+from fleetnet.serving import messages
 from fleetnet.serving.config import Settings
 from fleetnet.serving.workers.shares import held_ports
 
@@ -222,6 +224,26 @@ def test_loading_and_unloading_reach_all_workers_and_those_started_anew(
         assert "workers cannot" not in json.loads(answer)["error"]
         assert server.by_all_workers("POST", two, picture) == {200}
         assert server.by_all_workers("POST", "/v2/repository/index", b"{}") == {200}
+
+
+def test_all_workers_answer_over_grpc(server: Server, picture: bytes) -> None:
+    address = server.wait_for("ready", 2)["address"].removeprefix("grpc://")
+    tensor = messages.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
+    tensor.contents.bytes_contents.append(picture)
+    request = messages.ModelInferRequest(model_name="net", inputs=[tensor]).SerializeToString()
+    asked = 0
+    while True:
+        asked += 1
+        # Channels share a connection unless they are told not to.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(address, own) as channel:
+            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            response = messages.ModelInferResponse.FromString(infer(request, timeout=LONG))
+        assert response.model_name == "net"
+        lines = [line for line in server.lines() if line.get("protocol") == "grpc"]
+        if {line["worker"] for line in lines if "status" in line} == {0, 1}:
+            break
+    assert server.counted("fleetnet_requests_total") == asked
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing(server: Server) -> None:
