@@ -13,113 +13,43 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
-from fleetnet.serving import messages
 from fleetnet.serving.config import Settings
 from fleetnet.serving.workers.shares import held_ports
+from serving.logged_server import LONG, Server, running
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux"),
 ]
 
-LONG = 60.0
 WORKERS = 2
-
-
-class Server:
-    """A running server; every request has a connection of its own, so any worker may get it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
-        self._log = log
-        address = self.wait_for("ready")["address"]
-        host, _, port = address.removeprefix("http://").rpartition(":")
-        self.place = (host, int(port))
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What is logged up to now; other lines than JSON are no events."""
-        text = self._log.read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        return [json.loads(line) for line in whole if line.startswith("{")]
-
-    def wait_for(self, event: str, times: int = 1) -> dict[str, Any]:
-        """Return the line of an event once it is there so many times."""
-        while True:
-            found = [line for line in self.lines() if line["event"] == event]
-            if len(found) >= times:
-                return found[times - 1]
-            if self.process.poll() is not None:
-                pytest.fail(self._log.read_text("utf-8"))
-            time.sleep(0.05)
-
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(*self.place, timeout=LONG)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-
-    def ask_again(self, body: bytes, **headers: str) -> int:
-        """Classify, again where a worker was lost meanwhile, as clients do."""
-        while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                return self.ask("POST", "/classify", body, **headers)[0]
-
-    def by_all_workers(self, method: str, path: str, body: bytes = b"") -> set[int]:
-        """Ask until every worker has answered, by its lines in the log; return the statuses."""
-        prefix = f"{method}-{time.monotonic_ns()}"
-        statuses: set[int] = set()
-        number = 0
-        while True:
-            number += 1
-            headers = {"X-Request-Id": f"{prefix}-{number}"}
-            statuses.add(self.ask(method, path, body, **headers)[0])
-            ours = [one for one in self.lines() if one.get("request_id", "").startswith(prefix)]
-            if len({one["worker"] for one in ours}) == WORKERS:
-                return statuses
-
-    def counted(self, name: str) -> float:
-        """Return the sum of a metric over its labels."""
-        status, text = self.ask("GET", "/metrics")
-        assert status == 200
-        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text.decode(), re.MULTILINE)
-        return sum(map(float, found))
-
-    def workers(self) -> list[int]:
-        """Numbers of the processes that were started, in their order."""
-        return [line["worker_process"] for line in self.lines() if "worker_process" in line]
-
-
-@contextlib.contextmanager
-def running(folder: Path, *arguments: str, **variables: str) -> Iterator[Callable[[], Server]]:
-    """Start a server that logs into a folder, and end it, whatever happens."""
-    log = folder / "log"
-    command = [sys.executable, "-m", "fleetnet", "serve", *arguments, "--port", "0"]
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            [*command, "--workers", str(WORKERS), "--log", "json"],
-            stderr=stream,
-            env={**os.environ, **variables},
-        )
-    try:
-        yield lambda: Server(process, log)
-    finally:
-        process.kill()
-        process.wait()
+TWO = ("--workers", "2")
 
 
 @pytest.fixture
 def server(network: Path, tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path, f"net={network}") as start:
+    with running(tmp_path, *TWO, f"net={network}") as start:
         yield start()
+
+
+def by_all_workers(server: Server, method: str, path: str, body: bytes = b"") -> set[int]:
+    """Ask until every worker has answered, by its lines in the log; return the statuses."""
+    prefix = f"{method}-{time.monotonic_ns()}"
+    statuses: set[int] = set()
+    number = 0
+    while True:
+        number += 1
+        headers = {"X-Request-Id": f"{prefix}-{number}"}
+        statuses.add(server.ask(method, path, body, **headers)[0])
+        ours = [one for one in server.lines() if one.get("request_id", "").startswith(prefix)]
+        if len({one["worker"] for one in ours}) == WORKERS:
+            return statuses
 
 
 def status_of(connection: socket.socket) -> int:
@@ -187,28 +117,28 @@ def test_a_worker_that_is_killed_is_started_anew_and_no_client_notices(
     died = server.wait_for("a worker ended", WORKERS)
     assert (died["level"], died["ended_by"]) == ("error", "SIGKILL")
     assert server.counted("fleetnet_worker_deaths_total") == WORKERS
-    assert server.by_all_workers("POST", "/classify", picture) == {200}
+    assert by_all_workers(server, "POST", "/classify", picture) == {200}
 
 
 def test_loading_and_unloading_reach_all_workers_and_those_started_anew(
     versions: Path, tmp_path: Path, picture: bytes
 ) -> None:
     one, two = "/classify?version=1", "/classify?version=2"
-    with running(tmp_path, "--folder", str(versions)) as start:
+    with running(tmp_path, *TWO, "--folder", str(versions)) as start:
         server = start()
-        assert server.by_all_workers("POST", two, picture) == {200}
+        assert by_all_workers(server, "POST", two, picture) == {200}
         unload = "/v2/repository/models/shapes/unload"
         assert server.ask("POST", unload, b'{"parameters": {"version": "2"}}')[0] == 200
-        assert server.by_all_workers("POST", two, picture) == {404}
-        assert server.by_all_workers("POST", one, picture) == {200}
+        assert by_all_workers(server, "POST", two, picture) == {404}
+        assert by_all_workers(server, "POST", one, picture) == {200}
         process = server.workers()[0]
         os.kill(process, signal.SIGKILL)
         server.wait_for("a worker is ready again")
-        assert server.by_all_workers("POST", two, picture) == {404}
+        assert by_all_workers(server, "POST", two, picture) == {404}
         load = "/v2/repository/models/shapes/load"
         parameters = {"version": "2", "default": True}
         assert server.ask("POST", load, json.dumps({"parameters": parameters}).encode())[0] == 200
-        assert server.by_all_workers("POST", two, picture) == {200}
+        assert by_all_workers(server, "POST", two, picture) == {200}
         _, answer = server.ask("POST", "/classify", picture)
         assert json.loads(answer)["version"] == "2"
         status, answer = server.ask("POST", "/v2/repository/models/other/load", b"{}")
@@ -222,24 +152,15 @@ def test_loading_and_unloading_reach_all_workers_and_those_started_anew(
             manifest.write_text(kept, "utf-8")
         assert (status, json.loads(answer)["code"]) == (400, "damaged")
         assert "workers cannot" not in json.loads(answer)["error"]
-        assert server.by_all_workers("POST", two, picture) == {200}
-        assert server.by_all_workers("POST", "/v2/repository/index", b"{}") == {200}
+        assert by_all_workers(server, "POST", two, picture) == {200}
+        assert by_all_workers(server, "POST", "/v2/repository/index", b"{}") == {200}
 
 
 def test_all_workers_answer_over_grpc(server: Server, picture: bytes) -> None:
-    address = server.wait_for("ready", 2)["address"].removeprefix("grpc://")
-    tensor = messages.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
-    tensor.contents.bytes_contents.append(picture)
-    request = messages.ModelInferRequest(model_name="net", inputs=[tensor]).SerializeToString()
     asked = 0
     while True:
         asked += 1
-        # Channels share a connection unless they are told not to.
-        own = [("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(address, own) as channel:
-            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            response = messages.ModelInferResponse.FromString(infer(request, timeout=LONG))
-        assert response.model_name == "net"
+        assert server.infer_by_grpc("net", picture).model_name == "net"
         lines = [line for line in server.lines() if line.get("protocol") == "grpc"]
         if {line["worker"] for line in lines if "status" in line} == {0, 1}:
             break
@@ -254,7 +175,8 @@ def test_a_supervisor_that_is_killed_leaves_nothing(server: Server) -> None:
     wait_until_gone(workers)
     with contextlib.suppress(ConnectionRefusedError):
         while True:  # the last thread of a process ends after the one that shows its state
-            socket.create_connection(server.place, LONG).close()
+            with contextlib.suppress(ConnectionResetError):
+                socket.create_connection(server.place, LONG).close()
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to the whole group"])
@@ -285,13 +207,13 @@ def test_a_worker_that_is_asked_to_end_alone_is_replaced(server: Server, picture
     os.kill(server.workers()[0], signal.SIGTERM)
     assert server.wait_for("a worker ended")["level"] == "info"
     server.wait_for("a worker is ready again")
-    assert server.by_all_workers("POST", "/classify", picture) == {200}
+    assert by_all_workers(server, "POST", "/classify", picture) == {200}
     assert server.counted("fleetnet_worker_deaths_total") == 0
 
 
 def refused(*arguments: str) -> list[str]:
     """Return what else than events a server says that is not to start."""
-    command = [sys.executable, "-m", "fleetnet", "serve", *arguments, "--workers", "2"]
+    command = [sys.executable, "-m", "fleetnet", "serve", *arguments, *TWO]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
     assert ran.returncode == 2, ran.stderr
     return [line for line in ran.stderr.splitlines() if not re.match(r"\d{4}-\d\d-\d\dT", line)]
@@ -299,7 +221,7 @@ def refused(*arguments: str) -> list[str]:
 
 def test_a_bundle_that_no_worker_can_load_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    with running(tmp_path, "--folder", str(tmp_path)) as start:
+    with running(tmp_path, *TWO, "--folder", str(tmp_path)) as start:
         with pytest.raises(pytest.fail.Exception):
             start()
         log = (tmp_path / "log").read_text("utf-8").splitlines()

@@ -99,6 +99,13 @@ def serve(
         int | None,
         typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
     ] = None,
+    telemetry: Annotated[
+        bool | None,
+        typer.Option(
+            "--telemetry/--no-telemetry",
+            help="Send traces as the variables OTEL_* say.  [where they name a collector]",
+        ),
+    ] = None,
 ) -> None:
     """Answer requests over HTTP and gRPC, until the process is asked to end.
 
@@ -119,6 +126,7 @@ def serve(
         "tokens": tokens,
         "log": log,
         "workers": workers,
+        "telemetry": telemetry,
         "engine": {
             "name": engine,
             "precision": precision,

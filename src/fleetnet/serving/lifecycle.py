@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from fleetnet.serving.config import Settings
 from fleetnet.serving.logs import set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
+from fleetnet.serving.traces import traces_of
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -94,7 +96,12 @@ async def serve(
         from fleetnet.serving.workers.supervisor import supervise
 
         return await supervise(settings, ready)
-    service = Service(repository_of(settings), settings.routes(), settings.options())
+    service = Service(
+        repository_of(settings),
+        settings.routes(),
+        settings.options(),
+        traces=traces_of(settings.telemetry, os.environ),
+    )
     running: list[Transport] = []
     try:
         with asked_to_end() as ended:

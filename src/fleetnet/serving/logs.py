@@ -76,7 +76,11 @@ def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> Non
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(kind, worker))
-    for name, level in (("fleetnet.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in (
+        ("fleetnet.serving", logging.INFO),
+        ("opentelemetry", logging.WARNING),
+        ("uvicorn", logging.WARNING),
+    ):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)

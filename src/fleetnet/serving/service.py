@@ -34,6 +34,7 @@ from fleetnet.serving.metrics import Metrics, same_classes
 from fleetnet.serving.models import Models, Version
 from fleetnet.serving.repository import Repository, check_name
 from fleetnet.serving.requests import Answer, Request, Result
+from fleetnet.serving.traces import Traces
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -92,6 +93,7 @@ class Service:
         models: routing and aliases.
         options: limits and how bundles are opened.
         open_model: opens a bundle; a test's may open something else.
+        traces: makes spans of requests; None for none.
 
     Attributes:
         metrics: of this service.
@@ -105,6 +107,7 @@ class Service:
         models: Models | None = None,
         options: Options | None = None,
         open_model: Open = LoadedModel.open,
+        traces: Traces | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.options = options or Options()
@@ -113,6 +116,7 @@ class Service:
         self.on_ready: list[Callable[[], None]] = []
         self._repository = repository
         self._open = open_model
+        self._traces = traces
         threads = self.options.threads or available_threads()
         self._batcher = Batcher(threads, threads, on_batch=self.metrics.computed)
         self._changing: dict[str, asyncio.Lock] = {}
@@ -164,6 +168,15 @@ class Service:
             DeadlineError: the deadline passed.
             InternalError: something else went wrong, which is in the log.
         """
+        if self._traces is None:
+            return await self._counted(request)
+        with self._traces.of(request) as answered:
+            result = await self._counted(request)
+            answered(result)
+        return result
+
+    async def _counted(self, request: Request) -> Result:
+        """Answer a request, and count what became of it."""
         name = ""
         self._running += 1
         try:
@@ -396,6 +409,8 @@ class Service:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.to_thread(self._batcher.close)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         for version in list(self.models):
             version.loaded.close()
 

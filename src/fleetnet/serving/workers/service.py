@@ -10,6 +10,7 @@ from fleetnet.errors import FleetnetError, one_line
 from fleetnet.serving.config import Settings
 from fleetnet.serving.lifecycle import repository_of
 from fleetnet.serving.service import Prepared, Service
+from fleetnet.serving.traces import Traces
 from fleetnet.serving.workers.channel import ClosedError
 from fleetnet.serving.workers.figures import Figures
 
@@ -48,11 +49,19 @@ class WorkerService(Service):
     Args:
         settings: this worker's share.
         ask: asks the supervisor.
+        traces: as of any service.
 
     """
 
-    def __init__(self, settings: Settings, ask: Callable[..., Awaitable[Any]]) -> None:
-        super().__init__(repository_of(settings), settings.routes(), settings.options())
+    def __init__(
+        self,
+        settings: Settings,
+        ask: Callable[..., Awaitable[Any]],
+        traces: Traces | None = None,
+    ) -> None:
+        super().__init__(
+            repository_of(settings), settings.routes(), settings.options(), traces=traces
+        )
         self._everywhere = False
         self._ask = ask
         self._prepared: Prepared | None = None

@@ -18,6 +18,7 @@ from fleetnet.serving.lifecycle import (
     transports,
 )
 from fleetnet.serving.logs import set_up_logs
+from fleetnet.serving.traces import traces_of
 from fleetnet.serving.workers.channel import Answer, Channel, ClosedError
 from fleetnet.serving.workers.service import Beginning, WorkerService
 
@@ -55,7 +56,8 @@ async def _serve(channel: Channel, answers: dict[str, Answer], ended: asyncio.Ev
     settings = beginning.settings
     set_up_logs(settings.log, beginning.number)
     tokens = Tokens(settings.tokens)
-    service = WorkerService(settings, channel.ask)
+    traces = traces_of(settings.telemetry, os.environ)
+    service = WorkerService(settings, channel.ask, traces)
     answers.update(service.answers)
     running: list[Transport] = []
     try:
