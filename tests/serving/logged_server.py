@@ -25,10 +25,10 @@ LONG = 60.0
 class Server:
     """A running server; every request has a connection of its own, so any worker may get it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[Any], log: Path, address: str = "") -> None:
         self.process = process
         self._log = log
-        address = self.wait_for("ready")["address"]
+        address = address or self.wait_for("ready")["address"]
         host, _, port = address.removeprefix("http://").rpartition(":")
         self.place = (host, int(port))
 

@@ -45,7 +45,10 @@ async def supervise(settings: Settings, ready: Callable[[dict[str, str]], None])
         FleetnetError: a port cannot be had, or a worker cannot start.
     """
     if sys.platform != "linux":
-        raise FleetnetError("several workers need Linux, which spreads connections: give workers=1")
+        raise FleetnetError(
+            "several workers need Linux, which spreads connections over them: give workers=1",
+            arguments=["workers"],
+        )
     with held_ports(settings) as held, asked_to_end() as ended:
         crew = Crew(held, ready)
         try:
