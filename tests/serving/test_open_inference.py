@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,9 @@ from fleetnet.serving.errors import RequestError, TooLargeError
 from fleetnet.serving.messages import InferTensorContents, ModelInferRequest
 from fleetnet.serving.open_inference import parse_inference
 from fleetnet.serving.parsing import MAX_FIELDS, parsed
+from serving.messages_of import raw_of
 
 LIMIT = 4
-
-
-def raw_of(*images: bytes) -> bytes:
-    return b"".join(struct.pack("<I", len(image)) + image for image in images)
 
 
 def request(
