@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) src/fleetnet/serving/open_inference.proto
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp clean
 
@@ -250,3 +250,17 @@ triton:
 	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
 	  echo 'tritonclient cannot be installed here: the tests with it are left out'
 .PHONY: triton
+
+# The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
+.PHONY: fuzz-brpc
+
+fuzz-brpc: $(VENV)/.dev
+	$(PIP) atheris
+	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+
+# A program of others that has the stock bRPC client in it, in an environment of its own: only SPU's
+# link layer is used, whose other dependencies are large.
+.venv-brpc/.made: Makefile
+	$(PYTHON) -m venv .venv-brpc
+	.venv-brpc/$(PEER_PIP) --no-deps spu==0.9.5 'numpy==1.26.4' 'jax==0.4.34' 'jaxlib==0.4.34' 'ml_dtypes==0.5.4' 'scipy<1.16' 'opt_einsum==3.4.0' 'cachetools' 'termcolor' 'cloudpickle' 'multiprocess' 'dill' 'protobuf==6.33.6' 'typing_extensions'
+	touch $@

@@ -27,24 +27,25 @@ class Build(build_py):
 
 
 def generate_messages(place: Path) -> None:
-    """Write the protocol's description, and its types for mypy, from its ``.proto``.
+    """Write the protocols' descriptions, and their types for mypy, from their ``.proto``.
 
     Not Python code: that would run only with the version of protobuf that it was generated for.
     """
-    protocol = Path("src", "fleetnet", "serving", "open_inference.proto")
-    with tempfile.TemporaryDirectory() as folder:
-        failed = protoc.main(
-            [
-                "protoc",
-                f"--proto_path={protocol.parent}",
-                f"--descriptor_set_out={place / 'open_inference.pb'}",
-                f"--pyi_out={folder}",
-                str(protocol),
-            ]
-        )
-        if failed:
-            raise SystemExit(f"{protocol} cannot be compiled")
-        shutil.copyfile(Path(folder, "open_inference_pb2.pyi"), place / "messages.pyi")
+    for name, module in (("open_inference", "messages"), ("brpc/meta", "brpc/meta")):
+        protocol = Path("src", "fleetnet", "serving", f"{name}.proto")
+        with tempfile.TemporaryDirectory() as folder:
+            failed = protoc.main(
+                [
+                    "protoc",
+                    f"--proto_path={protocol.parent}",
+                    f"--descriptor_set_out={place / name}.pb",
+                    f"--pyi_out={folder}",
+                    str(protocol),
+                ]
+            )
+            if failed:
+                raise SystemExit(f"{protocol} cannot be compiled")
+            shutil.copyfile(Path(folder, f"{protocol.stem}_pb2.pyi"), place / f"{module}.pyi")
 
 
 # Of its own each time: what an earlier build left behind would be packed as well.

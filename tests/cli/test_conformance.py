@@ -208,9 +208,10 @@ def test_a_wheel_carries_the_set_and_what_is_generated(tmp_path: Path) -> None:
         size = sum(
             entry.compress_size for entry in packed.infolist() if "conformance" in entry.filename
         )
-        generated = [name for name in packed.namelist() if "/serving/open_inference.p" in name]
+        names = ("/serving/open_inference.", "/serving/brpc/meta.")
+        generated = [name for name in packed.namelist() if any(one in name for one in names)]
     assert sorted(generated) == [
-        f"fleetnet/serving/open_inference.{ending}" for ending in ("pb", "proto", "py")
+        f"fleetnet{name}{ending}" for name in sorted(names) for ending in ("pb", "proto", "py")
     ]
     assert carried == {
         file.relative_to(OURS.path).as_posix(): file.read_bytes()

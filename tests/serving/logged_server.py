@@ -18,6 +18,7 @@ import grpc
 import pytest
 
 from fleetnet.serving import messages
+from serving import brpc_client
 
 LONG = 60.0
 
@@ -69,7 +70,7 @@ class Server:
         )
         tensor.contents.bytes_contents.append(picture)
         request = messages.ModelInferRequest(model_name=model, inputs=[tensor])
-        address = self.wait_for("ready", 2)["address"].removeprefix("grpc://")
+        address = self._address("grpc")
         # Channels share a connection unless they are told not to.
         own = [("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(address, own) as channel:
@@ -81,6 +82,20 @@ class Server:
                 messages.ModelInferResponse.FromString,
             )
             return infer(request, timeout=LONG, metadata=tuple(metadata.items()))
+
+    def infer_by_brpc(self, model: str, picture: bytes, **options: Any) -> brpc_client.Answer:
+        host, _, port = self._address("brpc").rpartition(":")
+        raw = [brpc_client.element(picture)]
+        message = brpc_client.inference(model, raw=raw)
+        with brpc_client.Client((host, int(port))) as client:
+            reply = client.call("ModelInfer", message, **options)
+        assert not reply.code, reply
+        return brpc_client.answer_of(reply.message)
+
+    def _address(self, protocol: str) -> str:
+        lines = [line for line in self.lines() if line["event"] == "ready"]
+        address: str = next(line["address"] for line in lines if line["protocol"] == protocol)
+        return address.partition("://")[2]
 
     def counted(self, name: str) -> float:
         """Return the sum of a metric over its labels."""

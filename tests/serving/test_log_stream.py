@@ -25,7 +25,9 @@ def test_a_reader_of_the_log_that_goes_away_takes_nothing_with_it(
 ) -> None:
     command = [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--workers", workers]
     process = subprocess.Popen(
-        [*command, "--port", "0", "--no-grpc", "--log", "json"], stderr=subprocess.PIPE, text=True
+        [*command, "--port", "0", "--no-grpc", "--no-brpc", "--log", "json"],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stderr is not None

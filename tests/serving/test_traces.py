@@ -30,6 +30,7 @@ from fleetnet.serving.requests import Request
 from fleetnet.serving.rest.app import App
 from fleetnet.serving.service import Service
 from fleetnet.serving.traces import NAMED, Traces, traces_of
+from serving.brpc_client import field_of
 from serving.logged_server import running
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -233,6 +234,10 @@ def test_every_protocol_hands_on_the_trace_of_its_caller(
         server = start()
         assert server.ask("POST", "/classify", picture, traceparent=TRACEPARENT)[0] == 200
         server.infer_by_grpc("net", picture, traceparent=TRACEPARENT)
+        server.infer_by_brpc("net", picture, user={"traceparent": TRACEPARENT})
+        # bRPC's own: numbers of a trace and of the caller's span.
+        numbers = field_of(4, int(TRACE[16:], 16)) + field_of(5, int(SPAN, 16))
+        server.infer_by_brpc("net", picture, extra=field_of(1, numbers))
         server.process.terminate()
         assert server.process.wait() == 0
     spans = [
@@ -242,16 +247,18 @@ def test_every_protocol_hands_on_the_trace_of_its_caller(
         for scope in group.scope_spans
         for span in scope.spans
     ]
-    assert {span.trace_id.hex() for span in spans} == {TRACE}
     whole = [span for span in spans if span.name == "infer"]
-    assert [span.parent_span_id.hex() for span in whole] == [SPAN, SPAN]
+    traces = [TRACE, TRACE, TRACE, TRACE[16:].rjust(32, "0")]
+    assert [span.trace_id.hex() for span in whole] == traces
+    assert {span.trace_id.hex() for span in spans} == set(traces)
+    assert [span.parent_span_id.hex() for span in whole] == [SPAN] * 4
     protocols = [
         one.value.string_value
         for span in whole
         for one in span.attributes
         if one.key == "fleetnet.protocol"
     ]
-    assert sorted(protocols) == ["grpc", "rest"]
+    assert protocols == ["rest", "grpc", "brpc", "brpc"]
 
 
 @pytest.mark.slow

@@ -156,12 +156,16 @@ def test_loading_and_unloading_reach_all_workers_and_those_started_anew(
         assert by_all_workers(server, "POST", "/v2/repository/index", b"{}") == {200}
 
 
-def test_all_workers_answer_over_grpc(server: Server, picture: bytes) -> None:
+@pytest.mark.parametrize("protocol", ["grpc", "brpc"])
+def test_all_workers_answer_over_every_protocol(
+    server: Server, picture: bytes, protocol: str
+) -> None:
+    infer = server.infer_by_grpc if protocol == "grpc" else server.infer_by_brpc
     asked = 0
     while True:
         asked += 1
-        assert server.infer_by_grpc("net", picture).model_name == "net"
-        lines = [line for line in server.lines() if line.get("protocol") == "grpc"]
+        infer("net", picture)
+        lines = [line for line in server.lines() if line.get("protocol") == protocol]
         if {line["worker"] for line in lines if "status" in line} == {0, 1}:
             break
     assert server.counted("fleetnet_requests_total") == asked

@@ -20,6 +20,7 @@ _NEEDS = {
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
+    "google_crc32c": "google-crc32c",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
     "yaml": "PyYAML",
@@ -57,6 +58,11 @@ def serve(
         typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
     ] = None,
     grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="  [--grpc]")] = None,
+    brpc_port: Annotated[
+        int | None,
+        typer.Option("--brpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 2]"),
+    ] = None,
+    brpc: Annotated[bool | None, typer.Option("--brpc/--no-brpc", help="  [--brpc]")] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
     ] = None,
@@ -107,7 +113,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Answer requests over HTTP and gRPC, until the process is asked to end.
+    """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
@@ -123,6 +129,7 @@ def serve(
         "host": host,
         "port": port,
         "grpc": {"port": grpc_port, "enabled": grpc},
+        "brpc": {"port": brpc_port, "enabled": brpc},
         "tokens": tokens,
         "log": log,
         "workers": workers,

@@ -100,6 +100,13 @@ class GrpcSettings(_Section):
     ping_seconds: float = Field(10.0, gt=0)
 
 
+class BrpcSettings(_Section):
+    """bRPC; ``port`` is 0 for any, None for the second after the port of HTTP."""
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+
+
 class RoutingSettings(_Section):
     """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
 
@@ -147,6 +154,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     grpc: GrpcSettings = GrpcSettings()
+    brpc: BrpcSettings = BrpcSettings()
 
     @classmethod
     def load_all(

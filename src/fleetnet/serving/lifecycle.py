@@ -57,6 +57,10 @@ def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Tra
 
         shared = settings.workers > 1
         asked.append(GrpcTransport(service, tokens, settings, shared=shared))
+    if settings.brpc.enabled:
+        from fleetnet.serving.brpc.transport import BrpcTransport
+
+        asked.append(BrpcTransport(service, tokens, settings))
     return asked
 
 

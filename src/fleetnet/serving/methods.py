@@ -43,7 +43,7 @@ class Call:
         id: its request id, which the message's replaces.
         deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
         trace: the trace that it belongs to; empty if none.
-        traceparent: as :attr:`Request.traceparent`.
+        traceparent: as of a :class:`Request`.
         attached: contents of inputs that came beside the message.
         facts: what a log says of the answer.
     """

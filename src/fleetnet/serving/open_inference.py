@@ -89,7 +89,8 @@ def parse_inference(
     Args:
         data: a ``ModelInferRequest``.
         max_images: in a request.
-        attached: contents of inputs that came beside the message, after those within it.
+        attached: contents of inputs that came beside the message, after those within it. Of a
+            single image it may be the file alone, without its length.
 
     Raises:
         RequestError: it is not what the protocol says, or what the models take.
@@ -106,7 +107,7 @@ def parse_inference(
         raise RequestError(
             f"{len(raw)} raw contents and {int(typed)} of their own type: the input needs one"
         )
-    tensor = _input(message.inputs[0], memoryview(raw[0]) if raw else None)
+    tensor = _input(message.inputs[0], memoryview(raw[0]) if raw else None, bare=bool(attached))
     asked = tuple(Wanted(one.name, _top(one.parameters)) for one in message.outputs)
     return Inference(
         model=message.model_name,
@@ -119,7 +120,9 @@ def parse_inference(
     )
 
 
-def _input(tensor: ModelInferRequest.InferInputTensor, raw: memoryview | None) -> Input:
+def _input(
+    tensor: ModelInferRequest.InferInputTensor, raw: memoryview | None, *, bare: bool
+) -> Input:
     return Input(
         name=tensor.name,
         datatype=tensor.datatype,
@@ -127,6 +130,7 @@ def _input(tensor: ModelInferRequest.InferInputTensor, raw: memoryview | None) -
         raw=raw,
         files=lambda: list(tensor.contents.bytes_contents),
         numbers=lambda: _bytes_of(tensor.contents),
+        bare=bare,
     )
 
 

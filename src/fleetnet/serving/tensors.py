@@ -36,6 +36,7 @@ class Input:
             the message has values of their own type.
         files: returns the values of a BYTES tensor that is not raw.
         numbers: returns the values of a UINT8 tensor that is not raw, flat.
+        bare: whether the only element of a BYTES tensor may be raw without its length.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Input:
     raw: memoryview | None
     files: Callable[[], Sequence[bytes]]
     numbers: Callable[[], npt.NDArray[np.uint8]]
+    bare: bool = False
 
     def images(self, limit: int) -> tuple[Picture, ...]:
         """Return the tensor's images.
@@ -75,6 +77,8 @@ class Input:
         number = math.prod(self.shape)
         if number != self.shape[0]:
             raise self._wrong("its shape must be [N] or [N, 1]")
+        if self.bare and number == 1 and self.raw is not None and not _is_element(self.raw):
+            return [bytes(self.raw)]
         found = self.files() if self.raw is None else self._elements(self.raw)
         if len(found) != number:
             raise self._wrong(f"{len(found)} images in a shape of {number}")
@@ -105,6 +109,11 @@ class Input:
 
     def _wrong(self, why: str) -> RequestError:
         return RequestError(f"input '{self.name[:100]}': {why}")
+
+
+def _is_element(raw: memoryview) -> bool:
+    """Tell whether bytes are one element after its length: no image file begins with its own."""
+    return raw[: _LENGTH.size] == _LENGTH.pack(max(len(raw) - _LENGTH.size, 0))
 
 
 def only_input(number: int) -> None:

@@ -42,9 +42,13 @@ def _ports(settings: Settings) -> dict[str, int]:
     """Return the ports that are asked for, by the section of the settings; HTTP has none."""
     ports = {"": settings.port}
     if settings.grpc.enabled:
-        from fleetnet.serving.grpc.transport import port_of
+        from fleetnet.serving.grpc import transport as grpc
 
-        ports["grpc"] = port_of(settings)
+        ports["grpc"] = grpc.port_of(settings)
+    if settings.brpc.enabled:
+        from fleetnet.serving.brpc import transport as brpc
+
+        ports["brpc"] = brpc.port_of(settings)
     return ports
 
 
