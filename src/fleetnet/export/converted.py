@@ -27,7 +27,7 @@ from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
 from fleetnet.export.targets import Files, Target, find_target
-from fleetnet.export.verification_images import IMAGES, images_to_verify_with
+from fleetnet.export.verification_images import images_to_verify_with
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import Pixels
@@ -35,10 +35,12 @@ from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
-from fleetnet.reporting import Fetched, Say
+from fleetnet.reporting import Begin, Fetched, Say
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
+IMAGES = 128
+"""Default of how many images a conversion is verified with."""
 TOLERANCE = 1e-3
 """Largest difference of a probability that a conversion to fp32 may make."""
 
@@ -54,6 +56,7 @@ def export_to(
     tolerance: float = TOLERANCE,
     left_out: LeftOut | None = None,
     say: Say = lambda _: None,
+    begin: Begin = lambda _what, _steps: lambda _done: None,
     fetched: Fetched = lambda _have, _total: None,
 ) -> Bundle:
     """Convert a network for other runtimes, refusing to write one whose answers differ.
@@ -71,6 +74,7 @@ def export_to(
             the same too; with fewer bits, 99 % of the images must get the same answer.
         left_out: counts what is skipped in ``images``.
         say: called with what is being done, in a line.
+        begin: called with the packages that a target's environment takes, if that has to be made.
         fetched: called with a download's progress.
 
     Returns:
@@ -83,6 +87,8 @@ def export_to(
     """
     target, precision = find_target(to)
     target.check_installed()
+    if target.one_size:
+        batch = batch or 1
     if batch is not None:
         check_batch(batch)
     if limit < 1:
@@ -93,6 +99,8 @@ def export_to(
     older = (output / MANIFEST).is_file()
     check_given(images)
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
+    if target.environment is not None:
+        target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
     files = _files_of(target, bundle, precision, batch)
     artifact = _artifact_of(target, files, precision, batch)
@@ -107,6 +115,9 @@ def export_to(
         records = (comparison.record(origin, standard),)
     artifact = artifact.model_copy(update={"verification": records})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
+    if target.converters:
+        converters = {"converters": target.converters}
+        manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
     written = write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
     if older:
         say(f"{output} replaces the bundle that was there")

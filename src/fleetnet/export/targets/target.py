@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import INSTALL, FleetnetError
+from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
 Files = Mapping[str, bytes]
@@ -36,6 +37,10 @@ class Target:
             none.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
+        environment: in which it is converted and run here; None where that is done in this one.
+        made_by: packages of the environment that convert; the manifest names their versions.
+        one_size: whether its files take batches of one size only, of one image unless another is
+            asked for.
     """
 
     name: str
@@ -49,6 +54,9 @@ class Target:
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[], Files] | None = None
     how: str = ""
+    environment: Environment | None = None
+    made_by: tuple[str, ...] = ()
+    one_size: bool = False
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
@@ -63,10 +71,19 @@ class Target:
     @property
     def version(self) -> str:
         """Version of the package that runs it; empty where that is not installed here."""
+        if self.environment is not None:
+            return self.environment.version(self.package)
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             return ""
+
+    @property
+    def converters(self) -> dict[str, str]:
+        """Versions of the packages that convert, by name."""
+        if self.environment is None:
+            return {}
+        return {name: self.environment.version(name) for name in self.made_by}
 
     def check_installed(self) -> None:
         """Refuse at once what would fail for want of a package; nothing is imported.
