@@ -275,6 +275,36 @@ def test_a_worker_that_dies_again_and_again_is_started_ever_more_slowly(
     assert waits[-1] == supervisor.LONGEST_WAIT
 
 
+def test_a_worker_that_does_not_answer_any_more_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "COUNT_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "SILENT", 0.0)
+
+    async def run() -> None:
+        crew = Crew(settings_of(), lambda _: None)
+        killed = asyncio.Event()
+
+        class Process:
+            def kill(self) -> None:
+                crew._members[0].ready = False
+                killed.set()
+
+        async def never(question: str, *facts: Any) -> None:
+            await asyncio.Event().wait()
+
+        FakeWorkers(crew, set(), set())
+        stuck = crew._members[0]
+        stuck.ask = never  # type: ignore[method-assign]
+        stuck.process = Process()  # type: ignore[assignment]
+        crew._members[1].ready = False
+        counting = asyncio.create_task(crew._count())
+        await killed.wait()
+        counting.cancel()
+
+    asyncio.run(run())
+
+
 def test_a_worker_is_ready_only_when_all_are(network: Path) -> None:
     async def run() -> None:
         async def ask(*_: object) -> None:

@@ -30,6 +30,8 @@ STEADY = 60.0
 COUNT_SECONDS = 1.0
 """How often workers are asked what they have counted: what a worker that is killed has counted
 since is lost."""
+SILENT = 30.0
+"""Seconds without an answer after which a worker is killed, because its clients get none either."""
 GRACE = 5.0
 """Seconds beyond the drain that a worker has before it is killed."""
 log = logging.getLogger("fleetnet.serving")
@@ -63,6 +65,7 @@ class Member:
     Attributes:
         ready: whether its process has loaded its models.
         changing: whether no other worker may change as long as its process loads.
+        heard: when its process last answered, by :func:`time.monotonic`.
         failure: why its process cannot start, as that said.
     """
 
@@ -72,6 +75,7 @@ class Member:
         self.channel: Channel | None = None
         self.ready = False
         self.changing = False
+        self.heard = 0.0
         self.failure: FleetnetError | None = None
 
     async def ask(self, question: str, *facts: Any) -> Any:
@@ -225,7 +229,7 @@ class Crew:
     async def _on_loaded(
         self, member: Member, addresses: dict[str, str], loaded: set[tuple[str, str]]
     ) -> None:
-        member.ready = True
+        member.ready, member.heard = True, time.monotonic()
         self._let_change(member)
         if all(one.ready for one in self._members) and not self._all_loaded.is_set():
             self._addresses, self._loaded.versions = addresses, loaded
@@ -294,7 +298,13 @@ class Crew:
     async def _count(self) -> None:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
-            await asyncio.gather(*(self._seen(member) for member in self._members if member.ready))
+            members = [member for member in self._members if member.ready]
+            await asyncio.gather(*map(self._seen, members))
+            for member in members:
+                if member.ready and time.monotonic() - member.heard > SILENT and not self._ending:
+                    log.error("a worker does not answer", extra={"worker": member.number})
+                    if member.process is not None:
+                        member.process.kill()
 
     async def _seen(self, member: Member) -> None:
         """Ask what a worker has counted; if it has no time to answer, what it said before stays."""
@@ -302,6 +312,7 @@ class Crew:
         with contextlib.suppress(ClosedError, FleetnetError, TimeoutError):
             async with asyncio.timeout(2 * COUNT_SECONDS):
                 figures = await member.ask("count")
+            member.heard = time.monotonic()
             if member.channel is channel and member.ready:
                 self._whole.seen(member.number, figures)
 
