@@ -24,7 +24,7 @@ from fleetnet.inference.classifier import Classifier
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.grpc.transport import GrpcTransport, port_of
-from fleetnet.serving.lifecycle import repository_of
+from fleetnet.serving.lifecycle import repository_of, transports
 from fleetnet.serving.messages import ModelInferRequest
 from fleetnet.serving.service import Service
 from serving.grpc_client import LONG, Client, Held, grpc_serving, sending, unary
@@ -320,6 +320,23 @@ def test_a_stream_whose_client_goes_away_is_given_up(
     assert client.service.budget.held == 0
 
 
+def test_what_was_taken_is_answered_while_the_server_drains(
+    held: tuple[Client, Held], picture: bytes
+) -> None:
+    client, computing = held
+    taken = client.future("ModelInfer", request_of([picture]))
+    assert computing.begun.wait(LONG)
+    drained = client.portal.start_task_soon(client.service.drain, LONG)
+    while not client.service.draining:
+        threading.Event().wait(0.002)
+    with refused(Code.UNAVAILABLE, "being stopped"):
+        client.infer(picture)
+    computing.release()
+    assert drained.result(LONG)
+    client.portal.call(client.transport.stop, LONG)
+    assert taken.result().model_name == "net"
+
+
 def test_messages_are_bounded_alone_and_together(network: Path, picture: bytes) -> None:
     limits = {"body": 300_000, "buffered": 200_000}
     with grpc_serving(models={"net": network}, limits=limits) as client:
@@ -462,6 +479,11 @@ def test_the_port_is_the_one_after_that_of_http(network: Path) -> None:
         ({"port": 0, "grpc": {"port": 9}}, 9),
     ):
         assert port_of(Settings.load_all(None, {}, values)) == port
+    variables = {"FLEETNET_SERVE_GRPC_PORT": "7", "FLEETNET_SERVE_GRPC_ENABLED": "false"}
+    asked = Settings.load_all(None, variables, {"grpc": {"port": None, "enabled": None}})
+    assert (port_of(asked), asked.grpc.enabled) == (7, False)
+    service = Service(repository_of(asked))
+    assert [one.name for one in transports(service, Tokens(None), asked)] == ["rest"]
 
 
 def test_a_port_that_is_taken_is_one_line(client: Client, network: Path) -> None:

@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.inference.classifier import Classifier
 from fleetnet.serving.rest.server import bind
 from samples import ROOT
+from serving import messages_of
+from serving.grpc_client import unary
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +222,35 @@ def test_the_protocol_is_the_published_one() -> None:
     assert by_triton(HERE / "published_proto.py") == ours
 
 
+def test_what_is_no_grpc_does_no_harm_and_writes_no_lines_of_its_own(
+    network: Path, picture: bytes
+) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    settings = preface + b"\0\0\0\4\0\0\0\0\0"
+    with running(f"net={network}", LIMITS_HEADER_SECONDS=1, LIMITS_IDLE_SECONDS=1) as server:
+        host, _, port = server.address_of("grpc").rpartition(":")
+        strange = Server(server.process, f"grpc://{host}:{port}")
+        for sent in (
+            b"",
+            b"\0" * 100,
+            GET.encode(),
+            b"\x16\x03\x01\x02\0\1\0",
+            preface,
+            preface + b"\xff" * 99,
+            settings + b"\0\0\5\1\5\0\0\0\1\xff\xff\xff\xff\xff",
+            settings + b"\xff\xff\xff\1\5\0\0\0\1",
+        ):
+            strange.talk(sent)
+        with grpc.insecure_channel(f"{host}:{port}") as channel:
+            data = messages_of.request_of([picture]).SerializeToString()
+            assert unary(channel, "ModelInfer")(data, timeout=LONG)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.stderr is not None
+        lines = [json.loads(line) for line in server.process.stderr]
+        assert [line["event"] for line in lines][-2:] == ["draining", "drained"]
+        assert server.process.wait(LONG) == 0
+
+
 def test_requests_on_one_connection_are_answered_in_their_order(
     server: Server, picture: bytes
 ) -> None:
@@ -294,18 +326,29 @@ def test_a_signal_lets_it_answer_what_it_has_and_end_well(network: Path, picture
         assert server.process.wait(LONG) == 0
 
 
-def test_a_port_that_is_taken_is_one_line(network: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--port", "127.0.0.1:PORT"),
+        (
+            "--grpc-port",
+            "127.0.0.1:PORT for gRPC: choose another with --grpc-port",
+        ),
+    ],
+)
+def test_a_port_that_is_taken_is_one_line(network: Path, flag: str, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--port", "0"]
         ran = subprocess.run(
-            [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--port", str(port)],
+            [*command, flag, str(port)],
             capture_output=True,
             text=True,
             timeout=LONG,
             check=False,
         )
     assert ran.returncode == 2
-    assert f"error: cannot listen on 127.0.0.1:{port}" in ran.stderr
+    assert f"error: cannot listen on {said.replace('PORT', str(port))}" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

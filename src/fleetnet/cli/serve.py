@@ -57,12 +57,16 @@ def serve(
         int | None,
         typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
     ] = None,
-    grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="  [--grpc]")] = None,
+    grpc: Annotated[
+        bool | None, typer.Option("--grpc/--no-grpc", help="Answer over gRPC too.  [--grpc]")
+    ] = None,
     brpc_port: Annotated[
         int | None,
         typer.Option("--brpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 2]"),
     ] = None,
-    brpc: Annotated[bool | None, typer.Option("--brpc/--no-brpc", help="  [--brpc]")] = None,
+    brpc: Annotated[
+        bool | None, typer.Option("--brpc/--no-brpc", help="Answer over bRPC too.  [--brpc]")
+    ] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
     ] = None,

@@ -76,11 +76,9 @@ def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> Non
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(kind, worker))
-    for name, level in (
-        ("fleetnet.serving", logging.INFO),
-        ("opentelemetry", logging.WARNING),
-        ("uvicorn", logging.WARNING),
-    ):
+    others = ("grpc", "opentelemetry", "uvicorn")
+    levels = {"fleetnet.serving": logging.INFO, **dict.fromkeys(others, logging.WARNING)}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)

@@ -130,6 +130,7 @@ class Calls:
 
     async def _answer_all(self, context: Context) -> None:
         slots, writing = asyncio.Semaphore(IN_FLIGHT), asyncio.Lock()
+        stopping = asyncio.ensure_future(self._stopping.wait())
 
         async def answer(data: bytes) -> None:
             try:
@@ -139,27 +140,18 @@ class Calls:
             finally:
                 slots.release()
 
-        async with asyncio.TaskGroup() as answers:
-            while True:
-                await slots.acquire()
-                data = await self._next(context)
-                if data is None:
-                    break
-                answers.create_task(answer(data))
+        try:
+            async with asyncio.TaskGroup() as answers:
+                while True:
+                    await slots.acquire()
+                    data = await _next(context, stopping)
+                    if data is None:
+                        break
+                    answers.create_task(answer(data))
+        finally:
+            stopping.cancel()
         if self._stopping.is_set():
             raise UnavailableError("the service is being stopped")
-
-    async def _next(self, context: Context) -> bytes | None:
-        """Return the next message of a stream; None at its end, and when the server is stopped."""
-        reading = asyncio.ensure_future(context.read())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            data = reading.result() if reading.done() else None
-            return data if isinstance(data, bytes) else None
-        finally:
-            reading.cancel()
-            stopping.cancel()
 
     async def _streamed(self, data: bytes, context: Context) -> ModelStreamInferResponse:
         call, response = _call_of(context), ModelStreamInferResponse()
@@ -224,6 +216,17 @@ def _logged(name: str, call: Call) -> Iterator[_Line]:
         raise
     finally:
         line.write()
+
+
+async def _next(context: Context, stopping: asyncio.Future[Any]) -> bytes | None:
+    """Return the next message of a stream; None at its end, and when the server is stopped."""
+    reading = asyncio.ensure_future(context.read())
+    try:
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        data = reading.result() if reading.done() else None
+        return data if isinstance(data, bytes) else None
+    finally:
+        reading.cancel()
 
 
 def _call_of(context: Context) -> Call:

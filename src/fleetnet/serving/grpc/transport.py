@@ -147,7 +147,8 @@ def _listen(
         return server.add_secure_port(address, credentials)
     except RuntimeError:
         raise FleetnetError(
-            f"cannot listen on {address} for gRPC: choose another --grpc-port, or --no-grpc"
+            f"cannot listen on {address} for gRPC: choose another with grpc_port=",
+            arguments=["grpc_port"],
         ) from None
 
 
