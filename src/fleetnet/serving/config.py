@@ -57,7 +57,8 @@ class QueueSettings(_Section):
 class LimitSettings(_Section):
     """What a client may send, and how slowly.
 
-    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received, and
+    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received,
+    ``explanations`` heat maps that are computed at the same time, 0 for none at all, and
     the seconds are those until a request's headers, until its whole body, and between requests.
     """
 
@@ -66,6 +67,7 @@ class LimitSettings(_Section):
     header: int = Field(32 * 2**10, ge=256)
     pixels: int = Field(50_000_000, ge=1)
     images: int = Field(64, ge=1, le=100_000)
+    explanations: int = Field(1, ge=0, le=1024)
     connections: int = Field(1024, ge=1)
     header_seconds: float = Field(10.0, gt=0)
     body_seconds: float = Field(30.0, gt=0)
@@ -201,6 +203,7 @@ class Settings(_Section):
             ),
             max_images=limits.images,
             max_buffered=limits.buffered,
+            max_explanations=limits.explanations,
             timeout=self.timeout,
             threads=engine.threads,
         )

@@ -18,7 +18,7 @@ from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import ENGINES, Mode, Precision
 from fleetnet.serving.batching import Queueing
-from fleetnet.serving.requests import Picture, Row
+from fleetnet.serving.requests import Picture, Prepared, Row
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
@@ -128,6 +128,8 @@ class LoadedModel:
             ImageError: it cannot be read, or has more pixels than are allowed.
         """
         preprocess = self.classifier.preprocess
+        if isinstance(picture, Prepared):
+            return np.asarray(picture)
         if isinstance(picture, bytes):
             return preprocess.from_bytes(
                 picture, exact=self.classifier.exact, max_pixels=self.max_pixels

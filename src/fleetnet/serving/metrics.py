@@ -31,6 +31,9 @@ class Metrics:
             registry=registry,
         )
         self._images = Counter("fleetnet_images", "Images answered.", which, registry=registry)
+        self._explained = Counter(
+            "fleetnet_explanations", "Heat maps computed.", which, registry=registry
+        )
         self._unreadable = Counter(
             "fleetnet_unreadable_images", "Images that cannot be read.", which, registry=registry
         )
@@ -84,6 +87,10 @@ class Metrics:
             self._unreadable.labels(*which).inc(unreadable)
         self._stages["queue"].labels(*which).observe(result.timing.queue)
         self._stages["decode"].labels(*which).observe(result.timing.decode)
+
+    def explained(self, model: str, version: str) -> None:
+        """Count a heat map."""
+        self._explained.labels(model, version).inc()
 
     def failed(self, model: str, protocol: str, cause: str) -> None:
         """Count a request that was not answered; the model is a loaded one's name, or empty."""

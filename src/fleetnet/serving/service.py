@@ -8,14 +8,16 @@ cancel a request, it cancels the task that awaits. All methods belong to one eve
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from fleetnet.errors import FleetnetError, one_line
+from fleetnet.errors import FleetnetError, ImageError, one_line
 from fleetnet.inference.engines import available_threads
 from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
 from fleetnet.serving.budget import Budget
@@ -23,17 +25,20 @@ from fleetnet.serving.errors import (
     DeadlineError,
     InternalError,
     NotFoundError,
+    OverloadedError,
     RequestError,
     ServingError,
     TooLargeError,
     UnavailableError,
     cause_of,
 )
+from fleetnet.serving.explaining import Explanation, explain
 from fleetnet.serving.loaded import EMBEDDING, LOGITS, LoadedModel, Open, Opening
 from fleetnet.serving.metrics import Metrics, same_classes
 from fleetnet.serving.models import Models, Version
+from fleetnet.serving.occlusion import MAX_GRID
 from fleetnet.serving.repository import Repository, check_name
-from fleetnet.serving.requests import Answer, Request, Result
+from fleetnet.serving.requests import Answer, Picture, Request, Result
 from fleetnet.serving.traces import Traces
 
 log = logging.getLogger("fleetnet.serving")
@@ -73,6 +78,7 @@ class Options:
         queueing: of every model; ``max_batch`` and ``streams`` are those of the engine.
         max_images: in a request.
         max_buffered: bytes of all requests that are being received or answered.
+        max_explanations: heat maps that are computed at the same time; 0 for none at all.
         timeout: seconds that a request without a deadline of its own may take.
         threads: that decode, and that compute; None for the available processors.
     """
@@ -81,8 +87,16 @@ class Options:
     queueing: Queueing = field(default_factory=Queueing)
     max_images: int = 64
     max_buffered: int = 512 * 2**20
+    max_explanations: int = 1
     timeout: float = 30.0
     threads: int | None = None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a request turned out to be about; an empty name until its model is found."""
+
+    model: str = ""
 
 
 class Service:
@@ -123,6 +137,7 @@ class Service:
         self._states: dict[tuple[str, str], Status] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
+        self._explaining = 0
         self._started = False
         self._draining = False
         self.metrics.ready.set_function(lambda: float(self.ready))
@@ -177,33 +192,89 @@ class Service:
 
     async def _counted(self, request: Request) -> Result:
         """Answer a request, and count what became of it."""
-        name = ""
-        self._running += 1
-        try:
+        with self._accounted(request) as seen:
             self._check(request)
             version, shadow = self.models.route(request.model, request.version)
-            name = version.model
+            seen.model = version.model
             result = await self._infer(version, request)
+        self.metrics.answered(result, request.protocol)
+        if shadow is not None:
+            self._spawn(self._shadow(shadow, request, result))
+        return result
+
+    async def explain(self, request: Request, index: int | None = None) -> Explanation:
+        """Find where in an image a class is seen; cancelling this ends the work on it.
+
+        That takes the network as many images as fifty requests, so only a few are explained at the
+        same time; their images wait in the model's queue, a row at a time, as all others do.
+
+        Args:
+            request: of one image.
+            index: of the class; None for the most probable one.
+
+        Raises:
+            ImageError: the image cannot be read.
+            ServingError: as :meth:`infer`; NotFoundError too where no heat maps are given.
+        """
+        with self._accounted(request) as seen:
+            self._check(request)
+            if len(request.images) != 1:
+                raise RequestError("one image is explained at a time")
+            with self._explains():
+                explanation = await self._explain(request, index, seen)
+        self.metrics.explained(explanation.model, explanation.version)
+        return explanation
+
+    async def _explain(self, request: Request, index: int | None, seen: _Seen) -> Explanation:
+        deadline = self._deadline(request)
+        while True:
+            version = self.models.find(request.model, request.version)
+            seen.model = version.model
+            grid = min(MAX_GRID, self.options.max_images, version.lane.queueing.max_images)
+            ask = functools.partial(self._outcomes, version, deadline=deadline)
+            try:
+                return await explain(version, request.images[0], index, grid, ask)
+            except UnavailableError:
+                # The version was swapped in between: the new one explains the image from the start.
+                if not self.ready or self.models.find(request.model, request.version) is version:
+                    raise
+
+    @contextlib.contextmanager
+    def _explains(self) -> Iterator[None]:
+        limit = self.options.max_explanations
+        if limit == 0:
+            raise NotFoundError("this server computes no heat maps")
+        if self._explaining >= limit:
+            raise OverloadedError("enough images are being explained: try again later")
+        self._explaining += 1
+        try:
+            yield
+        finally:
+            self._explaining -= 1
+
+    @contextlib.contextmanager
+    def _accounted(self, request: Request) -> Iterator[_Seen]:
+        """Count a request while it is answered, and by its cause if it is not."""
+        seen = _Seen()
+        self._running += 1
+        try:
+            yield seen
         except asyncio.CancelledError:
-            self.metrics.failed(name, request.protocol, "cancelled")
+            self.metrics.failed(seen.model, request.protocol, "cancelled")
             raise
-        except ServingError as error:
-            self.metrics.failed(name, request.protocol, cause_of(error))
-            if error.__cause__ is not None:
+        except (ServingError, ImageError) as error:
+            self.metrics.failed(seen.model, request.protocol, cause_of(error))
+            if isinstance(error, ServingError) and error.__cause__ is not None:
                 log.exception(
                     "request failed", extra={"request_id": request.id}, exc_info=error.__cause__
                 )
             raise
         except Exception as error:
-            self.metrics.failed(name, request.protocol, "internal")
+            self.metrics.failed(seen.model, request.protocol, "internal")
             log.exception("request failed", extra={"request_id": request.id})
             raise InternalError("something went wrong here: the log says what") from error
         finally:
             self._running -= 1
-        self.metrics.answered(result, request.protocol)
-        if shadow is not None:
-            self._spawn(self._shadow(shadow, request, result))
-        return result
 
     def _check(self, request: Request) -> None:
         if self._draining or not self._started:
@@ -227,15 +298,8 @@ class Service:
                 f"the bundle of the model '{version.model}' gives no embeddings",
                 model=version.model,
             )
-        limit = time.monotonic() + self.options.timeout
-        deadline = limit if request.deadline is None else min(request.deadline, limit)
-        # Nothing is awaited between the choice of the version and this.
-        outcomes = asyncio.wrap_future(version.lane.submit(request.images, deadline))
-        try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                done = await outcomes
-        except TimeoutError:
-            raise DeadlineError("the deadline passed before there was an answer") from None
+        # Nothing is awaited between the choice of the version and the queue.
+        done = await self._outcomes(version, request.images, self._deadline(request))
         loaded = version.loaded
         return Result(
             id=request.id,
@@ -246,6 +310,20 @@ class Service:
             answers=tuple(_answer(loaded, outcome, request) for outcome in done),
             timing=longest(outcome.timing for outcome in done),
         )
+
+    def _deadline(self, request: Request) -> float:
+        limit = time.monotonic() + self.options.timeout
+        return limit if request.deadline is None else min(request.deadline, limit)
+
+    async def _outcomes(
+        self, version: Version, images: Sequence[Picture], deadline: float
+    ) -> list[Outcome]:
+        outcomes = asyncio.wrap_future(version.lane.submit(images, deadline))
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                return await outcomes
+        except TimeoutError:
+            raise DeadlineError("the deadline passed before there was an answer") from None
 
     async def _shadow(self, shadow: Version, request: Request, result: Result) -> None:
         """Compute the same images by another version, and count how often it says the same."""

@@ -20,14 +20,17 @@ from fleetnet.errors import FleetnetError
 from fleetnet.schema import first_problem
 from fleetnet.serving import requests as service_requests
 from fleetnet.serving.auth import Role, Tokens, secret_of
+from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
+    ForbiddenError,
     NotFoundError,
     RequestError,
     UnavailableError,
     UnsupportedError,
     cause_of,
 )
+from fleetnet.serving.explaining import Explanation
 from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
@@ -41,8 +44,14 @@ from fleetnet.serving.rest.inference import (
     write_inference,
 )
 from fleetnet.serving.rest.openapi import docs_page, openapi_document
+from fleetnet.serving.rest.page_files import HEADERS, page_file
 from fleetnet.serving.rest.replies import STATUS, refusal, reply
-from fleetnet.serving.rest.schema import ClassifyRequest, IndexRequest, LoadRequest
+from fleetnet.serving.rest.schema import (
+    ClassifyRequest,
+    ExplainQuery,
+    IndexRequest,
+    LoadRequest,
+)
 from fleetnet.serving.service import Service
 from fleetnet.serving.tensors import (
     EXTENSIONS,
@@ -91,9 +100,16 @@ class App:
                 self._route("POST", "/v2/repository/models/{model}/load", self._load, "admin"),
                 self._route("POST", "/v2/repository/models/{model}/unload", self._unload, "admin"),
                 self._route("POST", "/classify", self._classify),
+                self._route("POST", "/explain", self._explain),
+                *(
+                    self._route("GET", f"{path.removeprefix('/v2')}/card", self._card)
+                    for path in several
+                ),
                 self._route("GET", "/metrics", self._metrics),
                 self._route("GET", "/openapi.json", self._openapi, None),
                 self._route("GET", "/docs", self._docs, None),
+                self._route("GET", "/", self._page, None),
+                self._route("GET", "/page/{name}", self._page, None),
             ],
             exception_handlers={HTTPException: _unknown_path},
         )
@@ -115,6 +131,7 @@ class App:
         request.state.id = identity
         cause = None
         try:
+            _check_site(request)
             if role is not None:
                 self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
@@ -205,23 +222,19 @@ class App:
 
     async def _classify(self, request: Request) -> Response:
         body = await self._bodies.read(request)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _kind(request)
         if kind == "application/json":
             asked = _checked(ClassifyRequest, body)
             encoded = asked.images if asked.image is None else [asked.image, *asked.images]
             self._check_number(len(encoded))
             images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
         else:
-            asked = _from_query(request)
+            asked = _from_query(request, ClassifyRequest)
             if kind == "multipart/form-data":
                 images = await parse_form(request, body, self._limits.images)
-            elif kind.startswith("image/") or kind in _RAW:
-                images = [body] if body else []
             else:
-                raise UnsupportedError(
-                    f"content of the type '{kind[:100]}' is not taken: send an image, "
-                    "multipart/form-data or application/json"
-                )
+                _check_raw(kind, "an image, multipart/form-data or application/json")
+                images = [body] if body else []
         if not images:
             raise RequestError("there is no image in the request")
         result = await self._result(
@@ -251,6 +264,19 @@ class App:
         identity: str | None = None,
         **wanted: Any,
     ) -> Result:
+        asked = self._asked(request, images, timeout_ms, identity, **wanted)
+        result = await unless_gone(request, self._service.infer(asked))
+        request.state.facts = _facts(result)
+        return result
+
+    def _asked(
+        self,
+        request: Request,
+        images: tuple[Picture, ...],
+        timeout_ms: float | None = None,
+        identity: str | None = None,
+        **wanted: Any,
+    ) -> service_requests.Request:
         given = request.headers.get(TIMEOUT_HEADER)
         if given is not None:
             timeout_ms = _milliseconds(given)
@@ -265,9 +291,41 @@ class App:
             **wanted,
         )
         request.state.id = asked.id
-        result = await unless_gone(request, self._service.infer(asked))
-        request.state.facts = _facts(result)
-        return result
+        return asked
+
+    async def _explain(self, request: Request) -> Response:
+        body = await self._bodies.read(request)
+        _check_raw(_kind(request), "an image")
+        query = _from_query(request, ExplainQuery)
+        if not body:
+            raise RequestError("there is no image in the request")
+        asked = self._asked(request, (body,), model=query.model, version=query.version)
+        explained = await unless_gone(request, self._service.explain(asked, query.class_))
+        request.state.facts = {
+            "model": explained.model,
+            "version": explained.version,
+            "bundle": explained.bundle[:12],
+        }
+        return reply({"id": asked.id, **_explained(explained)})
+
+    async def _card(self, request: Request) -> Response:
+        version, models = self._version(request), self._service.models
+        limits = self._limits
+        return reply(
+            {
+                **card_of(version),
+                "versions": models.versions(version.model),
+                "explains": limits.explanations > 0,
+                "limits": {
+                    "body": limits.body,
+                    "pixels": limits.pixels,
+                    "images": limits.images,
+                },
+            }
+        )
+
+    async def _page(self, request: Request) -> Response:
+        return page_file(_part(request, "name") or "index.html", request)
 
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
@@ -309,10 +367,7 @@ class App:
         return reply(openapi_document())
 
     async def _docs(self, _: Request) -> Response:
-        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        return Response(
-            docs_page(), media_type="text/html", headers={"content-security-policy": policy}
-        )
+        return Response(docs_page(), media_type="text/html", headers=HEADERS)
 
     def _version(self, request: Request) -> Version:
         return self._service.models.find(_part(request, "model"), _part(request, "version"))
@@ -327,9 +382,30 @@ def _unknown_path(request: Request, error: Exception) -> Response:
     return response
 
 
+def _check_site(request: Request) -> None:
+    """Refuse what another site's page lets a browser send, though the page could not read it.
+
+    Raises:
+        ForbiddenError: it is such a request.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    if request.method == "POST" and site not in ("none", "same-origin"):
+        raise ForbiddenError("this server takes no requests from other sites' pages")
+
+
 def _part(request: Request, name: str) -> str:
     value: str = request.path_params.get(name, "")
     return value
+
+
+def _kind(request: Request) -> str:
+    """Return the type of a request's content, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_raw(kind: str, wanted: str) -> None:
+    if not (kind.startswith("image/") or kind in _RAW):
+        raise UnsupportedError(f"content of the type '{kind[:100]}' is not taken: send {wanted}")
 
 
 def _checked(schema: type[Schema], body: bytes) -> Schema:
@@ -340,12 +416,12 @@ def _checked(schema: type[Schema], body: bytes) -> Schema:
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
 
 
-def _from_query(request: Request) -> ClassifyRequest:
+def _from_query(request: Request, schema: type[Schema]) -> Schema:
     query = dict(request.query_params)
     if {"image", "images"} & query.keys():
         raise RequestError("images belong into the body, not into the address")
     try:
-        return ClassifyRequest.model_validate(query)
+        return schema.model_validate(query)
     except ValidationError as error:
         place, said = first_problem(error)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
@@ -379,6 +455,22 @@ def _classified(result: Result) -> dict[str, Any]:
         "bundle": result.bundle,
         "predictions": [_image(answer) for answer in result.answers],
         "timing": result.timing.to_json(),
+    }
+
+
+def _explained(explanation: Explanation) -> dict[str, Any]:
+    score = explanation.score
+    return {
+        "model": explanation.model,
+        "version": explanation.version,
+        "bundle": explanation.bundle,
+        "method": "occlusion",
+        "class": score.label,
+        "index": score.index,
+        "probability": score.probability,
+        "lowest": explanation.lowest,
+        "heat": explanation.heat.round(4).tolist(),
+        "frame": explanation.frame._asdict(),
     }
 
 

@@ -187,6 +187,84 @@ class ClassifyResponse(BaseModel):
     timing: Milliseconds
 
 
+class ExplainQuery(_Strict):
+    """Of which model and class; without a class, the most probable one."""
+
+    model: str = ""
+    version: str = ""
+    class_: int | None = Field(None, alias="class")
+
+
+class Rectangle(BaseModel):
+    """A part of the upright image, in shares of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class ExplainResponse(BaseModel):
+    """Where in an image a class is found: ``heat[row][column]`` is from 0 to 1.
+
+    ``frame`` is what the network sees of the image; the heat's cells are spread evenly over it.
+    ``lowest`` is the probability with the place hidden that lowers it most.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    model: str
+    version: str
+    bundle: str
+    method: Literal["occlusion"]
+    class_: str = Field(alias="class")
+    index: int
+    probability: float
+    lowest: float
+    heat: list[list[float]]
+    frame: Rectangle
+
+
+class EngineInUse(BaseModel):
+    """What computes a model here."""
+
+    name: str
+    precision: str
+    device: str
+    threads: int
+    batch: int
+
+
+class Limits(BaseModel):
+    """What a client may send at once."""
+
+    body: int
+    pixels: int
+    images: int
+
+
+class ModelCard(BaseModel):
+    """What a bundle says of itself, and what computes it; docs/bundle.md describes its fields."""
+
+    model: str
+    version: str
+    versions: list[str]
+    bundle: str
+    network: str
+    activation: str
+    classes: list[str]
+    preprocess: dict[str, Any]
+    calibration: dict[str, Any] | None
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    artifacts: list[dict[str, Any]]
+    engine: EngineInUse
+    embeddings: bool
+    explains: bool
+    limits: Limits
+
+
 class ErrorResponse(BaseModel):
     """Why there is no answer; the code is for programs, the text for people."""
 
