@@ -12,8 +12,6 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -281,6 +281,7 @@ class App:
             id=identity or request.state.id,
             deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
             trace=trace.trace if trace else "",
+            traceparent=request.headers.get("traceparent", ""),
             protocol=PROTOCOL,
             **wanted,
         )
@@ -354,8 +355,8 @@ class App:
         return _checked(LoadRequest, body or b"{}")
 
     async def _metrics(self, _: Request) -> Response:
-        metrics = self._service.metrics
-        return Response(metrics.text(), media_type=metrics.content_type)
+        text = await self._service.figures()
+        return Response(text, media_type=self._service.metrics.content_type)
 
     async def _openapi(self, _: Request) -> Response:
         return reply(openapi_document())
