@@ -18,7 +18,7 @@ from typing import Protocol
 
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
-from fleetnet.serving.logs import set_up_logs
+from fleetnet.serving.logs import logs_put_back, set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
 
@@ -81,6 +81,11 @@ async def serve(
     Raises:
         FleetnetError: an address, a token file or a model cannot be used.
     """
+    with logs_put_back():
+        return await _serve(settings, ready)
+
+
+async def _serve(settings: Settings, ready: Callable[[list[Transport]], None]) -> bool:
     set_up_logs(settings.log)
     tokens = Tokens(settings.tokens)
     service = Service(repository_of(settings), settings.routes(), settings.options())

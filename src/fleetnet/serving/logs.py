@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from fleetnet.json_text import json_text
@@ -16,6 +18,7 @@ FIELDS = (
     "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address",
 )  # fmt: skip
 """What an event may say besides its name."""
+_LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "uvicorn")
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -63,6 +66,20 @@ class _Lines(logging.Formatter):
         shown = words if words.isprintable() else printable(words)
         text = f"{stamp} {record.levelname.lower()} {shown}"
         return f"{text}\n{fields['traceback']}" if "traceback" in fields else text
+
+
+@contextlib.contextmanager
+def logs_put_back() -> Iterator[None]:
+    """Leave the loggers at the end as they were: what serves next may write elsewhere."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in former:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def set_up_logs(kind: Literal["text", "json"]) -> None:
