@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, named
@@ -21,12 +22,18 @@ class Bundle:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
         found: what was at ``path`` when the manifest was read, so that nothing newer is replaced.
+        digest: SHA-256 of what the manifest was read from: its file, or the ONNX file. A manifest
+            holds the hashes of the other files, so this tells bundles apart. Empty if the manifest
+            was not read from there.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, found: Standing | None = None) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, found: Standing | None = None, digest: str = ""
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.found = found or standing(path)
+        self.digest = digest
         self._lone: Artifact | None = None
 
     @classmethod
@@ -62,7 +69,8 @@ class Bundle:
             raise BundleError(
                 f"cannot read {file}: {error.strerror}", code="unreadable", file=str(file)
             ) from None
-        return cls(path, Manifest.from_json(text, str(file)), found)
+        digest = hashlib.sha256(text).hexdigest()
+        return cls(path, Manifest.from_json(text, str(file)), found, digest)
 
     @classmethod
     def _of_onnx(cls, path: Path) -> Bundle:
@@ -78,7 +86,8 @@ class Bundle:
                 f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'",
                 file=str(path),
             )
-        bundle = cls(path, Manifest.from_json(text, str(path)))
+        manifest = Manifest.from_json(text, str(path))
+        bundle = cls(path, manifest, digest=hashlib.sha256(content).hexdigest())
         # A file that the user names directly may have any name.
         file = File.of("model.onnx", content).model_copy(update={"name": path.name})
         bundle._lone = Artifact(format="onnx", files=(file,))

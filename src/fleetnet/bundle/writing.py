@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fleetnet.bundle.artifacts import MANIFEST
@@ -28,12 +29,12 @@ def write_bundle(
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
     """
-    found = check_replaceable(path)
+    found, text = check_replaceable(path), manifest.to_json().encode()
     with atomic_folder(path, replacing or found) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
-    return Bundle(path, manifest)
+        (folder / MANIFEST).write_bytes(text)
+    return Bundle(path, manifest, digest=hashlib.sha256(text).hexdigest())
 
 
 def check_replaceable(path: Path) -> Standing:

@@ -66,7 +66,7 @@ class LoadedModel:
     ) -> None:
         self.streams = streams
         self.bundle = bundle
-        self.hash = hash_of(bundle)
+        self.hash = bundle.digest
         self.classifier = classifier
         self.max_pixels = max_pixels
         names = {output.name for output in bundle.manifest.outputs}
@@ -77,7 +77,8 @@ class LoadedModel:
         """Load a bundle and its engine.
 
         Raises:
-            FleetnetError: as :class:`fleetnet.Classifier`.
+            FleetnetError: as :class:`fleetnet.Classifier`; or it changed while it was read, so that
+                its hash would not be that of what answers.
         """
         check_asked(opening.engine, opening.precision, opening.device)
         bundle = Bundle.load(path)
@@ -91,6 +92,9 @@ class LoadedModel:
             exact=opening.exact,
             batch_size=opening.max_batch,
         )
+        if hash_of(bundle) != bundle.digest:
+            classifier.close()
+            raise BundleError(f"{path} was changed while it was loaded: load it again")
         engine = classifier.engine
         several = opening.mode == "throughput" and not ENGINES[engine.name].shares_batches
         return cls(
@@ -156,5 +160,8 @@ Open = Callable[[Path, Opening], LoadedModel]
 
 
 def hash_of(bundle: Bundle) -> str:
-    """Return the SHA-256 that identifies a bundle's content."""
-    return sha256_of(bundle.path if bundle.path.is_file() else bundle.path / MANIFEST)
+    """Return what a bundle's :attr:`~Bundle.digest` would be if it were read now; "" if none."""
+    try:
+        return sha256_of(bundle.path if bundle.path.is_file() else bundle.path / MANIFEST)
+    except OSError:
+        return ""

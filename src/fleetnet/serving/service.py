@@ -351,12 +351,17 @@ class Service:
 
     def _opened(self, path: Path) -> tuple[LoadedModel, Queueing]:
         loaded = self._open(path, self.options.opening)
-        queueing = replace(
-            self.options.queueing,
-            max_batch=loaded.classifier.batch_size,
-            streams=loaded.streams,
-        )
-        loaded.warm_up(queueing)
+        try:
+            queueing = replace(
+                self.options.queueing,
+                max_batch=loaded.classifier.batch_size,
+                streams=loaded.streams,
+            )
+            loaded.warm_up(queueing)
+            self._repository.require_place(path)
+        except BaseException:
+            loaded.close()
+            raise
         return loaded, queueing
 
     async def unload(self, name: str, version: str | None = None) -> None:
