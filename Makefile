@@ -42,6 +42,7 @@ test-portable: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks examples docs/conf.py setup.py
 	$(BIN)/ruff check src tests benchmarks examples docs/conf.py setup.py
+	$(BIN)/hadolint --failure-threshold style deploy/Dockerfile
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -243,5 +244,5 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 # where it is there.
 .venv-triton/.made:
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/$(PEER_PIP) 'tritonclient[http]==2.73.0'
+	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0'
 	touch $@

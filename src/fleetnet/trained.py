@@ -55,6 +55,7 @@ class TrainedNetwork:
         epoch: how many epochs it was trained for.
         network: builds the network itself.
         no_network: why the network cannot be built; empty if it can.
+        bundle: SHA-256 of the bundle that it was opened of; None if it was none.
     """
 
     classifier: Classifier
@@ -67,6 +68,7 @@ class TrainedNetwork:
     history: list[EpochFigures] = field(default_factory=list)
     epoch: int | None = None
     no_network: str = ""
+    bundle: str | None = None
 
     def grad_cam(self) -> GradCam:
         """Return the function that shows where in an image a class is found.
@@ -212,6 +214,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
         epoch=epoch if isinstance(epoch, int) else None,
         network=network,
         no_network=_no_network(bundle),
+        bundle=bundle.sha256(),
     )
 
 

@@ -10,7 +10,7 @@ from fleetnet.bundle.integrity import checked
 from fleetnet.bundle.manifest import Manifest
 from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
 from fleetnet.errors import BundleError
-from fleetnet.files import Standing, standing
+from fleetnet.files import Standing, sha256_of, standing
 
 MAX_MANIFEST_BYTES = 64 * 2**20
 
@@ -100,6 +100,13 @@ class Bundle:
         A lone ONNX file is its only artifact.
         """
         return (self._lone,) if self._lone else self.manifest.artifacts
+
+    def sha256(self) -> str:
+        """Return the SHA-256 that identifies the content: the manifest's, which holds all others.
+
+        Of a lone ONNX file it is the file's own.
+        """
+        return sha256_of(self.path if self._lone else self.path / MANIFEST)
 
     def find(
         self,

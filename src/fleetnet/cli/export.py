@@ -25,7 +25,6 @@ from fleetnet.cli.opening import open_file, warn_passed_over
 from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
-from fleetnet.export.description import README
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
@@ -166,7 +165,7 @@ def _run_export_to(
     print_bundle(bundle)
     if not bundle.artifacts[0].verification:
         warn(f"not verified: nothing here runs {to}")
-    print_line(f"how to run it: {bundle.path / README}")
+    print_line(f"how to run it: {converted.page_of(bundle)}")
 
 
 def run_export(

@@ -11,7 +11,7 @@ import typer
 
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, PrecisionOption, ThreadsOption
-from fleetnet.errors import FleetnetError, require_all
+from fleetnet.errors import FleetnetError, nearest, require_all
 
 _NEEDS = {
     "starlette": "Starlette",
@@ -66,6 +66,15 @@ def serve(
             "--shadow", metavar="[NAME/]VERSION", help="Version that computes along, to compare."
         ),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="[NAME=]FILE",
+            help="What 'fleetnet evaluate --reference' wrote: /metrics says how far requests are "
+            "from it.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -114,10 +123,17 @@ def serve(
         },
         "queue": {"delay_ms": max_delay},
         "routing": _routing(models, split or [], shadow or []),
+        "drift": {"references": _references(models, reference or [])},
     }
     settings = Settings.load_all(config, os.environ, flags)
-    if not repository_of(settings).names():
+    names = repository_of(settings).names()
+    if not names:
         raise FleetnetError("there is nothing to serve: name a bundle, or a folder of models")
+    for key in settings.drift.references:
+        if key.partition("/")[0] not in names:
+            raise FleetnetError(
+                f"there is a reference for '{key}', but no such model{nearest(key, names)}"
+            )
     if not asyncio.run(run(settings)):
         raise typer.Exit(1)
 
@@ -149,6 +165,22 @@ def _routing(models: dict[str, str], split: list[str], shadow: list[str]) -> dic
         name, version = _which(models, word)
         routing.setdefault(name, {})["shadow"] = version
     return routing
+
+
+def _references(models: dict[str, str], words: list[str]) -> dict[str, str]:
+    """Return the references by model; a name may be left out where there is only one model."""
+    from fleetnet.serving.repository import FIRST
+
+    references: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals:
+            if len(models) != 1:
+                raise FleetnetError(f"of which model is the reference {word}? Give NAME={word}")
+            name, path = next(iter(models)), word
+            name = name if "/" in name else f"{name}/{FIRST}"
+        references[name] = path
+    return references
 
 
 def _which(models: dict[str, str], word: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
 from fleetnet.export.targets import Files, Target, find_target
 from fleetnet.export.verification_images import images_to_verify_with
+from fleetnet.files import Standing
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import Pixels
@@ -95,8 +96,8 @@ def export_to(
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     output, images = Path(output), tuple(images)
     subject = model if isinstance(model, Subject) else find_subject(model)
-    replacing = check_replaceable(output)
-    older = (output / MANIFEST).is_file()
+    replacing = check_replaceable(output, target.version_folder)
+    older = (output / target.version_folder / MANIFEST).is_file()
     check_given(images)
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
     if target.environment is not None:
@@ -118,15 +119,34 @@ def export_to(
     if target.converters:
         converters = {"converters": target.converters}
         manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
-    written = write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
+    written = _write(output, target, manifest, files, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
 
 
-def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
+def _write(
+    output: Path, target: Target, manifest: Manifest, files: Files, replacing: Standing
+) -> Bundle:
+    page = {README: description(target, manifest).encode()}
     beside = target.beside() if target.beside is not None else {}
-    return {README: description(target, manifest).encode(), **beside, **files}
+    if not target.version_folder:
+        return write_bundle(output, manifest, {**page, **beside, **files}, replacing)
+    around = target.around(manifest) if target.around is not None else {}
+    return write_bundle(
+        output,
+        manifest,
+        {**beside, **files},
+        replacing,
+        inside=target.version_folder,
+        around={**page, **around},
+    )
+
+
+def page_of(bundle: Bundle) -> Path:
+    """Return the page that says how to run converted files, where :func:`export_to` put it."""
+    here = bundle.path / README
+    return here if here.is_file() else bundle.path.parent / README
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:

@@ -150,7 +150,8 @@ def _place(bundle: Bundle, target: Target, precision: str) -> Path:
 
 def _kept(bundle: Bundle, target: Target, precision: str) -> Device:
     try:
-        (artifact,) = Bundle.load(_place(bundle, target, precision)).artifacts
+        place = _place(bundle, target, precision) / target.version_folder
+        (artifact,) = Bundle.load(place).artifacts
     except (BundleError, OSError):
         return Device(target, precision)
     record = artifact.verification[0] if artifact.verification else None

@@ -13,6 +13,7 @@ from fleetnet.errors import FleetnetError, nearest
 from fleetnet.inference.engines import Mode, Precision
 from fleetnet.schema import first_problem
 from fleetnet.serving.batching import Queueing
+from fleetnet.serving.drift import Watching
 from fleetnet.serving.loaded import Opening
 from fleetnet.serving.models import Models, Routing
 from fleetnet.serving.service import Options
@@ -88,6 +89,24 @@ class TlsSettings(_Section):
         return self
 
 
+class DriftSettings(_Section):
+    """With what a model's requests are compared.
+
+    ``references`` maps ``NAME`` or ``NAME/VERSION`` to a file of ``fleetnet evaluate --reference``.
+    The last ``window`` images are compared, as soon as there are ``least``.
+    """
+
+    references: dict[str, Path] = Field(default_factory=dict)
+    window: int = Field(1000, ge=1, le=1_000_000)
+    least: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DriftSettings:
+        if self.least > self.window:
+            raise ValueError(f"of a window of {self.window}, least cannot be {self.least}")
+        return self
+
+
 class RoutingSettings(_Section):
     """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
 
@@ -130,6 +149,7 @@ class Settings(_Section):
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    drift: DriftSettings = DriftSettings()
 
     @classmethod
     def load_all(
@@ -179,6 +199,9 @@ class Settings(_Section):
             max_explanations=limits.explanations,
             timeout=self.timeout,
             threads=engine.threads,
+            watching=Watching(
+                self.drift.references, window=self.drift.window, least=self.drift.least
+            ),
         )
 
     def routes(self) -> Models:

@@ -75,7 +75,7 @@ async def explain(
             f"there is no class {index}: the model '{version.model}' has 0 to "
             f"{len(loaded.classes) - 1}"
         )
-    pixels = await asyncio.to_thread(loaded.prepare, picture)
+    pixels = await asyncio.to_thread(loaded.prepare, picture, watched=False)
     frame = await asyncio.to_thread(frame_of, loaded, picture)
     (whole,) = await _logits(ask, [pixels])
     if index is None:

@@ -21,6 +21,7 @@ from fleetnet.serving.config import Settings
 from fleetnet.serving.logs import logs_put_back, set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
+from fleetnet.serving.systemd import notify
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -106,6 +107,7 @@ async def _serve(settings: Settings, ready: Callable[[list[Transport]], None]) -
                         "ready", extra={"protocol": transport.name, "address": transport.address}
                     )
                 ready(running)
+                notify("READY=1")
             await stopping
             loading.cancel()
         return await _drained(service, running, settings.drain)
@@ -118,6 +120,7 @@ async def _serve(settings: Settings, ready: Callable[[list[Transport]], None]) -
 async def _drained(service: Service, running: list[Transport], limit: float) -> bool:
     """Answer what was taken, in at most ``limit`` seconds; nothing new is taken meanwhile."""
     log.info("draining")
+    notify("STOPPING=1")
     end = time.monotonic() + limit
     done = await service.drain(limit)
     await asyncio.gather(*(one.stop(max(end - time.monotonic(), 0)) for one in running))

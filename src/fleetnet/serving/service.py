@@ -17,10 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fleetnet.errors import FleetnetError, ImageError, one_line
 from fleetnet.inference.engines import available_threads
 from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
 from fleetnet.serving.budget import Budget
+from fleetnet.serving.drift import Watch, Watching
 from fleetnet.serving.errors import (
     DeadlineError,
     InternalError,
@@ -72,6 +75,7 @@ class Options:
         max_explanations: heat maps that are computed at the same time; 0 for none at all.
         timeout: seconds that a request without a deadline of its own may take.
         threads: that decode, and that compute; None for the available processors.
+        watching: which models' requests are compared with what they were evaluated on.
     """
 
     opening: Opening = field(default_factory=Opening)
@@ -81,6 +85,7 @@ class Options:
     max_explanations: int = 1
     timeout: float = 30.0
     threads: int | None = None
+    watching: Watching = field(default_factory=Watching)
 
 
 @dataclass(slots=True)
@@ -272,13 +277,16 @@ class Service:
         # Nothing is awaited between the choice of the version and the queue.
         done = await self._outcomes(version, request.images, self._deadline(request))
         loaded = version.loaded
+        answers = tuple(_answer(loaded, outcome, request) for outcome in done)
+        if loaded.watch is not None:
+            _watch(loaded, loaded.watch, answers)
         return Result(
             id=request.id,
             model=version.model,
             version=version.version,
             bundle=loaded.hash,
             classes=loaded.classes,
-            answers=tuple(_answer(loaded, outcome, request) for outcome in done),
+            answers=answers,
             timing=longest(outcome.timing for outcome in done),
         )
 
@@ -336,7 +344,7 @@ class Service:
     async def _load(self, name: str, version: str, path: Path) -> None:
         self._say(name, version, "LOADING")
         try:
-            loaded, queueing = await asyncio.to_thread(self._opened, path)
+            loaded, queueing = await asyncio.to_thread(self._opened, name, version, path)
         except Exception as error:
             known = isinstance(error, FleetnetError)
             self._say(name, version, "UNAVAILABLE", one_line(error) if known else "internal error")
@@ -344,12 +352,13 @@ class Service:
         lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
         former = self.models.put(Version(name, version, loaded, lane))
         self.metrics.loaded(lane, name, version, loaded.hash)
+        self.metrics.watch(name, version, loaded.watch)
         self._states.pop((name, version), None)
         log.info("model loaded", extra={"model": name, "version": version, "bundle": loaded.hash})
         if former is not None:
             self._spawn(self._retire(former, replaced=True))
 
-    def _opened(self, path: Path) -> tuple[LoadedModel, Queueing]:
+    def _opened(self, name: str, version: str, path: Path) -> tuple[LoadedModel, Queueing]:
         loaded = self._open(path, self.options.opening)
         try:
             queueing = replace(
@@ -357,6 +366,7 @@ class Service:
                 max_batch=loaded.classifier.batch_size,
                 streams=loaded.streams,
             )
+            loaded.watch = self.options.watching.watch(name, version, loaded.classes, loaded.hash)
             loaded.warm_up(queueing)
             self._repository.require_place(path)
         except BaseException:
@@ -435,6 +445,16 @@ class Service:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _watch(loaded: LoadedModel, watch: Watch, answers: Sequence[Answer]) -> None:
+    """Count the answers, because somebody wants to know how they are distributed."""
+    for answer in answers:
+        if answer.top:
+            watch.answered(answer.top[0].index, answer.top[0].probability)
+        elif answer.logits is not None:
+            best = int(np.argmax(answer.logits))
+            watch.answered(best, float(loaded.classifier.probabilities(answer.logits)[best]))
 
 
 def _answer(loaded: LoadedModel, outcome: Outcome, request: Request) -> Answer:

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Manifest
 from fleetnet.errors import INSTALL, FleetnetError
 from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
@@ -35,6 +35,9 @@ class Target:
             where nothing here can.
         beside: gives files that are written beside those, for people to change; None if there are
             none.
+        version_folder: name of the folder that the files and the manifest go into, for servers
+            that want a model's versions apart; empty where they go into the output itself.
+        around: gives files above that folder, of a manifest.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
@@ -53,6 +56,8 @@ class Target:
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[], Files] | None = None
+    version_folder: str = ""
+    around: Callable[[Manifest], Files] | None = None
     how: str = ""
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
