@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp clean
 
@@ -50,7 +50,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev triton brpc
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
@@ -240,9 +240,33 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
 
-# The stock client of the Open Inference Protocol, which wants an older NumPy; tests/serving uses it
-# where it is there.
-.venv-triton/.made:
+# The stock clients of the Open Inference Protocol, which want older packages; tests/serving uses them
+# where they are there.
+.venv-triton/.made: Makefile
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0'
+	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0' grpcio==1.85.3 protobuf==6.33.6
 	touch $@
+
+triton:
+	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
+	  echo 'tritonclient cannot be installed here: the tests with it are left out'
+.PHONY: triton
+
+# The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
+.PHONY: fuzz-brpc
+
+fuzz-brpc: $(VENV)/.dev
+	$(PIP) atheris
+	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+
+# A program of others with the stock bRPC client and server in it; tests/serving uses them where they
+# are there. 75 MB; of what else it wants, the part that is used needs NumPy alone.
+.venv-brpc/.made: Makefile
+	$(PYTHON) -m venv .venv-brpc
+	.venv-brpc/$(PEER_PIP) --no-deps spu==0.9.5 numpy==1.26.4
+	touch $@
+
+brpc:
+	@timeout 300 $(MAKE) --no-print-directory .venv-brpc/.made || \
+	  echo 'the stock bRPC client cannot be installed here: the tests with it are left out'
+.PHONY: brpc

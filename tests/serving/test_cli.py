@@ -42,7 +42,7 @@ def test_bad_input_is_one_line(
 
 def test_what_served_leaves_no_log_behind(fleetnet: Run, network: Path) -> None:
     """Its handler would write to a standard error that a later server does not have."""
-    names = ("fleetnet.serving", "uvicorn")
+    names = ("fleetnet.serving", "grpc", "uvicorn")
     loggers = [logging.getLogger(name) for name in names]
     former = [(one.handlers[:], one.level, one.propagate) for one in loggers]
     assert fleetnet("serve", str(network), "--tokens", "nowhere").code == 2

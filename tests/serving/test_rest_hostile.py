@@ -24,7 +24,7 @@ from fleetnet.serving.lifecycle import repository_of
 from fleetnet.serving.requests import Row
 from fleetnet.serving.rest.app import App
 from fleetnet.serving.rest.body import parse_form
-from fleetnet.serving.rest.tensors import parse_inference
+from fleetnet.serving.rest.inference import parse_inference
 from fleetnet.serving.service import Service
 
 VALUES = st.recursive(

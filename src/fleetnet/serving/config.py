@@ -89,6 +89,27 @@ class TlsSettings(_Section):
         return self
 
 
+class GrpcSettings(_Section):
+    """gRPC; ``port`` is 0 for any, None for the one after the port of HTTP.
+
+    ``calls`` may run at the same time, and ``streams`` of them on one connection; ``ping_seconds``
+    is how often a client may ask whether an idle connection still stands.
+    """
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+    calls: int = Field(1024, ge=1, le=1_000_000)
+    streams: int = Field(128, ge=1, le=1_000_000)
+    ping_seconds: float = Field(10.0, gt=0)
+
+
+class BrpcSettings(_Section):
+    """bRPC; ``port`` is 0 for any, None for the second after the port of HTTP."""
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+
+
 class DriftSettings(_Section):
     """With what a model's requests are compared.
 
@@ -149,6 +170,8 @@ class Settings(_Section):
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    brpc: BrpcSettings = BrpcSettings()
     drift: DriftSettings = DriftSettings()
 
     @classmethod

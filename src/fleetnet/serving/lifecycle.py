@@ -50,7 +50,16 @@ def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Tra
     """Return the protocols that the settings ask for."""
     from fleetnet.serving.rest.server import RestTransport
 
-    return [RestTransport(service, tokens, settings)]
+    asked: list[Transport] = [RestTransport(service, tokens, settings)]
+    if settings.grpc.enabled:
+        from fleetnet.serving.grpc.transport import GrpcTransport
+
+        asked.append(GrpcTransport(service, tokens, settings))
+    if settings.brpc.enabled:
+        from fleetnet.serving.brpc.transport import BrpcTransport
+
+        asked.append(BrpcTransport(service, tokens, settings))
+    return asked
 
 
 def repository_of(settings: Settings) -> Repository:

@@ -86,7 +86,8 @@ def set_up_logs(kind: Literal["text", "json"]) -> None:
     """Write this package's events, and the server's warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(kind))
-    for name, level in (("fleetnet.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+    levels = {"fleetnet.serving": logging.INFO, "uvicorn": logging.WARNING, "grpc": logging.WARNING}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -107,6 +107,7 @@ class Service:
     Attributes:
         metrics: of this service.
         budget: from which every protocol takes the bytes that it receives.
+        on_ready: called when :attr:`ready` changes.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Service:
         self.options = options or Options()
         self.budget = Budget(self.options.max_buffered)
         self.models = models or Models()
+        self.on_ready: list[Callable[[], None]] = []
         self._repository = repository
         self._open = open_model
         threads = self.options.threads or available_threads()
@@ -154,7 +156,12 @@ class Service:
         for name in self._repository.names() if names is None else names:
             await self.load(name)
         self._started = True
-        self.metrics.ready.set(1)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        self.metrics.ready.set(self.ready)
+        for told in self.on_ready:
+            told()
 
     async def infer(self, request: Request) -> Result:
         """Answer a request; cancelling this takes its images out of the queue.
@@ -423,7 +430,7 @@ class Service:
             Whether all were answered in time.
         """
         self._draining = True
-        self.metrics.ready.set(0)
+        self._tell_ready()
         end = time.monotonic() + limit
         while (self._running or self._tasks) and time.monotonic() < end:
             await asyncio.sleep(0.01)

@@ -19,7 +19,7 @@ import fleetnet
 from fleetnet.errors import FleetnetError
 from fleetnet.schema import first_problem
 from fleetnet.serving import requests as service_requests
-from fleetnet.serving.auth import Role, Tokens
+from fleetnet.serving.auth import Role, Tokens, secret_of
 from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
@@ -31,31 +31,30 @@ from fleetnet.serving.errors import (
     cause_of,
 )
 from fleetnet.serving.explaining import Explanation
-from fleetnet.serving.loaded import EMBEDDING, LOGITS
+from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
 from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
-from fleetnet.serving.rest.openapi import docs_page, openapi_document
-from fleetnet.serving.rest.page_files import HEADERS, page_file
-from fleetnet.serving.rest.replies import STATUS, refusal, reply
-from fleetnet.serving.rest.schema import (
-    ClassifyRequest,
-    ExplainQuery,
-    IndexRequest,
-    LoadRequest,
-)
-from fleetnet.serving.rest.tensors import (
-    IMAGE,
+from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
-    PIXELS,
-    PROBABILITIES,
     Inference,
     from_base64,
     parse_inference,
     write_inference,
 )
+from fleetnet.serving.rest.openapi import docs_page, openapi_document
+from fleetnet.serving.rest.page_files import HEADERS, page_file
+from fleetnet.serving.rest.replies import STATUS, refusal, reply
+from fleetnet.serving.rest.schema import ClassifyRequest, ExplainQuery, IndexRequest, LoadRequest
 from fleetnet.serving.service import Service
+from fleetnet.serving.tensors import (
+    EXTENSIONS,
+    INPUTS,
+    PROBABILITIES,
+    outputs_of,
+    require_answers,
+)
 
 PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -129,7 +128,7 @@ class App:
         try:
             _check_site(request)
             if role is not None:
-                self._tokens.check(_secret(request), role)
+                self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
         except ClientDisconnect:
             cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
@@ -162,7 +161,7 @@ class App:
         )
 
     async def _server(self, _: Request) -> Response:
-        extensions = ["binary_tensor_data", "model_repository", "classification"]
+        extensions = ["binary_tensor_data", *EXTENSIONS]
         return reply(
             {"name": "fleetnet", "version": fleetnet.__version__, "extensions": extensions}
         )
@@ -206,11 +205,7 @@ class App:
             timeout_ms=None if not micros else micros / 1000,
             identity=id_of(inference.request.id),
         )
-        for number, answer in enumerate(result.answers):
-            if answer.error is not None:
-                raise RequestError(
-                    f"image {number}: {answer.error}", code=answer.error.code, image=number
-                )
+        require_answers(result)
         content, json_length = write_inference(inference, result)
         if json_length is None:
             return Response(content, media_type="application/json")
@@ -346,14 +341,12 @@ class App:
 
     async def _load(self, request: Request) -> Response:
         name, asked = _part(request, "model"), await self._change(request)
-        await self._service.load(name, asked.parameters.version)
-        if asked.parameters.default and asked.parameters.version is not None:
-            self._service.models.default(name, asked.parameters.version)
+        await asked.parameters.load(self._service, name)
         return reply({})
 
     async def _unload(self, request: Request) -> Response:
         asked = await self._change(request)
-        await self._service.unload(_part(request, "model"), asked.parameters.version)
+        await asked.parameters.unload(self._service, _part(request, "model"))
         return reply({})
 
     async def _change(self, request: Request) -> LoadRequest:
@@ -397,13 +390,6 @@ def _check_site(request: Request) -> None:
 def _part(request: Request, name: str) -> str:
     value: str = request.path_params.get(name, "")
     return value
-
-
-def _secret(request: Request) -> str | None:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-api-key")
 
 
 def _kind(request: Request) -> str:
@@ -499,29 +485,16 @@ def _image(answer: Answer) -> dict[str, Any]:
 
 def _metadata_of(version: Version, versions: list[str]) -> dict[str, Any]:
     loaded = version.loaded
-    manifest, classes = loaded.bundle.manifest, len(loaded.classes)
-    outputs = [
-        {"name": name, "datatype": "FP32", "shape": [-1, classes]}
-        for name in (LOGITS, PROBABILITIES)
-    ]
-    outputs += [
-        {"name": EMBEDDING, "datatype": "FP32", "shape": [-1, output.shape[-1]]}
-        for output in manifest.outputs
-        if output.name == EMBEDDING and loaded.embeddings
-    ]
     return {
         "name": version.model,
         "versions": versions,
         "platform": "fleetnet",
-        "inputs": [
-            {"name": IMAGE, "datatype": "BYTES", "shape": [-1]},
-            {"name": PIXELS, "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
-        ],
-        "outputs": outputs,
+        "inputs": [tensor._asdict() for tensor in INPUTS],
+        "outputs": [tensor._asdict() for tensor in outputs_of(version)],
         "parameters": {
             "bundle": loaded.hash,
             "version": version.version,
-            "network": manifest.model.name,
+            "network": loaded.bundle.manifest.model.name,
             "classes": list(loaded.classes),
             "engine": loaded.classifier.engine.name,
             "precision": loaded.classifier.engine.precision,

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from fleetnet.json_text import json_text
-from fleetnet.serving.errors import Cause, RetryError, ServingError, cause_of
+from fleetnet.serving.errors import Cause, refusal_of
 
 STATUS: dict[Cause, int] = {
     "invalid": 400,
@@ -36,14 +36,11 @@ def reply(value: Any, status: int = 200) -> Response:
 
 def refusal(error: Exception) -> Response:
     """Return an error as a response; of one that nobody foresaw, nothing is told."""
-    cause = cause_of(error)
-    known = cause != "internal" or isinstance(error, ServingError)
-    text = str(error) if known else "something went wrong here: the log says what"
-    code = getattr(error, "code", "internal") if known else "internal"
-    fields = getattr(error, "fields", {}) if known else {}
-    response = reply({"error": text, "code": code, "fields": fields}, STATUS[cause])
-    if isinstance(error, RetryError):
-        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    told = refusal_of(error)
+    cause = told.cause
+    response = reply({"error": told.text, "code": told.code, "fields": told.fields}, STATUS[cause])
+    if told.retry_after is not None:
+        response.headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
     if cause == "unauthenticated":
         response.headers["www-authenticate"] = "Bearer"
     if cause in _UNREAD:
