@@ -36,10 +36,12 @@ from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
 from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
+from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
     Inference,
     from_base64,
+    length_of_json,
     parse_inference,
     write_inference,
 )
@@ -76,8 +78,15 @@ class App:
         asgi: the application.
     """
 
-    def __init__(self, service: Service, tokens: Tokens, limits: LimitSettings) -> None:
+    def __init__(
+        self,
+        service: Service,
+        tokens: Tokens,
+        limits: LimitSettings,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._service = service
+        self._hosts = hosts or Hosts()
         self._tokens = tokens
         self._limits = limits
         self._bodies = Bodies(limits, service.budget)
@@ -126,6 +135,7 @@ class App:
         request.state.id = identity
         cause = None
         try:
+            self._hosts.check(request.headers.getlist("host"))
             _check_site(request)
             if role is not None:
                 self._tokens.check(secret_of(request.headers), role)
@@ -187,11 +197,11 @@ class App:
     async def _infer(self, request: Request) -> Response:
         body = await self._bodies.read(request)
         length = request.headers.get(LENGTH_HEADER)
-        few = len(body) if length is None or not length.isdigit() else int(length)
+        json_bytes = length_of_json(length, len(body))
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
-            body, length, self._limits.images
+            body, json_bytes, self._limits.images
         )
-        inference = parse() if few <= INLINE_JSON else await asyncio.to_thread(parse)
+        inference = parse() if json_bytes <= INLINE_JSON else await asyncio.to_thread(parse)
         wanted = {output.name for output in inference.wanted}
         micros = inference.request.parameters.timeout
         result = await self._result(
@@ -404,7 +414,7 @@ def _check_raw(kind: str, wanted: str) -> None:
 
 def _checked(schema: type[Schema], body: bytes) -> Schema:
     try:
-        return schema.model_validate_json(body)
+        return schema.model_validate_json(body, strict=True)
     except ValidationError as error:
         place, said = first_problem(error)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
