@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import os
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
+from starlette.testclient import TestClient
 
 from fleetnet.errors import FleetnetError
 from fleetnet.images import Pixels
@@ -22,10 +25,13 @@ from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import LimitSettings, Settings
 from fleetnet.serving.lifecycle import repository_of
 from fleetnet.serving.requests import Row
+from fleetnet.serving.rest import app as app_module
+from fleetnet.serving.rest import body as body_module
 from fleetnet.serving.rest.app import App
-from fleetnet.serving.rest.body import parse_form
+from fleetnet.serving.rest.body import Bodies, parse_form
 from fleetnet.serving.rest.inference import length_of_json, parse_inference
 from fleetnet.serving.service import Service
+from serving.conftest import service_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -172,3 +178,48 @@ def test_work_does_not_go_on_after_its_client_has_gone(
 
     asyncio.run(asyncio.wait_for(all_of_it(), 120))
     assert computed == [1]
+
+
+def large(size: int = 200_000) -> dict[str, tuple[bytes, dict[str, str]]]:
+    """Return bodies that take a while to read, with their headers."""
+    form = b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n'
+    text = json.dumps({"images": ["AAAA" * (size // 4)]}).encode()
+    return {
+        "form": (
+            form + bytes(size) + b"\r\n--x--\r\n",
+            {"content-type": "multipart/form-data; boundary=x"},
+        ),
+        "json": (text, {"content-type": "application/json"}),
+        "gzip": (gzip.compress(os.urandom(size)), {"content-encoding": "gzip"}),
+        "plain": (bytes(size), {}),
+    }
+
+
+@pytest.mark.parametrize("kind", ["form", "json", "gzip", "plain"])
+def test_nothing_large_is_read_on_the_event_loop(
+    kind: str, net: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So no client holds up the others, nor the answer that the server is alive."""
+    readers: list[str] = []
+
+    def spied(original: Any) -> Any:
+        def spy(*arguments: Any, **options: Any) -> Any:
+            readers.append(threading.current_thread().name)
+            return original(*arguments, **options)
+
+        return spy
+
+    assert net.portal is not None
+    loop = net.portal.call(lambda: threading.current_thread().name)
+    loaded = service_of(net).models.find("net").loaded
+    monkeypatch.setattr(loaded, "prepare", spied(loaded.prepare))
+    monkeypatch.setattr(loaded, "compute", spied(loaded.compute))
+    monkeypatch.setattr(body_module, "_at_once", spied(body_module._at_once))
+    monkeypatch.setattr(Bodies, "_decompressed", spied(Bodies._decompressed))
+    monkeypatch.setattr(app_module, "_checked", spied(app_module._checked))
+    monkeypatch.setattr(app_module, "from_base64", spied(app_module.from_base64))
+    content, headers = large()[kind]
+    response = net.post("/classify", content=content, headers=headers)
+    assert response.json()["code"] == "not-an-image", response.text
+    assert len(readers) == {"form": 2, "json": 3, "gzip": 2, "plain": 1}[kind]
+    assert loop not in readers

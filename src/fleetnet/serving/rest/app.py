@@ -35,7 +35,7 @@ from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
-from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
+from fleetnet.serving.rest.body import Bodies, aside, parse_form, unless_gone
 from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
@@ -62,8 +62,6 @@ PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
 ID_HEADER = "x-request-id"
 MAX_TIMEOUT_MS = 3_600_000
-INLINE_JSON = 32 * 2**10
-"""Bytes of JSON that are parsed at once; more are parsed in a thread, so that others go on."""
 _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 log = logging.getLogger("fleetnet.serving")
 
@@ -201,7 +199,7 @@ class App:
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
             body, json_bytes, self._limits.images
         )
-        inference = parse() if json_bytes <= INLINE_JSON else await asyncio.to_thread(parse)
+        inference = await aside(parse, json_bytes)
         wanted = {output.name for output in inference.wanted}
         micros = inference.request.parameters.timeout
         result = await self._result(
@@ -229,7 +227,7 @@ class App:
         body = await self._bodies.read(request)
         kind = _kind(request)
         if kind == "application/json":
-            asked = _checked(ClassifyRequest, body)
+            asked = await aside(lambda: _checked(ClassifyRequest, body), len(body))
             encoded = asked.images if asked.image is None else [asked.image, *asked.images]
             self._check_number(len(encoded))
             images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
@@ -333,7 +331,7 @@ class App:
 
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
-        asked = _checked(IndexRequest, body or b"{}")
+        asked = await aside(lambda: _checked(IndexRequest, body or b"{}"), len(body))
         entries = [
             entry for entry in self._service.index() if not asked.ready or entry.state == "READY"
         ]
@@ -361,7 +359,7 @@ class App:
 
     async def _change(self, request: Request) -> LoadRequest:
         body = await self._bodies.read(request)
-        return _checked(LoadRequest, body or b"{}")
+        return await aside(lambda: _checked(LoadRequest, body or b"{}"), len(body))
 
     async def _metrics(self, _: Request) -> Response:
         metrics = self._service.metrics

@@ -21,6 +21,8 @@ from fleetnet.serving.errors import (
 )
 
 Value = TypeVar("Value")
+INLINE = 32 * 2**10
+"""Bytes that are read at once; more are read in a thread, so that others go on."""
 _WBITS = {"gzip": 31, "deflate": 15}
 
 
@@ -52,7 +54,11 @@ class Bodies:
                 f"the body took longer than {self._limits.body_seconds:g} s"
             ) from None
         coding = request.headers.get("content-encoding", "identity").strip().lower()
-        return body if coding in ("", "identity") else self._decompressed(request, body, coding)
+        if coding in ("", "identity"):
+            return body
+        plain = await aside(lambda: self._decompressed(body, coding), len(body))
+        self._hold(request, len(plain))
+        return plain
 
     async def _received(self, request: Request) -> bytes:
         pieces, size = [], 0
@@ -72,7 +78,7 @@ class Bodies:
         """Count a request's body no more."""
         self._budget.give_back(request.scope.pop("fleetnet.held", 0))
 
-    def _decompressed(self, request: Request, body: bytes, coding: str) -> bytes:
+    def _decompressed(self, body: bytes, coding: str) -> bytes:
         if coding not in _WBITS:
             raise UnsupportedError(f"the content encoding '{coding[:50]}' is not known")
         unpacker = zlib.decompressobj(_WBITS[coding])
@@ -84,7 +90,6 @@ class Bodies:
             raise self._too_large()
         if not unpacker.eof:
             raise RequestError(f"the body is not valid {coding}: it is cut off")
-        self._hold(request, len(plain))
         return plain
 
     def _too_large(self) -> TooLargeError:
@@ -95,6 +100,11 @@ class Bodies:
 def _whole(digits: str) -> int:
     """Return a declared length; what is none is 0, as the server has read it already."""
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0
+
+
+async def aside(work: Callable[[], Value], size: int) -> Value:
+    """Do work on so many bytes, in a thread if they are many."""
+    return work() if size <= INLINE else await asyncio.to_thread(work)
 
 
 class _InMemory(MultiPartParser):
@@ -109,7 +119,21 @@ async def parse_form(request: Request, body: bytes, max_files: int) -> list[byte
     Raises:
         RequestError: it is no such form, or has too many parts.
     """
+    return await aside(lambda: _at_once(_files(request, body, max_files)), len(body))
 
+
+def _at_once(work: Coroutine[Any, Any, Value]) -> Value:
+    """Return what a coroutine returns that waits for nothing, as none does whose files are here."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: Value = done.value
+        return value
+    work.close()
+    raise RuntimeError("reading a form waited for something")
+
+
+async def _files(request: Request, body: bytes, max_files: int) -> list[bytes]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
