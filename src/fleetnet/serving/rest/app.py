@@ -141,7 +141,8 @@ class App:
         except ClientDisconnect:
             cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
         except Exception as error:
-            cause, response = cause_of(error), refusal(error)
+            cause = cause_of(error)
+            response = refusal(error, unread=self._bodies.unread(request))
             if not isinstance(error, FleetnetError):
                 log.exception("request failed", extra={"request_id": identity})
         finally:

@@ -68,11 +68,19 @@ class Bodies:
                 raise self._too_large()
             self._hold(request, len(piece))
             pieces.append(piece)
+        request.scope["fleetnet.read"] = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _hold(self, request: Request, size: int) -> None:
         self._budget.take(size)
         request.scope["fleetnet.held"] = request.scope.get("fleetnet.held", 0) + size
+
+    @staticmethod
+    def unread(request: Request) -> bool:
+        """Tell whether a request has a body that was not read to its end."""
+        length = request.headers.get("content-length", "0")
+        coming = length != "0" or "transfer-encoding" in request.headers
+        return coming and "fleetnet.read" not in request.scope
 
     def release(self, request: Request) -> None:
         """Count a request's body no more."""
