@@ -18,7 +18,7 @@ FIELDS = (
     "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address",
 )  # fmt: skip
 """What an event may say besides its name."""
-_LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "uvicorn")
+_LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "python_multipart", "uvicorn")
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -92,3 +92,5 @@ def set_up_logs(kind: Literal["text", "json"]) -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    # It has a line for each bad form, in a form of its own, and whoever sent it is told anyway.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

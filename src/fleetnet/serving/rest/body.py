@@ -120,6 +120,11 @@ class _InMemory(MultiPartParser):
 
     spool_max_size = 2**62
 
+    def close(self) -> None:
+        """Close all files, those too of parts that have no end."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def parse_form(request: Request, body: bytes, max_files: int) -> list[bytes]:
     """Return the files of a multipart form, in their order.
@@ -148,15 +153,14 @@ async def _files(request: Request, body: bytes, max_files: int) -> list[bytes]:
     parser = _InMemory(request.headers, stream(), max_files=max_files, max_fields=16)
     try:
         form = await parser.parse()
+        values = [value for _, value in form.multi_items()]
+        return [await value.read() for value in values if isinstance(value, UploadFile)]
     except MultiPartException as error:
         raise RequestError(f"the form cannot be read: {error.message}") from None
     except (KeyError, LookupError, ValueError) as error:
         raise RequestError("the form cannot be read: its content type is damaged") from error
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    try:
-        return [await file.read() for file in files]
     finally:
-        await form.close()
+        parser.close()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Value:
