@@ -122,9 +122,12 @@ class Rest:
 
     def ask(self, picture: bytes, timeout_ms: int | None = None) -> Answer:
         headers = {} if timeout_ms is None else {"X-Request-Timeout-Ms": str(timeout_ms)}
-        self._connection.request("POST", "/classify?top_k=1", picture, headers)
-        with self._connection.getresponse() as response:
-            told: Any = json.loads(response.read())
+        try:
+            self._connection.request("POST", "/classify?top_k=1", picture, headers)
+            with self._connection.getresponse() as response:
+                told: Any = json.loads(response.read())
+        except http.client.HTTPException as error:
+            raise ConnectionError(repr(error)) from None
         if response.status != 200:
             raise GaveNoneError(told["code"])
         return Answer(told["bundle"], told["version"], told["predictions"][0]["top"][0]["class"])

@@ -11,6 +11,7 @@ import gzip
 import json
 import struct
 import time
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -86,18 +87,18 @@ def headers(data: bytes) -> None:
     assert found is None or (len(found.trace), len(found.span)) == (32, 16)
     assert (id_of(identity) or "a").isprintable()
     scope = {"type": "http", "headers": [], "query_string": query.encode("latin-1")}
-    for work in (
-        lambda: length_of_json(length, 1000) in range(1001),
-        lambda: 0 <= _milliseconds(timeout) <= MAX_TIMEOUT_MS,
-        lambda: Hosts(("localhost",)).check([host]) is None,
-        lambda: _from_query(Request(scope), ClassifyRequest).images == [],
-        lambda: _from_query(Request(scope), ExplainQuery) is not None,
-        lambda: "/" not in check_name("name", name) and "\\" not in name,
-    ):
-        try:
-            assert work()
-        except ServingError:
-            continue
+    with contextlib.suppress(ServingError):
+        assert 0 <= length_of_json(length, 1000) <= 1000
+    with contextlib.suppress(ServingError):
+        assert 0 <= _milliseconds(timeout) <= MAX_TIMEOUT_MS
+    with contextlib.suppress(ServingError):
+        Hosts(("localhost",)).check([host])
+    with contextlib.suppress(ServingError):
+        assert _from_query(Request(scope), ClassifyRequest).images == []
+    with contextlib.suppress(ServingError):
+        _from_query(Request(scope), ExplainQuery)
+    with contextlib.suppress(ServingError):
+        assert not set(check_name("name", name)) & set("/\\\0")
 
 
 def compressed(data: bytes) -> None:
@@ -175,7 +176,7 @@ def seeds() -> dict[str, list[bytes]]:
                   b'{"parameters": {"version": "2", "default": true}}'],
         "headers": [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nid\n17\n2.5\n"
                     b"localhost:80\ntop_k=3&model=a&probabilities=true\nshapes.v2"],
-        "compressed": [b"\0" + gzip.compress(b"abc" * 99), b"\xff" + gzip.zlib.compress(b"abc")],
+        "compressed": [b"\0" + gzip.compress(b"abc" * 99), b"\xff" + zlib.compress(b"abc")],
         "inference": [len(one).to_bytes(2, "big") + one for one in sent]
         + [len(bare).to_bytes(2, "big") + bare + raw_of(b"abc")],
         "changes": [load.SerializeToString(), b"\x0a\x01a\x12\x011"],

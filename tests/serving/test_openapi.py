@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -29,9 +30,9 @@ def address(network: Path) -> Iterator[str]:
 
 @schema.parametrize()
 @settings(max_examples=EXAMPLES)
-def test_it_answers_as_its_document_says(case: schemathesis.Case, address: str) -> None:
+def test_it_answers_as_its_document_says(case: schemathesis.Case[Any], address: str) -> None:
     """Statuses, types and schemas of answers; and that what the document forbids is refused."""
-    excluded = [not_a_server_error]  # 503 and 504 are in the document, and no faults
+    excluded: list[Any] = [not_a_server_error]  # 503 and 504 are in the document, and no faults
     if case.path.endswith(CONTENT):
         excluded.append(positive_data_acceptance)
     response = case.call(base_url=address)

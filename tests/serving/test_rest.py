@@ -373,7 +373,7 @@ def test_a_model_comes_only_from_the_folder(serve: Serve, versions: Path, name: 
 
 @pytest.mark.parametrize("length", ["²", "9" * 5000, "+1", "1 1", "-1", "0x1", "1" * 13, ""])
 def test_a_length_of_json_that_is_none_is_refused(net: TestClient, length: str) -> None:
-    headers = {"Inference-Header-Content-Length": length.encode("latin-1")}
+    headers = {b"Inference-Header-Content-Length": length.encode("latin-1")}
     response = net.post("/v2/models/net/infer", content=b"{}", headers=headers)
     assert response.status_code == 400, response.text
 

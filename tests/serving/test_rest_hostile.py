@@ -29,7 +29,7 @@ from fleetnet.serving.rest import app as app_module
 from fleetnet.serving.rest import body as body_module
 from fleetnet.serving.rest.app import App
 from fleetnet.serving.rest.body import Bodies, parse_form
-from fleetnet.serving.rest.inference import length_of_json, parse_inference
+from fleetnet.serving.rest.inference import from_base64, length_of_json, parse_inference
 from fleetnet.serving.service import Service
 from serving.conftest import service_of
 
@@ -217,7 +217,7 @@ def test_nothing_large_is_read_on_the_event_loop(
     monkeypatch.setattr(body_module, "_at_once", spied(body_module._at_once))
     monkeypatch.setattr(Bodies, "_decompressed", spied(Bodies._decompressed))
     monkeypatch.setattr(app_module, "_checked", spied(app_module._checked))
-    monkeypatch.setattr(app_module, "from_base64", spied(app_module.from_base64))
+    monkeypatch.setattr(app_module, "from_base64", spied(from_base64))
     content, headers = large()[kind]
     response = net.post("/classify", content=content, headers=headers)
     assert response.json()["code"] == "not-an-image", response.text

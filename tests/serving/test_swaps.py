@@ -161,13 +161,14 @@ def test_a_kill_loses_only_what_was_in_flight(
     try:
         server.wait_until_ready()
         with Clients(server, models, picture, again=True) as clients:
-            for _ in range(KILLS):
+            for number in range(KILLS):
                 clients.until_all_were_answered()
                 lost = clients.lost.total()
                 server.kill()
                 clients.until(lambda lost=lost: clients.lost.total() > lost)  # type: ignore[misc]
                 server = started(tmp_path, *arguments, ports=ports)  # the ports are free at once
-                server.kill()  # wherever it is by now
+                time.sleep(0.3 * (number % 8))
+                server.kill()  # wherever it is by now, on its way to be ready
                 server = started(tmp_path, *arguments, ports=ports)
                 server.wait_until_ready()
                 clients.until_all_were_answered()
