@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -16,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.askers import KINDS, PROTOCOLS, GaveNoneError, Place, Process, linux, running
+from samples import PHOTOS
+from serving.askers import KINDS, PROTOCOLS, GaveNoneError, Place, Process, Rest, linux, running
 from serving.brpc_client import element, inference
 from serving.brpc_client import request as frame_of
+from serving.proxy import nginx
+from serving.raw import place_of
 
 pytestmark = pytest.mark.slow
 REQUESTS = int(os.environ.get("FLEETNET_REQUESTS", "6000"))
@@ -112,3 +116,36 @@ def test_memory_stays_as_it_is(network: Path, picture: bytes, tmp_path: Path) ->
     assert load.seen["answered"] > REQUESTS * 0.8
     with contextlib.suppress(OSError):
         assert "traceback" not in server.log.read_text("utf-8")
+
+
+def rate(place: Place, picture: bytes, requests: int) -> float:
+    """Return how many requests a second four clients get answered."""
+
+    def client() -> None:
+        asker = Rest(place)
+        with contextlib.closing(asker):
+            for _ in range(requests // 4):
+                assert asker.ask(picture).label
+
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return requests / (time.monotonic() - begun)
+
+
+@linux
+def test_a_proxy_in_front_answers_all(network: Path, picture: bytes, tmp_path: Path) -> None:
+    photo = next(iter(sorted(PHOTOS.glob("*.JPEG"))), None)
+    data = picture if photo is None else photo.read_bytes()
+    with running(tmp_path, f"net={network}") as server:
+        direct = server.places["rest"]
+        with nginx(tmp_path, f"http://{direct[0]}:{direct[1]}", "on") as front:
+            places = {"direct": direct, "nginx": place_of(front)}
+            rates: dict[str, list[float]] = {name: [] for name in places}
+            for _ in range(5):
+                for name, place in places.items():
+                    rates[name].append(rate(place, data, max(REQUESTS // 200, 20)))
+    print("\nrequests/s:", {name: round(statistics.median(all_)) for name, all_ in rates.items()})  # noqa: T201

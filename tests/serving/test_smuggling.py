@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from client.conftest import served
+from fleetnet.serving.config import LimitSettings
+from fleetnet.serving.rest.connection import limited
 from serving.askers import Rest
+from serving.proxy import nginx
 from serving.raw import LONG, all_of, asked, place_of, statuses
 
 LIMITS = {
@@ -222,58 +225,6 @@ def test_a_refusal_is_heard_by_who_listens_only_when_all_is_sent(address: str) -
             assert statuses(all_of(connection)) == [413]
 
 
-NGINX = """
-daemon off; master_process off; pid PLACE/nginx.pid; error_log PLACE/error.log;
-events { worker_connections 64; }
-http {
-  access_log off; client_body_temp_path PLACE/body; proxy_temp_path PLACE/proxy;
-  fastcgi_temp_path PLACE/a; uwsgi_temp_path PLACE/b; scgi_temp_path PLACE/c;
-  upstream fleetnet { server ADDRESS; keepalive 8; }
-  server {
-    listen 127.0.0.1:PORT; client_max_body_size 64m;
-    location / {
-      proxy_pass http://fleetnet; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host localhost; proxy_request_buffering BUFFERING;
-    }
-  }
-}
-"""
-
-
-@contextlib.contextmanager
-def nginx(place: Path, address: str, buffering: str) -> Iterator[str]:
-    """Put a proxy in front of a server."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.skip("apt-get install nginx-light")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = {
-        "PLACE": str(place), "PORT": str(port), "BUFFERING": buffering,
-        "ADDRESS": address.partition("://")[2],
-    }  # fmt: skip
-    text = NGINX
-    for word, value in words.items():
-        text = text.replace(word, value)
-    (place / "nginx.conf").write_text(text)
-    process = subprocess.Popen(
-        [program, "-c", place / "nginx.conf", "-e", place / "error.log"], stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(1000):
-            with (
-                contextlib.suppress(ConnectionError),
-                socket.create_connection(("127.0.0.1", port)),
-            ):
-                break
-            assert process.poll() is None, (place / "error.log").read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(LONG)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="nginx is taken from the system's packages")
 @pytest.mark.parametrize("buffering", ["on", "off"])
 def test_a_proxy_in_front_changes_nothing(
@@ -298,3 +249,42 @@ def test_a_proxy_in_front_changes_nothing(
                     assert (response.status, response.read()[:1]) == (413, b"{")
         smuggled = POST + REFUSED["length and chunks"]
         assert 200 not in statuses(asked(front, smuggled, end=True))
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="the system has no such option")
+def test_what_came_of_a_body_is_acknowledged_at_once() -> None:
+    """Otherwise nginx, which may hold the rest back until then, waits 40 ms for each request."""
+    told: list[tuple[int, ...]] = []
+
+    class Socket:
+        def setsockopt(self, *option: int) -> None:
+            told.append(option)
+
+        def getsockname(self) -> tuple[str, int]:
+            return "127.0.0.1", 1
+
+        getpeername = getsockname
+
+    class Transport(asyncio.Transport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return Socket() if name == "socket" else default
+
+        def is_closing(self) -> bool:
+            return False
+
+    async def app(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def received() -> None:
+        config = uvicorn.Config(app, lifespan="off", loop="asyncio", log_config=None)
+        config.load()
+        protocol = limited(LimitSettings())(config, uvicorn.server.ServerState(), {})
+        protocol.connection_made(Transport())
+        one = f"{POST}Content-Length: 6\r\n\r\n".encode()
+        for piece, expected in ((one[:9], 1), (one[9:], 2), (b"abc", 3), (b"def", 3)):
+            protocol.data_received(piece)
+            assert len(told) == expected
+        protocol.connection_lost(None)
+
+    asyncio.run(received())
+    assert set(told) == {(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)}
