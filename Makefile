@@ -4,6 +4,8 @@
 # make test-portable  runs all tests as on an older processor, and with every processor busy
 # make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize,
 #                     cpp-fuzz, cpp-endurance
+# make serve-fuzz     changes what a server reads, byte by byte, until something goes wrong
+# make serve-endurance  asks a server 100,000 times, and swaps and kills it meanwhile
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -272,8 +273,12 @@ def test_what_came_of_a_body_is_acknowledged_at_once() -> None:
         def is_closing(self) -> bool:
             return False
 
-    async def app(*_: object) -> None:
-        await asyncio.Event().wait()
+        def resume_reading(self) -> None:
+            pass
+
+    async def app(_: Any, receive: Any, __: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     async def received() -> None:
         config = uvicorn.Config(app, lifespan="off", loop="asyncio", log_config=None)
@@ -285,6 +290,7 @@ def test_what_came_of_a_body_is_acknowledged_at_once() -> None:
             protocol.data_received(piece)
             assert len(told) == expected
         protocol.connection_lost(None)
+        await asyncio.gather(*protocol.tasks)
 
     asyncio.run(received())
     assert set(told) == {(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)}
