@@ -244,7 +244,9 @@ def test_a_proxy_in_front_changes_nothing(
                                headers={"Transfer-Encoding": "chunked"})  # fmt: skip
             with connection.getresponse() as response:
                 assert (response.status, response.read()[:1]) == (200, b"{")
-            for size in (100_001, 5_000_000):
+        for size in (100_001, 5_000_000):
+            connection = http.client.HTTPConnection(*place_of(front), timeout=LONG)
+            with contextlib.closing(connection):
                 connection.request("POST", "/classify", bytes(size))
                 with connection.getresponse() as response:
                     assert (response.status, response.read()[:1]) == (413, b"{")
@@ -275,6 +277,8 @@ def test_what_came_of_a_body_is_acknowledged_at_once() -> None:
 
         def resume_reading(self) -> None:
             pass
+
+        close = resume_reading
 
     async def app(_: Any, receive: Any, __: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
