@@ -200,6 +200,7 @@ class App:
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
             body, json_bytes, self._limits.images
         )
+        await self._bodies.weigh(request, body, json_bytes)
         inference = await aside(parse, json_bytes)
         wanted = {output.name for output in inference.wanted}
         micros = inference.request.parameters.timeout
@@ -228,7 +229,7 @@ class App:
         body = await self._bodies.read(request)
         kind = _kind(request)
         if kind == "application/json":
-            asked = await aside(lambda: _checked(ClassifyRequest, body), len(body))
+            asked = await self._json(request, ClassifyRequest, body)
             encoded = asked.images if asked.image is None else [asked.image, *asked.images]
             self._check_number(len(encoded))
             images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
@@ -332,7 +333,7 @@ class App:
 
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
-        asked = await aside(lambda: _checked(IndexRequest, body or b"{}"), len(body))
+        asked = await self._json(request, IndexRequest, body or b"{}")
         entries = [
             entry for entry in self._service.index() if not asked.ready or entry.state == "READY"
         ]
@@ -360,7 +361,11 @@ class App:
 
     async def _change(self, request: Request) -> LoadRequest:
         body = await self._bodies.read(request)
-        return await aside(lambda: _checked(LoadRequest, body or b"{}"), len(body))
+        return await self._json(request, LoadRequest, body or b"{}")
+
+    async def _json(self, request: Request, schema: type[Schema], body: bytes) -> Schema:
+        await self._bodies.weigh(request, body, len(body))
+        return await aside(lambda: _checked(schema, body), len(body))
 
     async def _metrics(self, _: Request) -> Response:
         metrics = self._service.metrics

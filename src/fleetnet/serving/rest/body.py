@@ -23,6 +23,11 @@ from fleetnet.serving.errors import (
 Value = TypeVar("Value")
 INLINE = 32 * 2**10
 """Bytes that are read at once; more are read in a thread, so that others go on."""
+MAX_VALUES = 1_000_000
+"""Values in a text of JSON: as many as a picture of 577 × 577 pixels has, written as numbers."""
+_VALUE = 112
+"""Bytes of memory that a value takes while JSON is read, of which two bytes may be one."""
+_UNPACKING = 2
 _WBITS = {"gzip": 31, "deflate": 15}
 
 
@@ -32,6 +37,7 @@ class Bodies:
     def __init__(self, limits: LimitSettings, budget: Budget) -> None:
         self._limits = limits
         self._budget = budget
+        self._unpacking = asyncio.Semaphore(_UNPACKING)
 
     async def read(self, request: Request) -> bytes:
         """Return a request's body; :meth:`release` has to follow, whatever happens.
@@ -56,9 +62,32 @@ class Bodies:
         coding = request.headers.get("content-encoding", "identity").strip().lower()
         if coding in ("", "identity"):
             return body
-        plain = await aside(lambda: self._decompressed(body, coding), len(body))
-        self._hold(request, len(plain))
+        async with self._unpacking:  # what comes out is counted only when its size is known
+            plain = await aside(lambda: self._decompressed(body, coding), len(body))
+            self._hold(request, len(plain))
         return plain
+
+    async def weigh(self, request: Request, body: bytes, length: int) -> None:
+        """Count what JSON is going to take in memory, before it is read.
+
+        Args:
+            request: whose body it is.
+            body: that begins with it.
+            length: of the JSON.
+
+        Raises:
+            TooLargeError: it has too many values.
+            OverloadedError: all requests together would take too much.
+        """
+        values = await aside(lambda: sum(body.count(one, 0, length) for one in b",[{"), length)
+        if values > MAX_VALUES:
+            raise TooLargeError(
+                f"{values:,} values in JSON are more than {MAX_VALUES:,}: send images as files, or "
+                "pixels as binary data",
+                given=values,
+                limit=MAX_VALUES,
+            )
+        self._hold(request, values * _VALUE)
 
     async def _received(self, request: Request) -> bytes:
         pieces, size = [], 0
