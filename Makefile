@@ -36,7 +36,7 @@ check: lint imports
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 # The C++ predictor first: tests in tests/cpp compare it with Python.
-test: lint types imports cpp unit
+test: lint types imports cpp cpp-sanitize cpp-fuzz unit
 
 test-portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
@@ -55,9 +55,12 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev triton brpc
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
+# Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
+# there, which is no error; what CI=true could not install is one.
+PACKAGES = cpp/cmake/packages.sh $(1) || { [ $$? = 1 ]; exit; }
+
 cpp: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
+	@$(call PACKAGES); $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
@@ -99,33 +102,33 @@ CROSS_TESTS := $(BIN)/pytest -n 0 -rA
 
 # build/linux: what is copied to a machine without Python, tried in a root that has nothing else.
 cpp-runtime: $(VENV)/.dev
-	@if cpp/cmake/packages.sh runtime; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-static && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-static && \
-	  rm -rf build/linux && \
-	  cmake --install build/cpp-linux-static --component runtime --strip --prefix build/linux && \
-	  $(CROSS_TESTS) tests/cpp/test_cpp_runtime.py; fi
+	@$(call PACKAGES,runtime); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-static && \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-static && \
+	rm -rf build/linux && \
+	cmake --install build/cpp-linux-static --component runtime --strip --prefix build/linux && \
+	$(CROSS_TESTS) tests/cpp/test_cpp_runtime.py
 
 cpp-windows: $(VENV)/.dev
-	@if cpp/cmake/packages.sh windows; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
-	  rm -rf build/windows && \
-	  cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows && \
-	  FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
-	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py; fi
+	@$(call PACKAGES,windows); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
+	$(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
+	rm -rf build/windows && \
+	cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows && \
+	FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
+	$(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py
 
 ARM_PROCESSORS := cortex-a53 cortex-a72 max
 
 cpp-arm64: $(VENV)/.dev
-	@if cpp/cmake/packages.sh arm64; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-arm64 && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-arm64 && \
-	  for processor in $(ARM_PROCESSORS); do \
-	    echo "$$processor:" && \
-	    QEMU_CPU=$$processor FLEETNET_CPP_BUILD=build/cpp-linux-arm64 \
-	    FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
-	    $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done; fi
+	@$(call PACKAGES,arm64); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-arm64 && \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-arm64 && \
+	for processor in $(ARM_PROCESSORS); do \
+	  echo "$$processor:" && \
+	  QEMU_CPU=$$processor FLEETNET_CPP_BUILD=build/cpp-linux-arm64 \
+	  FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
+	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done
 
 # The command too, on folders, broken files and interruptions.
 WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppressions=0 \
@@ -133,27 +136,27 @@ WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppre
   TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=$(CURDIR)/cpp/tests/races.supp
 
 cpp-sanitize: $(VENV)/.dev
-	@if cpp/cmake/packages.sh sanitize; then \
-	  for preset in sanitize-address sanitize-thread; do \
-	    $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
-	    $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 0 -q \
-	    tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done; fi
+	@$(call PACKAGES,sanitize); \
+	for preset in sanitize-address sanitize-thread; do \
+	  $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
+	  $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 2 --dist loadfile -q \
+	  tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done
 
-# Each target for so long, as many at once as there are processors.
+# The targets beside each other, each for so long.
 FUZZ_SECONDS ?= 60
 
 cpp-fuzz: $(VENV)/.dev
-	@if cpp/cmake/packages.sh fuzz; then \
-	  CTEST_PARALLEL_LEVEL=$(JOBS) $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
-	  SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'; fi
+	@$(call PACKAGES,fuzz); \
+	CTEST_PARALLEL_LEVEL=3 $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
+	SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'
 
 # What the tests do in small: 100,000 images, and 200 moments of what depends on the moment.
 cpp-endurance: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
-	  build/cpp/tests/fleetnet_endurance 100000 0 && \
-	  build/cpp/tests/fleetnet_endurance 100000 1 && \
-	  FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'; fi
+	@$(call PACKAGES); \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
+	build/cpp/tests/fleetnet_endurance 100000 0 && \
+	build/cpp/tests/fleetnet_endurance 100000 1 && \
+	FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
