@@ -4,6 +4,8 @@
 # make test-portable  runs all tests as on an older processor, and with every processor busy
 # make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize,
 #                     cpp-fuzz, cpp-endurance
+# make serve-fuzz     changes what a server reads, byte by byte, until something goes wrong
+# make serve-endurance  asks a server 100,000 times, and swaps and kills it meanwhile
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -261,6 +263,23 @@ triton:
 fuzz-brpc: $(VENV)/.dev
 	$(PIP) atheris
 	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+
+# All that reads bytes from outside, one target after the other, each for so long. What is worth
+# keeping stays in build/fuzz, where the next run begins.
+FUZZED := tensors form texts headers compressed inference changes
+.PHONY: serve-fuzz serve-endurance
+
+serve-fuzz: $(VENV)/.dev fuzz-brpc
+	for target in $(FUZZED); do \
+	  PYTHONPATH=tests $(BIN)/python -m serving.fuzz $$target build/fuzz/serve-$$target \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 || exit; done
+
+# What the tests do in small: 100,000 requests, 50 swaps of a model, 20 kills, and thousands of
+# requests that the OpenAPI document allows and forbids.
+serve-endurance: $(VENV)/.dev
+	FLEETNET_REQUESTS=100000 FLEETNET_SWAPS=50 FLEETNET_KILLS=20 FLEETNET_EXAMPLES=1000 \
+	$(BIN)/pytest -n 0 -q -s tests/serving/test_endurance.py tests/serving/test_swaps.py \
+	tests/serving/test_openapi.py
 
 # A program of others with the stock bRPC client and server in it; tests/serving uses them where they
 # are there. 75 MB; of what else it wants, the part that is used needs NumPy alone.

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import Run
-
-
-@pytest.fixture(autouse=True)
-def former_logs() -> Iterator[None]:
-    """Take back what a server sets up for its process, which here goes on without it."""
-    loggers = [logging.getLogger(name) for name in ("fleetnet.serving", "uvicorn", "grpc")]
-    former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
-    yield
-    for logger, handlers, level, propagate in former:
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +38,12 @@ def test_bad_input_is_one_line(
     assert said in last
     assert "Traceback" not in result.err
     assert all(" warning " in line or " info " in line for line in logged)
+
+
+def test_what_served_leaves_no_log_behind(fleetnet: Run, network: Path) -> None:
+    """Its handler would write to a standard error that a later server does not have."""
+    names = ("fleetnet.serving", "grpc", "uvicorn")
+    loggers = [logging.getLogger(name) for name in names]
+    former = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    assert fleetnet("serve", str(network), "--tokens", "nowhere").code == 2
+    assert [(one.handlers[:], one.level, one.propagate) for one in loggers] == former

@@ -36,8 +36,8 @@ needs_triton = pytest.mark.skipif(
 )
 HERE = Path(__file__).parent
 LONG = 60.0
-POST = "POST /classify HTTP/1.1\r\nHost: x\r\n"
-GET = "GET /v2 HTTP/1.1\r\nHost: x\r\n"
+POST = "POST /classify HTTP/1.1\r\nHost: localhost\r\n"
+GET = "GET /v2 HTTP/1.1\r\nHost: localhost\r\n"
 LIMITS = {"HEADER": 4096, "BODY": 100_000, "HEADER_SECONDS": 1, "BODY_SECONDS": 1}
 
 
@@ -117,7 +117,7 @@ def server(network: Path) -> Iterator[Server]:
 
 
 def request_of(body: bytes, *headers: str, path: str = "/classify") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -274,7 +274,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(
         (f"{POST}Transfer-Encoding: chunked\r\n\r\nz\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\x00", 400),
         (f"{GET}Bad Header: 1\r\n\r\n", 400),
-        (f"GET /{'a' * 5000} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (f"GET /{'a' * 5000} HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
         (f"{GET}A: {'a' * 5000}\r\n\r\n", 431),
         (GET + "A: a\r\n" * 1000, 431),
     ],
@@ -293,7 +293,7 @@ def test_a_sender_that_is_too_slow_is_given_up(server: Server, picture: bytes) -
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
-    head = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     assert statuses(server.talk(head)) == [413]
 
 
@@ -309,7 +309,7 @@ def test_connections_over_the_limit_are_closed(network: Path, picture: bytes) ->
     with running(f"net={network}", LIMITS_CONNECTIONS=2) as server, contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(server.place, LONG)) for _ in range(2)]
         for connection in held:  # a response proves that it was accepted
-            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert statuses(whole(connection)) == [200]
         assert server.talk(request_of(picture)) == b""
         held[0].sendall(request_of(picture))

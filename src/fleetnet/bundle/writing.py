@@ -40,7 +40,7 @@ def write_bundle(
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
     """
-    found = check_replaceable(path, inside)
+    found, text = check_replaceable(path, inside), manifest.to_json().encode()
     with atomic_folder(path, replacing or found) as folder:
         bundle = folder / inside
         bundle.mkdir(exist_ok=True)

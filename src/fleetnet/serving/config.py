@@ -151,7 +151,9 @@ class Settings(_Section):
     """Everything about a server.
 
     ``models`` maps ``NAME`` or ``NAME/VERSION`` to a bundle's path, ``folder`` holds more, of which
-    ``load`` are loaded at the start, None for all. ``aliases`` map other names to ``NAME`` or
+    ``load`` are loaded at the start, None for all. ``hosts`` are the names by which the server may
+    be asked over HTTP, "*" for any; None for this machine's own where it needs no tokens because
+    it listens to this machine only, and else for any. ``aliases`` map other names to ``NAME`` or
     ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds. ``workers`` is how many processes share
     the ports and the limits. ``telemetry`` sends traces; None does so where the environment names
     a collector.
@@ -164,6 +166,7 @@ class Settings(_Section):
     routing: dict[str, RoutingSettings] = Field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    hosts: tuple[str, ...] | None = None
     tokens: Path | None = None
     timeout: float = Field(30.0, gt=0)
     drain: float = Field(30.0, ge=0)

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
-from fleetnet.serving.logs import set_up_logs
+from fleetnet.serving.logs import logs_put_back, set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
 from fleetnet.serving.systemd import notify
@@ -94,6 +94,11 @@ async def serve(
     Raises:
         FleetnetError: an address, a token file or a model cannot be used.
     """
+    with logs_put_back():
+        return await _serve(settings, ready)
+
+
+async def _serve(settings: Settings, ready: Callable[[dict[str, str]], None]) -> bool:
     set_up_logs(settings.log)
     tokens = Tokens(settings.tokens)
     warn_if_open(settings, tokens)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from fleetnet.json_text import json_text
@@ -17,6 +19,7 @@ FIELDS = (
     "worker_process", "ended_by", "again_in_s",
 )  # fmt: skip
 """What an event may say besides its name."""
+_LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "python_multipart", "uvicorn")
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -67,6 +70,20 @@ class _Lines(logging.Formatter):
         return f"{text}\n{fields['traceback']}" if "traceback" in fields else text
 
 
+@contextlib.contextmanager
+def logs_put_back() -> Iterator[None]:
+    """Leave the loggers at the end as they were: what serves next may write elsewhere."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in former:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
 def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> None:
     """Write this package's events, and the server's warnings, to standard error.
 
@@ -83,3 +100,5 @@ def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> Non
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    # It has a line for each bad form, in a form of its own, and whoever sent it is told anyway.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -423,17 +423,18 @@ class Service:
 
     def _opened(self, name: str, version: str, path: Path) -> tuple[LoadedModel, Queueing]:
         loaded = self._open(path, self.options.opening)
-        queueing = replace(
-            self.options.queueing,
-            max_batch=loaded.classifier.batch_size,
-            streams=loaded.streams,
-        )
         try:
+            queueing = replace(
+                self.options.queueing,
+                max_batch=loaded.classifier.batch_size,
+                streams=loaded.streams,
+            )
             loaded.watch = self.options.watching.watch(name, version, loaded.classes, loaded.hash)
-        except FleetnetError:
+            loaded.warm_up(queueing)
+            self._repository.require_place(path)
+        except BaseException:
             loaded.close()
             raise
-        loaded.warm_up(queueing)
         return loaded, queueing
 
     async def unload(self, name: str, version: str | None = None) -> None:

@@ -35,11 +35,13 @@ from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
-from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
+from fleetnet.serving.rest.body import Bodies, aside, parse_form, unless_gone
+from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
     Inference,
     from_base64,
+    length_of_json,
     parse_inference,
     write_inference,
 )
@@ -60,8 +62,6 @@ PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
 ID_HEADER = "x-request-id"
 MAX_TIMEOUT_MS = 3_600_000
-INLINE_JSON = 32 * 2**10
-"""Bytes of JSON that are parsed at once; more are parsed in a thread, so that others go on."""
 _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 log = logging.getLogger("fleetnet.serving")
 
@@ -76,8 +76,15 @@ class App:
         asgi: the application.
     """
 
-    def __init__(self, service: Service, tokens: Tokens, limits: LimitSettings) -> None:
+    def __init__(
+        self,
+        service: Service,
+        tokens: Tokens,
+        limits: LimitSettings,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._service = service
+        self._hosts = hosts or Hosts()
         self._tokens = tokens
         self._limits = limits
         self._bodies = Bodies(limits, service.budget)
@@ -126,6 +133,7 @@ class App:
         request.state.id = identity
         cause = None
         try:
+            self._hosts.check(request.headers.getlist("host"))
             _check_site(request)
             if role is not None:
                 self._tokens.check(secret_of(request.headers), role)
@@ -133,7 +141,8 @@ class App:
         except ClientDisconnect:
             cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
         except Exception as error:
-            cause, response = cause_of(error), refusal(error)
+            cause = cause_of(error)
+            response = refusal(error, unread=self._bodies.unread(request))
             if not isinstance(error, FleetnetError):
                 log.exception("request failed", extra={"request_id": identity})
         finally:
@@ -187,11 +196,12 @@ class App:
     async def _infer(self, request: Request) -> Response:
         body = await self._bodies.read(request)
         length = request.headers.get(LENGTH_HEADER)
-        few = len(body) if length is None or not length.isdigit() else int(length)
+        json_bytes = length_of_json(length, len(body))
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
-            body, length, self._limits.images
+            body, json_bytes, self._limits.images
         )
-        inference = parse() if few <= INLINE_JSON else await asyncio.to_thread(parse)
+        await self._bodies.weigh(request, body, json_bytes)
+        inference = await aside(parse, json_bytes)
         wanted = {output.name for output in inference.wanted}
         micros = inference.request.parameters.timeout
         result = await self._result(
@@ -219,7 +229,7 @@ class App:
         body = await self._bodies.read(request)
         kind = _kind(request)
         if kind == "application/json":
-            asked = _checked(ClassifyRequest, body)
+            asked = await self._json(request, ClassifyRequest, body)
             encoded = asked.images if asked.image is None else [asked.image, *asked.images]
             self._check_number(len(encoded))
             images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
@@ -324,7 +334,7 @@ class App:
 
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
-        asked = _checked(IndexRequest, body or b"{}")
+        asked = await self._json(request, IndexRequest, body or b"{}")
         entries = [
             entry for entry in self._service.index() if not asked.ready or entry.state == "READY"
         ]
@@ -352,7 +362,11 @@ class App:
 
     async def _change(self, request: Request) -> LoadRequest:
         body = await self._bodies.read(request)
-        return _checked(LoadRequest, body or b"{}")
+        return await self._json(request, LoadRequest, body or b"{}")
+
+    async def _json(self, request: Request, schema: type[Schema], body: bytes) -> Schema:
+        await self._bodies.weigh(request, body, len(body))
+        return await aside(lambda: _checked(schema, body), len(body))
 
     async def _metrics(self, _: Request) -> Response:
         text = await self._service.figures()
@@ -405,7 +419,7 @@ def _check_raw(kind: str, wanted: str) -> None:
 
 def _checked(schema: type[Schema], body: bytes) -> Schema:
     try:
-        return schema.model_validate_json(body)
+        return schema.model_validate_json(body, strict=True)
     except ValidationError as error:
         place, said = first_problem(error)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None

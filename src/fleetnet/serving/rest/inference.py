@@ -51,25 +51,38 @@ class Inference:
         return self.request.parameters.binary_data_output if asked is None else asked
 
 
-def parse_inference(body: bytes, json_length: str | None, max_images: int) -> Inference:
+def length_of_json(header: str | None, size: int) -> int:
+    """Return how many bytes of a body are JSON.
+
+    Args:
+        header: that says it; None for all of them.
+        size: of the body.
+
+    Raises:
+        RequestError: it is no number, or more than there are.
+    """
+    if header is None:
+        return size
+    if not header.isascii() or not header.isdigit() or len(header) > 12:
+        raise RequestError(f"{LENGTH_HEADER} must be a whole number")
+    length = int(header)
+    if length > size:
+        raise RequestError(f"{LENGTH_HEADER} is {length}, the body has {size} bytes")
+    return length
+
+
+def parse_inference(body: bytes, length: int, max_images: int) -> Inference:
     """Read a request of the protocol.
 
     Args:
         body: JSON, and then the binary data of the inputs that have some.
-        json_length: how many bytes of it are JSON, as the header says; None for all.
+        length: how many bytes of it are JSON.
         max_images: in a request.
 
     Raises:
         RequestError: it is not what the protocol says, or what the models take.
         TooLargeError: too many images.
     """
-    length = len(body)
-    if json_length is not None:
-        if not json_length.isascii() or not json_length.isdigit() or len(json_length) > 12:
-            raise RequestError(f"{LENGTH_HEADER} must be a whole number")
-        length = int(json_length)
-        if length > len(body):
-            raise RequestError(f"{LENGTH_HEADER} is {length}, the body has {len(body)} bytes")
     request = _parsed(body[:length])
     only_input(len(request.inputs))
     known_outputs(output.name for output in request.outputs)
@@ -86,7 +99,7 @@ def parse_inference(body: bytes, json_length: str | None, max_images: int) -> In
 
 def _parsed(text: bytes) -> InferRequest:
     try:
-        return InferRequest.model_validate_json(text)
+        return InferRequest.model_validate_json(text, strict=True)
     except ValidationError as error:
         place, said = first_problem(error)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None

@@ -16,6 +16,7 @@ from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.rest.app import App
 from fleetnet.serving.rest.connection import limited
+from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.service import Service
 
 
@@ -39,7 +40,7 @@ class RestTransport:
     def __init__(self, service: Service, tokens: Tokens, settings: Settings) -> None:
         self.address = ""
         self._settings = settings
-        self._app = App(service, tokens, settings.limits)
+        self._app = App(service, tokens, settings.limits, Hosts.of(settings, tokens))
         self._task: asyncio.Task[None] | None = None
         self._server: _Server | None = None
 
