@@ -210,6 +210,6 @@ def test_a_target_that_cannot_be_imported_says_why_when_it_is_named(
 ) -> None:
     (tmp_path / "odd.py").write_text("import nowhere_at_all\n")
     monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(tmp_path)])
-    assert list(TARGETS) == ["cpp", "onnx", "openvino"]
+    assert {"cpp", "onnx", "openvino"} <= set(TARGETS)
     result = fleetnet("export", bundle.path, "-o", tmp_path / "made", "--to", "odd")
     result.assert_one_line("the target 'odd' cannot be loaded: No module named 'nowhere_at_all'")

@@ -121,7 +121,18 @@ class Preprocess:
         Raises:
             ImageError: it cannot be decoded, or its sides are more than 1:100 apart.
         """
-        image = OpenImage(data, self.sample_bits, max_pixels=max_pixels)
+        return self.of_open(OpenImage(data, self.sample_bits, max_pixels=max_pixels), exact=exact)
+
+    def of_open(self, image: OpenImage, *, exact: bool = True) -> Pixels:
+        """Decode an image whose header is read to ``uint8[crop, crop, 3]``.
+
+        Args:
+            image: opened with :attr:`sample_bits`.
+            exact: as for :meth:`from_bytes`.
+
+        Raises:
+            ImageError: as :meth:`from_bytes`.
+        """
         shrink = 1 if exact else self.shrink_for(image.width, image.height)
         return self(image.decode(shrink), image.extent(shrink))
 

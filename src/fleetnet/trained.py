@@ -7,13 +7,14 @@ from, and gives access to its layers.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.data.sources import Source
 from fleetnet.errors import PYTORCH, FleetnetError, needing, require
@@ -55,6 +56,7 @@ class TrainedNetwork:
         epoch: how many epochs it was trained for.
         network: builds the network itself.
         no_network: why the network cannot be built; empty if it can.
+        bundle: SHA-256 of the bundle that it was opened of; None if it was none.
     """
 
     classifier: Classifier
@@ -67,6 +69,7 @@ class TrainedNetwork:
     history: list[EpochFigures] = field(default_factory=list)
     epoch: int | None = None
     no_network: str = ""
+    bundle: str | None = None
 
     def grad_cam(self) -> GradCam:
         """Return the function that shows where in an image a class is found.
@@ -174,7 +177,7 @@ def open_trained(
             say=trying,
         )
         chosen(found)
-        return _open_bundle(bundle, found, mode)
+        return while_replaced(bundle, functools.partial(_open_bundle, chosen=found, mode=mode))
     return _open_checkpoint(
         subject.path, threads, batch_size or BATCH, CPU if device is None else device, say
     )
@@ -212,6 +215,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
         epoch=epoch if isinstance(epoch, int) else None,
         network=network,
         no_network=_no_network(bundle),
+        bundle=bundle.hash,
     )
 
 

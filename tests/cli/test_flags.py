@@ -122,6 +122,8 @@ PROGRAMS = {
     "benchmark/process.py",
     "evaluation/charts.py",
     "export/targets/cpp.py",
+    "export/targets/openvino_model_server.py",
+    "export/targets/triton.py",
     "formats.py",
 }
 """What calls other programs or says how to, or names variables of a style sheet."""

@@ -1,10 +1,15 @@
 """Export targets: those of our own, and what a target's answers are held to."""
 
+from __future__ import annotations
+
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +21,16 @@ import conftest
 from fleetnet.bundle import Artifact, Bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
+from fleetnet.export.devices import measure, measured
 from fleetnet.export.targets import TARGETS, Files, Run, Target, find_target
+from fleetnet.export.targets.triton import configuration
+from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Pixels, open_engine
+from samples import ROOT
 
 pytestmark = pytest.mark.slow
+
+TRITON = ROOT / ".venv-triton" / "bin" / "python"
 
 
 @pytest.fixture
@@ -165,7 +176,7 @@ def test_the_default_output_is_named_for_the_target(
     [
         (
             ["--to", "opnvino"],
-            "unknown target 'opnvino', did you mean 'openvino'? (known: cpp, onnx, o",
+            "unknown target 'opnvino', did you mean 'openvino'? (known: cpp, ",
         ),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
@@ -314,3 +325,166 @@ def test_every_target_says_what_its_users_need() -> None:
         assert target.precisions
         assert target.package
         assert target.how or "{file}" in target.command
+
+
+def test_triton_gets_a_model_of_its_repository(
+    bundle: Bundle, pixels: Pixels, shapes: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "shapes"
+    for _ in range(2):  # the second replaces the first
+        written = export_to(str(bundle.path), "triton", folder, images=[str(shapes)], limit=8)
+    assert written.path == folder / "1"
+    assert {path.name for path in folder.iterdir()} == {
+        "1",
+        "README.md",
+        "config.pbtxt",
+        "labels.txt",
+    }
+    assert (folder / "labels.txt").read_text("utf-8").split() == list(bundle.manifest.classes)
+    (record,) = only(written).verification
+    assert (record.images, record.engine, record.top1_agreement) == (8, "onnxruntime", 1.0)
+    graph = onnxruntime.InferenceSession(
+        folder / "1" / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    with open_engine("torch", bundle, 1) as reference:
+        expected = reference.run(pixels)
+    found = graph.run(["logits"], {"pixels": pixels})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    with pytest.raises(FleetnetError, match="of any size: leave out fixed_batch="):
+        export_to(str(bundle.path), "triton", tmp_path / "other", batch=2)
+    # What is no such folder is left alone.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "fleetnet.json").write_text("{}")
+    with pytest.raises(FleetnetError, match="is not a bundle"):
+        export_to(str(bundle.path), "triton", tmp_path / "mine")
+
+
+@pytest.mark.skipif(not TRITON.exists(), reason="make .venv-triton/.made installs tritonclient")
+def test_the_configuration_is_one_by_tritons_schema(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    odd = manifest.outputs[0].model_copy(update={"name": 'ein "Ünicode"\\\n'})
+    for one in (manifest, manifest.model_copy(update={"outputs": (*manifest.outputs, odd)})):
+        found = parsed(configuration(one))
+        (given,) = found["input"]
+        crop = manifest.preprocess.crop
+        assert given == {
+            "name": "pixels",
+            "dataType": "TYPE_UINT8",
+            "dims": [str(crop), str(crop), "3"],
+        }
+        assert [output["name"] for output in found["output"]] == [
+            output.name for output in one.outputs
+        ]
+        assert found["output"][0]["dims"] == [str(len(manifest.classes))]
+        assert found["output"][0]["labelFilename"] == "labels.txt"
+        assert found["maxBatchSize"] == 32
+        assert found["dynamicBatching"] == {"maxQueueDelayMicroseconds": "2000"}
+        (warm_up,) = found["modelWarmup"]
+        assert warm_up["inputs"]["pixels"]["zeroData"] is True
+        assert warm_up["inputs"]["pixels"]["dims"] == given["dims"]
+    with pytest.raises(subprocess.CalledProcessError):
+        parsed(configuration(manifest).replace("max_batch_size", "max_batch"))
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Return a configuration as JSON, as Triton's own schema reads it."""
+    program = (
+        "import sys; from google.protobuf import json_format, text_format; "
+        "from tritonclient.grpc.model_config_pb2 import ModelConfig; "
+        "print(json_format.MessageToJson(text_format.Parse(sys.stdin.read(), ModelConfig())))"
+    )
+    command = [str(TRITON), "-c", program]
+    found = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    values: dict[str, Any] = json.loads(found.stdout)
+    return values
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_openvino_model_server_gets_a_version_and_a_configuration(
+    precision: str, bundle: Bundle, pixels: Pixels, tmp_path: Path, fleetnet: conftest.Run
+) -> None:
+    folder = tmp_path / "served"
+    result = fleetnet(
+        "export", bundle.path, "--to", f"openvino-model-server:{precision}", "-o", folder,
+        "--limit", 4,
+    )  # fmt: skip
+    assert result.code == 0, result
+    assert f"how to run it: {folder / 'README.md'}" in result.out
+    assert {path.name for path in folder.iterdir()} == {"1", "README.md", "config.json"}
+    (entry,) = json.loads((folder / "config.json").read_text())["model_config_list"]
+    name = entry["config"]["name"]
+    assert name == "mobilenetv2_x0_25"
+    assert entry["config"]["base_path"] == f"/models/{name}"
+    assert entry["config"]["layout"] == {"pixels": "NHWC"}
+    written = Bundle.load(folder / "1")
+    assert only(written).key == ("openvino-ir", precision, None)
+    assert only(written).verification
+    # As the configuration asks for it.
+    compiled = ov.Core().compile_model(
+        folder / "1" / "model.xml", "CPU", entry["config"]["plugin_config"]
+    )
+    with open_engine("torch", bundle, 1) as reference:
+        expected = reference.run(pixels)
+    np.testing.assert_allclose(compiled(pixels)["logits"], expected, atol=0.05)
+
+
+@pytest.mark.parametrize("to", ["triton", "openvino-model-server"])
+def test_what_a_servers_page_tells_clients_to_do_is_what_the_classifier_does(
+    to: str, bundle: Bundle, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = export_to(str(bundle.path), to, tmp_path / "models" / "shapes", limit=2)
+    page = (written.path.parent / "README.md").read_text("utf-8")
+    lines = [line[4:] for line in page.splitlines() if line.startswith("    ")]
+    code = "\n".join(lines[next(i for i, line in enumerate(lines) if "import Path" in line) :])
+    picture = sorted(shapes.glob("*/*"))[0]
+    expected = next(Classifier(bundle, exact=True).predict(picture, top_k=3))
+    asked: list[Any] = []
+    monkeypatch.chdir(tmp_path if to == "triton" else written.path.parent)
+    Path("photo.jpg").write_bytes(picture.read_bytes())
+    triton, http = ModuleType("tritonclient"), stand_in(bundle, asked)
+    monkeypatch.setitem(sys.modules, "tritonclient", triton)
+    monkeypatch.setitem(sys.modules, "tritonclient.http", http)
+    monkeypatch.setattr(triton, "http", http, raising=False)
+    names: dict[str, Any] = {"print": asked.append}
+    exec(code, names)  # noqa: S102 - our own page
+    probabilities = asked[-1][0]
+    assert [int(np.argmax(probabilities))] == [expected.top[0].index]
+    assert probabilities.max() == pytest.approx(expected.probability, abs=1e-3)
+
+
+def stand_in(bundle: Bundle, asked: list[Any]) -> Any:
+    """Return what the page takes for tritonclient; it computes with PyTorch."""
+
+    class Given:
+        def __init__(self, name: str, shape: list[int], kind: str) -> None:
+            assert (name, kind) == ("pixels", "UINT8")
+            self.shape = shape
+
+        def set_data_from_numpy(self, pixels: Pixels) -> None:
+            assert list(pixels.shape) == self.shape
+            self.pixels = pixels
+
+    class Client:
+        def __init__(self, address: str) -> None:
+            asked.append(address)
+
+        def infer(self, _model: str, inputs: list[Given]) -> Client:
+            with open_engine("torch", bundle, 1) as reference:
+                self.logits = reference.run(inputs[0].pixels)
+            return self
+
+        def as_numpy(self, name: str) -> Any:
+            assert name == "logits"
+            return self.logits
+
+    return SimpleNamespace(InferInput=Given, InferenceServerClient=Client)
+
+
+@pytest.mark.parametrize("to", ["triton:fp32", "openvino-model-server:fp16"])
+def test_figures_of_what_has_a_version_folder_are_found_again(
+    to: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path))
+    (device,) = measure(bundle, [to])
+    assert device.record is not None, device
+    assert list(measured(bundle, [to])) == [device]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fleetnet.bundle.artifacts import MANIFEST
@@ -12,7 +13,13 @@ from fleetnet.files import Standing, atomic_folder, standing
 
 
 def write_bundle(
-    path: Path, manifest: Manifest, files: dict[str, bytes], replacing: Standing | None = None
+    path: Path,
+    manifest: Manifest,
+    files: dict[str, bytes],
+    replacing: Standing | None = None,
+    *,
+    inside: str = "",
+    around: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle so that it is whole or absent, replacing an older bundle at ``path``.
 
@@ -22,22 +29,36 @@ def write_bundle(
         files: the artifacts' contents by file name.
         replacing: what :func:`check_replaceable` returned when the work began; None if it begins
             now.
+        inside: name of the folder in ``path`` that is the bundle; empty for ``path`` itself.
+        around: contents of files in ``path``, where the bundle is a folder in it.
+
+    Returns:
+        The bundle, wherever it is.
 
     Raises:
         OvertakenError: another process has written there since.
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
     """
-    found = check_replaceable(path)
+    found, text = check_replaceable(path, inside), manifest.to_json().encode()
     with atomic_folder(path, replacing or found) as folder:
+        bundle = folder / inside
+        bundle.mkdir(exist_ok=True)
         for name, content in files.items():
+            (bundle / name).write_bytes(content)
+        for name, content in (around or {}).items():
             (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
-    return Bundle(path, manifest)
+        text = manifest.to_json().encode()
+        (bundle / MANIFEST).write_bytes(text)
+    return Bundle(path / inside, manifest, content=text)
 
 
-def check_replaceable(path: Path) -> Standing:
+def check_replaceable(path: Path, inside: str = "") -> Standing:
     """Refuse a place that holds something other than a bundle; return what is there now.
+
+    Args:
+        path: the folder to make.
+        inside: as for :func:`write_bundle`.
 
     Raises:
         FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
@@ -46,7 +67,7 @@ def check_replaceable(path: Path) -> Standing:
     if not path.exists():
         return found
     empty = path.is_dir() and not any(path.iterdir())
-    if not empty and not (path / MANIFEST).is_file():
+    if not empty and not (path / inside / MANIFEST).is_file():
         raise FleetnetError(
             f"{path} exists and is not a bundle: choose another place", file=str(path)
         )

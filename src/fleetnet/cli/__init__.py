@@ -30,6 +30,7 @@ VERBS = (
     "evaluate",
     "explain",
     "export",
+    "devices",
     "verify",
     "conformance",
     "quantize",

@@ -17,6 +17,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -29,6 +30,7 @@ from fleetnet.cli.streams import for_programs, is_terminal, shown_in
 from fleetnet.json_text import json_text
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Advance
 
 PLAIN_WIDTH = 100
 """Columns of output that goes to a file or a pipe."""
@@ -127,6 +129,26 @@ def progress(*, unit: str = "images") -> Progress:
         redirect_stdout=is_terminal(sys.stdout),
         disable=not out.is_terminal,
     )
+
+
+class Steps:
+    """A progress bar of one piece of work after another; it is a :data:`~fleetnet.reporting.Begin`.
+
+    Args:
+        bar: on which it is shown.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def __call__(self, what: str, steps: int) -> Advance:
+        """Begin a piece of work."""
+        if self._task is None:
+            self._task = self._bar.add_task(what, total=steps)
+        task = self._task
+        self._bar.reset(task, description=what, total=steps)
+        return lambda done: self._bar.advance(task, done)
 
 
 @contextlib.contextmanager

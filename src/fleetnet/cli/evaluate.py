@@ -29,7 +29,8 @@ from fleetnet.cli.options import (
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.errors import FleetnetError
-from fleetnet.evaluation.evaluate import class_indices
+from fleetnet.evaluation.drift.measured import reference_of, rows_measured
+from fleetnet.evaluation.evaluate import Evaluation, class_indices
 from fleetnet.evaluation.evaluate import evaluate as run_evaluation
 from fleetnet.evaluation.figures import RESAMPLES, summarise
 from fleetnet.evaluation.overlap import UNKNOWN
@@ -75,6 +76,15 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report there.")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE.json",
+            help="Write there how pictures and answers are distributed, for 'fleetnet serve' to "
+            "compare requests with.",
+        ),
+    ] = None,
     slices: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +113,8 @@ def evaluate(
     check_split(split)
     if report is not None:
         check_report(report)
+    if reference is not None and reference.is_dir():
+        raise FleetnetError(f"{reference} is a folder: name a file to write the reference to")
     check_asked(engine, precision, device)
     images = open_told(data, source)
     trained = open_trained(
@@ -135,6 +147,8 @@ def evaluate(
     )
     if report is not None:
         trained.write_report(report, images, results, command=typed_command())
+    if reference is not None:
+        _write_reference(reference, trained, images, evaluation, results.part)
     if as_json:
         print_json({**results.to_json(), "report": None if report is None else str(report)})
         return
@@ -144,6 +158,25 @@ def evaluate(
     print_slices(out, results.slices, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
+    if reference is not None:
+        print_line(f"reference: {reference}")
+
+
+def _write_reference(
+    path: Path, trained: TrainedNetwork, source: Source, evaluation: Evaluation, part: str
+) -> None:
+    """Write what a server compares requests with."""
+    with progress() as bar:
+        task = bar.add_task("measuring pictures", total=len(rows_measured(len(evaluation.indices))))
+        found = reference_of(
+            evaluation,
+            source,
+            trained.classifier.preprocess,
+            bundle=trained.bundle,
+            description=part,
+            advance=lambda count: bar.advance(task, count),
+        )
+    found.save(path)
 
 
 def _computed_by(trained: TrainedNetwork) -> str:

@@ -11,12 +11,20 @@ from rich.table import Table
 
 from fleetnet.amounts import size
 from fleetnet.bundle import Bundle
-from fleetnet.cli.console import console, download_bar, print_line, say, warn, warn_left_out
+from fleetnet.cli.console import (
+    Steps,
+    console,
+    download_bar,
+    print_line,
+    progress,
+    say,
+    warn,
+    warn_left_out,
+)
 from fleetnet.cli.opening import open_file, warn_passed_over
 from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
-from fleetnet.export.description import README
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
@@ -42,7 +50,10 @@ def export(
             "where there is no training data]",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Verify with at most this many images.")] = 64,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Verify with at most this many images.  [64; with --to 128]"),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -75,8 +86,8 @@ def export(
         typer.Option(
             "--to",
             metavar="TARGET[:PRECISION]",
-            help="Convert to a format of other runtimes instead, a bundle too: onnx, openvino, "
-            "openvino:fp16, cpp.",
+            help="Convert to a format of other runtimes instead, a bundle too; 'fleetnet devices' "
+            "lists them.",
         ),
     ] = None,
 ) -> None:
@@ -125,7 +136,7 @@ def _run_export_to(
     to: str,
     output: Path | None,
     images: list[str],
-    limit: int,
+    limit: int | None,
     tolerance: float | None,
     fixed_batch: list[int] | None,
 ) -> None:
@@ -136,31 +147,32 @@ def _run_export_to(
     if subject.kind == "bundle":
         warn_passed_over(Bundle.load(subject.path))
     left_out = LeftOut()
-    with download_bar("weights") as fetched:
+    with download_bar("weights") as fetched, progress(unit="") as bar:
         bundle = converted.export_to(
             subject,
             to,
             output or subject.beside(to.replace(":", "-")),
             batch=fixed_batch[0] if fixed_batch else None,
             images=images,
-            limit=limit,
+            limit=converted.IMAGES if limit is None else limit,
             tolerance=converted.TOLERANCE if tolerance is None else tolerance,
             left_out=left_out,
             say=say,
+            begin=Steps(bar),
             fetched=fetched,
         )
     warn_left_out(left_out)
     print_bundle(bundle)
     if not bundle.artifacts[0].verification:
         warn(f"not verified: nothing here runs {to}")
-    print_line(f"how to run it: {bundle.path / README}")
+    print_line(f"how to run it: {converted.page_of(bundle)}")
 
 
 def run_export(
     checkpoint: Path,
     output: Path,
     images: list[str],
-    limit: int,
+    limit: int | None,
     tolerance: float,
     calibrate: bool = False,
     fixed_batches: Iterable[int] = (),
@@ -168,13 +180,14 @@ def run_export(
 ) -> Bundle:
     """Export, saying what goes on."""
     from fleetnet.export.bundle import export_bundle
+    from fleetnet.export.verification_images import IMAGES
 
     left_out = LeftOut()
     bundle = export_bundle(
         checkpoint,
         output,
         images=images,
-        limit=limit,
+        limit=IMAGES if limit is None else limit,
         tolerance=tolerance,
         calibrate=calibrate,
         fixed_batches=fixed_batches,

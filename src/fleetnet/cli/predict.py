@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ import typer
 from rich.cells import cell_len
 
 from fleetnet.amounts import count
+from fleetnet.bundle import while_replaced
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
     print_json,
@@ -28,12 +29,13 @@ from fleetnet.cli.console import (
 )
 from fleetnet.cli.opening import choose_what_computes, open_bundle
 from fleetnet.cli.options import (
+    MODEL_HELP,
     DeviceOption,
     EngineOption,
-    ModelArgument,
     PrecisionOption,
     ThreadsOption,
 )
+from fleetnet.cli.remote import is_address, predictions_of
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
 from fleetnet.image_bytes import STDIN
@@ -48,6 +50,9 @@ from fleetnet.left_out import LeftOut
 if TYPE_CHECKING:
     from fleetnet.inference.engines import Mode
 
+Writer = Callable[[Iterable[Prediction], int], tuple[int, int]]
+"""Writes predictions of so many classes, and returns how many there were and how many failed."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -55,7 +60,10 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    model: ModelArgument,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Or a server's: http://host:8000/NAME."),
+    ],
     images: Annotated[
         list[str],
         typer.Argument(
@@ -97,10 +105,28 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    left_out = LeftOut()
+    if is_address(model):
+        paths, mode, single = _peek(images, left_out)
+        predictions = predictions_of(
+            model,
+            paths,
+            top_k,
+            at_once=mode == "throughput",
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            device=device,
+            batch_size=batch_size,
+            exact=exact,
+            labels=labels,
+        )
+        write = _writer(as_json=as_json, as_csv=as_csv, single=single)
+        _tell(_shown(predictions, images, mode), top_k, write, left_out)
+        return
     check_asked(engine, precision, device)
     opened = open_bundle(model, [image for image in images if image != STDIN])
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
-    left_out = LeftOut()
     paths, mode, single = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
     chosen = choose_what_computes(
@@ -114,8 +140,8 @@ def predict(
         device=device,
     )
     paths = itertools.chain(sample, paths)
-    classifier = Classifier(
-        opened,
+    open_it = functools.partial(
+        Classifier,
         engine=chosen.engine,
         precision=chosen.precision,
         threads=chosen.threads,
@@ -125,14 +151,23 @@ def predict(
         exact=exact,
         device=chosen.device,
     )
+    classifier = while_replaced(opened, open_it)
     top_k = min(top_k, len(classifier.classes))
-    write_table = functools.partial(_write_table, single=single)
-    write = _write_json if as_json else _write_csv if as_csv else write_table
+    write = _writer(as_json=as_json, as_csv=as_csv, single=single)
     with classifier:
-        predictions: Iterable[Prediction] = classifier.predict(paths, top_k)
-        if mode == "throughput" and not is_terminal(sys.stdout):
-            predictions = _shown(predictions, _count(images))
-        total, failed = write(predictions, top_k)
+        answers = _shown(classifier.predict(paths, top_k), images, mode)
+        _tell(answers, top_k, write, left_out)
+
+
+def _writer(*, as_json: bool, as_csv: bool, single: bool) -> Writer:
+    if as_json or as_csv:
+        return _write_json if as_json else _write_csv
+    return functools.partial(_write_table, single=single)
+
+
+def _tell(predictions: Iterable[Prediction], top_k: int, write: Writer, left_out: LeftOut) -> None:
+    """Write predictions, then what was left out and how many could not be read."""
+    total, failed = write(predictions, top_k)
     warn_left_out(left_out)
     if failed:
         say(f"{failed} of {count(total, 'image')} could not be read")
@@ -157,10 +192,15 @@ def _count(images: list[str]) -> int | None:
     return len(images)
 
 
-def _shown(predictions: Iterable[Prediction], total: int | None) -> Iterator[Prediction]:
+def _shown(
+    predictions: Iterator[Prediction], images: list[str], mode: Mode
+) -> Iterator[Prediction]:
     """Pass predictions on and show their number, because rows that go to a file show nothing."""
+    if mode != "throughput" or is_terminal(sys.stdout):
+        yield from predictions
+        return
     with progress() as bar:
-        task = bar.add_task("predicting", total=total)
+        task = bar.add_task("predicting", total=_count(images))
         for prediction in predictions:
             yield prediction
             bar.advance(task)

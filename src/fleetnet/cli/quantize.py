@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 
 from fleetnet.bundle import MANIFEST
-from fleetnet.cli.console import console, print_json, print_line, progress, say, warn, warn_left_out
+from fleetnet.cli.console import (
+    Steps,
+    console,
+    print_json,
+    print_line,
+    progress,
+    say,
+    warn,
+    warn_left_out,
+)
 from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
 from fleetnet.errors import require_all
@@ -20,7 +28,6 @@ from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.verify import AGREEMENT
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
-from fleetnet.reporting import Advance
 from fleetnet.text import either
 
 if TYPE_CHECKING:
@@ -102,7 +109,7 @@ def quantize(
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)
     with progress(unit="") as bar:
-        begin = _Steps(bar)
+        begin = Steps(bar)
         samples = draw_samples(
             paths,
             opened.manifest.preprocess,
@@ -133,18 +140,6 @@ def quantize(
     for result in results:
         _print_notes(result)
     print_line(f"written: {written.path}")
-
-
-class _Steps:
-    """A progress bar of one step after another."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None)
-
-    def __call__(self, what: str, steps: int) -> Advance:
-        self._bar.reset(self._task, description=what, total=steps)
-        return lambda done: self._bar.advance(self._task, done)
 
 
 def _print(results: list[Result]) -> None:

@@ -11,12 +11,16 @@ import typer
 
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, PrecisionOption, ThreadsOption
-from fleetnet.errors import FleetnetError, require_all
+from fleetnet.errors import FleetnetError, nearest, require_all
 
 _NEEDS = {
     "starlette": "Starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "google_crc32c": "google-crc32c",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
     "yaml": "PyYAML",
@@ -49,6 +53,20 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="0 for any.  [8000]")
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
+    ] = None,
+    grpc: Annotated[
+        bool | None, typer.Option("--grpc/--no-grpc", help="Answer over gRPC too.  [--grpc]")
+    ] = None,
+    brpc_port: Annotated[
+        int | None,
+        typer.Option("--brpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 2]"),
+    ] = None,
+    brpc: Annotated[
+        bool | None, typer.Option("--brpc/--no-brpc", help="Answer over bRPC too.  [--brpc]")
+    ] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
     ] = None,
@@ -64,6 +82,15 @@ def serve(
         list[str] | None,
         typer.Option(
             "--shadow", metavar="[NAME/]VERSION", help="Version that computes along, to compare."
+        ),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="[NAME=]FILE",
+            help="What 'fleetnet evaluate --reference' wrote: /metrics says how far requests are "
+            "from it.",
         ),
     ] = None,
     engine: Annotated[
@@ -87,8 +114,19 @@ def serve(
         ),
     ] = None,
     log: Annotated[str | None, typer.Option("--log", help="text or json.  [text]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
+    ] = None,
+    telemetry: Annotated[
+        bool | None,
+        typer.Option(
+            "--telemetry/--no-telemetry",
+            help="Send traces as the variables OTEL_* say.  [where they name a collector]",
+        ),
+    ] = None,
 ) -> None:
-    """Answer requests over HTTP, until the process is asked to end.
+    """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
@@ -103,8 +141,12 @@ def serve(
         "folder": folder,
         "host": host,
         "port": port,
+        "grpc": {"port": grpc_port, "enabled": grpc},
+        "brpc": {"port": brpc_port, "enabled": brpc},
         "tokens": tokens,
         "log": log,
+        "workers": workers,
+        "telemetry": telemetry,
         "engine": {
             "name": engine,
             "precision": precision,
@@ -114,10 +156,17 @@ def serve(
         },
         "queue": {"delay_ms": max_delay},
         "routing": _routing(models, split or [], shadow or []),
+        "drift": {"references": _references(models, reference or [])},
     }
     settings = Settings.load_all(config, os.environ, flags)
-    if not repository_of(settings).names():
+    names = repository_of(settings).names()
+    if not names:
         raise FleetnetError("there is nothing to serve: name a bundle, or a folder of models")
+    for key in settings.drift.references:
+        if key.partition("/")[0] not in names:
+            raise FleetnetError(
+                f"there is a reference for '{key}', but no such model{nearest(key, names)}"
+            )
     if not asyncio.run(run(settings)):
         raise typer.Exit(1)
 
@@ -149,6 +198,22 @@ def _routing(models: dict[str, str], split: list[str], shadow: list[str]) -> dic
         name, version = _which(models, word)
         routing.setdefault(name, {})["shadow"] = version
     return routing
+
+
+def _references(models: dict[str, str], words: list[str]) -> dict[str, str]:
+    """Return the references by model; a name may be left out where there is only one model."""
+    from fleetnet.serving.repository import FIRST
+
+    references: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals:
+            if len(models) != 1:
+                raise FleetnetError(f"of which model is the reference {word}? Give NAME={word}")
+            name, path = next(iter(models)), word
+            name = name if "/" in name else f"{name}/{FIRST}"
+        references[name] = path
+    return references
 
 
 def _which(models: dict[str, str], word: str) -> tuple[str, str]:

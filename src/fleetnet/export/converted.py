@@ -27,7 +27,8 @@ from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
 from fleetnet.export.targets import Files, Target, find_target
-from fleetnet.export.verification_images import IMAGES, images_to_verify_with
+from fleetnet.export.verification_images import images_to_verify_with
+from fleetnet.files import Standing
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import Pixels
@@ -35,10 +36,12 @@ from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
-from fleetnet.reporting import Fetched, Say
+from fleetnet.reporting import Begin, Fetched, Say
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
+IMAGES = 128
+"""Default of how many images a conversion is verified with."""
 TOLERANCE = 1e-3
 """Largest difference of a probability that a conversion to fp32 may make."""
 
@@ -54,6 +57,7 @@ def export_to(
     tolerance: float = TOLERANCE,
     left_out: LeftOut | None = None,
     say: Say = lambda _: None,
+    begin: Begin = lambda _what, _steps: lambda _done: None,
     fetched: Fetched = lambda _have, _total: None,
 ) -> Bundle:
     """Convert a network for other runtimes, refusing to write one whose answers differ.
@@ -71,6 +75,7 @@ def export_to(
             the same too; with fewer bits, 99 % of the images must get the same answer.
         left_out: counts what is skipped in ``images``.
         say: called with what is being done, in a line.
+        begin: called with the packages that a target's environment takes, if that has to be made.
         fetched: called with a download's progress.
 
     Returns:
@@ -83,16 +88,20 @@ def export_to(
     """
     target, precision = find_target(to)
     target.check_installed()
+    if target.one_size:
+        batch = batch or 1
     if batch is not None:
         check_batch(batch)
     if limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     output, images = Path(output), tuple(images)
     subject = model if isinstance(model, Subject) else find_subject(model)
-    replacing = check_replaceable(output)
-    older = (output / MANIFEST).is_file()
+    replacing = check_replaceable(output, target.version_folder)
+    older = (output / target.version_folder / MANIFEST).is_file()
     check_given(images)
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
+    if target.environment is not None:
+        target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
     files = _files_of(target, bundle, precision, batch)
     artifact = _artifact_of(target, files, precision, batch)
@@ -107,15 +116,37 @@ def export_to(
         records = (comparison.record(origin, standard),)
     artifact = artifact.model_copy(update={"verification": records})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
-    written = write_bundle(output, manifest, _with_readme(files, target, manifest), replacing)
+    if target.converters:
+        converters = {"converters": target.converters}
+        manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
+    written = _write(output, target, manifest, files, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
 
 
-def _with_readme(files: Files, target: Target, manifest: Manifest) -> dict[str, bytes]:
+def _write(
+    output: Path, target: Target, manifest: Manifest, files: Files, replacing: Standing
+) -> Bundle:
+    page = {README: description(target, manifest).encode()}
     beside = target.beside() if target.beside is not None else {}
-    return {README: description(target, manifest).encode(), **beside, **files}
+    if not target.version_folder:
+        return write_bundle(output, manifest, {**page, **beside, **files}, replacing)
+    around = target.around(manifest) if target.around is not None else {}
+    return write_bundle(
+        output,
+        manifest,
+        {**beside, **files},
+        replacing,
+        inside=target.version_folder,
+        around={**page, **around},
+    )
+
+
+def page_of(bundle: Bundle) -> Path:
+    """Return the page that says how to run converted files, where :func:`export_to` put it."""
+    here = bundle.path / README
+    return here if here.is_file() else bundle.path.parent / README
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:

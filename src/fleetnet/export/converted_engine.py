@@ -10,8 +10,15 @@ import numpy as np
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError, one_line
 from fleetnet.export.fixed_batch import whole_batches
+from fleetnet.export.separate import Worker
 from fleetnet.export.targets import Files, Run, Target
-from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.comparison import (
+    Comparison,
+    compare,
+    median_ms,
+    probabilities_of,
+    run_in_batches,
+)
 from fleetnet.inference.engines import (
     CPU,
     REFERENCE,
@@ -58,6 +65,19 @@ class ConvertedEngine(Closing[Run]):
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, one after the other."""
         yield from map(self.run, batches)
+
+    def latency_ms(self, pixels: Pixels, runs: int) -> float:
+        """Return the median time of so many runs, without the way to a process apart and back."""
+        run = self._taken()
+        if isinstance(run, Worker):
+            return run.latency_ms(pixels, runs)
+        return median_ms(lambda: self.run(pixels), runs)
+
+    def close(self) -> None:
+        """Take no more calls, and end what runs the files."""
+        if isinstance(self._loaded, Worker):
+            self._loaded.close()
+        super().close()
 
     def _failed(self, error: Exception) -> FleetnetError:
         return VerificationError(

@@ -14,15 +14,19 @@ def description(target: Target, manifest: Manifest) -> str:
     (artifact,) = manifest.artifacts
     first = artifact.files[0].name
     crop, batch = manifest.preprocess.crop, artifact.batch or "N"
-    files = "\n".join(f"- `{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files)
+    folder = f"{target.version_folder}/" if target.version_folder else ""
+    files = "\n".join(
+        f"- `{folder}{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files
+    )
     return f"""\
 # {manifest.model.name} as {target.title} in {artifact.precision}
 
 {files}
-- `{MANIFEST}`: classes, preprocessing, hashes of the files, where the network is from
+- `{folder}{MANIFEST}`: classes, preprocessing, hashes of the files, where the network is from
 
-Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in `{MANIFEST}`
-says; normalisation is inside. Gives logits, `float32[{batch}, {manifest.model.num_classes}]`.
+Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in
+`{folder}{MANIFEST}` says; normalisation is inside. Gives logits,
+`float32[{batch}, {manifest.model.num_classes}]`.
 
 {target.how or _how(target, first)}
 

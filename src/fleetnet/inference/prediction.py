@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleetnet.errors import ImageError
-from fleetnet.inference.engines import (
-    Logits,
-)
+
+if TYPE_CHECKING:  # a client of a server needs the answer and no array
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Prediction:
     source: str
     top: tuple[Score, ...] = ()
     error: str | None = None
-    logits: Logits | None = field(default=None, repr=False, compare=False)
+    logits: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:

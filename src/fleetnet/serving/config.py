@@ -13,6 +13,7 @@ from fleetnet.errors import FleetnetError, nearest
 from fleetnet.inference.engines import Mode, Precision
 from fleetnet.schema import first_problem
 from fleetnet.serving.batching import Queueing
+from fleetnet.serving.drift import Watching
 from fleetnet.serving.loaded import Opening
 from fleetnet.serving.models import Models, Routing
 from fleetnet.serving.service import Options
@@ -57,7 +58,8 @@ class QueueSettings(_Section):
 class LimitSettings(_Section):
     """What a client may send, and how slowly.
 
-    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received, and
+    ``body`` and ``header`` are bytes, ``buffered`` those of all bodies that are being received,
+    ``explanations`` heat maps that are computed at the same time, 0 for none at all, and
     the seconds are those until a request's headers, until its whole body, and between requests.
     """
 
@@ -66,6 +68,7 @@ class LimitSettings(_Section):
     header: int = Field(32 * 2**10, ge=256)
     pixels: int = Field(50_000_000, ge=1)
     images: int = Field(64, ge=1, le=100_000)
+    explanations: int = Field(1, ge=0, le=1024)
     connections: int = Field(1024, ge=1)
     header_seconds: float = Field(10.0, gt=0)
     body_seconds: float = Field(30.0, gt=0)
@@ -83,6 +86,45 @@ class TlsSettings(_Section):
     def _fits(self) -> TlsSettings:
         if self.certificate is None and (self.key or self.client_ca):
             raise ValueError("a key or client_ca is of use only with a certificate")
+        return self
+
+
+class GrpcSettings(_Section):
+    """gRPC; ``port`` is 0 for any, None for the one after the port of HTTP.
+
+    ``calls`` may run at the same time, and ``streams`` of them on one connection; ``ping_seconds``
+    is how often a client may ask whether an idle connection still stands.
+    """
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+    calls: int = Field(1024, ge=1, le=1_000_000)
+    streams: int = Field(128, ge=1, le=1_000_000)
+    ping_seconds: float = Field(10.0, gt=0)
+
+
+class BrpcSettings(_Section):
+    """bRPC; ``port`` is 0 for any, None for the second after the port of HTTP."""
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+
+
+class DriftSettings(_Section):
+    """With what a model's requests are compared.
+
+    ``references`` maps ``NAME`` or ``NAME/VERSION`` to a file of ``fleetnet evaluate --reference``.
+    The last ``window`` images are compared, as soon as there are ``least``.
+    """
+
+    references: dict[str, Path] = Field(default_factory=dict)
+    window: int = Field(1000, ge=1, le=1_000_000)
+    least: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DriftSettings:
+        if self.least > self.window:
+            raise ValueError(f"of a window of {self.window}, least cannot be {self.least}")
         return self
 
 
@@ -109,8 +151,12 @@ class Settings(_Section):
     """Everything about a server.
 
     ``models`` maps ``NAME`` or ``NAME/VERSION`` to a bundle's path, ``folder`` holds more, of which
-    ``load`` are loaded at the start, None for all. ``aliases`` map other names to ``NAME`` or
-    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds.
+    ``load`` are loaded at the start, None for all. ``hosts`` are the names by which the server may
+    be asked over HTTP, "*" for any; None for this machine's own where it needs no tokens because
+    it listens to this machine only, and else for any. ``aliases`` map other names to ``NAME`` or
+    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds. ``workers`` is how many processes share
+    the ports and the limits. ``telemetry`` sends traces; None does so where the environment names
+    a collector.
     """
 
     models: dict[str, Path] = Field(default_factory=dict)
@@ -120,14 +166,20 @@ class Settings(_Section):
     routing: dict[str, RoutingSettings] = Field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    hosts: tuple[str, ...] | None = None
     tokens: Path | None = None
     timeout: float = Field(30.0, gt=0)
     drain: float = Field(30.0, ge=0)
     log: Literal["text", "json"] = "text"
+    workers: int = Field(1, ge=1, le=256)
+    telemetry: bool | None = None
     engine: EngineSettings = EngineSettings()
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    brpc: BrpcSettings = BrpcSettings()
+    drift: DriftSettings = DriftSettings()
 
     @classmethod
     def load_all(
@@ -174,8 +226,12 @@ class Settings(_Section):
             ),
             max_images=limits.images,
             max_buffered=limits.buffered,
+            max_explanations=limits.explanations,
             timeout=self.timeout,
             threads=engine.threads,
+            watching=Watching(
+                self.drift.references, window=self.drift.window, least=self.drift.least
+            ),
         )
 
     def routes(self) -> Models:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,16 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from fleetnet.bundle import Bundle
-from fleetnet.bundle.artifacts import MANIFEST
+from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.errors import BundleError, ImageError
-from fleetnet.files import sha256_of
+from fleetnet.evaluation.drift.statistics import measure, prepare_and_measure
 from fleetnet.images import Pixels, from_array
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import ENGINES, Mode, Precision
 from fleetnet.serving.batching import Queueing
-from fleetnet.serving.requests import Picture, Row
+from fleetnet.serving.drift import Watch
+from fleetnet.serving.requests import Picture, Prepared, Row
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
@@ -58,6 +59,7 @@ class LoadedModel:
             its own.
         classifier: which says what logits mean.
         embeddings: whether the network gives them.
+        watch: sees what is prepared and answered; None if nobody wants to know.
         streams: how many batches the engine computes at the same time.
     """
 
@@ -66,9 +68,10 @@ class LoadedModel:
     ) -> None:
         self.streams = streams
         self.bundle = bundle
-        self.hash = hash_of(bundle)
+        self.hash = bundle.hash
         self.classifier = classifier
         self.max_pixels = max_pixels
+        self.watch: Watch | None = None
         names = {output.name for output in bundle.manifest.outputs}
         self.embeddings = EMBEDDING in names and hasattr(classifier.engine, "outputs")
 
@@ -80,7 +83,10 @@ class LoadedModel:
             FleetnetError: as :class:`fleetnet.Classifier`.
         """
         check_asked(opening.engine, opening.precision, opening.device)
-        bundle = Bundle.load(path)
+        return while_replaced(Bundle.load(path), functools.partial(cls._open, opening=opening))
+
+    @classmethod
+    def _open(cls, bundle: Bundle, opening: Opening) -> LoadedModel:
         classifier = Classifier(
             bundle,
             engine=opening.engine,
@@ -121,21 +127,38 @@ class LoadedModel:
                     f"for {size} images of {len(self.classes)} classes: export the bundle anew"
                 )
 
-    def prepare(self, picture: Picture) -> Pixels:
+    def prepare(self, picture: Picture, *, watched: bool = True) -> Pixels:
         """Return an image as the network takes it, exactly as a classifier would.
+
+        Args:
+            picture: what came in.
+            watched: whether it counts among the requests that are compared with the reference.
 
         Raises:
             ImageError: it cannot be read, or has more pixels than are allowed.
         """
-        preprocess = self.classifier.preprocess
+        if isinstance(picture, Prepared):
+            return np.asarray(picture)
+        preprocess, exact, watch = (
+            self.classifier.preprocess,
+            self.classifier.exact,
+            self.watch if watched else None,
+        )
         if isinstance(picture, bytes):
-            return preprocess.from_bytes(
-                picture, exact=self.classifier.exact, max_pixels=self.max_pixels
-            )
+            if watch is not None:
+                pixels, figures = prepare_and_measure(
+                    picture, preprocess, exact=exact, max_pixels=self.max_pixels
+                )
+                watch.saw(figures)
+                return pixels
+            return preprocess.from_bytes(picture, exact=exact, max_pixels=self.max_pixels)
         if picture.size > 3 * self.max_pixels:
             size = "×".join(map(str, picture.shape[1::-1]))
             raise ImageError(f"{size} is more than {self.max_pixels // 10**6} million pixels")
-        return preprocess(from_array(picture))
+        pixels = preprocess(from_array(picture))
+        if watch is not None:
+            watch.saw(measure(pixels, picture.shape[1], picture.shape[0]))
+        return pixels
 
     def compute(self, pixels: Pixels) -> Mapping[str, Row]:
         """Return the outputs by name of ``uint8[N, crop, crop, 3]``."""
@@ -151,8 +174,3 @@ class LoadedModel:
 
 
 Open = Callable[[Path, Opening], LoadedModel]
-
-
-def hash_of(bundle: Bundle) -> str:
-    """Return the SHA-256 that identifies a bundle's content."""
-    return sha256_of(bundle.path if bundle.path.is_file() else bundle.path / MANIFEST)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from fleetnet.serving.batching import Lane
+from fleetnet.serving.drift import Watch
 from fleetnet.serving.requests import Answer, Result
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -31,6 +36,9 @@ class Metrics:
             registry=registry,
         )
         self._images = Counter("fleetnet_images", "Images answered.", which, registry=registry)
+        self._explained = Counter(
+            "fleetnet_explanations", "Heat maps computed.", which, registry=registry
+        )
         self._unreadable = Counter(
             "fleetnet_unreadable_images", "Images that cannot be read.", which, registry=registry
         )
@@ -72,6 +80,8 @@ class Metrics:
         self._waiting = Gauge(
             "fleetnet_images_in_house", "Images waiting or in work.", which, registry=registry
         )
+        self._watches = _Watches()
+        registry.register(self._watches)
         self.ready = Gauge("fleetnet_ready", "1 if the service is ready.", registry=registry)
 
     def answered(self, result: Result, protocol: str) -> None:
@@ -84,6 +94,10 @@ class Metrics:
             self._unreadable.labels(*which).inc(unreadable)
         self._stages["queue"].labels(*which).observe(result.timing.queue)
         self._stages["decode"].labels(*which).observe(result.timing.decode)
+
+    def explained(self, model: str, version: str) -> None:
+        """Count a heat map."""
+        self._explained.labels(model, version).inc()
 
     def failed(self, model: str, protocol: str, cause: str) -> None:
         """Count a request that was not answered; the model is a loaded one's name, or empty."""
@@ -115,10 +129,50 @@ class Metrics:
         self._loaded.remove(model, version, bundle)
         if not replaced:
             self._waiting.remove(model, version)
+            self.watch(model, version, None)
+
+    def watch(self, model: str, version: str, watch: Watch | None) -> None:
+        """Show from now on how far a version's requests are from its reference, if it has one."""
+        self._watches.put(model, version, watch)
 
     def text(self) -> bytes:
         """Return all of it in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+class _Watches(Collector):
+    """How far requests are from references, compared when somebody asks."""
+
+    def __init__(self) -> None:
+        self._watches: dict[tuple[str, str], Watch] = {}
+
+    def put(self, model: str, version: str, watch: Watch | None) -> None:
+        if watch is None:
+            self._watches.pop((model, version), None)
+        else:
+            self._watches[model, version] = watch
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        which = ("model", "version")
+        images = GaugeMetricFamily(
+            "fleetnet_drift_images", "Answers that are compared with the reference.", labels=which
+        )
+        index = GaugeMetricFamily(
+            "fleetnet_drift_psi",
+            "Population stability index of the last images against the reference.",
+            labels=(*which, "statistic"),
+        )
+        divergence = GaugeMetricFamily(
+            "fleetnet_drift_jensen_shannon",
+            "Jensen-Shannon divergence in bits of the last images from the reference.",
+            labels=(*which, "statistic"),
+        )
+        for key, watch in self._watches.items():
+            images.add_metric(key, watch.images)
+            for found in watch.drift():
+                index.add_metric((*key, found.statistic), found.stability_index)
+                divergence.add_metric((*key, found.statistic), found.jensen_shannon)
+        yield from (images, index, divergence)
 
 
 def same_classes(ours: tuple[Answer, ...], theirs: tuple[Answer, ...]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ Picture = bytes | Pixels
 """An image file's content, or ``uint8[H, W, 3]`` in RGB, upright, of any size."""
 Row = npt.NDArray[np.float32]
 """One image's share of an output, such as its logits, ``float32[K]``."""
+
+
+class Prepared(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Pixels as a network takes them already, ``uint8[crop, crop, 3]``; no transport has these."""
 
 
 def new_id() -> str:
@@ -38,6 +43,7 @@ class Request:
         id: the client's, or one of ours; it is in the logs and in the result.
         deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
         trace: the trace that the request belongs to, 32 hexadecimal digits; empty if none.
+        traceparent: W3C's header that says the same and the caller's span, as it came, unchecked.
         protocol: that it came by, for the metrics.
     """
 
@@ -50,6 +56,7 @@ class Request:
     id: str = field(default_factory=new_id)
     deadline: float | None = None
     trace: str = ""
+    traceparent: str = ""
     protocol: str = ""
 
 

@@ -8,32 +8,41 @@ cancel a request, it cancels the task that awaits. All methods belong to one eve
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from fleetnet.errors import FleetnetError, one_line
+import numpy as np
+
+from fleetnet.errors import FleetnetError, ImageError, one_line
 from fleetnet.inference.engines import available_threads
 from fleetnet.serving.batching import Batcher, Outcome, Queueing, longest
 from fleetnet.serving.budget import Budget
+from fleetnet.serving.drift import Watch, Watching
 from fleetnet.serving.errors import (
     DeadlineError,
     InternalError,
     NotFoundError,
+    OverloadedError,
     RequestError,
     ServingError,
     TooLargeError,
     UnavailableError,
     cause_of,
 )
+from fleetnet.serving.explaining import Explanation, explain
 from fleetnet.serving.loaded import EMBEDDING, LOGITS, LoadedModel, Open, Opening
 from fleetnet.serving.metrics import Metrics, same_classes
 from fleetnet.serving.models import Models, Version
+from fleetnet.serving.occlusion import MAX_GRID
 from fleetnet.serving.repository import Repository, check_name
-from fleetnet.serving.requests import Answer, Request, Result
+from fleetnet.serving.requests import Answer, Picture, Request, Result
+from fleetnet.serving.traces import Traces
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -56,6 +65,14 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """Versions of a model that are open and warm, and do not answer yet."""
+
+    model: str
+    opened: dict[str, tuple[LoadedModel, Queueing]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Options:
     """How a service behaves.
 
@@ -64,16 +81,27 @@ class Options:
         queueing: of every model; ``max_batch`` and ``streams`` are those of the engine.
         max_images: in a request.
         max_buffered: bytes of all requests that are being received or answered.
+        max_explanations: heat maps that are computed at the same time; 0 for none at all.
         timeout: seconds that a request without a deadline of its own may take.
         threads: that decode, and that compute; None for the available processors.
+        watching: which models' requests are compared with what they were evaluated on.
     """
 
     opening: Opening = field(default_factory=Opening)
     queueing: Queueing = field(default_factory=Queueing)
     max_images: int = 64
     max_buffered: int = 512 * 2**20
+    max_explanations: int = 1
     timeout: float = 30.0
     threads: int | None = None
+    watching: Watching = field(default_factory=Watching)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a request turned out to be about; an empty name until its model is found."""
+
+    model: str = ""
 
 
 class Service:
@@ -84,10 +112,12 @@ class Service:
         models: routing and aliases.
         options: limits and how bundles are opened.
         open_model: opens a bundle; a test's may open something else.
+        traces: makes spans of requests; None for none.
 
     Attributes:
         metrics: of this service.
         budget: from which every protocol takes the bytes that it receives.
+        on_ready: called when :attr:`ready` changes.
     """
 
     def __init__(
@@ -96,21 +126,26 @@ class Service:
         models: Models | None = None,
         options: Options | None = None,
         open_model: Open = LoadedModel.open,
+        traces: Traces | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.options = options or Options()
         self.budget = Budget(self.options.max_buffered)
         self.models = models or Models()
+        self.on_ready: list[Callable[[], None]] = []
         self._repository = repository
         self._open = open_model
+        self._traces = traces
         threads = self.options.threads or available_threads()
         self._batcher = Batcher(threads, threads, on_batch=self.metrics.computed)
         self._changing: dict[str, asyncio.Lock] = {}
         self._states: dict[tuple[str, str], Status] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
+        self._explaining = 0
         self._started = False
         self._draining = False
+        self.metrics.ready.set_function(lambda: float(self.ready))
 
     @property
     def ready(self) -> bool:
@@ -132,9 +167,14 @@ class Service:
             FleetnetError: one cannot be loaded.
         """
         for name in self._repository.names() if names is None else names:
-            await self.load(name)
+            await self._load(name)
         self._started = True
-        self.metrics.ready.set(1)
+        self.tell_ready()
+
+    def tell_ready(self) -> None:
+        """Call what waits for a change of :attr:`ready`."""
+        for told in self.on_ready:
+            told()
 
     async def infer(self, request: Request) -> Result:
         """Answer a request; cancelling this takes its images out of the queue.
@@ -148,36 +188,101 @@ class Service:
             DeadlineError: the deadline passed.
             InternalError: something else went wrong, which is in the log.
         """
-        name = ""
-        self._running += 1
-        try:
+        if self._traces is None:
+            return await self._counted(request)
+        with self._traces.of(request) as answered:
+            result = await self._counted(request)
+            answered(result)
+        return result
+
+    async def _counted(self, request: Request) -> Result:
+        """Answer a request, and count what became of it."""
+        with self._accounted(request) as seen:
             self._check(request)
             version, shadow = self.models.route(request.model, request.version)
-            name = version.model
+            seen.model = version.model
             result = await self._infer(version, request)
-        except asyncio.CancelledError:
-            self.metrics.failed(name, request.protocol, "cancelled")
-            raise
-        except ServingError as error:
-            self.metrics.failed(name, request.protocol, cause_of(error))
-            if error.__cause__ is not None:
-                log.exception(
-                    "request failed", extra={"request_id": request.id}, exc_info=error.__cause__
-                )
-            raise
-        except Exception as error:
-            self.metrics.failed(name, request.protocol, "internal")
-            log.exception("request failed", extra={"request_id": request.id})
-            raise InternalError("something went wrong here: the log says what") from error
-        finally:
-            self._running -= 1
         self.metrics.answered(result, request.protocol)
         if shadow is not None:
             self._spawn(self._shadow(shadow, request, result))
         return result
 
+    async def explain(self, request: Request, index: int | None = None) -> Explanation:
+        """Find where in an image a class is seen; cancelling this ends the work on it.
+
+        That takes the network as many images as fifty requests, so only a few are explained at the
+        same time; their images wait in the model's queue, a row at a time, as all others do.
+
+        Args:
+            request: of one image.
+            index: of the class; None for the most probable one.
+
+        Raises:
+            ImageError: the image cannot be read.
+            ServingError: as :meth:`infer`; NotFoundError too where no heat maps are given.
+        """
+        with self._accounted(request) as seen:
+            self._check(request)
+            if len(request.images) != 1:
+                raise RequestError("one image is explained at a time")
+            with self._explains():
+                explanation = await self._explain(request, index, seen)
+        self.metrics.explained(explanation.model, explanation.version)
+        return explanation
+
+    async def _explain(self, request: Request, index: int | None, seen: _Seen) -> Explanation:
+        deadline = self._deadline(request)
+        while True:
+            version = self.models.find(request.model, request.version)
+            seen.model = version.model
+            grid = min(MAX_GRID, self.options.max_images, version.lane.queueing.max_images)
+            ask = functools.partial(self._outcomes, version, deadline=deadline)
+            try:
+                return await explain(version, request.images[0], index, grid, ask)
+            except UnavailableError:
+                # The version was swapped in between: the new one explains the image from the start.
+                if not self.ready or self.models.find(request.model, request.version) is version:
+                    raise
+
+    @contextlib.contextmanager
+    def _explains(self) -> Iterator[None]:
+        limit = self.options.max_explanations
+        if limit == 0:
+            raise NotFoundError("this server computes no heat maps")
+        if self._explaining >= limit:
+            raise OverloadedError("enough images are being explained: try again later")
+        self._explaining += 1
+        try:
+            yield
+        finally:
+            self._explaining -= 1
+
+    @contextlib.contextmanager
+    def _accounted(self, request: Request) -> Iterator[_Seen]:
+        """Count a request while it is answered, and by its cause if it is not."""
+        seen = _Seen()
+        self._running += 1
+        try:
+            yield seen
+        except asyncio.CancelledError:
+            self.metrics.failed(seen.model, request.protocol, "cancelled")
+            raise
+        except (ServingError, ImageError) as error:
+            self.metrics.failed(seen.model, request.protocol, cause_of(error))
+            if isinstance(error, ServingError) and error.__cause__ is not None:
+                log.exception(
+                    "request failed", extra={"request_id": request.id}, exc_info=error.__cause__
+                )
+            raise
+        except Exception as error:
+            self.metrics.failed(seen.model, request.protocol, "internal")
+            log.exception("request failed", extra={"request_id": request.id})
+            raise InternalError("something went wrong here: the log says what") from error
+        finally:
+            self._running -= 1
+
     def _check(self, request: Request) -> None:
-        if not self.ready:
+        if self._draining or not self._started:
             why = "is being stopped" if self._draining else "is still loading its models"
             raise UnavailableError(f"the service {why}")
         if not request.images:
@@ -198,25 +303,35 @@ class Service:
                 f"the bundle of the model '{version.model}' gives no embeddings",
                 model=version.model,
             )
-        limit = time.monotonic() + self.options.timeout
-        deadline = limit if request.deadline is None else min(request.deadline, limit)
-        # Nothing is awaited between the choice of the version and this.
-        outcomes = asyncio.wrap_future(version.lane.submit(request.images, deadline))
-        try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                done = await outcomes
-        except TimeoutError:
-            raise DeadlineError("the deadline passed before there was an answer") from None
+        # Nothing is awaited between the choice of the version and the queue.
+        done = await self._outcomes(version, request.images, self._deadline(request))
         loaded = version.loaded
+        answers = tuple(_answer(loaded, outcome, request) for outcome in done)
+        if loaded.watch is not None:
+            _watch(loaded, loaded.watch, answers)
         return Result(
             id=request.id,
             model=version.model,
             version=version.version,
             bundle=loaded.hash,
             classes=loaded.classes,
-            answers=tuple(_answer(loaded, outcome, request) for outcome in done),
+            answers=answers,
             timing=longest(outcome.timing for outcome in done),
         )
+
+    def _deadline(self, request: Request) -> float:
+        limit = time.monotonic() + self.options.timeout
+        return limit if request.deadline is None else min(request.deadline, limit)
+
+    async def _outcomes(
+        self, version: Version, images: Sequence[Picture], deadline: float
+    ) -> list[Outcome]:
+        outcomes = asyncio.wrap_future(version.lane.submit(images, deadline))
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                return await outcomes
+        except TimeoutError:
+            raise DeadlineError("the deadline passed before there was an answer") from None
 
     async def _shadow(self, shadow: Version, request: Request, result: Result) -> None:
         """Compute the same images by another version, and count how often it says the same."""
@@ -236,49 +351,90 @@ class Service:
             shadow.model, result.version, shadow.version, same=same, other=readable - same
         )
 
-    async def load(self, name: str, version: str | None = None) -> None:
+    async def load(self, name: str, version: str | None = None, *, default: bool = False) -> None:
         """Load a version or all versions of a model; what is loaded already is loaded anew.
 
-        The new one is warm before it takes the place of the old one, which answers what it has.
+        The new ones are warm before they take the place of the old ones, which answer what they
+        have.
+
+        Args:
+            name: of the model.
+            version: None for all that the repository has.
+            default: whether the version is to answer from now on where none is asked for.
 
         Raises:
             RequestError: the name or version can be none.
             NotFoundError: the repository has no such model or version.
             FleetnetError: it cannot be loaded; what was loaded before stays.
         """
-        check_name("name of a model", name)
+        await self._load(name, version)
+        if default and version is not None:
+            self.models.default(name, version)
+
+    async def _load(self, name: str, version: str | None = None) -> None:
+        async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
+            self.put(await self.prepare(name, version))
+
+    async def prepare(self, name: str, version: str | None = None) -> Prepared:
+        """Open and warm up what :meth:`put` lets answer then.
+
+        Raises:
+            FleetnetError: as :meth:`load`; nothing is held then.
+        """
         if version is None:
             paths = await asyncio.to_thread(self._repository.versions, name)
         else:
             paths = {version: await asyncio.to_thread(self._repository.path, name, version)}
-        async with self._changing.setdefault(name, asyncio.Lock()):
-            for each, path in paths.items():
-                await self._load(name, each, path)
+        prepared = Prepared(name)
+        for each, path in paths.items():
+            self._say(name, each, "LOADING")
+            try:
+                prepared.opened[each] = await asyncio.to_thread(self._opened, name, each, path)
+            except BaseException as error:
+                known = isinstance(error, FleetnetError)
+                why = one_line(error) if known else "internal error"
+                self.discard(prepared)
+                self._say(name, each, "UNAVAILABLE", why)
+                raise
+        return prepared
 
-    async def _load(self, name: str, version: str, path: Path) -> None:
-        self._say(name, version, "LOADING")
-        try:
-            loaded, queueing = await asyncio.to_thread(self._opened, path)
-        except Exception as error:
-            known = isinstance(error, FleetnetError)
-            self._say(name, version, "UNAVAILABLE", one_line(error) if known else "internal error")
-            raise
-        lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
-        former = self.models.put(Version(name, version, loaded, lane))
-        self.metrics.loaded(lane, name, version, loaded.hash)
-        self._states.pop((name, version), None)
-        log.info("model loaded", extra={"model": name, "version": version, "bundle": loaded.hash})
-        if former is not None:
-            self._spawn(self._retire(former, replaced=True))
+    def put(self, prepared: Prepared) -> None:
+        """Let versions answer, each in the place of the one that it replaces."""
+        name = prepared.model
+        for version, (loaded, queueing) in prepared.opened.items():
+            lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
+            former = self.models.put(Version(name, version, loaded, lane))
+            self.metrics.loaded(lane, name, version, loaded.hash)
+            self.metrics.watch(name, version, loaded.watch)
+            self._states.pop((name, version), None)
+            log.info(
+                "model loaded", extra={"model": name, "version": version, "bundle": loaded.hash}
+            )
+            if former is not None:
+                self._spawn(self._retire(former, replaced=True))
 
-    def _opened(self, path: Path) -> tuple[LoadedModel, Queueing]:
+    def discard(self, prepared: Prepared, reason: str = "") -> None:
+        """Release versions that are not to answer after all; the index gives the reason, if any."""
+        for version, (loaded, _) in prepared.opened.items():
+            loaded.close()
+            self._states.pop((prepared.model, version), None)
+            if reason:
+                self._say(prepared.model, version, "UNAVAILABLE", reason)
+
+    def _opened(self, name: str, version: str, path: Path) -> tuple[LoadedModel, Queueing]:
         loaded = self._open(path, self.options.opening)
-        queueing = replace(
-            self.options.queueing,
-            max_batch=loaded.classifier.batch_size,
-            streams=loaded.streams,
-        )
-        loaded.warm_up(queueing)
+        try:
+            queueing = replace(
+                self.options.queueing,
+                max_batch=loaded.classifier.batch_size,
+                streams=loaded.streams,
+            )
+            loaded.watch = self.options.watching.watch(name, version, loaded.classes, loaded.hash)
+            loaded.warm_up(queueing)
+            self._repository.require_place(path)
+        except BaseException:
+            loaded.close()
+            raise
         return loaded, queueing
 
     async def unload(self, name: str, version: str | None = None) -> None:
@@ -320,6 +476,10 @@ class Service:
         found.update(self._states)
         return [found[key] for key in sorted(found)]
 
+    async def figures(self) -> bytes:
+        """Return the metrics in Prometheus's text format."""
+        return self.metrics.text()
+
     async def drain(self, limit: float) -> bool:
         """Take no more requests, and wait for those that were taken.
 
@@ -330,7 +490,7 @@ class Service:
             Whether all were answered in time.
         """
         self._draining = True
-        self.metrics.ready.set(0)
+        self.tell_ready()
         end = time.monotonic() + limit
         while (self._running or self._tasks) and time.monotonic() < end:
             await asyncio.sleep(0.01)
@@ -342,6 +502,8 @@ class Service:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.to_thread(self._batcher.close)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         for version in list(self.models):
             version.loaded.close()
 
@@ -352,6 +514,16 @@ class Service:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _watch(loaded: LoadedModel, watch: Watch, answers: Sequence[Answer]) -> None:
+    """Count the answers, because somebody wants to know how they are distributed."""
+    for answer in answers:
+        if answer.top:
+            watch.answered(answer.top[0].index, answer.top[0].probability)
+        elif answer.logits is not None:
+            best = int(np.argmax(answer.logits))
+            watch.answered(best, float(loaded.classifier.probabilities(answer.logits)[best]))
 
 
 def _answer(loaded: LoadedModel, outcome: Outcome, request: Request) -> Answer:

@@ -7,8 +7,9 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Manifest
 from fleetnet.errors import INSTALL, FleetnetError
+from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
 Files = Mapping[str, bytes]
@@ -34,8 +35,15 @@ class Target:
             where nothing here can.
         beside: gives files that are written beside those, for people to change; None if there are
             none.
+        version_folder: name of the folder that the files and the manifest go into, for servers
+            that want a model's versions apart; empty where they go into the output itself.
+        around: gives files above that folder, of a manifest.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
+        environment: in which it is converted and run here; None where that is done in this one.
+        made_by: packages of the environment that convert; the manifest names their versions.
+        one_size: whether its files take batches of one size only, of one image unless another is
+            asked for.
     """
 
     name: str
@@ -48,7 +56,12 @@ class Target:
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[], Files] | None = None
+    version_folder: str = ""
+    around: Callable[[Manifest], Files] | None = None
     how: str = ""
+    environment: Environment | None = None
+    made_by: tuple[str, ...] = ()
+    one_size: bool = False
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
@@ -63,10 +76,19 @@ class Target:
     @property
     def version(self) -> str:
         """Version of the package that runs it; empty where that is not installed here."""
+        if self.environment is not None:
+            return self.environment.version(self.package)
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             return ""
+
+    @property
+    def converters(self) -> dict[str, str]:
+        """Versions of the packages that convert, by name."""
+        if self.environment is None:
+            return {}
+        return {name: self.environment.version(name) for name in self.made_by}
 
     def check_installed(self) -> None:
         """Refuse at once what would fail for want of a package; nothing is imported.

@@ -17,18 +17,20 @@ _SCHEMAS: tuple[type[BaseModel], ...] = (
     schema.ClassifyRequest,
     schema.ClassifyResponse,
     schema.ErrorResponse,
+    schema.ExplainResponse,
     schema.IndexEntry,
     schema.IndexRequest,
     schema.InferRequest,
     schema.InferResponse,
     schema.LoadRequest,
+    schema.ModelCard,
     schema.ModelMetadata,
     schema.ServerMetadata,
 )
 _ERRORS = {
     "400": "The request or the image is not what is taken.",
     "401": "There is no token, or it is not known.",
-    "403": "The token has not the role 'admin'.",
+    "403": "The token has not the role 'admin', or another site's page sent this.",
     "404": "There is no such path, model or version.",
     "408": "The body came too slowly.",
     "413": "The body or the number of images is over the limit.",
@@ -37,8 +39,9 @@ _ERRORS = {
     "503": "The service starts or is being stopped.",
     "504": "The deadline passed.",
 }
-_MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", "maxLength": 100}
+_MODEL = {"name": "model", "in": "path", "required": True, "schema": _NAME}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": _NAME}
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -55,8 +58,15 @@ _QUERY = [
         ("embeddings", "Where the bundle can.", {"type": "boolean", "default": False}),
     )
 ]
+_CLASS = {
+    "name": "class",
+    "in": "query",
+    "description": "Index of the class to look for; left out, the most probable one.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_IMAGE = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
 _IMAGES = {
-    "image/*": {"schema": {"type": "string", "format": "binary"}},
+    **_IMAGE,
     "multipart/form-data": {
         "schema": {
             "type": "object",
@@ -100,7 +110,13 @@ def _paths() -> dict[str, Any]:
         "/classify": {
             "post": _operation(
                 "Classify images", "ClassifyResponse", body="ClassifyRequest", content=_IMAGES,
-                parameters=[*_QUERY, _TIMEOUT],
+                parameters=[*_QUERY, _TIMEOUT], or_400="ClassifyResponse",
+            )
+        },
+        "/explain": {
+            "post": _operation(
+                "Say where in an image a class is found", "ExplainResponse", content=_IMAGE,
+                parameters=[*_QUERY[:2], _CLASS, _TIMEOUT],
             )
         },
         "/v2": {"get": _operation("What the server is", "ServerMetadata")},
@@ -119,6 +135,13 @@ def _paths() -> dict[str, Any]:
                 body="LoadRequest", needed=False, parameters=[_MODEL],
             )
         }  # fmt: skip
+    for path, parameters in (
+        ("/models/{model}/card", [_MODEL]),
+        ("/models/{model}/versions/{version}/card", [_MODEL, _VERSION]),
+    ):
+        paths[path] = {
+            "get": _operation("What is known of a model", "ModelCard", parameters=parameters)
+        }
     for path, parameters in (
         ("/v2/models/{model}", [_MODEL]),
         ("/v2/models/{model}/versions/{version}", [_MODEL, _VERSION]),
@@ -149,6 +172,7 @@ def _operation(
     many: bool = False,
     needed: bool = True,
     plain: bool = False,
+    or_400: str | None = None,
 ) -> dict[str, Any]:
     kind: dict[str, Any] = _reference(answer) if answer else {"type": "object"}
     if many:
@@ -162,10 +186,17 @@ def _operation(
             **{status: {"description": text, "content": wrong} for status, text in _ERRORS.items()},
         },
     }
+    if or_400 is not None:  # of several images none can be read, and each says why
+        either = [_reference("ErrorResponse"), _reference(or_400)]
+        refused = operation["responses"]["400"]
+        operation["responses"]["400"] = {
+            **refused,
+            "content": {_JSON: {"schema": {"anyOf": either}}},
+        }
     if parameters:
         operation["parameters"] = parameters
-    if body is not None:
-        kinds = {_JSON: {"schema": _reference(body)}, **(content or {})}
+    if body is not None or content is not None:
+        kinds = {**({_JSON: {"schema": _reference(body)}} if body else {}), **(content or {})}
         operation["requestBody"] = {"required": needed, "content": kinds}
     return operation
 
@@ -190,15 +221,15 @@ def docs_page() -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Fleetnet: HTTP interface</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }}
-th, td {{ text-align: left; padding: .4rem .8rem; border-bottom: 1px solid #8886 }}
-</style></head><body>
-<h1>Fleetnet: HTTP interface</h1>
-<p>The whole description, for programs: <a href="/openapi.json">openapi.json</a></p>
-<table><thead><tr><th>Request</th><th>What for</th><th>Parameters</th><th>Body</th></tr></thead>
-<tbody>{"".join(rows)}</tbody></table></body></html>
+<link rel="icon" href="/page/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/page/style.css"></head><body class="docs">
+<header class="top"><a class="brand" href="/">Fleetnet</a>
+<nav aria-label="Pages"><a href="/">Playground</a>
+<a href="/openapi.json">openapi.json</a></nav></header>
+<main><h1>HTTP interface</h1>
+<p class="soft">For programs it is described in full in
+<a href="/openapi.json">openapi.json</a>.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Requests"><table>
+<thead><tr><th>Request</th><th>What for</th><th>Parameters</th><th>Body</th></tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div></main></body></html>
 """

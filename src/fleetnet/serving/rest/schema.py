@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleetnet.serving.changes import LoadParameters
+from fleetnet.serving.tensors import MAX_OUTPUTS, MAX_RANK
+
 Datatype = Literal["BYTES", "UINT8", "FP32"]
 
 
@@ -29,7 +32,7 @@ class InputTensor(_Open):
     """An input: ``image``, BYTES, encoded images (base64 in JSON), or ``pixels``, UINT8."""
 
     name: str
-    shape: list[int] = Field(min_length=1, max_length=8)
+    shape: list[int] = Field(min_length=1, max_length=MAX_RANK)
     datatype: str
     parameters: TensorParameters = TensorParameters()
     data: list[Any] | None = None
@@ -62,7 +65,7 @@ class InferRequest(_Open):
     id: str = ""
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1, max_length=16)
-    outputs: list[WantedOutput] = Field(default_factory=list, max_length=16)
+    outputs: list[WantedOutput] = Field(default_factory=list, max_length=MAX_OUTPUTS)
 
 
 class OutputTensor(BaseModel):
@@ -127,14 +130,6 @@ class IndexEntry(BaseModel):
     reason: str
 
 
-class LoadParameters(_Strict):
-    """Which version; all of them if none is given. A model comes only from the server's folder."""
-
-    version: str | None = None
-    unload_dependents: bool | None = None
-    default: bool = False
-
-
 class LoadRequest(_Strict):
     """What to load or unload."""
 
@@ -190,6 +185,84 @@ class ClassifyResponse(BaseModel):
     bundle: str
     predictions: list[ImageAnswer]
     timing: Milliseconds
+
+
+class ExplainQuery(_Strict):
+    """Of which model and class; without a class, the most probable one."""
+
+    model: str = ""
+    version: str = ""
+    class_: int | None = Field(None, alias="class")
+
+
+class Rectangle(BaseModel):
+    """A part of the upright image, in shares of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class ExplainResponse(BaseModel):
+    """Where in an image a class is found: ``heat[row][column]`` is from 0 to 1.
+
+    ``frame`` is what the network sees of the image; the heat's cells are spread evenly over it.
+    ``lowest`` is the probability with the place hidden that lowers it most.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    model: str
+    version: str
+    bundle: str
+    method: Literal["occlusion"]
+    class_: str = Field(alias="class")
+    index: int
+    probability: float
+    lowest: float
+    heat: list[list[float]]
+    frame: Rectangle
+
+
+class EngineInUse(BaseModel):
+    """What computes a model here."""
+
+    name: str
+    precision: str
+    device: str
+    threads: int
+    batch: int
+
+
+class Limits(BaseModel):
+    """What a client may send at once."""
+
+    body: int
+    pixels: int
+    images: int
+
+
+class ModelCard(BaseModel):
+    """What a bundle says of itself, and what computes it; docs/bundle.md describes its fields."""
+
+    model: str
+    version: str
+    versions: list[str]
+    bundle: str
+    network: str
+    activation: str
+    classes: list[str]
+    preprocess: dict[str, Any]
+    calibration: dict[str, Any] | None
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    artifacts: list[dict[str, Any]]
+    engine: EngineInUse
+    embeddings: bool
+    explains: bool
+    limits: Limits
 
 
 class ErrorResponse(BaseModel):

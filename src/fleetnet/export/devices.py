@@ -1,0 +1,158 @@
+"""Every export target: whether it is here, what it offers, and what was measured with a network."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetnet.amounts import size
+from fleetnet.bundle import MANIFEST, Bundle, Verification
+from fleetnet.cache import cache_folder
+from fleetnet.errors import INSTALL, BundleError, FleetnetError, one_line
+from fleetnet.export.targets import TARGETS, Target, find_target
+from fleetnet.files import sha256_of
+from fleetnet.reporting import Begin, Say
+
+
+@dataclass(frozen=True)
+class Device:
+    """A target in one precision, and what it is worth with a network.
+
+    Attributes:
+        record: of the comparison with the trained network; None before there was one.
+        bytes: of all files that a device gets; None likewise.
+        refused: why there is none.
+    """
+
+    target: Target
+    precision: str
+    record: Verification | None = None
+    bytes: int | None = None
+    refused: str = ""
+
+    @property
+    def word(self) -> str:
+        """What ``export --to`` takes."""
+        return f"{self.target.name}:{self.precision}"
+
+    @property
+    def state(self) -> str:
+        """Whether it can be converted to here, or what that takes."""
+        return state_of(self.target)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "target": self.target.name,
+            "title": self.target.title,
+            "precision": self.precision,
+            "state": self.state,
+            "package": self.target.package,
+            "version": self.target.version or None,
+            "runs_here": self.target.load is not None,
+            "bytes": self.bytes,
+            "verification": self.record and self.record.model_dump(mode="json"),
+            "refused": self.refused or None,
+        }
+
+
+def state_of(target: Target) -> str:
+    """Return whether a target can be converted to here, or what that takes, in a few words."""
+    missing = [
+        brought_by
+        for module, brought_by in target.needs.items()
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        return f"{INSTALL} '{missing[0]}'"
+    environment = target.environment
+    if environment is None or environment.made:
+        return "here"
+    return f"fetched when first used, {size(environment.megabytes * 10**6)}"
+
+
+def chosen(words: Iterable[str]) -> list[tuple[Target, str]]:
+    """Return targets and precisions: those named, with all precisions where none is said, or all.
+
+    Raises:
+        FleetnetError: one is unknown.
+    """
+    found: list[tuple[Target, str]] = []
+    for word in tuple(words) or tuple(TARGETS):
+        target, precision = find_target(word)
+        found += [(target, one) for one in ([precision] if ":" in word else target.precisions)]
+    return found
+
+
+def measured(bundle: Bundle, words: Iterable[str] = ()) -> Iterator[Device]:
+    """Yield the targets with what was measured earlier, as far as anything was.
+
+    Raises:
+        FleetnetError: a target is unknown.
+    """
+    for target, precision in chosen(words):
+        yield _kept(bundle, target, precision)
+
+
+def measure(
+    bundle: Bundle,
+    words: Iterable[str] = (),
+    *,
+    images: Iterable[str] = (),
+    say: Say = lambda _: None,
+    begin: Begin = lambda _what, _steps: lambda _done: None,
+) -> Iterator[Device]:
+    """Convert a bundle to targets and yield each as it was measured; the files stay in the cache.
+
+    What cannot be converted, or is refused because its answers differ, is yielded with the reason.
+
+    Args:
+        bundle: whose network is converted.
+        words: targets such as ``litert`` and ``litert:fp16``; if empty, all that are here.
+        images: to verify with; see :func:`fleetnet.export.converted.export_to`.
+        say: called with what is being done, in a line.
+        begin: called with the packages that an environment takes.
+
+    Raises:
+        FleetnetError: a target is unknown.
+    """
+    from fleetnet.export.converted import export_to
+
+    words, images = tuple(words), tuple(images)
+    for target, precision in chosen(words):
+        if not words and state_of(target) != "here":
+            yield _kept(bundle, target, precision)
+            continue
+        place = _place(bundle, target, precision)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        say(f"{target.name}:{precision}")
+        try:
+            export_to(
+                bundle.path,
+                f"{target.name}:{precision}",
+                place,
+                images=images,
+                begin=begin,
+            )
+        except FleetnetError as error:
+            yield Device(target, precision, refused=one_line(error))
+        else:
+            yield _kept(bundle, target, precision)
+
+
+def _place(bundle: Bundle, target: Target, precision: str) -> Path:
+    network = sha256_of(bundle.path / MANIFEST)[:16]
+    return cache_folder() / "devices" / network / f"{target.name}-{precision}"
+
+
+def _kept(bundle: Bundle, target: Target, precision: str) -> Device:
+    try:
+        place = _place(bundle, target, precision) / target.version_folder
+        (artifact,) = Bundle.load(place).artifacts
+    except (BundleError, OSError):
+        return Device(target, precision)
+    record = artifact.verification[0] if artifact.verification else None
+    return Device(target, precision, record, artifact.bytes)

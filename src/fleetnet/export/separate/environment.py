@@ -1,0 +1,162 @@
+"""Environments for packages that do not install beside Fleetnet, made once, in the cache.
+
+Converters pin what they were tested with: other releases of NumPy, protobuf or PyTorch than ours or
+each other's. So each has an environment of its own, of locked versions, which is made when a target
+is first asked for. Afterwards nothing is fetched any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+from fleetnet.cache import cache_folder
+from fleetnet.errors import FleetnetError
+from fleetnet.files import write_error
+from fleetnet.locks import locked
+from fleetnet.reporting import Advance, Begin, Say
+
+_MADE = "made"
+"""The file that says that everything was installed."""
+_QUIETLY = ("--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python environment of its own.
+
+    Attributes:
+        name: of the file in ``locks/`` that lists every package with its version.
+        megabytes: about what it takes on disk.
+    """
+
+    name: str
+    megabytes: int
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What is installed, as ``pip`` takes it, each package with its version."""
+        lines = self._lock.decode().splitlines()
+        return tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
+
+    @property
+    def _lock(self) -> bytes:
+        return (resources(__package__) / "locks" / f"{self.name}.txt").read_bytes()
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, or will be: another one for other versions, and for another Python."""
+        made_of = self._lock + sys.version.encode() + sys.base_prefix.encode()
+        digest = hashlib.sha256(made_of).hexdigest()[:12]
+        return cache_folder() / "environments" / f"{self.name}-{digest}"
+
+    @property
+    def made(self) -> bool:
+        """Whether it is there, whole."""
+        return (self.folder / _MADE).is_file()
+
+    @property
+    def program(self) -> Path:
+        """The Python interpreter in it."""
+        inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+        return self.folder / inside
+
+    def version(self, package: str) -> str:
+        """Return the version of a package that it has, or will have; empty if it has none."""
+        for requirement in self.requirements:
+            name, _, version = requirement.partition("==")
+            if name.lower().replace("_", "-") == package.lower().replace("_", "-"):
+                return version
+        return ""
+
+    def make(
+        self,
+        say: Say = lambda _: None,
+        begin: Begin = lambda _what, _steps: lambda _done: None,
+    ) -> Path:
+        """Return the interpreter; if the environment is not there, it is made first.
+
+        Processes that want the same one at once wait for the first of them. One that was not
+        finished is made anew.
+
+        Args:
+            say: called with what is being done, in a line.
+            begin: called with the packages to fetch, and how many they are.
+
+        Raises:
+            FleetnetError: a package cannot be fetched or installed, or there is no space.
+        """
+        if self.made:
+            return self.program
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with locked(Path(f"{self.folder}.lock")):
+                if not self.made:
+                    self._make(say, begin)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        return self.program
+
+    def _make(self, say: Say, begin: Begin) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        size = (
+            f"{self.megabytes} MB" if self.megabytes < 1000 else f"{self.megabytes / 1000:.1f} GB"
+        )
+        say(f"making the environment '{self.name}', once: {size} in {self.folder}")
+        try:
+            self._run([sys.executable, "-m", "venv", self.folder], "make", lambda _: None)
+            advance = begin(f"packages for '{self.name}'", len(self.requirements))
+            install = ["-m", "pip", "install", *_QUIETLY, *self.requirements]
+            self._run([self.program, *install], "install", advance)
+            (self.folder / _MADE).touch()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _run(self, command: Sequence[str | Path], what: str, advance: Advance) -> None:
+        told: list[str] = []
+        with subprocess.Popen(  # noqa: S603 - our own command
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=clean_environment(),
+        ) as process:
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            try:
+                for line in process.stdout:
+                    told.append(line.strip())
+                    del told[:-50]
+                    if line.startswith("Collecting "):
+                        advance(1)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            raise FleetnetError(
+                f"cannot {what} the environment '{self.name}': {_reason(told)}",
+                code="not-installed",
+                package=self.name,
+            )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the variables for a process apart, without what would lead it to our packages."""
+    ours = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _reason(told: list[str]) -> str:
+    """Return the line of ``pip`` that says what went wrong."""
+    errors = [line for line in told if line.lower().startswith("error")]
+    return (errors or [line for line in told if line] or ["it said nothing"])[0][:500]

@@ -1,0 +1,44 @@
+"""LiteRT, formerly TensorFlow Lite: Android, iOS, boards with Linux."""
+
+from __future__ import annotations
+
+from fleetnet.bundle import Bundle
+from fleetnet.export.separate import Environment, Worker, convert
+from fleetnet.export.targets.target import Files, Run, Target
+
+ENVIRONMENT = Environment("litert", megabytes=2200)
+FILE = "model.tflite"
+
+
+def to_tflite(bundle: Bundle, precision: str, batch: int | None) -> Files:
+    """Convert the network by ``litert-torch``, which needs no TensorFlow.
+
+    In fp16 the weights are stored in half the space, and computed with in fp32.
+    """
+    # Here, so that targets can be listed where PyTorch is not installed.
+    from fleetnet.export.program import PROGRAM, exported_program
+
+    settings = {"precision": precision, "batch": batch, "crop": bundle.manifest.preprocess.crop}
+    program = exported_program(bundle, batch or 1)
+    return convert(ENVIRONMENT, "litert_convert", {PROGRAM: program}, (FILE,), settings)
+
+
+def load(files: Files) -> Run:
+    """Run a file in LiteRT's interpreter, with XNNPACK, on one thread."""
+    return Worker(ENVIRONMENT, "litert_run", files)
+
+
+TARGET = Target(
+    name="litert",
+    title="LiteRT",
+    format="litert",
+    precisions=("fp32", "fp16"),
+    package="ai-edge-litert",
+    command='ai_edge_litert.interpreter.Interpreter("{file}")',
+    convert=to_tflite,
+    load=load,
+    needs={"torch": "fleetnet[export]"},
+    environment=ENVIRONMENT,
+    made_by=("litert-torch", "ai-edge-quantizer", "torch"),
+    one_size=True,
+)
