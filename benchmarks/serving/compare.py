@@ -108,6 +108,7 @@ class InProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._read()
+        self.rate(1.0)
 
     def _read(self) -> str:
         assert self._process.stdout is not None  # noqa: S101 - it was asked for

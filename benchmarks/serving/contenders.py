@@ -62,17 +62,20 @@ class Server:
             start_new_session=True,
         )
         try:
-            while not _answers(self.probe):
-                if self._process.poll() is not None:
-                    raise SystemExit(f"error: {self.title} ended: {self.log.read_text()[-2000:]}")
-                if time.perf_counter() - started > STARTING:
-                    raise SystemExit(f"error: {self.title} answers nothing: see {self.log}")
-                time.sleep(0.01)
+            self._wait(started + STARTING)
         except BaseException:
             self.__exit__(None, None, None)
             raise
         self.ready_s = time.perf_counter() - started
         return self
+
+    def _wait(self, end: float) -> None:
+        while not _answers(self.probe):
+            if self._process.poll() is not None:
+                raise SystemExit(f"error: {self.title} ended: {self.log.read_text()[-2000:]}")
+            if time.perf_counter() > end:
+                raise SystemExit(f"error: {self.title} answers nothing: see {self.log}")
+            time.sleep(0.01)
 
     def __exit__(
         self,
@@ -167,7 +170,7 @@ def _python(environment: str) -> Path:
 def _fleetnet(network: str, threads: int, engine: str, logs: Path) -> Server:
     http, grpc, brpc = free_port(), free_port(), free_port()
     title = "Fleetnet" if engine == "openvino" else "Fleetnet, ONNX Runtime"
-    ports = ["--port", str(http)]
+    ports = ["--port", str(http), "--grpc-port", str(grpc), "--brpc-port", str(brpc)]
     return Server(
         title,
         [
@@ -176,8 +179,8 @@ def _fleetnet(network: str, threads: int, engine: str, logs: Path) -> Server:
         ],
         {
             f"{title}, REST": f"http://127.0.0.1:{http}/classify",
-#            f"{title}, gRPC": f"grpc://127.0.0.1:{grpc}/network",
-#            f"{title}, bRPC": f"brpc://127.0.0.1:{brpc}/network",
+            f"{title}, gRPC": f"grpc://127.0.0.1:{grpc}/network",
+            f"{title}, bRPC": f"brpc://127.0.0.1:{brpc}/network",
         },
         f"http://127.0.0.1:{http}/v2/health/ready",
         log=logs / f"{engine}.log",

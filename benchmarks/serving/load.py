@@ -26,7 +26,7 @@ from urllib.parse import SplitResult, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from protocols import PROTOCOLS, Connection  # noqa: E402
+from protocols import PROTOCOLS, Connection
 
 PATIENCE = 20.0
 BEST = re.compile(rb"""["']index["']: ?(\d+)|:(\d+):""")

@@ -52,14 +52,17 @@ class Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     async def open(self) -> None:
+        """Connect."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, self.address.hostname, self.address.port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what to write to."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is a stream
         self._transport = transport
 
     async def ask(self, request: bytes) -> str:
+        """Return what came of a request."""
         if self._transport is None or self._transport.is_closing():
             try:
                 await self.open()
@@ -72,6 +75,7 @@ class Stream(asyncio.Protocol):
         return await self._answer
 
     def data_received(self, data: bytes) -> None:
+        """Read on, to the end of an answer."""
         self._got += data
         outcome = self.whole(self._got)
         if outcome and self._answer is not None and not self._answer.done():
@@ -81,11 +85,13 @@ class Stream(asyncio.Protocol):
         """Return the outcome once all of an answer is there."""
         raise NotImplementedError
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
+        """End what is waited for."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result("cut")
 
     async def close(self) -> None:
+        """End the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -95,9 +101,11 @@ class Http(Stream):
 
     @staticmethod
     def request(address: SplitResult, image: bytes) -> bytes:
+        """Return what is sent for an encoded image."""
         return _post(address, "image/jpeg", image)
 
     def whole(self, got: bytearray) -> str:
+        """Return the outcome once all of an answer is there."""
         end = got.find(b"\r\n\r\n")
         if end < 0:
             return ""
@@ -120,6 +128,7 @@ class Form(Http):
 
     @staticmethod
     def request(address: SplitResult, image: bytes) -> bytes:
+        """Return what is sent for an encoded image."""
         head = (
             f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
             'name="image"; filename="image.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
@@ -133,6 +142,7 @@ class Base64(Http):
 
     @staticmethod
     def request(address: SplitResult, image: bytes) -> bytes:
+        """Return what is sent for an encoded image."""
         tensor = {
             "name": "image",
             "shape": [1],
@@ -189,12 +199,15 @@ class Grpc:
 
     @staticmethod
     def request(address: SplitResult, image: bytes) -> bytes:
+        """Return what is sent for an encoded image."""
         return infer_message(address.path.strip("/"), image)
 
     async def open(self) -> None:
+        """Connect."""
         await self._channel.channel_ready()
 
     async def ask(self, request: bytes) -> str:
+        """Return what came of a request."""
         try:
             self.body = await self._infer(request)
         except self._error as error:
@@ -202,6 +215,7 @@ class Grpc:
         return "answered"
 
     async def close(self) -> None:
+        """End the connection."""
         await self._channel.close()
 
 
@@ -210,12 +224,14 @@ class Brpc(Stream):
 
     @staticmethod
     def request(address: SplitResult, image: bytes) -> bytes:
+        """Return what is sent for an encoded image."""
         message = infer_message(address.path.strip("/"), image)
         method = _field(1, b"inference.GRPCInferenceService") + _field(2, b"ModelInfer")
         meta = _field(1, method) + b"\x20\x01"
         return b"PRPC" + struct.pack(">II", len(meta) + len(message), len(meta)) + meta + message
 
     def whole(self, got: bytearray) -> str:
+        """Return the outcome once all of an answer is there."""
         if len(got) < 12:
             return ""
         size, meta_size = struct.unpack_from(">II", got, 4)

@@ -11,11 +11,11 @@ from classify import Model
 class Classify(litserve.LitAPI):
     """Classifies uploaded images."""
 
-    def setup(self, device: str) -> None:
+    def setup(self, _device: str) -> None:
         """Open the network in a worker."""
         self.model = Model()
 
-    def decode_request(self, request):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    def decode_request(self, request):
         """Decode an uploaded image."""
         return self.model.pixels(request["image"].file.read())
 
