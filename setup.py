@@ -1,9 +1,10 @@
-"""What pyproject.toml cannot say: what is compiled, and that the conformance set comes along."""
+"""What pyproject.toml cannot say: what is compiled or generated, and that a set comes along."""
 
 import shutil
 import tempfile
 from pathlib import Path
 
+from grpc_tools import protoc
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
@@ -11,21 +12,46 @@ CORE = ["native/fleetnet_core.c", "native/geometry.c", "native/resample.c"]
 HEADERS = ["native/fleetnet_core.h", "native/geometry.h", "native/resample.h"]
 
 
-class BuildWithSet(build_py):
-    """Copies the conformance set into the package, where an installed one looks for it."""
+class Build(build_py):
+    """Puts into the package what is not source: the conformance set, and generated messages."""
 
     def run(self) -> None:
-        """Build, and copy unless it is an editable install, which finds the checkout's."""
+        """Build; an editable install finds the checkout's set, and gets the messages beside it."""
         super().run()
-        if not self.editable_mode:
-            place = Path(self.build_lib, "fleetnet", "conformance", "set")
-            shutil.copytree("conformance", place, dirs_exist_ok=True)
+        if self.editable_mode:
+            generate_messages(Path("src", "fleetnet", "serving"))
+            return
+        place = Path(self.build_lib, "fleetnet")
+        shutil.copytree("conformance", place / "conformance" / "set", dirs_exist_ok=True)
+        generate_messages(place / "serving")
+
+
+def generate_messages(place: Path) -> None:
+    """Write the protocols' descriptions, and their types for mypy, from their ``.proto``.
+
+    Not Python code: that would run only with the version of protobuf that it was generated for.
+    """
+    for name, module in (("open_inference", "messages"), ("brpc/meta", "brpc/meta")):
+        protocol = Path("src", "fleetnet", "serving", f"{name}.proto")
+        with tempfile.TemporaryDirectory() as folder:
+            failed = protoc.main(
+                [
+                    "protoc",
+                    f"--proto_path={protocol.parent}",
+                    f"--descriptor_set_out={place / name}.pb",
+                    f"--pyi_out={folder}",
+                    str(protocol),
+                ]
+            )
+            if failed:
+                raise SystemExit(f"{protocol} cannot be compiled")
+            shutil.copyfile(Path(folder, f"{protocol.stem}_pb2.pyi"), place / f"{module}.pyi")
 
 
 # Of its own each time: what an earlier build left behind would be packed as well.
 with tempfile.TemporaryDirectory() as folder:
     setup(
-        cmdclass={"build_py": BuildWithSet},
+        cmdclass={"build_py": Build},
         ext_modules=[
             Extension(
                 "fleetnet._native",

@@ -3,7 +3,8 @@
 #
 # Make sure that the Debian packages of cpp/packages.txt are there: the common ones and those of each
 # target. Installs what is missing where it may (root, apt-get); otherwise says so in one line and
-# exits with 1.
+# exits with 1, which leaves the target out. Where CI=true, what may be installed and cannot be is
+# tried three times, and is an error (2) then: nothing is left out in silence.
 set -eu
 list=$(dirname "$0")/../packages.txt
 name="make cpp${1:+-$1}"
@@ -29,14 +30,24 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "$name: skipped: these packages are missing:$missing (as root: apt-get install$missing)"
     exit 1
 fi
+tries=1 verdict=skipped state=1
+[ "${CI:-}" != true ] || tries=3 verdict=error state=2
+
 export DEBIAN_FRONTEND=noninteractive
-# Somebody else may be installing; the lists of a fresh machine are empty or old.
-if ! { apt-get update -qq &&
-       apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 $missing; } \
-       >/tmp/fleetnet-apt.$$ 2>&1; then
-    echo "$name: skipped: these packages could not be installed:$missing"
-    sed 's/^/    /' /tmp/fleetnet-apt.$$ | tail -n 5
-    rm -f /tmp/fleetnet-apt.$$
-    exit 1
-fi
-rm -f /tmp/fleetnet-apt.$$
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+installed() {
+    # The lists of a fresh machine are empty or old. Those of another vendor may fail to come.
+    apt-get update -qq || :
+    # Somebody else may be installing.
+    apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 $missing
+}
+until installed >"$log" 2>&1; do
+    tries=$((tries - 1))
+    if [ $tries = 0 ]; then
+        echo "$name: $verdict: these packages could not be installed:$missing"
+        tail -n 5 "$log" | sed 's/^/    /'
+        exit $state
+    fi
+    sleep 15
+done

@@ -8,7 +8,7 @@ endif()
 if(FLEETNET_SANITIZE)
   # What is wrong ends the program, so that no test passes with it.
   add_compile_options(-fsanitize=${FLEETNET_SANITIZE} -fno-sanitize-recover=all
-                      -fno-omit-frame-pointer -g)
+                      -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${FLEETNET_SANITIZE})
 endif()
 

@@ -191,7 +191,7 @@ def test_a_picture_that_is_not_decoded_here_is_named(
 
 
 @pytest.mark.slow
-def test_a_wheel_carries_the_set(tmp_path: Path) -> None:
+def test_a_wheel_carries_the_set_and_what_is_generated(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet",
          "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT],
@@ -208,6 +208,12 @@ def test_a_wheel_carries_the_set(tmp_path: Path) -> None:
         size = sum(
             entry.compress_size for entry in packed.infolist() if "conformance" in entry.filename
         )
+        names = ("/serving/brpc/meta.", "/serving/open_inference.")
+        generated = [name for name in packed.namelist() if any(one in name for one in names)]
+    assert sorted(generated) == [
+        *(f"fleetnet/serving/brpc/meta.{ending}" for ending in ("pb", "proto", "py", "pyi")),
+        *(f"fleetnet/serving/open_inference.{ending}" for ending in ("pb", "proto", "py")),
+    ]
     assert carried == {
         file.relative_to(OURS.path).as_posix(): file.read_bytes()
         for file in OURS.path.rglob("*")

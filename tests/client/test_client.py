@@ -32,7 +32,8 @@ from fleetnet.client import (
 )
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.errors import FleetnetError, ImageError
-from serving.test_process import certificates, running  # noqa: F401 - a fixture
+from serving.conftest import certificates  # noqa: F401 - a fixture
+from serving.test_process import running
 
 TOLERANCE = 1e-6
 TOKEN, ADMINS = "a-token-of-a-client", "a-token-of-an-admin"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def versions(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
         manifest = json.loads((copy / "fleetnet.json").read_text("utf-8"))
         manifest["provenance"]["served_as"] = version
         (copy / "fleetnet.json").write_text(json.dumps(manifest), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of its own making, which is its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+    ]
+    if shutil.which("openssl") is None:
+        pytest.skip("making a certificate takes openssl")
+    subprocess.run(made, check=True, capture_output=True)
     return folder
 
 

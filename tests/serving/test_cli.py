@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,12 @@ def test_bad_input_is_one_line(
     assert said in last
     assert "Traceback" not in result.err
     assert all(" warning " in line or " info " in line for line in logged)
+
+
+def test_what_served_leaves_no_log_behind(fleetnet: Run, network: Path) -> None:
+    """Its handler would write to a standard error that a later server does not have."""
+    names = ("fleetnet.serving", "grpc", "uvicorn")
+    loggers = [logging.getLogger(name) for name in names]
+    former = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    assert fleetnet("serve", str(network), "--tokens", "nowhere").code == 2
+    assert [(one.handlers[:], one.level, one.propagate) for one in loggers] == former

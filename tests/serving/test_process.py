@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -18,19 +17,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.inference.classifier import Classifier
 from fleetnet.serving.rest.server import bind
 from samples import ROOT
+from serving import messages_of
+from serving.grpc_client import unary
 
 pytestmark = pytest.mark.slow
 
 TRITON = ROOT / ".venv-triton" / "bin" / "python"
+needs_triton = pytest.mark.skipif(
+    not (ROOT / ".venv-triton" / ".made").exists(),
+    reason="make .venv-triton/.made installs tritonclient",
+)
+HERE = Path(__file__).parent
 LONG = 60.0
-POST = "POST /classify HTTP/1.1\r\nHost: x\r\n"
-GET = "GET /v2 HTTP/1.1\r\nHost: x\r\n"
+POST = "POST /classify HTTP/1.1\r\nHost: localhost\r\n"
+GET = "GET /v2 HTTP/1.1\r\nHost: localhost\r\n"
 LIMITS = {"HEADER": 4096, "BODY": 100_000, "HEADER_SECONDS": 1, "BODY_SECONDS": 1}
 
 
@@ -42,6 +49,15 @@ class Server:
         self.address = address
         host, _, port = address.partition("://")[2].rpartition(":")
         self.place = (host, int(port))
+
+    def address_of(self, protocol: str) -> str:
+        """Return where another protocol listens, host and port."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            told = json.loads(line)
+            if (told["event"], told.get("protocol")) == ("ready", protocol):
+                return str(told["address"]).partition("://")[2]
+        raise AssertionError(protocol)
 
     def talk(self, *pieces: bytes) -> bytes:
         """Send pieces on one connection, and return all that comes until it is closed."""
@@ -101,7 +117,7 @@ def server(network: Path) -> Iterator[Server]:
 
 
 def request_of(body: bytes, *headers: str, path: str = "/classify") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -131,23 +147,25 @@ def test_it_answers_as_the_classifier_does(server: Server, network: Path, pictur
     assert [score["class"] for score in top] == [score.label for score in expected.top]
 
 
-@pytest.mark.skipif(not TRITON.exists(), reason="make .venv-triton/.made installs tritonclient")
-def test_the_stock_client_of_the_protocol(server: Server, conformance: ConformanceSet) -> None:
-    picture = next(one for one in conformance.description.pictures if one.name == "jpeg-baseline")
+def by_triton(script: Path, *arguments: object, cwd: Path | None = None) -> str:
+    """Return what a script prints in the environment of the stock clients."""
     ran = subprocess.run(
-        [
-            TRITON,
-            Path(__file__).with_name("triton_client.py"),
-            server.address.removeprefix("http://"),
-            conformance.path / picture.file,
-        ],
+        [TRITON, script, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=LONG,
         check=False,
+        cwd=cwd,
     )
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
+    return ran.stdout
+
+
+@needs_triton
+def test_the_stock_client_of_the_protocol(server: Server, conformance: ConformanceSet) -> None:
+    picture = next(one for one in conformance.description.pictures if one.name == "jpeg-baseline")
+    address, image = server.address.removeprefix("http://"), conformance.path / picture.file
+    told = json.loads(by_triton(HERE / "triton_client.py", address, image))
     assert told["inputs"] == ["image", "pixels"]
     for logits in told["answers"].values():
         assert logits == pytest.approx(
@@ -157,6 +175,80 @@ def test_the_stock_client_of_the_protocol(server: Server, conformance: Conforman
     assert told["unloaded"] is False
     assert [entry["state"] for entry in told["index"]] == ["READY"]
     assert "no model 'other' is loaded" in told["refusal"]
+
+
+@needs_triton
+def test_the_stock_client_of_the_protocol_over_grpc(
+    network: Path, conformance: ConformanceSet
+) -> None:
+    picture = next(one for one in conformance.description.pictures if one.name == "jpeg-baseline")
+    with running(f"net={network}") as server:
+        address = server.address_of("grpc")
+        script = HERE / "triton_grpc_client.py"
+        told = json.loads(by_triton(script, address, conformance.path / picture.file))
+    assert told["inputs"] == ["image", "pixels"]
+    assert len(told["answers"]) == 6
+    for way, logits in told["answers"].items():
+        tolerance = conformance.description.network.tolerance
+        assert logits == pytest.approx(picture.logits, abs=tolerance), way
+    assert sorted(told["streamed"]) == sorted(map(str, range(20)))
+    assert told["wrong"].startswith("image 0: ")
+    assert [text.split(":")[1] for text in told["best"]] == ["1", "2"]
+    assert told["black"] == [1, 4]
+    assert told["unloaded"] is False
+    assert told["index"] == [["net", "1", "READY"]]
+    assert told["refusals"] == ["StatusCode.NOT_FOUND", "StatusCode.DEADLINE_EXCEEDED"]
+
+
+@needs_triton
+def test_the_code_in_the_documents_gets_an_answer_over_grpc(
+    network: Path, picture: bytes, tmp_path: Path
+) -> None:
+    pages = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(import[^`]*tritonclient\.grpc.*?)```", pages, re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes(picture)
+    with running(f"shapes={network}") as server:
+        (tmp_path / "code.py").write_text(
+            code.replace("127.0.0.1:8001", server.address_of("grpc")), "utf-8"
+        )
+        told = by_triton(tmp_path / "code.py", cwd=tmp_path)
+    assert len(re.findall(r"\[\[.*?\]\]", told)) == 3
+
+
+@needs_triton
+def test_the_protocol_is_the_published_one() -> None:
+    """Where this fails after a new tritonclient, the file is written anew by the script."""
+    ours = (ROOT / "src" / "fleetnet" / "serving" / "open_inference.proto").read_text("utf-8")
+    assert by_triton(HERE / "published_proto.py") == ours
+
+
+def test_what_is_no_grpc_does_no_harm_and_writes_no_lines_of_its_own(
+    network: Path, picture: bytes
+) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    settings = preface + b"\0\0\0\4\0\0\0\0\0"
+    with running(f"net={network}", LIMITS_HEADER_SECONDS=1, LIMITS_IDLE_SECONDS=1) as server:
+        host, _, port = server.address_of("grpc").rpartition(":")
+        strange = Server(server.process, f"grpc://{host}:{port}")
+        for sent in (
+            b"",
+            b"\0" * 100,
+            GET.encode(),
+            b"\x16\x03\x01\x02\0\1\0",
+            preface,
+            preface + b"\xff" * 99,
+            settings + b"\0\0\5\1\5\0\0\0\1\xff\xff\xff\xff\xff",
+            settings + b"\xff\xff\xff\1\5\0\0\0\1",
+        ):
+            strange.talk(sent)
+        with grpc.insecure_channel(f"{host}:{port}") as channel:
+            data = messages_of.request_of([picture]).SerializeToString()
+            assert unary(channel, "ModelInfer")(data, timeout=LONG)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.stderr is not None
+        lines = [json.loads(line) for line in server.process.stderr]
+        assert [line["event"] for line in lines][-2:] == ["draining", "drained"]
+        assert server.process.wait(LONG) == 0
 
 
 def test_requests_on_one_connection_are_answered_in_their_order(
@@ -182,7 +274,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(
         (f"{POST}Transfer-Encoding: chunked\r\n\r\nz\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\x00", 400),
         (f"{GET}Bad Header: 1\r\n\r\n", 400),
-        (f"GET /{'a' * 5000} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (f"GET /{'a' * 5000} HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
         (f"{GET}A: {'a' * 5000}\r\n\r\n", 431),
         (GET + "A: a\r\n" * 1000, 431),
     ],
@@ -201,7 +293,7 @@ def test_a_sender_that_is_too_slow_is_given_up(server: Server, picture: bytes) -
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
-    head = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     assert statuses(server.talk(head)) == [413]
 
 
@@ -217,7 +309,7 @@ def test_connections_over_the_limit_are_closed(network: Path, picture: bytes) ->
     with running(f"net={network}", LIMITS_CONNECTIONS=2) as server, contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(server.place, LONG)) for _ in range(2)]
         for connection in held:  # a response proves that it was accepted
-            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert statuses(whole(connection)) == [200]
         assert server.talk(request_of(picture)) == b""
         held[0].sendall(request_of(picture))
@@ -234,18 +326,29 @@ def test_a_signal_lets_it_answer_what_it_has_and_end_well(network: Path, picture
         assert server.process.wait(LONG) == 0
 
 
-def test_a_port_that_is_taken_is_one_line(network: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--port", "127.0.0.1:PORT"),
+        (
+            "--grpc-port",
+            "127.0.0.1:PORT for gRPC: choose another with --grpc-port",
+        ),
+    ],
+)
+def test_a_port_that_is_taken_is_one_line(network: Path, flag: str, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--port", "0"]
         ran = subprocess.run(
-            [sys.executable, "-m", "fleetnet", "serve", f"net={network}", "--port", str(port)],
+            [*command, flag, str(port)],
             capture_output=True,
             text=True,
             timeout=LONG,
             check=False,
         )
     assert ran.returncode == 2
-    assert f"error: cannot listen on 127.0.0.1:{port}" in ran.stderr
+    assert f"error: cannot listen on {said.replace('PORT', str(port))}" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
@@ -253,21 +356,6 @@ def test_answers_are_not_held_back() -> None:
     """Of sockets that do not name TCP, asyncio leaves on what waits for more to send."""
     with bind("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of its own making, which is its own authority."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = [
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
-    ]
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate takes openssl")
-    subprocess.run(made, check=True, capture_output=True)
-    return folder
 
 
 def test_tls_and_certificates_of_clients(certificates: Path, network: Path, picture: bytes) -> None:

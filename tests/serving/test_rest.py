@@ -371,6 +371,27 @@ def test_a_model_comes_only_from_the_folder(serve: Serve, versions: Path, name: 
         assert response.status_code in (400, 404), response.text
 
 
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "+1", "1 1", "-1", "0x1", "1" * 13, ""])
+def test_a_length_of_json_that_is_none_is_refused(net: TestClient, length: str) -> None:
+    headers = {b"Inference-Header-Content-Length": length.encode("latin-1")}
+    response = net.post("/v2/models/net/infer", content=b"{}", headers=headers)
+    assert response.status_code == 400, response.text
+
+
+def test_numbers_and_truth_values_in_json_are_such(net: TestClient) -> None:
+    for path, body in (
+        ("/v2/repository/index", {"ready": 0}),
+        ("/classify", {"top_k": "5", "image": ""}),
+        (
+            "/v2/models/net/infer",
+            {"inputs": [{"name": "image", "shape": ["1"], "datatype": "BYTES"}]},
+        ),
+    ):
+        response = net.post(path, json=body)
+        assert response.status_code == 400
+        assert "must be" in response.json()["error"] or "should be" in response.json()["error"]
+
+
 def test_a_model_cannot_be_sent_to_be_loaded(serve: Serve, versions: Path) -> None:
     client = serve(folder=versions)
     for name in ("config", "file:1/model.onnx"):

@@ -40,7 +40,7 @@ def write_bundle(
         FleetnetError: ``path`` holds something that is not a bundle, the disk is full, or the
             place cannot be written to.
     """
-    found = check_replaceable(path, inside)
+    found, text = check_replaceable(path, inside), manifest.to_json().encode()
     with atomic_folder(path, replacing or found) as folder:
         bundle = folder / inside
         bundle.mkdir(exist_ok=True)
@@ -48,8 +48,9 @@ def write_bundle(
             (bundle / name).write_bytes(content)
         for name, content in (around or {}).items():
             (folder / name).write_bytes(content)
-        (bundle / MANIFEST).write_text(manifest.to_json(), "utf-8", newline="\n")
-    return Bundle(path / inside, manifest)
+        text = manifest.to_json().encode()
+        (bundle / MANIFEST).write_bytes(text)
+    return Bundle(path / inside, manifest, content=text)
 
 
 def check_replaceable(path: Path, inside: str = "") -> Standing:

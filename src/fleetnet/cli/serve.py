@@ -17,6 +17,10 @@ _NEEDS = {
     "starlette": "Starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "google_crc32c": "google-crc32c",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
     "yaml": "PyYAML",
@@ -48,6 +52,20 @@ def serve(
     ] = None,
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="0 for any.  [8000]")
+    ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option("--grpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 1]"),
+    ] = None,
+    grpc: Annotated[
+        bool | None, typer.Option("--grpc/--no-grpc", help="Answer over gRPC too.  [--grpc]")
+    ] = None,
+    brpc_port: Annotated[
+        int | None,
+        typer.Option("--brpc-port", min=0, max=65535, help="0 for any.  [that of HTTP plus 2]"),
+    ] = None,
+    brpc: Annotated[
+        bool | None, typer.Option("--brpc/--no-brpc", help="Answer over bRPC too.  [--brpc]")
     ] = None,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of tokens: a role and a token a line.")
@@ -96,8 +114,19 @@ def serve(
         ),
     ] = None,
     log: Annotated[str | None, typer.Option("--log", help="text or json.  [text]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
+    ] = None,
+    telemetry: Annotated[
+        bool | None,
+        typer.Option(
+            "--telemetry/--no-telemetry",
+            help="Send traces as the variables OTEL_* say.  [where they name a collector]",
+        ),
+    ] = None,
 ) -> None:
-    """Answer requests over HTTP, until the process is asked to end.
+    """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
@@ -112,8 +141,12 @@ def serve(
         "folder": folder,
         "host": host,
         "port": port,
+        "grpc": {"port": grpc_port, "enabled": grpc},
+        "brpc": {"port": brpc_port, "enabled": brpc},
         "tokens": tokens,
         "log": log,
+        "workers": workers,
+        "telemetry": telemetry,
         "engine": {
             "name": engine,
             "precision": precision,

@@ -13,7 +13,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -99,6 +99,14 @@ class Tokens:
             log.info("tokens read again")
         except FleetnetError as error:
             log.error("tokens not read again, the former stay: %s", error)  # noqa: TRY400
+
+
+def secret_of(headers: Mapping[str, str]) -> str | None:
+    """Return the token in headers or metadata, whose names are in lower case; None without one."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")
 
 
 def read_tokens(file: Path) -> list[tuple[bytes, Role]]:

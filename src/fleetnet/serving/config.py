@@ -89,6 +89,27 @@ class TlsSettings(_Section):
         return self
 
 
+class GrpcSettings(_Section):
+    """gRPC; ``port`` is 0 for any, None for the one after the port of HTTP.
+
+    ``calls`` may run at the same time, and ``streams`` of them on one connection; ``ping_seconds``
+    is how often a client may ask whether an idle connection still stands.
+    """
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+    calls: int = Field(1024, ge=1, le=1_000_000)
+    streams: int = Field(128, ge=1, le=1_000_000)
+    ping_seconds: float = Field(10.0, gt=0)
+
+
+class BrpcSettings(_Section):
+    """bRPC; ``port`` is 0 for any, None for the second after the port of HTTP."""
+
+    enabled: bool = True
+    port: int | None = Field(None, ge=0, le=65535)
+
+
 class DriftSettings(_Section):
     """With what a model's requests are compared.
 
@@ -130,8 +151,12 @@ class Settings(_Section):
     """Everything about a server.
 
     ``models`` maps ``NAME`` or ``NAME/VERSION`` to a bundle's path, ``folder`` holds more, of which
-    ``load`` are loaded at the start, None for all. ``aliases`` map other names to ``NAME`` or
-    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds.
+    ``load`` are loaded at the start, None for all. ``hosts`` are the names by which the server may
+    be asked over HTTP, "*" for any; None for this machine's own where it needs no tokens because
+    it listens to this machine only, and else for any. ``aliases`` map other names to ``NAME`` or
+    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds. ``workers`` is how many processes share
+    the ports and the limits. ``telemetry`` sends traces; None does so where the environment names
+    a collector.
     """
 
     models: dict[str, Path] = Field(default_factory=dict)
@@ -141,14 +166,19 @@ class Settings(_Section):
     routing: dict[str, RoutingSettings] = Field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    hosts: tuple[str, ...] | None = None
     tokens: Path | None = None
     timeout: float = Field(30.0, gt=0)
     drain: float = Field(30.0, ge=0)
     log: Literal["text", "json"] = "text"
+    workers: int = Field(1, ge=1, le=256)
+    telemetry: bool | None = None
     engine: EngineSettings = EngineSettings()
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    brpc: BrpcSettings = BrpcSettings()
     drift: DriftSettings = DriftSettings()
 
     @classmethod

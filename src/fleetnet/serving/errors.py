@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from fleetnet.errors import FleetnetError
 
@@ -127,3 +127,33 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(error, ServingError):
         return error.cause
     return "invalid" if isinstance(error, FleetnetError) else "internal"
+
+
+class Refusal(NamedTuple):
+    """What a client is told.
+
+    Attributes:
+        code: stays the same when the text changes.
+        retry_after: seconds; None if trying again is of no use.
+    """
+
+    cause: Cause
+    text: str
+    code: str
+    fields: dict[str, Any]
+    retry_after: float | None
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Return what a client is told of an error; of one that nobody foresaw, nothing."""
+    cause = cause_of(error)
+    if cause == "internal" and not isinstance(error, ServingError):
+        text = "something went wrong here: the log says what"
+        return Refusal(cause, text, "internal", {}, None)
+    return Refusal(
+        cause,
+        str(error),
+        getattr(error, "code", "internal"),
+        getattr(error, "fields", {}),
+        error.retry_after if isinstance(error, RetryError) else None,
+    )

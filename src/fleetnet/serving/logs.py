@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from fleetnet.json_text import json_text
@@ -13,9 +15,11 @@ from fleetnet.labels import printable
 
 FIELDS = (
     "request_id", "trace_id", "protocol", "model", "version", "bundle", "status", "cause", "images",
-    "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address",
+    "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address", "worker",
+    "worker_process", "ended_by", "again_in_s",
 )  # fmt: skip
 """What an event may say besides its name."""
+_LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "python_multipart", "uvicorn")
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -42,14 +46,15 @@ def id_of(given: str | None) -> str | None:
 
 
 class _Lines(logging.Formatter):
-    def __init__(self, kind: Literal["text", "json"]) -> None:
+    def __init__(self, kind: Literal["text", "json"], worker: int | None) -> None:
         super().__init__()
         self._kind = kind
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
             name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name) is not None
-        }
+        } | self._worker
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         message = record.getMessage()
@@ -65,12 +70,35 @@ class _Lines(logging.Formatter):
         return f"{text}\n{fields['traceback']}" if "traceback" in fields else text
 
 
-def set_up_logs(kind: Literal["text", "json"]) -> None:
-    """Write this package's events, and the server's warnings, to standard error."""
+@contextlib.contextmanager
+def logs_put_back() -> Iterator[None]:
+    """Leave the loggers at the end as they were: what serves next may write elsewhere."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in former:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> None:
+    """Write this package's events, and the server's warnings, to standard error.
+
+    Args:
+        kind: of the lines.
+        worker: the number of this process among several, which every line then has.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(kind))
-    for name, level in (("fleetnet.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+    handler.setFormatter(_Lines(kind, worker))
+    others = ("grpc", "opentelemetry", "uvicorn")
+    levels = {"fleetnet.serving": logging.INFO, **dict.fromkeys(others, logging.WARNING)}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    # It has a line for each bad form, in a form of its own, and whoever sent it is told anyway.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -114,6 +114,19 @@ class Repository:
             )
         return found
 
+    def require_place(self, path: Path) -> None:
+        """Require that a path that was found is one that may be loaded, still.
+
+        Between the finding and the opening of a bundle it may have been replaced by a link.
+
+        Raises:
+            NotFoundError: it leads out of the folder now, or to nothing.
+        """
+        if path in self._given.values():
+            return
+        if self._folder is None or not _is_bundle(path, self._folder.resolve()):
+            raise NotFoundError(f"{path.name} was taken out of the folder while it was loaded")
+
     def _in_folder(self, name: str) -> dict[str, Path]:
         """Return a model's versions in the folder; nothing that a link leads out of it to."""
         if self._folder is None:
@@ -154,6 +167,5 @@ def _within(path: Path, root: Path) -> bool:
 
 
 def _is_bundle(path: Path, root: Path) -> bool:
-    if not _within(path, root):
-        return False
-    return path.is_file() if path.name.endswith(".onnx") else (path / MANIFEST).is_file()
+    file = path if path.name.endswith(".onnx") else path / MANIFEST
+    return _within(path, root) and _within(file, root) and file.is_file()

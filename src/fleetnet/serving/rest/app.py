@@ -19,7 +19,7 @@ import fleetnet
 from fleetnet.errors import FleetnetError
 from fleetnet.schema import first_problem
 from fleetnet.serving import requests as service_requests
-from fleetnet.serving.auth import Role, Tokens
+from fleetnet.serving.auth import Role, Tokens, secret_of
 from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
@@ -31,38 +31,37 @@ from fleetnet.serving.errors import (
     cause_of,
 )
 from fleetnet.serving.explaining import Explanation
-from fleetnet.serving.loaded import EMBEDDING, LOGITS
+from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
 from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
-from fleetnet.serving.rest.body import Bodies, parse_form, unless_gone
-from fleetnet.serving.rest.openapi import docs_page, openapi_document
-from fleetnet.serving.rest.page_files import HEADERS, page_file
-from fleetnet.serving.rest.replies import STATUS, refusal, reply
-from fleetnet.serving.rest.schema import (
-    ClassifyRequest,
-    ExplainQuery,
-    IndexRequest,
-    LoadRequest,
-)
-from fleetnet.serving.rest.tensors import (
-    IMAGE,
+from fleetnet.serving.rest.body import Bodies, aside, parse_form, unless_gone
+from fleetnet.serving.rest.hosts import Hosts
+from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
-    PIXELS,
-    PROBABILITIES,
     Inference,
     from_base64,
+    length_of_json,
     parse_inference,
     write_inference,
 )
+from fleetnet.serving.rest.openapi import docs_page, openapi_document
+from fleetnet.serving.rest.page_files import HEADERS, page_file
+from fleetnet.serving.rest.replies import STATUS, refusal, reply
+from fleetnet.serving.rest.schema import ClassifyRequest, ExplainQuery, IndexRequest, LoadRequest
 from fleetnet.serving.service import Service
+from fleetnet.serving.tensors import (
+    EXTENSIONS,
+    INPUTS,
+    PROBABILITIES,
+    outputs_of,
+    require_answers,
+)
 
 PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
 ID_HEADER = "x-request-id"
 MAX_TIMEOUT_MS = 3_600_000
-INLINE_JSON = 32 * 2**10
-"""Bytes of JSON that are parsed at once; more are parsed in a thread, so that others go on."""
 _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 log = logging.getLogger("fleetnet.serving")
 
@@ -77,8 +76,15 @@ class App:
         asgi: the application.
     """
 
-    def __init__(self, service: Service, tokens: Tokens, limits: LimitSettings) -> None:
+    def __init__(
+        self,
+        service: Service,
+        tokens: Tokens,
+        limits: LimitSettings,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._service = service
+        self._hosts = hosts or Hosts()
         self._tokens = tokens
         self._limits = limits
         self._bodies = Bodies(limits, service.budget)
@@ -127,14 +133,16 @@ class App:
         request.state.id = identity
         cause = None
         try:
+            self._hosts.check(request.headers.getlist("host"))
             _check_site(request)
             if role is not None:
-                self._tokens.check(_secret(request), role)
+                self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
         except ClientDisconnect:
             cause, response = "cancelled", Response(status_code=STATUS["cancelled"])
         except Exception as error:
-            cause, response = cause_of(error), refusal(error)
+            cause = cause_of(error)
+            response = refusal(error, unread=self._bodies.unread(request))
             if not isinstance(error, FleetnetError):
                 log.exception("request failed", extra={"request_id": identity})
         finally:
@@ -162,7 +170,7 @@ class App:
         )
 
     async def _server(self, _: Request) -> Response:
-        extensions = ["binary_tensor_data", "model_repository", "classification"]
+        extensions = ["binary_tensor_data", *EXTENSIONS]
         return reply(
             {"name": "fleetnet", "version": fleetnet.__version__, "extensions": extensions}
         )
@@ -188,11 +196,12 @@ class App:
     async def _infer(self, request: Request) -> Response:
         body = await self._bodies.read(request)
         length = request.headers.get(LENGTH_HEADER)
-        few = len(body) if length is None or not length.isdigit() else int(length)
+        json_bytes = length_of_json(length, len(body))
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
-            body, length, self._limits.images
+            body, json_bytes, self._limits.images
         )
-        inference = parse() if few <= INLINE_JSON else await asyncio.to_thread(parse)
+        await self._bodies.weigh(request, body, json_bytes)
+        inference = await aside(parse, json_bytes)
         wanted = {output.name for output in inference.wanted}
         micros = inference.request.parameters.timeout
         result = await self._result(
@@ -206,11 +215,7 @@ class App:
             timeout_ms=None if not micros else micros / 1000,
             identity=id_of(inference.request.id),
         )
-        for number, answer in enumerate(result.answers):
-            if answer.error is not None:
-                raise RequestError(
-                    f"image {number}: {answer.error}", code=answer.error.code, image=number
-                )
+        require_answers(result)
         content, json_length = write_inference(inference, result)
         if json_length is None:
             return Response(content, media_type="application/json")
@@ -224,7 +229,7 @@ class App:
         body = await self._bodies.read(request)
         kind = _kind(request)
         if kind == "application/json":
-            asked = _checked(ClassifyRequest, body)
+            asked = await self._json(request, ClassifyRequest, body)
             encoded = asked.images if asked.image is None else [asked.image, *asked.images]
             self._check_number(len(encoded))
             images = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
@@ -286,6 +291,7 @@ class App:
             id=identity or request.state.id,
             deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
             trace=trace.trace if trace else "",
+            traceparent=request.headers.get("traceparent", ""),
             protocol=PROTOCOL,
             **wanted,
         )
@@ -328,7 +334,7 @@ class App:
 
     async def _index(self, request: Request) -> Response:
         body = await self._bodies.read(request)
-        asked = _checked(IndexRequest, body or b"{}")
+        asked = await self._json(request, IndexRequest, body or b"{}")
         entries = [
             entry for entry in self._service.index() if not asked.ready or entry.state == "READY"
         ]
@@ -346,23 +352,25 @@ class App:
 
     async def _load(self, request: Request) -> Response:
         name, asked = _part(request, "model"), await self._change(request)
-        await self._service.load(name, asked.parameters.version)
-        if asked.parameters.default and asked.parameters.version is not None:
-            self._service.models.default(name, asked.parameters.version)
+        await asked.parameters.load(self._service, name)
         return reply({})
 
     async def _unload(self, request: Request) -> Response:
         asked = await self._change(request)
-        await self._service.unload(_part(request, "model"), asked.parameters.version)
+        await asked.parameters.unload(self._service, _part(request, "model"))
         return reply({})
 
     async def _change(self, request: Request) -> LoadRequest:
         body = await self._bodies.read(request)
-        return _checked(LoadRequest, body or b"{}")
+        return await self._json(request, LoadRequest, body or b"{}")
+
+    async def _json(self, request: Request, schema: type[Schema], body: bytes) -> Schema:
+        await self._bodies.weigh(request, body, len(body))
+        return await aside(lambda: _checked(schema, body), len(body))
 
     async def _metrics(self, _: Request) -> Response:
-        metrics = self._service.metrics
-        return Response(metrics.text(), media_type=metrics.content_type)
+        text = await self._service.figures()
+        return Response(text, media_type=self._service.metrics.content_type)
 
     async def _openapi(self, _: Request) -> Response:
         return reply(openapi_document())
@@ -399,13 +407,6 @@ def _part(request: Request, name: str) -> str:
     return value
 
 
-def _secret(request: Request) -> str | None:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-api-key")
-
-
 def _kind(request: Request) -> str:
     """Return the type of a request's content, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -418,7 +419,7 @@ def _check_raw(kind: str, wanted: str) -> None:
 
 def _checked(schema: type[Schema], body: bytes) -> Schema:
     try:
-        return schema.model_validate_json(body)
+        return schema.model_validate_json(body, strict=True)
     except ValidationError as error:
         place, said = first_problem(error)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
@@ -499,29 +500,16 @@ def _image(answer: Answer) -> dict[str, Any]:
 
 def _metadata_of(version: Version, versions: list[str]) -> dict[str, Any]:
     loaded = version.loaded
-    manifest, classes = loaded.bundle.manifest, len(loaded.classes)
-    outputs = [
-        {"name": name, "datatype": "FP32", "shape": [-1, classes]}
-        for name in (LOGITS, PROBABILITIES)
-    ]
-    outputs += [
-        {"name": EMBEDDING, "datatype": "FP32", "shape": [-1, output.shape[-1]]}
-        for output in manifest.outputs
-        if output.name == EMBEDDING and loaded.embeddings
-    ]
     return {
         "name": version.model,
         "versions": versions,
         "platform": "fleetnet",
-        "inputs": [
-            {"name": IMAGE, "datatype": "BYTES", "shape": [-1]},
-            {"name": PIXELS, "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
-        ],
-        "outputs": outputs,
+        "inputs": [tensor._asdict() for tensor in INPUTS],
+        "outputs": [tensor._asdict() for tensor in outputs_of(version)],
         "parameters": {
             "bundle": loaded.hash,
             "version": version.version,
-            "network": manifest.model.name,
+            "network": loaded.bundle.manifest.model.name,
             "classes": list(loaded.classes),
             "engine": loaded.classifier.engine.name,
             "precision": loaded.classifier.engine.precision,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleetnet.serving.config import LimitSettings
+
+_QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
@@ -15,6 +20,10 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
     A connection over the number is closed at once. One whose headers are too long gets a 431, and
     one whose headers do not come in time is closed: otherwise a few clients that send a byte now
     and then would take all connections.
+
+    Who asks for another protocol (``Upgrade``, as Java's client does unless it is told not to) gets
+    an answer in this one. The parser believes that what follows such a request's headers is of the
+    other protocol, and would read its body as the next request: so the body is taken here.
     """
 
     class Limited(HttpToolsProtocol):
@@ -23,6 +32,8 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
         _seen = 0
         _header = 0
         _too_long = False
+        _unparsed = 0
+        _whole = False
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
@@ -38,12 +49,48 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
         def data_received(self, data: bytes) -> None:
             if self._in_header:
                 self._seen += len(data)
-            super().data_received(data)
+            self._unset_keepalive_if_required()
+            try:
+                while data:
+                    data = self._take_body(data) if self._unparsed else self._parse(data)
+            except httptools.HttpParserError:
+                self.send_400_response("This is no HTTP request.")
+            self._acknowledge()
             if self._in_header and self._seen > limits.header and not self.transport.is_closing():
                 self._too_long = True
                 self.send_400_response("")
 
+        def _acknowledge(self) -> None:
+            """Say at once that a part of a request came.
+
+            Senders such as nginx with a body in a file hold the rest back until they know, and the
+            system would tell them 40 ms later.
+            """
+            if _QUICK is not None and not self._whole and not self.transport.is_closing():
+                made = self.transport.get_extra_info("socket")
+                if made is not None:
+                    with contextlib.suppress(OSError):  # it is being closed
+                        made.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
+
+        def _parse(self, data: bytes) -> bytes:
+            """Parse data, and return what follows a request that asks for another protocol."""
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as ended:
+                return data[ended.args[0] :]
+            return b""
+
+        def _take_body(self, data: bytes) -> bytes:
+            """Take the body of such a request, and return what follows."""
+            body, rest = data[: self._unparsed], data[self._unparsed :]
+            self._unparsed -= len(body)
+            self.on_body(body)
+            if not self._unparsed:
+                self.on_message_complete()
+            return rest
+
         def on_message_begin(self) -> None:
+            self._whole = False
             if self._timer is None:
                 self._wait_for_header()
             self._in_header = True
@@ -56,14 +103,27 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def on_header(self, name: bytes, value: bytes) -> None:
             self._count(len(name) + len(value) + 4)
-            super().on_header(name, value)
+            if self._in_header:  # what follows a body in chunks is none, though it comes as one
+                super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._stop_waiting()
             self._in_header = False
+            if self.parser.should_upgrade():
+                self._unparsed = self._declared()
             super().on_headers_complete()
 
+        def _declared(self) -> int:
+            """Return the size of a body that the parser is not going to read."""
+            headers = dict(self.headers)
+            if self.parser.get_method() == b"CONNECT" or b"transfer-encoding" in headers:
+                raise ValueError("where it ends is unknown")  # the parser ends, by a 400
+            return int(headers.get(b"content-length", b"0"))
+
         def on_message_complete(self) -> None:
+            if self._unparsed:
+                return
+            self._whole = True
             self._seen = 0
             super().on_message_complete()
 

@@ -39,8 +39,9 @@ _ERRORS = {
     "503": "The service starts or is being stopped.",
     "504": "The deadline passed.",
 }
-_MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", "maxLength": 100}
+_MODEL = {"name": "model", "in": "path", "required": True, "schema": _NAME}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": _NAME}
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -109,7 +110,7 @@ def _paths() -> dict[str, Any]:
         "/classify": {
             "post": _operation(
                 "Classify images", "ClassifyResponse", body="ClassifyRequest", content=_IMAGES,
-                parameters=[*_QUERY, _TIMEOUT],
+                parameters=[*_QUERY, _TIMEOUT], or_400="ClassifyResponse",
             )
         },
         "/explain": {
@@ -171,6 +172,7 @@ def _operation(
     many: bool = False,
     needed: bool = True,
     plain: bool = False,
+    or_400: str | None = None,
 ) -> dict[str, Any]:
     kind: dict[str, Any] = _reference(answer) if answer else {"type": "object"}
     if many:
@@ -184,6 +186,13 @@ def _operation(
             **{status: {"description": text, "content": wrong} for status, text in _ERRORS.items()},
         },
     }
+    if or_400 is not None:  # of several images none can be read, and each says why
+        either = [_reference("ErrorResponse"), _reference(or_400)]
+        refused = operation["responses"]["400"]
+        operation["responses"]["400"] = {
+            **refused,
+            "content": {_JSON: {"schema": {"anyOf": either}}},
+        }
     if parameters:
         operation["parameters"] = parameters
     if body is not None or content is not None:

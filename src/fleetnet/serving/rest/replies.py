@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from fleetnet.json_text import json_text
-from fleetnet.serving.errors import Cause, RetryError, ServingError, cause_of
+from fleetnet.serving.errors import Cause, refusal_of
 
 STATUS: dict[Cause, int] = {
     "invalid": 400,
@@ -28,22 +31,49 @@ _UNREAD = ("too-large", "too-slow", "overloaded", "unauthenticated", "forbidden"
 """Causes for which a body may not have been read: what follows on the connection is unknown."""
 
 
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is taken, for a client that listens only when all is sent."""
+
+
+class _Lingering(Response):
+    """Is sent at once; then what still comes is passed over for a while.
+
+    If the connection were closed with bytes in it that nobody took, a client that is still sending,
+    such as a proxy, would find it broken and never see the answer.
+    """
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **head})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
+
+
 def reply(value: Any, status: int = 200) -> Response:
     """Return JSON values as a response."""
     content = json_text(value, indent=None)
     return Response(content, status, media_type="application/json")
 
 
-def refusal(error: Exception) -> Response:
-    """Return an error as a response; of one that nobody foresaw, nothing is told."""
-    cause = cause_of(error)
-    known = cause != "internal" or isinstance(error, ServingError)
-    text = str(error) if known else "something went wrong here: the log says what"
-    code = getattr(error, "code", "internal") if known else "internal"
-    fields = getattr(error, "fields", {}) if known else {}
-    response = reply({"error": text, "code": code, "fields": fields}, STATUS[cause])
-    if isinstance(error, RetryError):
-        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+def refusal(error: Exception, *, unread: bool = False) -> Response:
+    """Return an error as a response; of one that nobody foresaw, nothing is told.
+
+    Args:
+        error: why there is no answer.
+        unread: whether a body comes that was not read to its end.
+    """
+    told = refusal_of(error)
+    cause = told.cause
+    kind = _Lingering if unread and cause in _UNREAD else Response
+    content = json_text({"error": told.text, "code": told.code, "fields": told.fields}, indent=None)
+    response = kind(content, STATUS[cause], media_type="application/json")
+    if told.retry_after is not None:
+        response.headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
     if cause == "unauthenticated":
         response.headers["www-authenticate"] = "Bearer"
     if cause in _UNREAD:

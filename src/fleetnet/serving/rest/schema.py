@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleetnet.serving.changes import LoadParameters
+from fleetnet.serving.tensors import MAX_OUTPUTS, MAX_RANK
+
 Datatype = Literal["BYTES", "UINT8", "FP32"]
 
 
@@ -29,7 +32,7 @@ class InputTensor(_Open):
     """An input: ``image``, BYTES, encoded images (base64 in JSON), or ``pixels``, UINT8."""
 
     name: str
-    shape: list[int] = Field(min_length=1, max_length=8)
+    shape: list[int] = Field(min_length=1, max_length=MAX_RANK)
     datatype: str
     parameters: TensorParameters = TensorParameters()
     data: list[Any] | None = None
@@ -62,7 +65,7 @@ class InferRequest(_Open):
     id: str = ""
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1, max_length=16)
-    outputs: list[WantedOutput] = Field(default_factory=list, max_length=16)
+    outputs: list[WantedOutput] = Field(default_factory=list, max_length=MAX_OUTPUTS)
 
 
 class OutputTensor(BaseModel):
@@ -125,14 +128,6 @@ class IndexEntry(BaseModel):
     version: str
     state: str
     reason: str
-
-
-class LoadParameters(_Strict):
-    """Which version; all of them if none is given. A model comes only from the server's folder."""
-
-    version: str | None = None
-    unload_dependents: bool | None = None
-    default: bool = False
 
 
 class LoadRequest(_Strict):
