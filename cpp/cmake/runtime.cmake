@@ -29,7 +29,6 @@ install(FILES ${runtime_libraries} DESTINATION . COMPONENT runtime EXCLUDE_FROM_
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
   # Beside the command, wherever the folder is. RPATH, unlike RUNPATH, also holds for what these
   # libraries need in turn.
-  set_property(TARGET fleetnet-predict APPEND PROPERTY INSTALL_RPATH "$ORIGIN")
   target_link_options(fleetnet-predict PRIVATE -Wl,--disable-new-dtags)
 endif()
 

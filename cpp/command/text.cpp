@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <iterator>
 
-#include "unicode_tables.hpp"
+#include "characters.hpp"
 
 namespace fleetnet::command {
 
@@ -57,17 +57,6 @@ void encode(char32_t sign, std::string& bytes) {
         add(0x80 | (sign & 0x3F));
     }
 }
-
-template <std::size_t length>
-const tables::Range* range_of(const tables::Range (&ranges)[length], char32_t sign) {
-    const auto* after = std::upper_bound(
-        std::begin(ranges), std::end(ranges), sign,
-        [](char32_t wanted, const tables::Range& range) { return wanted < range.first; });
-    if (after == std::begin(ranges) || sign > std::prev(after)->last) return nullptr;
-    return std::prev(after);
-}
-
-bool is_printable(char32_t sign) { return range_of(tables::unprintable, sign) == nullptr; }
 
 Text ascii(const char* text) { return Text(text, text + std::char_traits<char>::length(text)); }
 

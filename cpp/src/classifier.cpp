@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "bundle/replacement.hpp"
 #include "error.hpp"
 #include "probabilities.hpp"
 #include "words.hpp"
@@ -41,10 +42,11 @@ std::vector<int> largest(const std::vector<float>& numbers, std::size_t top_k) {
 }  // namespace
 
 Classifier::Classifier(Bundle bundle, ClassifierOptions options)
-    : bundle_(std::move(bundle)),
-      classes_(classes_of(bundle_, std::move(options.labels))),
-      engine_(open_engine(options.engine, bundle_, options.setup)),
-      exact_(options.exact) {
+    : bundle_(std::move(bundle)), exact_(options.exact) {
+    while_replaced(bundle_, [&](const Bundle& there) {
+        classes_ = classes_of(there, options.labels);
+        engine_ = open_engine(options.engine, there, options.setup);
+    });
     bundle_.forget();
 }
 

@@ -26,4 +26,11 @@ class Error : public std::runtime_error {
     Code code_;
 };
 
+/// A bundle's file is not there, or is another one than the manifest describes: it is damaged, or
+/// was replaced since the manifest was read.
+class WrongFile : public Error {
+   public:
+    explicit WrongFile(const std::string& message) : Error(Code::bundle, message) {}
+};
+
 }  // namespace fleetnet

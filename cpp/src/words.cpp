@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "characters.hpp"
 #include "error.hpp"
 #include "likeness.hpp"
 
@@ -14,39 +15,19 @@ namespace fleetnet {
 namespace {
 
 /// Take one character of UTF-8 off `text` from `place` on; a byte that is none stands for itself.
-std::uint32_t next_character(const std::string& text, std::size_t& place) {
+char32_t next_character(const std::string& text, std::size_t& place) {
     const auto byte = [&](std::size_t at) { return static_cast<std::uint8_t>(text[at]); };
     const std::uint8_t first = byte(place++);
     const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : first >= 0xC0 ? 1 : 0;
     if (more == 0) return first;
-    std::uint32_t found = first & (0x3Fu >> more);
+    char32_t found = first & (0x3Fu >> more);
     for (int i = 0; i < more && place < text.size() && (byte(place) & 0xC0) == 0x80; ++i) {
         found = found << 6 | (byte(place++) & 0x3Fu);
     }
     return found;
 }
 
-/// Characters beyond ASCII that Python does not print: controls, formats, separators, private use.
-/// Unassigned ones are taken as printable here, as they differ from version to version.
-struct Range {
-    std::uint32_t first;
-    std::uint32_t last;
-};
-constexpr Range kUnprinted[] = {
-    {0x00, 0x1F},     {0x7F, 0xA0},     {0xAD, 0xAD},     {0x600, 0x605},     {0x61C, 0x61C},
-    {0x6DD, 0x6DD},   {0x70F, 0x70F},   {0x8E2, 0x8E2},   {0x1680, 0x1680},   {0x180E, 0x180E},
-    {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},   {0xD800, 0xF8FF},
-    {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0xFFFE, 0xFFFF}, {0xE0000, 0xE00FF}, {0xE0FFF, 0x10FFFF},
-};
-
-bool printable(std::uint32_t character) {
-    for (const Range& range : kUnprinted) {
-        if (range.first <= character && character <= range.last) return false;
-    }
-    return true;
-}
-
-std::string escaped(std::uint32_t character) {
+std::string escaped(char32_t character) {
     char text[16];
     const char* form = character < 0x100 ? "\\x%02x" : character < 0x10000 ? "\\u%04x" : "\\U%08x";
     std::snprintf(text, sizeof text, form, static_cast<unsigned>(character));
@@ -73,8 +54,8 @@ std::string repr(const std::string& text) {
     std::string shown(1, quote);
     for (std::size_t place = 0; place < text.size();) {
         const std::size_t begin = place;
-        const std::uint32_t character = next_character(text, place);
-        if (character == '\\' || character == static_cast<unsigned char>(quote)) {
+        const char32_t character = next_character(text, place);
+        if (character == '\\' || character == static_cast<char32_t>(quote)) {
             shown += '\\';
             shown += static_cast<char>(character);
         } else if (character == '\n') {
@@ -83,7 +64,7 @@ std::string repr(const std::string& text) {
             shown += "\\r";
         } else if (character == '\t') {
             shown += "\\t";
-        } else if (printable(character)) {
+        } else if (is_printable(character)) {
             shown.append(text, begin, place - begin);
         } else {
             shown += escaped(character);
@@ -121,7 +102,7 @@ std::string repr(double number) {
 
 bool is_printable(const std::string& text) {
     for (std::size_t place = 0; place < text.size();) {
-        if (!printable(next_character(text, place))) return false;
+        if (!is_printable(next_character(text, place))) return false;
     }
     return true;
 }

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "bundle/json.hpp"
+#include "bundle/replacement.hpp"
 #include "error.hpp"
 #include "sha256.hpp"
 #include "words.hpp"
@@ -144,4 +145,67 @@ TEST_CASE("a manifest of too many values is refused before they fill the memory"
     CHECK(error_of([&] {
               Manifest::parse(text, "there");
           }).rfind("there has more than 4000000 values", 0) == 0);
+}
+
+TEST_CASE("a bundle that is replaced after its manifest was read is read anew") {
+    const Folder folder;
+    const auto put = [&](const std::string& content) {
+        folder.write("model.onnx", content);
+        folder.write("fleetnet.json", manifest(artifact("model.onnx", content)));
+    };
+    put("old");
+    Bundle bundle = Bundle::load(folder.path.string());
+    std::vector<std::string> found;
+    const auto use = [&](const Bundle& there) {
+        const Content content = there.contents("onnx", "fp32").front();
+        found.emplace_back(content->begin(), content->end());
+    };
+    CHECK_FALSE(bundle.renew());
+    put("new");
+    while_replaced(bundle, use);
+    CHECK(found == std::vector<std::string>{"new"});
+
+    // Another one each time: a few times, and then no more.
+    int tries = 0;
+    const std::string error = error_of([&] {
+        while_replaced(bundle, [&](const Bundle& there) {
+            put(std::to_string(++tries));
+            use(there);
+        });
+    });
+    CHECK(error.find("is not the file that was exported") != std::string::npos);
+    CHECK(tries == 6);
+}
+
+TEST_CASE("a bundle that is damaged is refused after one more look, with the same line") {
+    const Folder folder;
+    folder.write("model.onnx", "damaged");
+    folder.write("fleetnet.json", manifest(artifact("model.onnx", "whole")));
+    Bundle bundle = Bundle::load(folder.path.string());
+    const std::string expected = error_of([&] { bundle.contents("onnx", "fp32"); });
+    int tries = 0;
+    const std::string error = error_of([&] {
+        while_replaced(bundle, [&](const Bundle& there) {
+            ++tries;
+            there.contents("onnx", "fp32");
+        });
+    });
+    CHECK(error == expected);
+    CHECK(tries == 2);
+    CHECK_THROWS_AS(while_replaced(bundle,
+                                   [&](const Bundle&) {
+                                       ++tries;
+                                       throw Error(Code::bundle, "no graph");
+                                   }),
+                    Error);
+    CHECK(tries == 3);
+}
+
+TEST_CASE("what cannot be printed is what Python cannot print") {
+    CHECK(is_printable(std::string("photo é 照片 𝄞")));
+    // A control, a space that does not break, one that turns writing, and one that is not assigned.
+    for (const char* text : {"\x1b", "\xC2\xA0", "\xE2\x80\xAE", "\xCD\xB8"}) {
+        CHECK_FALSE(is_printable(std::string(text)));
+    }
+    CHECK(repr(std::string("a\xCD\xB8")) == "'a\\u0378'");
 }

@@ -47,7 +47,7 @@ class Classifier(classifier.Classifier):
         device: str | None = None,
     ) -> None:
         super().__init__(
-            bundle_of(bundle),
+            bundle,
             engine=engine,
             threads=threads,
             batch_size=batch_size,
@@ -57,3 +57,6 @@ class Classifier(classifier.Classifier):
             exact=exact,
             device=device,
         )
+
+    def _load(self, word: str | os.PathLike[str]) -> Bundle:
+        return bundle_of(word)

@@ -7,13 +7,14 @@ from, and gives access to its layers.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.data.sources import Source
 from fleetnet.errors import PYTORCH, FleetnetError, needing, require
@@ -176,7 +177,7 @@ def open_trained(
             say=trying,
         )
         chosen(found)
-        return _open_bundle(bundle, found, mode)
+        return while_replaced(bundle, functools.partial(_open_bundle, chosen=found, mode=mode))
     return _open_checkpoint(
         subject.path, threads, batch_size or BATCH, CPU if device is None else device, say
     )
@@ -214,7 +215,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
         epoch=epoch if isinstance(epoch, int) else None,
         network=network,
         no_network=_no_network(bundle),
-        bundle=bundle.sha256(),
+        bundle=bundle.hash,
     )
 
 

@@ -557,7 +557,7 @@ def test_characters_are_those_of_python_and_rich() -> None:
     """What unicode_tables.py writes is what is there."""
     import unicodedata
 
-    folder = Path(__file__).parents[2] / "cpp" / "command"
+    folder = Path(__file__).parents[2] / "cpp" / "src"
     written = (folder / "unicode_tables.hpp").read_text()
     if f"Unicode {unicodedata.unidata_version} " not in written:
         pytest.skip("the tables are of another version of Python")

@@ -158,6 +158,23 @@ def test_python(environment: dict[str, str]) -> None:
     _check_answers(sys.executable, "-I", EXAMPLES / "python" / "classify.py", env=environment)
 
 
+def test_the_command_is_installed(installed: Path, environment: dict[str, str]) -> None:
+    """It finds OpenVINO beside the library, or where it is told to look."""
+    command = installed / "bin" / "fleetnet-predict"
+    expected = _run(command, NETWORK, *IMAGES, env=environment)
+    assert expected.count("\n") == len(IMAGES)
+    nowhere = {name: value for name, value in environment.items() if name != "LD_LIBRARY_PATH"}
+    library, openvino = environment["LD_LIBRARY_PATH"].split(":")
+    made = [Path(library) / file.name for file in Path(openvino).iterdir()]
+    for link in made:
+        link.symlink_to(Path(openvino) / link.name)
+    try:
+        assert _run(command, NETWORK, *IMAGES, env=nowhere) == expected
+    finally:
+        for link in made:
+            link.unlink()
+
+
 def test_only_the_interface_is_exported(installed: Path) -> None:
     """Nothing inside the library can be mistaken for a function of the program, or replace one."""
     library = next(installed.rglob("libfleetnet.so.1"))

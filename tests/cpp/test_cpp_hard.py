@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -13,17 +12,15 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fleetnet.bundle import MANIFEST, Bundle, write_bundle
 from fleetnet.errors import ImageError
 from fleetnet.images import decode
+from replaced_bundles import overwrite, repeating, swap_folders, swap_links, two_bundles
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
 PICTURES = CONFORMANCE / "pictures"
@@ -298,55 +295,8 @@ def test_sigterm_in_the_middle_of_a_folder(predictor: list[str], folder: Path) -
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return two bundles whose networks, sizes and classes differ."""
-    onnx = pytest.importorskip("onnx")
-    root = tmp_path_factory.mktemp("bundles")
-    network = (CONFORMANCE / "network.onnx").read_bytes()
-    manifest = Bundle.load(CONFORMANCE / "network.onnx").manifest
-    record = manifest.artifacts[0] if manifest.artifacts else Bundle.load(
-        CONFORMANCE / "network.onnx").artifacts[0]  # fmt: skip
-    model = onnx.load_from_string(network)
-    for tensor in model.graph.initializer:
-        if tuple(tensor.dims) == (4,):
-            values = onnx.numpy_helper.to_array(tensor)[::-1] + 3
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values.copy(), tensor.name))
-    other = model.SerializeToString()
-    made = []
-    for name, content, classes in (("a", network, "abcd"), ("b", other, "wxyz")):
-        file = record.files[0].model_copy(
-            update={
-                "name": "model.onnx",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "bytes": len(content),
-            }
-        )
-        written = manifest.model_copy(
-            update={
-                "classes": tuple(classes),
-                "artifacts": (record.model_copy(update={"files": (file,)}),),
-            }
-        )
-        write_bundle(root / name, written, {"model.onnx": content})
-        made.append(root / name)
-    return made[0], made[1]
-
-
-@contextlib.contextmanager
-def repeating(change: Callable[[], None]) -> Iterator[None]:
-    """Do something over and over beside what is tested."""
-    ended = threading.Event()
-
-    def run() -> None:
-        while not ended.is_set():
-            change()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    """Return two bundles whose networks and classes differ."""
+    return two_bundles(tmp_path_factory.mktemp("bundles"))
 
 
 def answers_of(predictor: list[str], bundle: Path) -> tuple[int, str]:
@@ -357,50 +307,6 @@ def answers_of(predictor: list[str], bundle: Path) -> tuple[int, str]:
     return found.returncode, found.stdout or found.stderr
 
 
-def swap_links(bundles: tuple[Path, Path], place: Path) -> Callable[[], None]:
-    """Return what exchanges whole bundles: the name leads to one or to the other."""
-    place.symlink_to(bundles[0])
-    turn = iter(range(1, 1 << 40))
-
-    def change() -> None:
-        link = place.with_name("next")
-        link.symlink_to(bundles[next(turn) % 2])
-        link.replace(place)
-
-    return change
-
-
-def swap_folders(bundles: tuple[Path, Path], place: Path) -> Callable[[], None]:
-    """Return what moves one bundle away and then the other there."""
-    away = [place.with_name("0"), place.with_name("1")]
-    for folder, bundle in zip(away, bundles, strict=True):
-        shutil.copytree(bundle, folder)
-    away[0].rename(place)
-    turn = iter(range(1 << 40))
-
-    def change() -> None:
-        there = next(turn) % 2
-        place.rename(away[there])
-        away[1 - there].rename(place)
-        time.sleep(0.002)
-
-    return change
-
-
-def overwrite(bundles: tuple[Path, Path], place: Path) -> Callable[[], None]:
-    """Return what writes one bundle's files over the other's, one after another."""
-    shutil.copytree(bundles[0], place)
-    turn = iter(range(1, 1 << 40))
-
-    def change() -> None:
-        bundle = bundles[next(turn) % 2]
-        for name in ("model.onnx", MANIFEST):
-            shutil.copyfile(bundle / name, place / name)
-            time.sleep(0.01)
-
-    return change
-
-
 @pytest.mark.parametrize("way", [swap_links, swap_folders, overwrite])
 def test_a_bundle_that_is_replaced(
     predictor: list[str],
@@ -408,7 +314,10 @@ def test_a_bundle_that_is_replaced(
     tmp_path: Path,
     way: Callable[[tuple[Path, Path], Path], Callable[[], None]],
 ) -> None:
-    """Each answer is one bundle's, or there is a line that says what was wrong."""
+    """Each answer is one bundle's, or there is a line that says what was wrong.
+
+    If it is replaced as a whole, what may be wrong is that there is none at the moment.
+    """
     expected = {answers_of(predictor, bundle) for bundle in bundles}
     assert len(expected) == 2
     assert all(code == 0 for code, _ in expected)
@@ -421,6 +330,7 @@ def test_a_bundle_that_is_replaced(
         assert said.startswith("error: "), said
         assert said.count("\n") == 1, said
         assert "net.bundle" in said
+        assert way is overwrite or re.search("no such bundle|is not a bundle", said), said
     answered = sum(answer in expected for answer in found)
     sys.stdout.write(f"{answered} answers, {len(found) - answered} refusals\n")
     assert answered > 0 or RUNS < 10

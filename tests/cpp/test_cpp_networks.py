@@ -1,7 +1,8 @@
 """Networks of every kind, untrained, answer in C++ as in Python: fp32, fewer bits, int8.
 
-All of them take minutes, so a few stand for all: ``FLEETNET_CPP_NETWORKS=all`` runs every network,
-a list of names with commas between them those.
+All of them take long, so the smallest of each family stands for it: ``FLEETNET_CPP_NETWORKS=all``
+runs every network there is, which are those that have published weights, a list of names with
+commas between them those.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from fleetnet.models.registry import MODELS, find_model
 pytestmark = pytest.mark.slow
 
 CHOSEN = os.environ.get(
-    "FLEETNET_CPP_NETWORKS", "MobileNetV2_x0_25,mobilenetv2_035,ReXNet_lite_1_0"
+    "FLEETNET_CPP_NETWORKS",
+    "MobileNetV2_x0_25,mobilenetv2_035,ReXNet_1_0,ReXNet_lite_1_0,EfficientNet_Lite0",
 )
 NETWORKS = tuple(MODELS) if CHOSEN == "all" else tuple(CHOSEN.split(","))
 IN_INT8 = NETWORKS if "FLEETNET_CPP_NETWORKS" in os.environ else NETWORKS[:1]

@@ -172,7 +172,7 @@ def test_from_evaluation_to_metrics(
     assert f"reference: {file}" in result.out
     reference = Reference.load(file)
     assert reference.images == len(pictures)
-    assert reference.bundle == bundle.sha256()
+    assert reference.bundle == bundle.hash
     client = serve(
         models={"shapes": bundle.path},
         drift={"references": {"shapes/1": file}, "window": 80, "least": 40},

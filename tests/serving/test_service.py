@@ -31,7 +31,7 @@ from fleetnet.serving.errors import (
     UnavailableError,
 )
 from fleetnet.serving.lifecycle import is_loopback, repository_of
-from fleetnet.serving.loaded import LoadedModel, Opening, hash_of
+from fleetnet.serving.loaded import LoadedModel, Opening
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Routing
 from fleetnet.serving.repository import Repository, by_age, name_of
@@ -59,13 +59,13 @@ def test_swapping_under_load_loses_nothing_and_every_answer_is_of_the_bundle_it_
     folder = tmp_path / "models"
     shutil.copytree(versions, folder)
     served = folder / "shapes"
-    hashes = {hash_of(Bundle.load(served / one)): one for one in ("1", "2")}
+    hashes = {Bundle.load(served / one).hash: one for one in ("1", "2")}
     # Version 2 says the same with all class names turned round.
     manifest = served / "2" / "fleetnet.json"
     values = json.loads(manifest.read_text("utf-8"))
     values["classes"] = [name.upper() for name in values["classes"]]
     manifest.write_text(json.dumps(values), "utf-8")
-    hashes = {hash_of(Bundle.load(served / one)): one for one in ("1", "2")}
+    hashes = {Bundle.load(served / one).hash: one for one in ("1", "2")}
     seen: Counter[str] = Counter()
 
     async def client(service: Service, stop: asyncio.Event) -> None:

@@ -45,7 +45,7 @@ class Models:
         values["classes"] = [name.upper() for name in values["classes"]]
         manifest.write_text(json.dumps(values), "utf-8")
         self.hashes = {
-            Bundle.load(folder / "shapes" / version).digest: version for version in ("1", "2")
+            Bundle.load(folder / "shapes" / version).hash: version for version in ("1", "2")
         }
 
     def require_right(self, answer: Answer) -> None:

@@ -96,9 +96,17 @@ Bundle Bundle::load(const std::string& given) {
         return bundle;
     }
     if (!fs::exists(path, gone)) refuse("no such bundle: " + bundle.path_);
-    const std::string text = manifest_of_folder(path);
-    bundle.manifest_ = Manifest::parse(text, text_of(path / kManifest));
+    bundle.text_ = manifest_of_folder(path);
+    bundle.manifest_ = Manifest::parse(bundle.text_, text_of(path / kManifest));
     return bundle;
+}
+
+bool Bundle::renew() {
+    if (lone_) return false;
+    Bundle there = load(path_);
+    if (there.text_ == text_) return false;
+    *this = std::move(there);
+    return true;
 }
 
 const Artifact* Bundle::find(const std::string& format, const std::string& precision,
@@ -125,8 +133,8 @@ std::vector<Content> Bundle::contents(const std::string& format,
         for (const Artifact& each : artifacts()) {
             there.push_back(named(each.format, each.precision, each.batch));
         }
-        refuse(path_ + " has no " + wanted +
-               " (it has: " + (there.empty() ? "nothing" : joined(there, ", ")) + ")");
+        throw WrongFile(path_ + " has no " + wanted +
+                        " (it has: " + (there.empty() ? "nothing" : joined(there, ", ")) + ")");
     }
     std::vector<Content> contents;
     if (lone_) {

@@ -62,17 +62,22 @@ class Bundle {
                          std::optional<int> batch = std::nullopt) const;
 
     /// Contents of an artifact's files, each read once: what was hashed is what is used, even if
-    /// the bundle is replaced meanwhile. Throws Error(Code::bundle).
+    /// the bundle is replaced meanwhile. Throws WrongFile, or another Error(Code::bundle).
     std::vector<Content> contents(const std::string& format, const std::string& precision) const;
 
     /// Where an artifact's first file is, for messages.
     std::string file_path(const Artifact& artifact) const;
+
+    /// Read the manifest again: whether another bundle has taken this one's place, which this then
+    /// is. A lone file is read only once. Throws Error(Code::bundle).
+    bool renew();
 
     /// Let go of a lone file's content, which is large; contents() would read it again.
     void forget() { lone_content_.reset(); }
 
    private:
     std::string path_;
+    std::string text_;  ///< of the manifest
     Manifest manifest_;
     bool lone_ = false;
     std::vector<Artifact> lone_artifact_;

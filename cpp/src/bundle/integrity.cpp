@@ -56,8 +56,8 @@ Content checked(const std::string& folder_name, const ArtifactFile& file) {
     const fs::path path = folder / path_of(file.name);
     std::error_code gone;
     if (fs::is_symlink(path, gone) || !fs::is_regular_file(path, gone)) {
-        throw Error(Code::bundle,
-                    text_of(path) + " is missing: the bundle is incomplete; " + way_out(folder));
+        throw WrongFile(text_of(path) + " is missing: the bundle is incomplete; " +
+                        way_out(folder));
     }
     auto content = std::make_shared<std::vector<std::uint8_t>>();
     std::uint64_t size = 0;
@@ -72,14 +72,13 @@ Content checked(const std::string& folder_name, const ArtifactFile& file) {
             if (size <= file.bytes) content->insert(content->end(), piece, piece + length);
         });
     } catch (const std::system_error& error) {
-        throw Error(Code::bundle, "cannot read " + text_of(path) + ": " + said(error.code()));
+        throw WrongFile("cannot read " + text_of(path) + ": " + said(error.code()));
     }
     const std::string digest = hash.hex();
     if (digest != file.sha256) {
-        throw Error(Code::bundle, text_of(path) +
-                                      " is not the file that was exported: its SHA-256 is " +
-                                      digest.substr(0, 12) + "…, the manifest says " +
-                                      file.sha256.substr(0, 12) + "…; " + way_out(folder));
+        throw WrongFile(text_of(path) + " is not the file that was exported: its SHA-256 is " +
+                        digest.substr(0, 12) + "…, the manifest says " + file.sha256.substr(0, 12) +
+                        "…; " + way_out(folder));
     }
     // The right file, of which the manifest says a wrong size: the hash is what counts.
     if (size > file.bytes) return checked(folder_name, {file.name, file.sha256, size});

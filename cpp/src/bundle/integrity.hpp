@@ -9,7 +9,7 @@ namespace fleetnet {
 
 /// Read a file of a bundle's folder and compare its hash with the manifest's.
 ///
-/// Throws Error(Code::bundle): it is missing, a link, unreadable, or has other content.
+/// Throws WrongFile: it is missing, a link, unreadable, or has other content.
 Content checked(const std::string& folder, const ArtifactFile& file);
 
 }  // namespace fleetnet

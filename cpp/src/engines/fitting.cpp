@@ -5,8 +5,12 @@
 
 namespace fleetnet {
 
-void check_graph(const Bundle& bundle, const std::string& path, const Sides& shape,
-                 bool gives_logits) {
+void check_graph(const Bundle& bundle, const std::string& path, std::size_t inputs,
+                 const Sides& shape, bool gives_logits) {
+    if (inputs != 1) {
+        throw Error(Code::bundle, path + " takes " + std::to_string(inputs) +
+                                      " inputs instead of one: export the bundle anew");
+    }
     const std::int64_t side = bundle.manifest().preprocess.crop;
     if (shape != Sides{side, side, 3}) {
         std::vector<std::string> sides;

@@ -214,6 +214,8 @@ class OnnxRuntimeEngine : public Engine {
           classes_(bundle.manifest().classes.size()),
           session_(std::move(session)),
           turns_(streams_of(setup)) {
+        std::size_t inputs = 0;
+        check(api().SessionGetInputCount(session_.get(), &inputs));
         OrtAllocator* allocator = nullptr;
         check(api().GetAllocatorWithDefaultOptions(&allocator));
         char* name = nullptr;
@@ -225,7 +227,7 @@ class OnnxRuntimeEngine : public Engine {
         Sides sides = sides_of(type);
         if (!sides.empty()) sides.erase(sides.begin());
         const auto logits = logits_of(allocator);
-        check_graph(bundle, path, sides, logits.has_value());
+        check_graph(bundle, path, inputs, sides, logits.has_value());
         if (!logits->empty() && logits->back()) check_answers(bundle, *logits->back());
     }
 

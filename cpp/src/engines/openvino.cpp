@@ -385,15 +385,20 @@ Model read(const std::vector<Content>& contents) {
 }
 
 void check_fits(const Bundle& bundle, const std::string& path, const ov_model_t* model) {
+    std::size_t inputs = 0;
+    check(ov_model_inputs_size(model, &inputs));
+    Sides sides;
     ov_output_const_port_t* found = nullptr;
-    check(ov_model_const_input_by_index(model, 0, &found));
-    const Port input(found);
-    Sides sides = sides_of(input.get());
-    if (!sides.empty()) sides.erase(sides.begin());
-    found = nullptr;
+    if (inputs == 1) {
+        check(ov_model_const_input_by_index(model, 0, &found));
+        const Port input(found);
+        sides = sides_of(input.get());
+        if (!sides.empty()) sides.erase(sides.begin());
+        found = nullptr;
+    }
     const bool gives_logits = ov_model_const_output_by_name(model, "logits", &found) == OK;
     const Port logits(found);
-    check_graph(bundle, path, sides, gives_logits);
+    check_graph(bundle, path, inputs, sides, gives_logits);
     const Sides answers = sides_of(logits.get());
     if (!answers.empty() && answers.back()) check_answers(bundle, *answers.back());
 }

@@ -22,9 +22,9 @@ def count_macs(bundle: Bundle) -> int:
     Raises:
         BundleError: the graph is absent, damaged, or none that OpenVINO reads.
     """
-    path = bundle.file(format="onnx")
+    path, content = bundle.content(format="onnx")
     try:
-        model = read_onnx(str(path))
+        model = read_onnx(content)
         _, *rest = model.input(0).partial_shape
         model.reshape(ov.PartialShape([1, *rest]))
         return sum(_macs_of(node) for node in model.get_ordered_ops())

@@ -14,7 +14,7 @@ from fleetnet.bundle.artifacts import (
     Verification,
 )
 from fleetnet.bundle.bundle import MAX_MANIFEST_BYTES, Bundle
-from fleetnet.bundle.integrity import all_there
+from fleetnet.bundle.integrity import Content, all_there
 from fleetnet.bundle.manifest import (
     FORMAT,
     Activation,
@@ -24,6 +24,7 @@ from fleetnet.bundle.manifest import (
     TensorInfo,
 )
 from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
+from fleetnet.bundle.replacement import while_replaced
 from fleetnet.bundle.self_test import SelfTest, self_test_pixels
 from fleetnet.bundle.versions import FORMAT_VERSION
 from fleetnet.bundle.writing import check_replaceable, write_bundle
@@ -39,6 +40,7 @@ __all__ = [
     "Artifact",
     "Bundle",
     "Calibration",
+    "Content",
     "File",
     "Manifest",
     "ModelInfo",
@@ -50,5 +52,6 @@ __all__ = [
     "check_replaceable",
     "onnx_metadata",
     "self_test_pixels",
+    "while_replaced",
     "write_bundle",
 ]

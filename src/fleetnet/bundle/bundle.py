@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
 
 from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, named
-from fleetnet.bundle.integrity import checked
+from fleetnet.bundle.integrity import Content, checked, content_at, content_of
 from fleetnet.bundle.manifest import Manifest
 from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
 from fleetnet.errors import BundleError
-from fleetnet.files import Standing, sha256_of, standing
+from fleetnet.files import Standing, standing
 
 MAX_MANIFEST_BYTES = 64 * 2**20
+
+T = TypeVar("T")
 
 
 class Bundle:
@@ -22,19 +25,24 @@ class Bundle:
         path: the folder, or the ``.onnx`` file.
         manifest: what it holds, checked.
         found: what was at ``path`` when the manifest was read, so that nothing newer is replaced.
-        digest: SHA-256 of what the manifest was read from: its file, or the ONNX file. A manifest
-            holds the hashes of the other files, so this tells bundles apart. Empty if the manifest
-            was not read from there.
+        hash: SHA-256 of the manifest's file, which holds the hashes of the others; of an ONNX file
+            its own.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, found: Standing | None = None, digest: str = ""
+        self,
+        path: Path,
+        manifest: Manifest,
+        found: Standing | None = None,
+        content: bytes | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest
+        text = manifest.to_json().encode() if content is None else content
+        self.hash = hashlib.sha256(text).hexdigest()
         self.found = found or standing(path)
-        self.digest = digest
         self._lone: Artifact | None = None
+        self._content: bytes | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -69,8 +77,7 @@ class Bundle:
             raise BundleError(
                 f"cannot read {file}: {error.strerror}", code="unreadable", file=str(file)
             ) from None
-        digest = hashlib.sha256(text).hexdigest()
-        return cls(path, Manifest.from_json(text, str(file)), found, digest)
+        return cls(path, Manifest.from_json(text, str(file)), found, text)
 
     @classmethod
     def _of_onnx(cls, path: Path) -> Bundle:
@@ -86,11 +93,11 @@ class Bundle:
                 f"{path} has no Fleetnet metadata: it was not written by 'fleetnet export'",
                 file=str(path),
             )
-        manifest = Manifest.from_json(text, str(path))
-        bundle = cls(path, manifest, digest=hashlib.sha256(content).hexdigest())
+        bundle = cls(path, Manifest.from_json(text, str(path)), content=content)
         # A file that the user names directly may have any name.
         file = File.of("model.onnx", content).model_copy(update={"name": path.name})
         bundle._lone = Artifact(format="onnx", files=(file,))
+        bundle._content = content
         return bundle
 
     @property
@@ -100,13 +107,6 @@ class Bundle:
         A lone ONNX file is its only artifact.
         """
         return (self._lone,) if self._lone else self.manifest.artifacts
-
-    def sha256(self) -> str:
-        """Return the SHA-256 that identifies the content: the manifest's, which holds all others.
-
-        Of a lone ONNX file it is the file's own.
-        """
-        return sha256_of(self.path if self._lone else self.path / MANIFEST)
 
     def find(
         self,
@@ -138,9 +138,98 @@ class Bundle:
         Raises:
             BundleError: no such artifact, or a file is missing or has changed.
         """
+        return self.files_of(self._wanted(format, precision, batch))
+
+    def file(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> Path:
+        """Return the path of an artifact's only file after checking it; see :meth:`find`.
+
+        Raises:
+            BundleError: no such artifact, it has several files, or the file is missing or has
+                changed.
+        """
+        return self._only(
+            self.files(format=format, precision=precision, batch=batch),
+            named(format, precision, batch),
+        )
+
+    def contents(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> tuple[Content, ...]:
+        """Return the contents of an artifact's files, each read once; see :meth:`find`.
+
+        What was compared with the manifest is what is returned, even if the bundle is replaced
+        meanwhile.
+
+        Raises:
+            BundleError: no such artifact, or a file is missing or has changed.
+        """
+        return self.contents_of(self._wanted(format, precision, batch))
+
+    def content(
+        self,
+        *,
+        format: str,  # noqa: A002 - the manifest's word
+        precision: str | None = "fp32",
+        batch: int | None = None,
+    ) -> Content:
+        """Return the content of an artifact's only file; see :meth:`contents`.
+
+        Raises:
+            BundleError: no such artifact, it has several files, or the file is missing or has
+                changed.
+        """
+        return self._only(
+            self.contents(format=format, precision=precision, batch=batch),
+            named(format, precision, batch),
+        )
+
+    def files_of(self, artifact: Artifact) -> tuple[Path, ...]:
+        """Return the paths of the files of one of :attr:`artifacts`, after checking their contents.
+
+        Raises:
+            BundleError: a file is missing or has changed.
+        """
+        if self._lone:
+            return (self.path,)
+        return tuple(checked(self.path, file) for file in artifact.files)
+
+    def contents_of(self, artifact: Artifact) -> tuple[Content, ...]:
+        """Return the contents of one of :attr:`artifacts`, as :meth:`contents` does.
+
+        Raises:
+            BundleError: a file is missing or has changed.
+        """
+        if self._lone:
+            # Kept from loading for the first who asks: it is large, and few ask twice.
+            content, self._content = self._content, None
+            if content is not None:
+                return (Content(self.path, content),)
+            return (content_at(self.path, artifact.files[0]),)
+        return tuple(content_of(self.path, file) for file in artifact.files)
+
+    def renewed(self) -> Bundle | None:
+        """Return the bundle that is in the place of this one by now; None if that is still this.
+
+        Raises:
+            BundleError: as :meth:`load`.
+        """
+        there = Bundle.load(self.path)
+        return None if there.hash == self.hash else there
+
+    def _wanted(self, format: str, precision: str | None, batch: int | None) -> Artifact:  # noqa: A002
         found = self.find(format=format, precision=precision, batch=batch)
         if found is not None:
-            return self.files_of(found)
+            return found
         wanted = named(format, precision, batch)
         if self._lone:
             raise BundleError(
@@ -156,34 +245,10 @@ class Bundle:
             known=list(map(str, self.artifacts)),
         )
 
-    def file(
-        self,
-        *,
-        format: str,  # noqa: A002 - the manifest's word
-        precision: str | None = "fp32",
-        batch: int | None = None,
-    ) -> Path:
-        """Return the path of an artifact's only file after checking it; see :meth:`find`.
-
-        Raises:
-            BundleError: no such artifact, it has several files, or the file is missing or has
-                changed.
-        """
-        paths = self.files(format=format, precision=precision, batch=batch)
-        if len(paths) != 1:
-            wanted = named(format, precision, batch)
+    def _only(self, found: tuple[T, ...], wanted: str) -> T:
+        if len(found) != 1:
             raise BundleError(
-                f"{self.path} has {wanted} in {len(paths)} files instead of one",
+                f"{self.path} has {wanted} in {len(found)} files instead of one",
                 file=str(self.path),
             )
-        return paths[0]
-
-    def files_of(self, artifact: Artifact) -> tuple[Path, ...]:
-        """Return the paths of the files of one of :attr:`artifacts`, after checking their contents.
-
-        Raises:
-            BundleError: a file is missing or has changed.
-        """
-        if self._lone:
-            return (self.path,)
-        return tuple(checked(self.path, file) for file in artifact.files)
+        return found[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,8 +48,9 @@ def write_bundle(
             (bundle / name).write_bytes(content)
         for name, content in (around or {}).items():
             (folder / name).write_bytes(content)
+        text = manifest.to_json().encode()
         (bundle / MANIFEST).write_bytes(text)
-    return Bundle(path / inside, manifest, digest=hashlib.sha256(text).hexdigest())
+    return Bundle(path / inside, manifest, content=text)
 
 
 def check_replaceable(path: Path, inside: str = "") -> Standing:

@@ -17,6 +17,7 @@ import typer
 from rich.cells import cell_len
 
 from fleetnet.amounts import count
+from fleetnet.bundle import while_replaced
 from fleetnet.cli.console import (
     PLAIN_WIDTH,
     print_json,
@@ -139,8 +140,8 @@ def predict(
         device=device,
     )
     paths = itertools.chain(sample, paths)
-    classifier = Classifier(
-        opened,
+    open_it = functools.partial(
+        Classifier,
         engine=chosen.engine,
         precision=chosen.precision,
         threads=chosen.threads,
@@ -150,6 +151,7 @@ def predict(
         exact=exact,
         device=chosen.device,
     )
+    classifier = while_replaced(opened, open_it)
     top_k = min(top_k, len(classifier.classes))
     write = _writer(as_json=as_json, as_csv=as_csv, single=single)
     with classifier:

@@ -114,6 +114,17 @@ def serve(
         ),
     ] = None,
     log: Annotated[str | None, typer.Option("--log", help="text or json.  [text]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Processes behind the same ports.  [1]"),
+    ] = None,
+    telemetry: Annotated[
+        bool | None,
+        typer.Option(
+            "--telemetry/--no-telemetry",
+            help="Send traces as the variables OTEL_* say.  [where they name a collector]",
+        ),
+    ] = None,
 ) -> None:
     """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
@@ -134,6 +145,8 @@ def serve(
         "brpc": {"port": brpc_port, "enabled": brpc},
         "tokens": tokens,
         "log": log,
+        "workers": workers,
+        "telemetry": telemetry,
         "engine": {
             "name": engine,
             "precision": precision,

@@ -97,4 +97,4 @@ def trained_images_of(bundle: Bundle) -> Contents:
     """
     if bundle.find(format=TRAINED_IMAGES, precision=None) is None:
         return from_bytes(b"")
-    return from_bytes(bundle.file(format=TRAINED_IMAGES, precision=None).read_bytes())
+    return from_bytes(bundle.content(format=TRAINED_IMAGES, precision=None).data)

@@ -41,7 +41,7 @@ def graph_of(bundle: Bundle, batch: int | None) -> bytes:
         BundleError: it is missing or damaged.
         FleetnetError: ``batch`` is out of range.
     """
-    graph = bundle.file(format="onnx").read_bytes()
+    graph = bundle.content(format="onnx").data
     return fix_batch(graph, batch) if batch else graph
 
 

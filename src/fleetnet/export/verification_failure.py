@@ -52,7 +52,7 @@ def _beyond_tolerance(
     if worst.device != CPU or ENGINES[worst.engine].of_graph is None:
         return VerificationError(summary, **facts)
     layer: Divergence | None = first_divergence(
-        bundle.file(format="onnx").read_bytes(),
+        bundle.content(format="onnx").data,
         worst.engine,
         load_network(bundle),
         bundle.manifest.preprocess,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 import os
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.amounts import count
-from fleetnet.bundle import Activation, Bundle
+from fleetnet.bundle import Activation, Bundle, while_replaced
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.inference.engines import (
     CPU,
@@ -52,7 +53,8 @@ class Classifier(Closable):
     is closed.
 
     Args:
-        bundle: a :class:`Bundle`, or the path of one or of its ``.onnx`` file.
+        bundle: a :class:`Bundle`, or the path of one or of its ``.onnx`` file. If that is replaced
+            at this moment, it is the old one or the new one, whole.
         engine: ``openvino``, ``onnxruntime``, ``torch``, ``torch-compiled``, or ``auto`` for what
             ``fleetnet tune`` chose on this machine, or OpenVINO in fp32 if it chose nothing.
         threads: how many to compute with; None for all available processors.
@@ -92,9 +94,38 @@ class Classifier(Closable):
         exact: bool = False,
         device: str | None = None,
     ) -> None:
-        if not isinstance(bundle, Bundle):
-            bundle = Bundle.load(Path(bundle))
-        classes = bundle.manifest.classes if labels is None else tuple(labels)
+        open_it = functools.partial(
+            self._open,
+            engine=engine,
+            threads=threads,
+            batch_size=batch_size,
+            labels=None if labels is None else tuple(labels),
+            precision=precision,
+            mode=mode,
+            device=device,
+        )
+        if isinstance(bundle, Bundle):
+            open_it(bundle)
+        else:
+            while_replaced(self._load(bundle), open_it)
+        self.exact = exact
+
+    def _load(self, word: str | os.PathLike[str]) -> Bundle:
+        return Bundle.load(Path(word))
+
+    def _open(
+        self,
+        bundle: Bundle,
+        *,
+        engine: str,
+        threads: int | None,
+        batch_size: int | None,
+        labels: tuple[str, ...] | None,
+        precision: Precision | None,
+        mode: Mode,
+        device: str | None,
+    ) -> None:
+        classes = bundle.manifest.classes if labels is None else labels
         if len(classes) != len(bundle.manifest.classes):
             known = count(len(bundle.manifest.classes), "class")
             raise FleetnetError(f"{count(len(classes), 'label')} for a model of {known}")
@@ -116,7 +147,6 @@ class Classifier(Closable):
             bundle.manifest.model.activation,
             bundle.manifest.temperature,
         )
-        self.exact = exact
         self._workers = opened.threads if mode == "throughput" else 0
         self._owned = opened
 

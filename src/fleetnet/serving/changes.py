@@ -18,9 +18,7 @@ class LoadParameters(BaseModel):
 
     async def load(self, service: Service, name: str) -> None:
         """Load what is asked for; raises as :meth:`Service.load`."""
-        await service.load(name, self.version)
-        if self.default and self.version is not None:
-            service.models.default(name, self.version)
+        await service.load(name, self.version, default=self.default)
 
     async def unload(self, service: Service, name: str) -> None:
         """Unload what is asked for; raises as :meth:`Service.unload`."""

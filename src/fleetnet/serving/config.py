@@ -154,7 +154,9 @@ class Settings(_Section):
     ``load`` are loaded at the start, None for all. ``hosts`` are the names by which the server may
     be asked over HTTP, "*" for any; None for this machine's own where it needs no tokens because
     it listens to this machine only, and else for any. ``aliases`` map other names to ``NAME`` or
-    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds.
+    ``NAME/VERSION``. ``timeout`` and ``drain`` are seconds. ``workers`` is how many processes share
+    the ports and the limits. ``telemetry`` sends traces; None does so where the environment names
+    a collector.
     """
 
     models: dict[str, Path] = Field(default_factory=dict)
@@ -169,6 +171,8 @@ class Settings(_Section):
     timeout: float = Field(30.0, gt=0)
     drain: float = Field(30.0, ge=0)
     log: Literal["text", "json"] = "text"
+    workers: int = Field(1, ge=1, le=256)
+    telemetry: bool | None = None
     engine: EngineSettings = EngineSettings()
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from fleetnet.serving.logs import logs_put_back, set_up_logs
 from fleetnet.serving.repository import FIRST, Repository, check_name
 from fleetnet.serving.service import Service
 from fleetnet.serving.systemd import notify
+from fleetnet.serving.traces import traces_of
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -54,7 +56,8 @@ def transports(service: Service, tokens: Tokens, settings: Settings) -> list[Tra
     if settings.grpc.enabled:
         from fleetnet.serving.grpc.transport import GrpcTransport
 
-        asked.append(GrpcTransport(service, tokens, settings))
+        shared = settings.workers > 1
+        asked.append(GrpcTransport(service, tokens, settings, shared=shared))
     if settings.brpc.enabled:
         from fleetnet.serving.brpc.transport import BrpcTransport
 
@@ -77,13 +80,13 @@ def repository_of(settings: Settings) -> Repository:
 
 
 async def serve(
-    settings: Settings, ready: Callable[[list[Transport]], None] = lambda _: None
+    settings: Settings, ready: Callable[[dict[str, str]], None] = lambda _: None
 ) -> bool:
-    """Serve until the process is asked to end.
+    """Serve until the process is asked to end, by this process or by workers that it starts.
 
     Args:
         settings: of the server.
-        ready: called once everything is loaded and warm.
+        ready: called with the protocols' addresses once everything is loaded and warm.
 
     Returns:
         Whether every request that was taken got its answer.
@@ -95,14 +98,23 @@ async def serve(
         return await _serve(settings, ready)
 
 
-async def _serve(settings: Settings, ready: Callable[[list[Transport]], None]) -> bool:
+async def _serve(settings: Settings, ready: Callable[[dict[str, str]], None]) -> bool:
     set_up_logs(settings.log)
     tokens = Tokens(settings.tokens)
-    service = Service(repository_of(settings), settings.routes(), settings.options())
+    warn_if_open(settings, tokens)
+    if settings.workers > 1:
+        from fleetnet.serving.workers.supervisor import supervise
+
+        return await supervise(settings, ready)
+    service = Service(
+        repository_of(settings),
+        settings.routes(),
+        settings.options(),
+        traces=traces_of(settings.telemetry, os.environ),
+    )
     running: list[Transport] = []
     try:
-        _warn(settings, tokens)
-        with _asked_to_end() as ended:
+        with asked_to_end() as ended:
             for transport in transports(service, tokens, settings):
                 await transport.start()
                 running.append(transport)
@@ -111,22 +123,30 @@ async def _serve(settings: Settings, ready: Callable[[list[Transport]], None]) -
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if loading.done():
                 await loading
-                for transport in running:
-                    log.info(
-                        "ready", extra={"protocol": transport.name, "address": transport.address}
-                    )
-                ready(running)
-                notify("READY=1")
+                say_ready(addresses := addresses_of(running))
+                ready(addresses)
             await stopping
             loading.cancel()
-        return await _drained(service, running, settings.drain)
+        return await drained(service, running, settings.drain)
     finally:
         for transport in running:
             await transport.stop(0)
         await service.close()
 
 
-async def _drained(service: Service, running: list[Transport], limit: float) -> bool:
+def addresses_of(running: list[Transport]) -> dict[str, str]:
+    """Return where protocols listen, by their names."""
+    return {transport.name: transport.address for transport in running}
+
+
+def say_ready(addresses: dict[str, str]) -> None:
+    """Log where requests are answered from now on."""
+    for protocol, address in addresses.items():
+        log.info("ready", extra={"protocol": protocol, "address": address})
+    notify("READY=1")
+
+
+async def drained(service: Service, running: list[Transport], limit: float) -> bool:
     """Answer what was taken, in at most ``limit`` seconds; nothing new is taken meanwhile."""
     log.info("draining")
     notify("STOPPING=1")
@@ -138,7 +158,7 @@ async def _drained(service: Service, running: list[Transport], limit: float) -> 
 
 
 @contextlib.contextmanager
-def _asked_to_end() -> Iterator[asyncio.Event]:
+def asked_to_end() -> Iterator[asyncio.Event]:
     """Yield an event that is set when the process is asked to end."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -153,7 +173,8 @@ def _asked_to_end() -> Iterator[asyncio.Event]:
             signal.signal(number, handler)
 
 
-def _warn(settings: Settings, tokens: Tokens) -> None:
+def warn_if_open(settings: Settings, tokens: Tokens) -> None:
+    """Warn where other machines may do everything."""
     if tokens.wanted or settings.tls.client_ca or is_loopback(settings.host):
         return
     log.warning(

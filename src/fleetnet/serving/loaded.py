@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.errors import BundleError, ImageError
 from fleetnet.evaluation.drift.statistics import measure, prepare_and_measure
 from fleetnet.images import Pixels, from_array
@@ -67,7 +68,7 @@ class LoadedModel:
     ) -> None:
         self.streams = streams
         self.bundle = bundle
-        self.hash = bundle.digest
+        self.hash = bundle.hash
         self.classifier = classifier
         self.max_pixels = max_pixels
         self.watch: Watch | None = None
@@ -79,11 +80,13 @@ class LoadedModel:
         """Load a bundle and its engine.
 
         Raises:
-            FleetnetError: as :class:`fleetnet.Classifier`; or it changed while it was read, so that
-                its hash would not be that of what answers.
+            FleetnetError: as :class:`fleetnet.Classifier`.
         """
         check_asked(opening.engine, opening.precision, opening.device)
-        bundle = Bundle.load(path)
+        return while_replaced(Bundle.load(path), functools.partial(cls._open, opening=opening))
+
+    @classmethod
+    def _open(cls, bundle: Bundle, opening: Opening) -> LoadedModel:
         classifier = Classifier(
             bundle,
             engine=opening.engine,
@@ -94,9 +97,6 @@ class LoadedModel:
             exact=opening.exact,
             batch_size=opening.max_batch,
         )
-        if _digest_now(bundle) != bundle.digest:
-            classifier.close()
-            raise BundleError(f"{path} was changed while it was loaded: load it again")
         engine = classifier.engine
         several = opening.mode == "throughput" and not ENGINES[engine.name].shares_batches
         return cls(
@@ -174,15 +174,3 @@ class LoadedModel:
 
 
 Open = Callable[[Path, Opening], LoadedModel]
-
-
-def hash_of(bundle: Bundle) -> str:
-    """Return the SHA-256 that identifies a bundle's content on disk now."""
-    return bundle.sha256()
-
-
-def _digest_now(bundle: Bundle) -> str:
-    try:
-        return hash_of(bundle)
-    except OSError:
-        return ""

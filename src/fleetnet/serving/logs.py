@@ -15,7 +15,8 @@ from fleetnet.labels import printable
 
 FIELDS = (
     "request_id", "trace_id", "protocol", "model", "version", "bundle", "status", "cause", "images",
-    "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address",
+    "batch", "queue_ms", "decode_ms", "compute_ms", "total_ms", "address", "worker",
+    "worker_process", "ended_by", "again_in_s",
 )  # fmt: skip
 """What an event may say besides its name."""
 _LOGGERS = ("fleetnet.serving", "grpc", "opentelemetry", "python_multipart", "uvicorn")
@@ -45,14 +46,15 @@ def id_of(given: str | None) -> str | None:
 
 
 class _Lines(logging.Formatter):
-    def __init__(self, kind: Literal["text", "json"]) -> None:
+    def __init__(self, kind: Literal["text", "json"], worker: int | None) -> None:
         super().__init__()
         self._kind = kind
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
             name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name) is not None
-        }
+        } | self._worker
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         message = record.getMessage()
@@ -82,11 +84,17 @@ def logs_put_back() -> Iterator[None]:
             logger.propagate = propagate
 
 
-def set_up_logs(kind: Literal["text", "json"]) -> None:
-    """Write this package's events, and the server's warnings, to standard error."""
+def set_up_logs(kind: Literal["text", "json"], worker: int | None = None) -> None:
+    """Write this package's events, and the server's warnings, to standard error.
+
+    Args:
+        kind: of the lines.
+        worker: the number of this process among several, which every line then has.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(kind))
-    levels = {"fleetnet.serving": logging.INFO, "uvicorn": logging.WARNING, "grpc": logging.WARNING}
+    handler.setFormatter(_Lines(kind, worker))
+    others = ("grpc", "opentelemetry", "uvicorn")
+    levels = {"fleetnet.serving": logging.INFO, **dict.fromkeys(others, logging.WARNING)}
     for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

@@ -43,6 +43,7 @@ class Call:
         id: its request id, which the message's replaces.
         deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
         trace: the trace that it belongs to; empty if none.
+        traceparent: as of a :class:`Request`.
         attached: contents of inputs that came beside the message.
         facts: what a log says of the answer.
     """
@@ -52,6 +53,7 @@ class Call:
     id: str = field(default_factory=new_id)
     deadline: float | None = None
     trace: str = ""
+    traceparent: str = ""
     attached: Sequence[bytes | memoryview] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -136,6 +138,7 @@ class Methods:
                 id=call.id,
                 deadline=min(deadlines, default=None),
                 trace=call.trace,
+                traceparent=call.traceparent,
                 protocol=call.protocol,
             )
         )

@@ -148,8 +148,11 @@ class Models:
         Raises:
             NotFoundError: it is not loaded.
         """
-        found = self.find(name, version)
-        self._routing.setdefault(found.model, Routing()).default = version
+        self.prefer(self.find(name, version).model, version)
+
+    def prefer(self, name: str, version: str) -> None:
+        """Let a version be the default of a model whenever it is loaded."""
+        self._routing.setdefault(name, Routing()).default = version
 
     def default_of(self, name: str) -> str:
         """Return the version of a loaded model that answers where none is asked for."""

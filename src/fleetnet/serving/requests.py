@@ -43,6 +43,7 @@ class Request:
         id: the client's, or one of ours; it is in the logs and in the result.
         deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
         trace: the trace that the request belongs to, 32 hexadecimal digits; empty if none.
+        traceparent: W3C's header that says the same and the caller's span, as it came, unchecked.
         protocol: that it came by, for the metrics.
     """
 
@@ -55,6 +56,7 @@ class Request:
     id: str = field(default_factory=new_id)
     deadline: float | None = None
     trace: str = ""
+    traceparent: str = ""
     protocol: str = ""
 
 

@@ -42,6 +42,7 @@ from fleetnet.serving.models import Models, Version
 from fleetnet.serving.occlusion import MAX_GRID
 from fleetnet.serving.repository import Repository, check_name
 from fleetnet.serving.requests import Answer, Picture, Request, Result
+from fleetnet.serving.traces import Traces
 
 log = logging.getLogger("fleetnet.serving")
 
@@ -61,6 +62,14 @@ class Status:
     version: str
     state: State
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Versions of a model that are open and warm, and do not answer yet."""
+
+    model: str
+    opened: dict[str, tuple[LoadedModel, Queueing]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class Service:
         models: routing and aliases.
         options: limits and how bundles are opened.
         open_model: opens a bundle; a test's may open something else.
+        traces: makes spans of requests; None for none.
 
     Attributes:
         metrics: of this service.
@@ -116,6 +126,7 @@ class Service:
         models: Models | None = None,
         options: Options | None = None,
         open_model: Open = LoadedModel.open,
+        traces: Traces | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.options = options or Options()
@@ -124,6 +135,7 @@ class Service:
         self.on_ready: list[Callable[[], None]] = []
         self._repository = repository
         self._open = open_model
+        self._traces = traces
         threads = self.options.threads or available_threads()
         self._batcher = Batcher(threads, threads, on_batch=self.metrics.computed)
         self._changing: dict[str, asyncio.Lock] = {}
@@ -133,6 +145,7 @@ class Service:
         self._explaining = 0
         self._started = False
         self._draining = False
+        self.metrics.ready.set_function(lambda: float(self.ready))
 
     @property
     def ready(self) -> bool:
@@ -154,12 +167,12 @@ class Service:
             FleetnetError: one cannot be loaded.
         """
         for name in self._repository.names() if names is None else names:
-            await self.load(name)
+            await self._load(name)
         self._started = True
-        self._tell_ready()
+        self.tell_ready()
 
-    def _tell_ready(self) -> None:
-        self.metrics.ready.set(self.ready)
+    def tell_ready(self) -> None:
+        """Call what waits for a change of :attr:`ready`."""
         for told in self.on_ready:
             told()
 
@@ -175,6 +188,15 @@ class Service:
             DeadlineError: the deadline passed.
             InternalError: something else went wrong, which is in the log.
         """
+        if self._traces is None:
+            return await self._counted(request)
+        with self._traces.of(request) as answered:
+            result = await self._counted(request)
+            answered(result)
+        return result
+
+    async def _counted(self, request: Request) -> Result:
+        """Answer a request, and count what became of it."""
         with self._accounted(request) as seen:
             self._check(request)
             version, shadow = self.models.route(request.model, request.version)
@@ -260,7 +282,7 @@ class Service:
             self._running -= 1
 
     def _check(self, request: Request) -> None:
-        if not self.ready:
+        if self._draining or not self._started:
             why = "is being stopped" if self._draining else "is still loading its models"
             raise UnavailableError(f"the service {why}")
         if not request.images:
@@ -329,41 +351,75 @@ class Service:
             shadow.model, result.version, shadow.version, same=same, other=readable - same
         )
 
-    async def load(self, name: str, version: str | None = None) -> None:
+    async def load(self, name: str, version: str | None = None, *, default: bool = False) -> None:
         """Load a version or all versions of a model; what is loaded already is loaded anew.
 
-        The new one is warm before it takes the place of the old one, which answers what it has.
+        The new ones are warm before they take the place of the old ones, which answer what they
+        have.
+
+        Args:
+            name: of the model.
+            version: None for all that the repository has.
+            default: whether the version is to answer from now on where none is asked for.
 
         Raises:
             RequestError: the name or version can be none.
             NotFoundError: the repository has no such model or version.
             FleetnetError: it cannot be loaded; what was loaded before stays.
         """
-        check_name("name of a model", name)
+        await self._load(name, version)
+        if default and version is not None:
+            self.models.default(name, version)
+
+    async def _load(self, name: str, version: str | None = None) -> None:
+        async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
+            self.put(await self.prepare(name, version))
+
+    async def prepare(self, name: str, version: str | None = None) -> Prepared:
+        """Open and warm up what :meth:`put` lets answer then.
+
+        Raises:
+            FleetnetError: as :meth:`load`; nothing is held then.
+        """
         if version is None:
             paths = await asyncio.to_thread(self._repository.versions, name)
         else:
             paths = {version: await asyncio.to_thread(self._repository.path, name, version)}
-        async with self._changing.setdefault(name, asyncio.Lock()):
-            for each, path in paths.items():
-                await self._load(name, each, path)
+        prepared = Prepared(name)
+        for each, path in paths.items():
+            self._say(name, each, "LOADING")
+            try:
+                prepared.opened[each] = await asyncio.to_thread(self._opened, name, each, path)
+            except BaseException as error:
+                known = isinstance(error, FleetnetError)
+                why = one_line(error) if known else "internal error"
+                self.discard(prepared)
+                self._say(name, each, "UNAVAILABLE", why)
+                raise
+        return prepared
 
-    async def _load(self, name: str, version: str, path: Path) -> None:
-        self._say(name, version, "LOADING")
-        try:
-            loaded, queueing = await asyncio.to_thread(self._opened, name, version, path)
-        except Exception as error:
-            known = isinstance(error, FleetnetError)
-            self._say(name, version, "UNAVAILABLE", one_line(error) if known else "internal error")
-            raise
-        lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
-        former = self.models.put(Version(name, version, loaded, lane))
-        self.metrics.loaded(lane, name, version, loaded.hash)
-        self.metrics.watch(name, version, loaded.watch)
-        self._states.pop((name, version), None)
-        log.info("model loaded", extra={"model": name, "version": version, "bundle": loaded.hash})
-        if former is not None:
-            self._spawn(self._retire(former, replaced=True))
+    def put(self, prepared: Prepared) -> None:
+        """Let versions answer, each in the place of the one that it replaces."""
+        name = prepared.model
+        for version, (loaded, queueing) in prepared.opened.items():
+            lane = self._batcher.open(loaded, queueing, f"{name}/{version}")
+            former = self.models.put(Version(name, version, loaded, lane))
+            self.metrics.loaded(lane, name, version, loaded.hash)
+            self.metrics.watch(name, version, loaded.watch)
+            self._states.pop((name, version), None)
+            log.info(
+                "model loaded", extra={"model": name, "version": version, "bundle": loaded.hash}
+            )
+            if former is not None:
+                self._spawn(self._retire(former, replaced=True))
+
+    def discard(self, prepared: Prepared, reason: str = "") -> None:
+        """Release versions that are not to answer after all; the index gives the reason, if any."""
+        for version, (loaded, _) in prepared.opened.items():
+            loaded.close()
+            self._states.pop((prepared.model, version), None)
+            if reason:
+                self._say(prepared.model, version, "UNAVAILABLE", reason)
 
     def _opened(self, name: str, version: str, path: Path) -> tuple[LoadedModel, Queueing]:
         loaded = self._open(path, self.options.opening)
@@ -420,6 +476,10 @@ class Service:
         found.update(self._states)
         return [found[key] for key in sorted(found)]
 
+    async def figures(self) -> bytes:
+        """Return the metrics in Prometheus's text format."""
+        return self.metrics.text()
+
     async def drain(self, limit: float) -> bool:
         """Take no more requests, and wait for those that were taken.
 
@@ -430,7 +490,7 @@ class Service:
             Whether all were answered in time.
         """
         self._draining = True
-        self._tell_ready()
+        self.tell_ready()
         end = time.monotonic() + limit
         while (self._running or self._tasks) and time.monotonic() < end:
             await asyncio.sleep(0.01)
@@ -442,6 +502,8 @@ class Service:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.to_thread(self._batcher.close)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         for version in list(self.models):
             version.loaded.close()
 

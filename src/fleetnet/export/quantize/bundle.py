@@ -132,7 +132,7 @@ def check_request(
 def _contents(bundle: Bundle) -> dict[str, bytes]:
     """Read and check all artifacts, for the bundle that replaces this one."""
     return {
-        path.name: path.read_bytes()
+        content.path.name: content.data
         for artifact in bundle.artifacts
-        for path in bundle.files_of(artifact)
+        for content in bundle.contents_of(artifact)
     }

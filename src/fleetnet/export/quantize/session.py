@@ -124,8 +124,7 @@ class Session:
         self._agreement = agreement
         self._weight_bits = weight_bits
         self._begin = begin
-        path = bundle.file(format="onnx")
-        content = path.read_bytes()
+        path, content = bundle.content(format="onnx")
         graph = read_graph(content, str(path))
         self._network = Unquantized(
             content,

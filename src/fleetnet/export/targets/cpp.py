@@ -35,7 +35,7 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
         raise FleetnetError(
             "the C++ predictor takes any batch: leave out fixed_batch=", arguments=["fixed_batch"]
         )
-    return {"model.onnx": bundle.file(format="onnx").read_bytes()}
+    return {"model.onnx": bundle.content(format="onnx").data}
 
 
 def load(files: Files) -> Run:

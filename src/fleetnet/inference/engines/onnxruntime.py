@@ -10,7 +10,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Setup
-from fleetnet.inference.engines.fitting import check_graph
+from fleetnet.inference.engines.fitting import check_graph, said_in_one_line
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.threads import map_in_threads
@@ -47,10 +47,11 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         options = ort.SessionOptions()
         options.intra_op_num_threads = max(1, setup.threads // setup.in_flight)
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         session = _session(onnx, options, setup.device)
         self._input = session.get_inputs()[0].name
         self.shape: list[object] = session.get_inputs()[0].shape
+        self.inputs = len(session.get_inputs())
         self.outputs_named = [output.name for output in session.get_outputs()]
         super().__init__(session)
 
@@ -59,7 +60,11 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         return self.outputs(pixels)["logits"]
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
-        """Return every output of the graph by name."""
+        """Return every output of the graph by name.
+
+        Raises:
+            FleetnetError: ONNX Runtime cannot compute the network, or the engine is closed.
+        """
         return self._compute(self._taken(), pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
@@ -76,7 +81,7 @@ class OnnxRuntimeEngine(Closing["ort.InferenceSession"]):
         yield from map_in_threads(answer, batches, self._in_flight, ahead=self._in_flight)
 
     def _compute(self, session: ort.InferenceSession, pixels: Pixels) -> dict[str, Logits]:
-        with self._turns:
+        with self._turns, said_in_one_line(self):
             values = session.run(None, {self._input: pixels})
         return dict(zip(self.outputs_named, values, strict=True))
 
@@ -118,16 +123,16 @@ def open(bundle: Bundle, setup: Setup) -> OnnxRuntimeEngine:  # noqa: A001
         BundleError: the file is absent, damaged, or no graph that ONNX Runtime reads.
         FleetnetError: the device does not work.
     """
-    path = bundle.file(format="onnx", precision=setup.precision)
+    path, content = bundle.content(format="onnx", precision=setup.precision)
     try:
-        engine = OnnxRuntimeEngine(path.read_bytes(), setup)  # it takes no path that is not UTF-8
+        engine = OnnxRuntimeEngine(content, setup)
     except FleetnetError:
         raise
     except Exception as error:
         # ONNX Runtime's exceptions share no public base class.
         reason = one_line(error)
         raise BundleError(f"ONNX Runtime cannot read {path}: {reason}") from None
-    check_graph(bundle, path, engine.shape[1:], engine.outputs_named)
+    check_graph(bundle, path, engine.inputs, engine.shape[1:], engine.outputs_named)
     return engine
 
 

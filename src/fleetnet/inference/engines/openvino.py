@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import BundleError, FleetnetError, one_line
+from fleetnet.errors import BundleError, one_line
 from fleetnet.inference.engines.closing import Closing
 from fleetnet.inference.engines.engine import CPU, Logits, Pixels, Precision, Setup
-from fleetnet.inference.engines.fitting import check_graph
+from fleetnet.inference.engines.fitting import check_graph, said_in_one_line
 from fleetnet.inference.engines.kind import EngineKind, Takes
 from fleetnet.inference.engines.runtime import Runtime
 from fleetnet.threads import in_order
@@ -32,6 +32,29 @@ KEPT = 4
 _CAPABILITIES: dict[Precision, str] = {
     precision: precision.upper() for precision in get_args(Precision)
 }
+
+
+class _Caller:
+    """The one thread that computes by itself, the first that asks.
+
+    That is fastest for a single answer. But OpenVINO keeps memory for ever, some kilobytes for each
+    call, if several threads do so with a stream of several threads; all others therefore let the
+    stream's own thread compute. Streams of one thread keep nothing.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._several = setup.threads > setup.in_flight
+        self._first: list[int] = []
+
+    def computes(self) -> bool:
+        """Tell whether the calling thread computes by itself."""
+        if not self._several:
+            return True
+        here = threading.get_ident()
+        if not self._first:
+            self._first.append(here)
+        # Of several that came at the same time, one is at the front.
+        return self._first[0] == here
 
 
 class _Compiled:
@@ -73,6 +96,7 @@ class OpenVinoGraph:
         self._kept: dict[int, _Compiled] = {}
         self._lock = threading.Lock()
         self._compiling = threading.Lock()
+        self.caller = _Caller(setup)
 
     def of_batch(self, size: int) -> _Compiled:
         """Return the graph for this batch size; it is compiled once, however many threads ask."""
@@ -134,26 +158,51 @@ class OpenVinoEngine(Closing[OpenVinoGraph]):
         return self.outputs(pixels)["logits"]
 
     def outputs(self, pixels: Pixels) -> dict[str, Logits]:
-        """Return every output of the graph by name."""
-        return _outputs(self._taken(), pixels)
+        """Return every output of the graph by name.
+
+        Raises:
+            FleetnetError: OpenVINO cannot compute the network, or the engine is closed.
+        """
+        graph = self._taken()
+        with said_in_one_line(self):
+            return _outputs(graph, pixels)
 
     def run_all(self, batches: Iterable[Pixels]) -> Iterator[Logits]:
         """Map batches as :meth:`run` does, in order; in throughput mode several at a time."""
         graph = self._taken()
         if self._in_flight == 1:
             for batch in batches:
-                yield _outputs(graph, batch)["logits"]
+                with said_in_one_line(self):
+                    logits = _outputs(graph, batch)["logits"]
+                yield logits
             return
         # One more than are computed, so that no stream waits for the caller's next batch.
-        yield from in_order(batches, partial(_start, graph), ahead=self._in_flight)
+        yield from in_order(batches, partial(self._start, graph), ahead=self._in_flight)
+
+    def _start(self, graph: OpenVinoGraph, pixels: Pixels) -> Callable[[], Logits]:
+        """Start computing a batch, and return a function that waits for its logits."""
+        with said_in_one_line(self):
+            answer = _start(graph, pixels)
+
+        def said() -> Logits:
+            with said_in_one_line(self):
+                return answer()
+
+        return said
 
 
 def _outputs(graph: OpenVinoGraph, pixels: Pixels) -> dict[str, Logits]:
-    """Compute a batch in the calling thread, which is fastest for a single one."""
+    """Compute a batch, in the calling thread or in the stream's; see :class:`_Caller`."""
     compiled = graph.of_batch(len(pixels))
     request = compiled.request()
-    # By default, OpenVINO copies what it returns.
-    results = request.infer(np.ascontiguousarray(pixels), share_inputs=True)
+    pixels = np.ascontiguousarray(pixels)
+    if graph.caller.computes():
+        # By default, OpenVINO copies what it returns.
+        results = request.infer(pixels, share_inputs=True)
+    else:
+        request.start_async(pixels, share_inputs=True)
+        request.wait()
+        results = request.results
     compiled.give_back(request)
     return {output.any_name: value for output, value in results.items()}
 
@@ -254,15 +303,19 @@ def open(bundle: Bundle, setup: Setup) -> OpenVinoEngine:  # noqa: A001 - fleetn
         FleetnetError: the device does not work.
     """
     wanted = ENGINE.takes[setup.precision]
-    paths = bundle.files(format=wanted.format, precision=wanted.precision)
-    path = paths[0]
+    contents = bundle.contents(format=wanted.format, precision=wanted.precision)
+    path, graph = contents[0]
     # Without weights, OpenVINO would look for a file itself, whose hash was not checked.
-    if len(paths) != (1 if wanted.format == "onnx" else 2):
+    if len(contents) != (1 if wanted.format == "onnx" else 2):
         raise BundleError(f"{path}: its weights are not in the manifest; export the bundle anew")
     try:
-        model = read_onnx(str(path)) if wanted.format == "onnx" else core().read_model(*paths)
+        if wanted.format == "onnx":
+            model = read_onnx(graph)
+        else:
+            model = core().read_model(graph, contents[1].data)
         names = [name for output in model.outputs for name in output.names]
-        check_graph(bundle, path, _fixed_part(model), names)
+        inputs = len(model.inputs)
+        check_graph(bundle, path, inputs, _fixed_part(model) if inputs == 1 else [], names)
         engine = OpenVinoEngine(model, setup)
     except BundleError:
         raise
@@ -288,14 +341,7 @@ def _try_out(engine: OpenVinoEngine, bundle: Bundle) -> None:
         FleetnetError: it does not work.
     """
     side = bundle.manifest.preprocess.crop
-    try:
-        engine.run(np.zeros((1, side, side, 3), np.uint8))
-    except Exception as error:
-        # The plugins' exceptions share no public base class.
-        raise FleetnetError(
-            f"openvino cannot compute this network in {engine.precision} on the device "
-            f"{engine.device}: {one_line(error)}"
-        ) from None
+    engine.run(np.zeros((1, side, side, 3), np.uint8))
 
 
 ENGINE = EngineKind(

@@ -200,13 +200,13 @@ def load_network(bundle: Bundle) -> nn.Module:
     from fleetnet.models.registry import build_model
     from fleetnet.weights.state import check_finite, load_state
 
-    path = bundle.file(format="safetensors")
+    path, content = bundle.content(format="safetensors")
     try:
         network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
     except ModelError as error:
         raise BundleError(f"{bundle.path}: {error}") from None
     try:
-        state = load(path.read_bytes())
+        state = load(content)
         check_finite(state, str(path))
         load_state(network, state, str(path))
     except (SafetensorError, CheckpointError) as error:

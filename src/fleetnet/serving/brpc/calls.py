@@ -42,6 +42,7 @@ INLINE_SUM = 256 * 2**10
 """Bytes of which the checksum is computed at once."""
 UNPACKING = 4
 """Messages that are decompressed at the same time, as nobody knows before how large they get."""
+_ID = 2**64 - 1
 log = logging.getLogger("fleetnet.serving")
 Value = TypeVar("Value")
 
@@ -57,8 +58,11 @@ class Incoming:
 
     def __init__(self, meta: RpcMeta, begun: float, secret: str | None) -> None:
         asked = meta.request
-        trace = trace_of(meta.user_fields.get("traceparent"))
-        spanned = f"{asked.trace_id & 0xFFFFFFFFFFFFFFFF:032x}" if asked.trace_id else ""
+        spanned = f"{asked.trace_id & _ID:032x}" if asked.trace_id else ""
+        traceparent = meta.user_fields.get("traceparent", "")
+        trace = trace_of(traceparent)
+        if trace is None:
+            traceparent = f"00-{spanned}-{asked.span_id & _ID:016x}-01"
         logged = str(asked.log_id) if asked.log_id else None
         self.meta = meta
         self.begun = begun
@@ -69,6 +73,7 @@ class Incoming:
             id=id_of(asked.request_id) or logged or new_id(),
             deadline=_deadline(meta, begun),
             trace=trace.trace if trace else spanned,
+            traceparent=traceparent,
         )
 
 

@@ -43,7 +43,7 @@ class BrpcTransport:
         """
         settings = self._settings
         context = _context(settings.tls)
-        listening = bind(settings.host, port_of(settings))
+        listening = bind(settings.host, port_of(settings), shared=settings.workers > 1)
         self._server = await asyncio.get_running_loop().create_server(
             self._connection,
             sock=listening,

@@ -241,6 +241,7 @@ def _call_of(context: Context) -> Call:
         id=id_of(metadata.get(ID_KEY)) or new_id(),
         deadline=None if remaining is None else deadline_in(remaining),
         trace=trace.trace if trace else "",
+        traceparent=metadata.get("traceparent", ""),
     )
 
 

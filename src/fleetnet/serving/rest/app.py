@@ -291,6 +291,7 @@ class App:
             id=identity or request.state.id,
             deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
             trace=trace.trace if trace else "",
+            traceparent=request.headers.get("traceparent", ""),
             protocol=PROTOCOL,
             **wanted,
         )
@@ -368,8 +369,8 @@ class App:
         return await aside(lambda: _checked(schema, body), len(body))
 
     async def _metrics(self, _: Request) -> Response:
-        metrics = self._service.metrics
-        return Response(metrics.text(), media_type=metrics.content_type)
+        text = await self._service.figures()
+        return Response(text, media_type=self._service.metrics.content_type)
 
     async def _openapi(self, _: Request) -> Response:
         return reply(openapi_document())

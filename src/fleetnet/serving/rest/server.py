@@ -51,7 +51,7 @@ class RestTransport:
             FleetnetError: the address is taken or is none, or a certificate cannot be read.
         """
         settings, tls = self._settings, self._settings.tls
-        listening = bind(settings.host, settings.port)
+        listening = bind(settings.host, settings.port, shared=settings.workers > 1)
         config = uvicorn.Config(
             self._app.asgi,
             http=limited(settings.limits),
@@ -93,8 +93,16 @@ class RestTransport:
         await self._task
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False, lingering: bool = True) -> socket.socket:
     """Return a socket that is bound to an address of this machine.
+
+    Args:
+        host: name or number of the address.
+        port: 0 for any that is free.
+        shared: whether other processes may bind the same, if they share it too; new connections are
+            spread over those that listen.
+        lingering: whether connections of a former server may still be there; other processes that
+            let them linger may bind the same as long as nobody listens.
 
     Raises:
         FleetnetError: the address is taken, is not of this machine, or may not be used.
@@ -107,7 +115,9 @@ def bind(host: str, port: int) -> socket.socket:
         made = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
     except OSError as error:
         raise FleetnetError(f"{host} is no address to listen on: {one_line(error)}") from None
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(lingering))
+    if shared:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         made.bind(address)
     except OSError as error:

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace fleetnet::command::tables {
+namespace fleetnet::tables {
 
 struct Range {
     std::uint32_t first, last;
@@ -480,4 +480,4 @@ constexpr Lower lower[] = {
     {68736, 68786, 1, 64}, {71840, 71871, 1, 32}, {93760, 93791, 1, 32}, {125184, 125217, 1, 34},
 };
 
-}  // namespace fleetnet::command::tables
+}  // namespace fleetnet::tables

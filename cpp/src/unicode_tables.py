@@ -1,7 +1,7 @@
-"""Write ``unicode_tables.hpp``: what Python and rich say of characters, for the C++ command.
+"""Write ``unicode_tables.hpp``: what Python and rich say of characters, for C++.
 
-Both commands then escape, measure and compare the same characters alike. To renew it:
-``python cpp/command/unicode_tables.py > cpp/command/unicode_tables.hpp``.
+Both then escape, measure and compare the same characters alike. To renew it:
+``python cpp/src/unicode_tables.py > cpp/src/unicode_tables.hpp``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def tables() -> str:
             "",
             "#include <cstdint>",
             "",
-            "namespace fleetnet::command::tables {",
+            "namespace fleetnet::tables {",
             "",
             "struct Range {\n    std::uint32_t first, last;\n};",
             "struct Width {\n    std::uint32_t first, cells;\n};",
@@ -48,7 +48,7 @@ def tables() -> str:
             _rows("narrow_to_wide", "std::uint32_t", sorted(map(ord, cells.narrow_to_wide))),
             "/// What str.lower() adds to each `step`th character of a range.",
             _rows("lower", "Lower", _lower()),
-            "}  // namespace fleetnet::command::tables",
+            "}  // namespace fleetnet::tables",
             "",
         )
     )

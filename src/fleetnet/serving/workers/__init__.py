@@ -1,0 +1,1 @@
+"""Several processes behind the same ports: a supervisor, and workers that each are a server."""
