@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,21 @@ def test_cut_and_slow_requests_hold_up_nobody(address: str, picture: bytes) -> N
         for connection in slow:
             assert statuses(all_of(connection)) in ([], [400], [408])
     asker.close()
+
+
+def test_who_does_not_read_his_answers_is_given_up(address: str, picture: bytes) -> None:
+    asking = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    end = time.monotonic() + LONG
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(place_of(address))
+        connection.sendall(asking * 300)  # for megabytes more than the system keeps
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < end:
+                connection.send(asking)  # always whole, so that no header is waited for
+                time.sleep(0.05)
+            pytest.fail("it is still there")
+    assert answers(address, picture)
 
 
 def test_a_refusal_is_heard_by_who_listens_only_when_all_is_sent(address: str) -> None:

@@ -19,7 +19,7 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
     A connection over the number is closed at once. One whose headers are too long gets a 431, and
     one whose headers do not come in time is closed: otherwise a few clients that send a byte now
-    and then would take all connections.
+    and then would take all connections. So would those that do not read their answers.
 
     Who asks for another protocol (``Upgrade``, as Java's client does unless it is told not to) gets
     an answer in this one. The parser believes that what follows such a request's headers is of the
@@ -31,6 +31,7 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
         _in_header = True
         _seen = 0
         _header = 0
+        _stalled: asyncio.TimerHandle | None = None
         _too_long = False
         _unparsed = 0
         _whole = False
@@ -44,7 +45,21 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._read_again()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(limits.body_seconds, self._give_up)
+
+        def resume_writing(self) -> None:
+            self._read_again()
+            super().resume_writing()
+
+        def _read_again(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
 
         def data_received(self, data: bytes) -> None:
             if self._in_header:
