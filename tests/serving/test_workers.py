@@ -187,7 +187,8 @@ def test_a_supervisor_that_is_killed_leaves_nothing(server: Server) -> None:
 def test_a_signal_lets_all_workers_answer_what_they_have(
     server: Server, picture: bytes, to_all: bool
 ) -> None:
-    head = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    length = str(len(picture)).encode()
+    head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n"
     with contextlib.ExitStack() as stack:
         connections = [
             stack.enter_context(socket.create_connection(server.place, LONG)) for _ in range(16)
