@@ -20,6 +20,8 @@ def description(target: Target, manifest: Manifest) -> str:
         f"- `{folder}{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files
     )
     taken = taken.replace("{batch}", str(batch))
+    how = target.how or _how(target, first)
+    how = how.replace("{batch}", str(batch)).replace("{crop}", str(crop))
     return f"""\
 # {manifest.model.name} as {target.title} in {artifact.precision}
 
@@ -30,7 +32,7 @@ Takes {taken}, resized and cropped as `preprocess` in
 `{folder}{MANIFEST}` says; normalisation is inside. Gives logits,
 `float32[{batch}, {manifest.model.num_classes}]`.
 
-{target.how or _how(target, first)}
+{how}
 
 {_verification(target, manifest)}
 """

@@ -38,7 +38,8 @@ class Target:
         version_folder: name of the folder that the files and the manifest go into, for servers
             that want a model's versions apart; empty where they go into the output itself.
         around: gives files above that folder, of a manifest.
-        how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
+        how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
+            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
