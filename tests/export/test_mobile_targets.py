@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 
 from fleetnet.bundle import Bundle
 from fleetnet.cache import cache_folder
-from fleetnet.errors import VerificationError
+from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
 from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.targets import TARGETS
@@ -70,3 +73,46 @@ def test_what_is_no_program_is_a_line() -> None:
     needs("executorch")
     with pytest.raises(VerificationError, match=r"executorch cannot run [^\n]*$"):
         ConvertedEngine(TARGETS["executorch"], {"model.pte": b"no program"}, "fp32", 1)
+
+
+def test_core_ml_gets_a_package_that_takes_an_image(bundle: Bundle, tmp_path: Path) -> None:
+    needs("coreml")
+    written = export_to(str(bundle.path), "coreml", tmp_path / "made")
+    (artifact,) = written.artifacts
+    assert artifact.key == ("coreml", "fp32", 1)
+    assert not artifact.verification
+    (path,) = written.files_of(artifact)
+    crop = bundle.manifest.preprocess.crop
+    with zipfile.ZipFile(path) as packed:
+        assert packed.testzip() is None
+        assert set(packed.namelist()) == {
+            "model.mlpackage/Manifest.json",
+            "model.mlpackage/Data/com.apple.CoreML/model.mlmodel",
+            "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
+        }
+        packed.extractall(tmp_path)
+    described = (
+        "import coremltools, json, sys; "
+        "spec = coremltools.models.MLModel(sys.argv[1], skip_model_load=True).get_spec(); "
+        "(given,), (made,) = spec.description.input, spec.description.output; "
+        "image, array = given.type.imageType, made.type.multiArrayType; "
+        "print(json.dumps([given.name, image.width, image.height, image.colorSpace == image.RGB,"
+        " made.name, list(array.shape), array.dataType == array.FLOAT32]))"
+    )
+    environment = TARGETS["coreml"].environment
+    assert environment is not None
+    command = [str(environment.program), "-c", described, str(tmp_path / "model.mlpackage")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    classes = bundle.manifest.model.num_classes
+    assert json.loads(told.splitlines()[-1]) == [
+        "pixels", crop, crop, True, "logits", [1, classes], True,
+    ]  # fmt: skip
+    page = (written.path / "README.md").read_text("utf-8")
+    assert f"Takes an RGB image of {crop} by {crop}" in page
+    assert "Not verified" in page
+
+
+def test_core_ml_takes_one_image_at_a_time(bundle: Bundle, tmp_path: Path) -> None:
+    needs("coreml")
+    with pytest.raises(FleetnetError, match="one image at a time: leave out fixed_batch="):
+        export_to(str(bundle.path), "coreml", tmp_path / "made", batch=2)
