@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fleetnet.errors import FleetnetError
+from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.separate import Environment, Worker, convert, worker
 from fleetnet.export.separate import environment as environments
 from fleetnet.export.targets import TARGETS
@@ -75,6 +77,13 @@ def test_a_worker_answers_whatever_it_prints(write: Write) -> None:
         answering.close()
     answering.close()
     assert answering._process.poll() is not None
+
+
+def test_time_is_taken_of_whole_batches(write: Write) -> None:
+    script = write(run="assert len(pixels) == 2")
+    target = replace(TARGETS["litert"], load=lambda _: Worker(HERE, script, {}))
+    with ConvertedEngine(target, {}, "fp32", 2) as engine:
+        assert engine.latency_ms(pixels(1), 2) > 0
 
 
 def test_callers_take_turns(write: Write) -> None:

@@ -70,7 +70,8 @@ class ConvertedEngine(Closing[Run]):
         """Return the median time of so many runs, without the way to a process apart and back."""
         run = self._taken()
         if isinstance(run, Worker):
-            return run.latency_ms(pixels, runs)
+            given = next(whole_batches(pixels, self._batch)) if self._batch else pixels
+            return run.latency_ms(given, runs)
         return median_ms(lambda: self.run(pixels), runs)
 
     def close(self) -> None:

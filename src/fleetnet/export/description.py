@@ -14,21 +14,25 @@ def description(target: Target, manifest: Manifest) -> str:
     (artifact,) = manifest.artifacts
     first = artifact.files[0].name
     crop, batch = manifest.preprocess.crop, artifact.batch or "N"
+    taken = target.takes.replace("{crop}", str(crop)) or f"`uint8[{batch}, {crop}, {crop}, 3]`, RGB"
     folder = f"{target.version_folder}/" if target.version_folder else ""
     files = "\n".join(
         f"- `{folder}{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files
     )
+    taken = taken.replace("{batch}", str(batch))
+    how = target.how or _how(target, first)
+    how = how.replace("{batch}", str(batch)).replace("{crop}", str(crop))
     return f"""\
 # {manifest.model.name} as {target.title} in {artifact.precision}
 
 {files}
 - `{folder}{MANIFEST}`: classes, preprocessing, hashes of the files, where the network is from
 
-Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in
+Takes {taken}, resized and cropped as `preprocess` in
 `{folder}{MANIFEST}` says; normalisation is inside. Gives logits,
 `float32[{batch}, {manifest.model.num_classes}]`.
 
-{target.how or _how(target, first)}
+{how}
 
 {_verification(target, manifest)}
 """

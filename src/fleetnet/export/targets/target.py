@@ -38,7 +38,10 @@ class Target:
         version_folder: name of the folder that the files and the manifest go into, for servers
             that want a model's versions apart; empty where they go into the output itself.
         around: gives files above that folder, of a manifest.
-        how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
+        how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
+            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
+        takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
+            empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
         made_by: packages of the environment that convert; the manifest names their versions.
@@ -59,6 +62,7 @@ class Target:
     version_folder: str = ""
     around: Callable[[Manifest], Files] | None = None
     how: str = ""
+    takes: str = ""
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
     one_size: bool = False

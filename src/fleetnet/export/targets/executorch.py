@@ -1,0 +1,57 @@
+"""ExecuTorch: PyTorch's own runtime for Android, iOS and boards."""
+
+from __future__ import annotations
+
+from fleetnet.bundle import Bundle
+from fleetnet.export.separate import Environment, Worker, convert
+from fleetnet.export.targets.target import Files, Run, Target
+
+ENVIRONMENT = Environment("executorch", megabytes=1200)
+FILE = "model.pte"
+_HOW = """\
+The program's only method is `forward`, with the pixels as its only argument and the logits as its
+only value. It needs a runtime with the XNNPACK delegate and the portable operators. In C++:
+
+    executorch::extension::Module network("model.pte");
+    auto pixels = executorch::extension::from_blob(
+        bytes, { {batch}, {crop}, {crop}, 3 }, executorch::aten::ScalarType::Byte);
+    const auto answer = network.forward(pixels);
+    const float* logits = answer->at(0).toTensor().const_data_ptr<float>();
+
+In Python (`pip install executorch`), with `pixels` as a `torch.uint8` tensor:
+
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program("model.pte")
+    (logits,) = program.load_method("forward").execute([pixels])"""
+
+
+def to_pte(bundle: Bundle, _precision: str, batch: int | None) -> Files:
+    """Convert the network, with XNNPACK for all that it can compute."""
+    # Here, so that targets can be listed where PyTorch is not installed.
+    from fleetnet.export.program import PROGRAM, exported_program
+
+    program = exported_program(bundle, batch or 1)
+    return convert(ENVIRONMENT, "executorch_convert", {PROGRAM: program}, (FILE,))
+
+
+def load(files: Files) -> Run:
+    """Run a file in ExecuTorch's runtime, on one thread."""
+    return Worker(ENVIRONMENT, "executorch_run", files)
+
+
+TARGET = Target(
+    name="executorch",
+    title="ExecuTorch",
+    format="executorch",
+    precisions=("fp32",),
+    package="executorch",
+    command="",
+    convert=to_pte,
+    load=load,
+    how=_HOW,
+    needs={"torch": "fleetnet[export]"},
+    environment=ENVIRONMENT,
+    made_by=("executorch", "torch"),
+    one_size=True,
+)
