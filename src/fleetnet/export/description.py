@@ -14,6 +14,7 @@ def description(target: Target, manifest: Manifest) -> str:
     (artifact,) = manifest.artifacts
     first = artifact.files[0].name
     crop, batch = manifest.preprocess.crop, artifact.batch or "N"
+    taken = target.takes.replace("{crop}", str(crop)) or f"`uint8[{batch}, {crop}, {crop}, 3]`, RGB"
     folder = f"{target.version_folder}/" if target.version_folder else ""
     files = "\n".join(
         f"- `{folder}{file.name}`, {count(file.bytes, 'byte')}" for file in artifact.files
@@ -24,7 +25,7 @@ def description(target: Target, manifest: Manifest) -> str:
 {files}
 - `{folder}{MANIFEST}`: classes, preprocessing, hashes of the files, where the network is from
 
-Takes `uint8[{batch}, {crop}, {crop}, 3]`, RGB, resized and cropped as `preprocess` in
+Takes {taken}, resized and cropped as `preprocess` in
 `{folder}{MANIFEST}` says; normalisation is inside. Gives logits,
 `float32[{batch}, {manifest.model.num_classes}]`.
 

@@ -1,4 +1,4 @@
-"""The deployable network as ``torch.export`` writes it, for converters that start from PyTorch."""
+"""The deployable network as PyTorch writes it, for converters that start from there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from torch import Tensor, nn
 from fleetnet.bundle import Bundle
 from fleetnet.export.onnx import Deployable
 from fleetnet.inference.engines.torch import load_network
+from fleetnet.models.base import Network
+from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.padding import pad_channels
+from fleetnet.preprocess import Preprocess
 
 PROGRAM = "program.pt2"
+TRACED = "network.pt"
 
 
 class _Logits(nn.Module):
@@ -28,6 +33,30 @@ class _Logits(nn.Module):
         return logits
 
 
+class _OfPlanes(nn.Module):
+    """The same logits of the same pixels, in planes of colours and as floating-point numbers.
+
+    The scale stays outside of the weights: folded into them, as :class:`Deployable` does, it makes
+    many so small that 16 bits hold them badly.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        assert isinstance(network, Network)  # noqa: S101 - for the type checker
+        scale, shift = preprocess.normalisation()
+        self.register_buffer("scale", torch.from_numpy(scale).reshape(1, 3, 1, 1))
+        self.register_buffer("shift", torch.from_numpy(shift).reshape(1, 3, 1, 1))
+        self.network = pad_channels(fold_batch_norm(network))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map ``float32[N, 3, crop, crop]``, from 0 to 255, to ``float32[N, K]``."""
+        logits: Tensor = self.network(pixels * self.scale + self.shift)
+        return logits
+
+
 def deployable_of(bundle: Bundle) -> nn.Module:
     """Return a bundle's network as a module from ``uint8[N, crop, crop, 3]`` to logits.
 
@@ -36,6 +65,17 @@ def deployable_of(bundle: Bundle) -> nn.Module:
     """
     preprocess = bundle.manifest.preprocess
     return _Logits(Deployable(load_network(bundle), preprocess)).eval()
+
+
+def planes_network_of(bundle: Bundle) -> nn.Module:
+    """Return a bundle's network as a module from ``float32[N, 3, crop, crop]`` to logits.
+
+    Its pixels are RGB, from 0 to 255: normalisation is inside, as in :func:`deployable_of`.
+
+    Raises:
+        BundleError: its weights are absent or damaged.
+    """
+    return _OfPlanes(load_network(bundle), bundle.manifest.preprocess).eval()
 
 
 def exported_program(bundle: Bundle, batch: int = 1) -> bytes:
@@ -53,4 +93,19 @@ def exported_program(bundle: Bundle, batch: int = 1) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(deployable_of(bundle), (example,)), buffer)
+    return buffer.getvalue()
+
+
+def traced_network(bundle: Bundle) -> bytes:
+    """Return what ``torch.jit.load`` reads: :func:`planes_network_of` for one image.
+
+    Raises:
+        BundleError: the bundle's weights are absent or damaged.
+    """
+    crop = bundle.manifest.preprocess.crop
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(planes_network_of(bundle), torch.zeros(1, 3, crop, crop))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer)
     return buffer.getvalue()

@@ -39,6 +39,8 @@ class Target:
             that want a model's versions apart; empty where they go into the output itself.
         around: gives files above that folder, of a manifest.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``.
+        takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
+            empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
         made_by: packages of the environment that convert; the manifest names their versions.
@@ -59,6 +61,7 @@ class Target:
     version_folder: str = ""
     around: Callable[[Manifest], Files] | None = None
     how: str = ""
+    takes: str = ""
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
     one_size: bool = False
