@@ -11,8 +11,13 @@ from torch import Tensor, nn
 from fleetnet.bundle import Bundle
 from fleetnet.export.onnx import Deployable
 from fleetnet.inference.engines.torch import load_network
+from fleetnet.models.base import Network
+from fleetnet.models.folding import fold_batch_norm
+from fleetnet.models.padding import pad_channels
+from fleetnet.preprocess import Preprocess
 
 PROGRAM = "program.pt2"
+TRACED = "network.pt"
 
 
 class _Logits(nn.Module):
@@ -29,18 +34,26 @@ class _Logits(nn.Module):
 
 
 class _OfPlanes(nn.Module):
-    """The same logits of the same pixels, in planes of colours and as floating-point numbers."""
+    """The same logits of the same pixels, in planes of colours and as floating-point numbers.
 
-    offset: Tensor
+    The scale stays outside of the weights: folded into them, as :class:`Deployable` does, it makes
+    many so small that 16 bits hold them badly.
+    """
 
-    def __init__(self, deployable: Deployable) -> None:
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
         super().__init__()
-        self.network = deployable.network
-        self.register_buffer("offset", deployable.offset[0].reshape(1, 3, 1, 1))
+        assert isinstance(network, Network)  # noqa: S101 - for the type checker
+        scale, shift = preprocess.normalisation()
+        self.register_buffer("scale", torch.from_numpy(scale).reshape(1, 3, 1, 1))
+        self.register_buffer("shift", torch.from_numpy(shift).reshape(1, 3, 1, 1))
+        self.network = pad_channels(fold_batch_norm(network))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map ``float32[N, 3, crop, crop]``, from 0 to 255, to ``float32[N, K]``."""
-        logits: Tensor = self.network(pixels + self.offset)
+        logits: Tensor = self.network(pixels * self.scale + self.shift)
         return logits
 
 
@@ -50,7 +63,7 @@ def deployable_of(bundle: Bundle) -> nn.Module:
     Raises:
         BundleError: its weights are absent or damaged.
     """
-    return _Logits(_deployable(bundle)).eval()
+    return _Logits(Deployable(load_network(bundle), bundle.manifest.preprocess)).eval()
 
 
 def planes_network_of(bundle: Bundle) -> nn.Module:
@@ -61,11 +74,7 @@ def planes_network_of(bundle: Bundle) -> nn.Module:
     Raises:
         BundleError: its weights are absent or damaged.
     """
-    return _OfPlanes(_deployable(bundle)).eval()
-
-
-def _deployable(bundle: Bundle) -> Deployable:
-    return Deployable(load_network(bundle), bundle.manifest.preprocess)
+    return _OfPlanes(load_network(bundle), bundle.manifest.preprocess).eval()
 
 
 def program_of(
@@ -101,4 +110,19 @@ def exported_program(bundle: Bundle, batch: int = 1, *, planes: bool = False) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(program_of(bundle, batch, planes=planes), buffer)
+    return buffer.getvalue()
+
+
+def traced_network(bundle: Bundle) -> bytes:
+    """Return what ``torch.jit.load`` reads: :func:`planes_network_of` for one image.
+
+    Raises:
+        BundleError: the bundle's weights are absent or damaged.
+    """
+    crop = bundle.manifest.preprocess.crop
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(planes_network_of(bundle), torch.zeros(1, 3, crop, crop))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer)
     return buffer.getvalue()

@@ -1,0 +1,54 @@
+"""MNN: Alibaba's engine for phones and boards."""
+
+from __future__ import annotations
+
+from fleetnet.bundle import Bundle
+from fleetnet.export.separate import Environment, Worker, convert
+from fleetnet.export.targets.target import Files, Run, Target
+
+ENVIRONMENT = Environment("mnn", megabytes=155)
+FILE = "model.mnn"
+_HOW = """\
+The input is `pixels`, the output `logits`. To run it: `pip install MNN numpy`, then
+
+    network = MNN.nn.load_module_from_file("model.mnn", ["pixels"], ["logits"])
+    given = MNN.expr.const(pixels, list(pixels.shape), MNN.expr.NCHW, MNN.expr.uint8)
+    logits = network.forward([given])[0].read()
+
+`NCHW` is what MNN calls every tensor whose axes are those of the ONNX graph; the pixels stay in
+rows of R, G and B. It was verified with the precision `high`; where a processor computes with 16
+bits, `normal` and `low` are faster, and their answers are other ones."""
+
+
+def to_mnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
+    """Convert the ONNX graph by MNN's own converter.
+
+    With fewer bits the weights are stored in less space, and computed with in what arithmetic the
+    user's settings say.
+    """
+    # Here, so that targets can be listed where onnx is not installed.
+    from fleetnet.export.fixed_batch import graph_of
+
+    graph = {"model.onnx": graph_of(bundle, batch)}
+    return convert(ENVIRONMENT, "mnn_convert", graph, (FILE,), {"precision": precision})
+
+
+def load(files: Files) -> Run:
+    """Run a file in MNN, in fp32 arithmetic on one thread."""
+    return Worker(ENVIRONMENT, "mnn_run", files)
+
+
+TARGET = Target(
+    name="mnn",
+    title="MNN",
+    format="mnn",
+    precisions=("fp32", "fp16"),
+    package="MNN",
+    command="",
+    convert=to_mnn,
+    load=load,
+    needs={"onnx": "fleetnet[export]"},
+    environment=ENVIRONMENT,
+    made_by=("MNN",),
+    how=_HOW,
+)
