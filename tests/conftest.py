@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,6 +39,20 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("house"), max_examples=15)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_handler_of_loaders() -> None:
+    """PyTorch's loader leaves a handler for the end of any child; each file begins without it.
+
+    Where many libraries are in one process, that handler was seen to end it by SIGSEGV when a test
+    of another file started a program.
+    """
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        loader = sys.modules.get("torch.utils.data._utils.signal_handling")
+        if loader is not None:
+            vars(loader)["_SIGCHLD_handler_set"] = False  # so that it is set up anew
 
 
 @pytest.fixture(scope="session", autouse=True)
