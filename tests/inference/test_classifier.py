@@ -223,9 +223,14 @@ def test_wrong_arguments_are_named(bundle: Bundle, classifier: Classifier) -> No
 def test_a_graph_that_is_none_is_refused(
     bundle: Bundle, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"not a graph")
-    monkeypatch.setattr(Bundle, "files_of", lambda *_: (broken,))
+    (good,) = bundle.contents(format="onnx")
+    broken = (
+        dataclasses.replace(good, data=b"not a graph")
+        if dataclasses.is_dataclass(good)
+        else good._replace(data=b"not a graph")
+    )
+    monkeypatch.setattr(Bundle, "contents", lambda *_, **__: (broken,))
+    monkeypatch.setattr(Bundle, "content", lambda *_, **__: broken)
     with pytest.raises(BundleError, match="cannot read") as error:
         Classifier(bundle, engine=engine)
     assert "\n" not in str(error.value)
