@@ -14,7 +14,7 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
@@ -52,14 +52,7 @@ def convert(
         FleetnetError: it failed, died, or took too long.
     """
     program = environment.make()
-    with (
-        tempfile.TemporaryDirectory(prefix="fleetnet-") as name,
-        _script(script, environment.ending) as path,
-    ):
-        folder = Path(name)
-        for file, content in files.items():
-            (folder / file).write_bytes(content)
-        (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
+    with _folder(files, settings) as folder, _script(script, environment.ending) as path:
         try:
             done = subprocess.run(  # noqa: S603 - our own script
                 [program, path, folder],
@@ -110,11 +103,8 @@ class Worker:
         self._turn = threading.Lock()
         self._seconds: list[float] = []
         with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetnet-")))
+            folder = stack.enter_context(_folder(files, settings))
             path = stack.enter_context(_script(script, environment.ending))
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-            (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
             self._errors = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(  # noqa: S603 - our own script
                 [program, path, folder],
@@ -186,16 +176,22 @@ class Worker:
         self._process.communicate()
 
 
-def _script(name: str, ending: str = ".py") -> contextlib.AbstractContextManager[Path]:
+@contextlib.contextmanager
+def _folder(files: Mapping[str, bytes], settings: Mapping[str, Any] | None) -> Iterator[Path]:
+    """Yield a folder of these files for a script, with ``settings.json``."""
+    with tempfile.TemporaryDirectory(prefix="fleetnet-") as name:
+        folder = Path(name)
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
+        yield folder
+
+
+@contextlib.contextmanager
+def _script(name: str, ending: str = ".py") -> Iterator[Path]:
     # The whole folder: scripts share what they say to us by.
-    folder = as_file(resources(__package__) / "scripts")
-
-    @contextlib.contextmanager
-    def path() -> Any:
-        with folder as there:
-            yield there / f"{name}{ending}"
-
-    return path()
+    with as_file(resources(__package__) / "scripts") as there:
+        yield there / f"{name}{ending}"
 
 
 def _death(environment: Environment, code: int, told: bytes) -> str:
