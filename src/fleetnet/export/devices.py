@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleetnet.amounts import size
-from fleetnet.bundle import MANIFEST, Bundle, Verification
+from fleetnet.bundle import Bundle, Verification
 from fleetnet.cache import cache_folder
 from fleetnet.errors import INSTALL, BundleError, FleetnetError, one_line
 from fleetnet.export.targets import TARGETS, Target, find_target
-from fleetnet.files import sha256_of
 from fleetnet.reporting import Begin, Say
 
 
@@ -61,13 +59,8 @@ class Device:
 
 def state_of(target: Target) -> str:
     """Return whether a target can be converted to here, or what that takes, in a few words."""
-    missing = [
-        brought_by
-        for module, brought_by in target.needs.items()
-        if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        return f"{INSTALL} '{missing[0]}'"
+    if module := target.lacking:
+        return f"{INSTALL} '{target.needs[module]}'"
     environment = target.environment
     if environment is not None and environment.missing:
         return f"needs {environment.missing}"
@@ -146,8 +139,7 @@ def measure(
 
 
 def _place(bundle: Bundle, target: Target, precision: str) -> Path:
-    network = sha256_of(bundle.path / MANIFEST)[:16]
-    return cache_folder() / "devices" / network / f"{target.name}-{precision}"
+    return cache_folder() / "devices" / bundle.hash[:16] / f"{target.name}-{precision}"
 
 
 def _kept(bundle: Bundle, target: Target, precision: str) -> Device:

@@ -94,20 +94,24 @@ class Target:
             return {}
         return {name: self.environment.version(name) for name in self.made_by}
 
+    @property
+    def lacking(self) -> str:
+        """The first of :attr:`needs` that is not installed here; else empty."""
+        return next((one for one in self.needs if importlib.util.find_spec(one) is None), "")
+
     def check_installed(self) -> None:
         """Refuse at once what would fail for want of a package; nothing is imported.
 
         Raises:
             FleetnetError: names the first that is missing, and what brings it.
         """
-        for module, brought_by in self.needs.items():
-            if importlib.util.find_spec(module) is None:
-                raise FleetnetError(
-                    f"the target '{self.name}' needs {module}, which is not installed: {INSTALL} "
-                    f"'{brought_by}'",
-                    code="not-installed",
-                    package=module,
-                )
+        if module := self.lacking:
+            raise FleetnetError(
+                f"the target '{self.name}' needs {module}, which is not installed: {INSTALL} "
+                f"'{self.needs[module]}'",
+                code="not-installed",
+                package=module,
+            )
         if self.environment is not None and self.environment.missing:
             raise FleetnetError(
                 f"the target '{self.name}' needs {self.environment.missing}",
