@@ -48,7 +48,6 @@ def write_bundle(
             (bundle / name).write_bytes(content)
         for name, content in (around or {}).items():
             (folder / name).write_bytes(content)
-        text = manifest.to_json().encode()
         (bundle / MANIFEST).write_bytes(text)
     return Bundle(path / inside, manifest, content=text)
 

@@ -32,7 +32,7 @@ def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
             f"{bundle.path} has no ONNX graph in {precision}: 'fleetnet quantize' makes one for "
             "ONNX Runtime"
         )
-    return {FILE: bundle.file(format="onnx", precision=precision).read_bytes()}
+    return {FILE: bundle.content(format="onnx", precision=precision).data}
 
 
 def load(files: Files) -> Run:
