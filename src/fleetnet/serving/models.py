@@ -154,10 +154,6 @@ class Models:
         """Let a version be the default of a model whenever it is loaded."""
         self._routing.setdefault(name, Routing()).default = version
 
-    def default_of(self, name: str) -> str:
-        """Return the version of a loaded model that answers where none is asked for."""
-        return self._default(name)
-
     def _named(self, name: str, version: str) -> tuple[str, str]:
         if not name:
             if len(self._versions) != 1:

@@ -65,7 +65,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class OpenedVersions:
     """Versions of a model that are open and warm, and do not answer yet."""
 
     model: str
@@ -375,7 +375,7 @@ class Service:
         async with self._changing.setdefault(check_name("name of a model", name), asyncio.Lock()):
             self.put(await self.prepare(name, version))
 
-    async def prepare(self, name: str, version: str | None = None) -> Prepared:
+    async def prepare(self, name: str, version: str | None = None) -> OpenedVersions:
         """Open and warm up what :meth:`put` lets answer then.
 
         Raises:
@@ -385,7 +385,7 @@ class Service:
             paths = await asyncio.to_thread(self._repository.versions, name)
         else:
             paths = {version: await asyncio.to_thread(self._repository.path, name, version)}
-        prepared = Prepared(name)
+        prepared = OpenedVersions(name)
         for each, path in paths.items():
             self._say(name, each, "LOADING")
             try:
@@ -398,7 +398,7 @@ class Service:
                 raise
         return prepared
 
-    def put(self, prepared: Prepared) -> None:
+    def put(self, prepared: OpenedVersions) -> None:
         """Let versions answer, each in the place of the one that it replaces."""
         name = prepared.model
         for version, (loaded, queueing) in prepared.opened.items():
@@ -413,7 +413,7 @@ class Service:
             if former is not None:
                 self._spawn(self._retire(former, replaced=True))
 
-    def discard(self, prepared: Prepared, reason: str = "") -> None:
+    def discard(self, prepared: OpenedVersions, reason: str = "") -> None:
         """Release versions that are not to answer after all; the index gives the reason, if any."""
         for version, (loaded, _) in prepared.opened.items():
             loaded.close()

@@ -9,7 +9,7 @@ from typing import Any, cast
 from fleetnet.errors import FleetnetError, one_line
 from fleetnet.serving.config import Settings
 from fleetnet.serving.lifecycle import repository_of
-from fleetnet.serving.service import Prepared, Service
+from fleetnet.serving.service import OpenedVersions, Service
 from fleetnet.serving.traces import Traces
 from fleetnet.serving.workers.channel import ClosedError
 from fleetnet.serving.workers.figures import Figures
@@ -64,7 +64,7 @@ class WorkerService(Service):
         )
         self._everywhere = False
         self._ask = ask
-        self._prepared: Prepared | None = None
+        self._prepared: OpenedVersions | None = None
 
     @property
     def ready(self) -> bool:
