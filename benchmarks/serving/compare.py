@@ -156,8 +156,11 @@ def main() -> None:
         servers = start(chosen, model, folder, stack)
         alone = InProcess(model, photos, chosen.threads)
         stack.callback(alone.close)
+        with Classifier(model) as classifier:
+            answers = classifier.predict(sorted(photos.iterdir()))
+            expected = [answer.top[0].index for answer in answers]
         same = {
-            title: agreement(server, address, model, photos)
+            title: agreement(server, address, photos, expected)
             for title, (server, address) in _rows(servers).items()
         }
         rows, rates = measure(chosen, servers, alone, photos)
@@ -222,7 +225,7 @@ def _way(
     return lambda: ask(server, address, photos, concurrency=concurrency, seconds=seconds)
 
 
-def agreement(server: Server, address: str, model: Path, photos: Path) -> float:
+def agreement(server: Server, address: str, photos: Path, expected: Sequence[int]) -> float:
     """Return the share of photographs for which a server names the class that the bundle does."""
     server.still(False)
     try:
@@ -231,9 +234,7 @@ def agreement(server: Server, address: str, model: Path, photos: Path) -> float:
     finally:
         server.still(True)
     got = json.loads(told.stdout)["classes"]
-    with Classifier(model) as classifier:
-        ours = [one.top[0].index for one in classifier.predict(sorted(photos.iterdir()))]
-    return float(np.mean([one == other for one, other in zip(got, ours, strict=True)]))
+    return float(np.mean([one == other for one, other in zip(got, expected, strict=True)]))
 
 
 def overload(

@@ -9,6 +9,9 @@ import struct
 from typing import Protocol
 from urllib.parse import SplitResult
 
+from fleetnet.serving.brpc.meta import RpcMeta
+from fleetnet.serving.messages import ModelInferRequest
+
 BOUNDARY = "9f1c0d2e7a"
 
 
@@ -161,25 +164,14 @@ def _post(address: SplitResult, kind: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
 def infer_message(model: str, image: bytes) -> bytes:
     """Return ``ModelInferRequest`` for one encoded image."""
-    tensor = _field(1, b"image") + _field(2, b"BYTES") + _field(3, _varint(1))
-    top = _field(1, b"classification") + _field(2, b"\x10\x05")
-    wanted = _field(1, b"probabilities") + _field(2, top)
-    raw = struct.pack("<I", len(image)) + image
-    return _field(1, model.encode()) + _field(5, tensor) + _field(6, wanted) + _field(7, raw)
+    request = ModelInferRequest(model_name=model)
+    request.inputs.add(name="image", datatype="BYTES", shape=[1])
+    wanted = request.outputs.add(name="probabilities")
+    wanted.parameters["classification"].int64_param = 5
+    request.raw_input_contents.append(struct.pack("<I", len(image)) + image)
+    return request.SerializeToString()
 
 
 class Grpc:
@@ -226,8 +218,8 @@ class Brpc(Stream):
     def request(address: SplitResult, image: bytes) -> bytes:
         """Return what is sent for an encoded image."""
         message = infer_message(address.path.strip("/"), image)
-        method = _field(1, b"inference.GRPCInferenceService") + _field(2, b"ModelInfer")
-        meta = _field(1, method) + b"\x20\x01"
+        method = {"service_name": "inference.GRPCInferenceService", "method_name": "ModelInfer"}
+        meta = RpcMeta(request=method, correlation_id=1).SerializeToString()
         return b"PRPC" + struct.pack(">II", len(meta) + len(message), len(meta)) + meta + message
 
     def whole(self, got: bytearray) -> str:
@@ -237,46 +229,11 @@ class Brpc(Stream):
         size, meta_size = struct.unpack_from(">II", got, 4)
         if len(got) < 12 + size:
             return ""
-        meta = bytes(got[12 : 12 + meta_size])
+        code = RpcMeta.FromString(bytes(got[12 : 12 + meta_size])).response.error_code
         self.body = bytes(got[12 + meta_size :])
-        code = _error_code(meta)
         if code == 0:
             return "answered"
         return "shed" if code in (2003, 2004) else str(code)
-
-
-def _error_code(meta: bytes) -> int:
-    """Return ``RpcMeta.response.error_code``."""
-    response = _read(meta).get(2, b"")
-    code = _read(response).get(1, 0) if isinstance(response, bytes) else 0
-    return code if isinstance(code, int) else -1
-
-
-def _read(message: bytes) -> dict[int, int | bytes]:
-    """Return the fields of a message that holds numbers and bytes alone."""
-    fields: dict[int, int | bytes] = {}
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        key = varint()
-        value: int | bytes = varint()
-        if key & 7 == 2:
-            length = int(value)
-            value = message[at : at + length]
-            at += length
-        fields[key >> 3] = value
-    return fields
 
 
 PROTOCOLS: dict[str, type[Connection]] = {
