@@ -41,12 +41,12 @@ settings.register_profile("quick", settings.get_profile("house"), max_examples=1
 settings.load_profile("house")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def no_handler_of_loaders() -> None:
-    """PyTorch's loader leaves a handler for the end of any child; each file begins without it.
+    """PyTorch's loader leaves a handler for the end of any child; each test begins without it.
 
-    Where many libraries are in one process, that handler was seen to end it by SIGSEGV when a test
-    of another file started a program.
+    Where many libraries are in one process, that handler was seen to end it by SIGSEGV when another
+    test started a program.
     """
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

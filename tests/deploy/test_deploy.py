@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,14 +29,6 @@ DEPLOY = ROOT / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 BIN = Path(sys.executable).parent
 Object = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def no_handler_of_others() -> Iterator[None]:
-    """PyTorch's loader leaves a handler for the end of any child, and here programs are started."""
-    former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGCHLD, former)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
