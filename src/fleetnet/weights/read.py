@@ -232,7 +232,8 @@ def _read_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
             file=str(path),
         )
     try:
-        return load_safetensors(content)
+        # The library gives them in another order each time, and messages name the first ones.
+        return dict(sorted(load_safetensors(content).items()))
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
         reason = one_line(error)
         raise CheckpointError(
