@@ -19,6 +19,7 @@ from fleetnet.export.converted import export_to
 from fleetnet.export.native_program import program
 from fleetnet.export.targets import TARGETS
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.engines import Pixels
 from fleetnet.inference.probabilities import to_probabilities
 from fleetnet.preprocess import Preprocess
 from samples import draw
@@ -69,6 +70,20 @@ def changed(bundle: Bundle, preprocess: Preprocess, activation: Any, batch: int 
     )
 
 
+def check(
+    found: list[tuple[str, float]], pixels: Pixels, expected: Pixels, manifest: Manifest
+) -> None:
+    """Hold pixels to the bit, and the answers of the tests' network to Python's of the same."""
+    np.testing.assert_array_equal(pixels, expected.ravel())
+    classes = len(manifest.classes)
+    sums = [expected.ravel()[index::classes].sum(dtype=float) for index in range(classes)]
+    logits = np.asarray(sums) / 1024 / 64
+    probabilities = to_probabilities(logits, manifest.model.activation, manifest.temperature)
+    order = np.argsort(-probabilities, kind="stable")[:5]
+    assert [name for name, _ in found] == [manifest.classes[index] for index in order]
+    np.testing.assert_allclose([value for _, value in found], probabilities[order], atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("preprocess", "activation", "batch"),
     [
@@ -86,7 +101,8 @@ def test_pixels_and_probabilities_are_those_of_python(
     strict = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     ran("gcc", "-c", "-std=c99", "-O1", "-ffp-contract=off", *core, cwd=tmp_path)
     objects = [f"{path.stem}.o" for path in core]
-    ran("g++", *strict, "classify.cpp", "network.cpp", *objects, "-o", "classify", cwd=tmp_path)
+    sources = ["classify.cpp", "answers.cpp", "network.cpp"]
+    ran("g++", *strict, *sources, *objects, "-o", "classify", cwd=tmp_path)
     picture = np.random.default_rng(4).integers(0, 256, (57, 91, 3), np.uint8)
     image = tmp_path / "picture.ppm"
     Image.fromarray(picture).save(image)
@@ -94,14 +110,7 @@ def test_pixels_and_probabilities_are_those_of_python(
     pixels = np.fromfile(tmp_path / "pixels", np.uint8)
     expected = np.zeros((batch or 1, preprocess.crop, preprocess.crop, 3), np.uint8)
     expected[0] = preprocess(picture)
-    np.testing.assert_array_equal(pixels, expected.ravel())
-    classes = len(manifest.classes)
-    sums = [expected.ravel()[index::classes].sum(dtype=float) for index in range(classes)]
-    logits = np.asarray(sums) / 1024 / 64
-    probabilities = to_probabilities(logits, activation, manifest.temperature)
-    order = np.argsort(-probabilities, kind="stable")[:5]
-    assert [name for name, _ in found] == [manifest.classes[index] for index in order]
-    np.testing.assert_allclose([value for _, value in found], probabilities[order], atol=2e-5)
+    check(found, pixels, expected, manifest)
     # Broken pictures are a line each.
     whole = image.read_bytes()
     (tmp_path / "commented.ppm").write_bytes(whole.replace(b"P6\n", b"P6\n# made up\n", 1))

@@ -176,7 +176,7 @@ def test_the_default_output_is_named_for_the_target(
     [
         (
             ["--to", "opnvino"],
-            "unknown target 'opnvino', did you mean 'openvino'? (known: coreml, ",
+            "unknown target 'opnvino', did you mean 'openvino'? (known: android, ",
         ),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),

@@ -1,4 +1,4 @@
-"""A C++ program beside converted files: from a photograph to the classes, without Python.
+"""Programs in C++ beside converted files: from a photograph to the classes, without Python.
 
 It resizes by the C core, so its answers are those of the host that made the files. What it knows of
 the network is written into ``model.h``, from the manifest.
@@ -30,7 +30,8 @@ FILTERS = {
     "cv2-linear": "FLEETNET_CV2_LINEAR",
 }
 """The core's names of interpolations."""
-_SHARED = ("classify.cpp", "network.h")
+_ANSWERS = ("answers.cpp", "answers.h")
+_SHARED = ("classify.cpp", "network.h", *_ANSWERS)
 
 
 def built(where: str) -> str:
@@ -58,11 +59,29 @@ def program(runtime: str) -> Callable[[Files, Manifest], Files]:
             **{name: (source / name).read_bytes() for name in _SHARED},
             "network.cpp": (source / f"{runtime}.cpp").read_bytes(),
             "CMakeLists.txt": b"\n".join(build),
-            "model.h": values(manifest).encode(),
-            **{f"core/{name}": content for name, content in core().items()},
+            **_of_network(manifest),
         }
 
     return beside
+
+
+def library(manifest: Manifest) -> dict[str, bytes]:
+    """Return the files of what Kotlin calls on Android: the same, but for what reads pictures."""
+    source = _sources()
+    return {
+        **{name: (source / name).read_bytes() for name in ("network.h", *_ANSWERS)},
+        "network.cpp": (source / "ncnn.cpp").read_bytes(),
+        "android.cpp": (source / "android.cpp").read_bytes(),
+        "CMakeLists.txt": (source / "android.cmake").read_bytes(),
+        **_of_network(manifest),
+    }
+
+
+def _of_network(manifest: Manifest) -> dict[str, bytes]:
+    return {
+        "model.h": values(manifest).encode(),
+        **{f"core/{name}": content for name, content in core().items()},
+    }
 
 
 def core() -> dict[str, bytes]:

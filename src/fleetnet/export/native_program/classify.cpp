@@ -2,11 +2,11 @@
 //
 // FOLDER holds the network's files. An image is a binary PPM with a byte a colour, upright; djpeg of
 // libjpeg-turbo makes one of a JPEG, ImageMagick one of everything.
+#include "answers.h"
 #include "model.h"
 #include "network.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -60,36 +60,11 @@ Picture read(const std::string &path) {
   return picture;
 }
 
-// Resizes and crops as the training's validation did, to the bit.
-std::vector<std::uint8_t> input_of(const Picture &picture) {
-  const std::size_t crop = model::preprocess.crop;
-  std::vector<std::uint8_t> pixels(model::batch * crop * crop * 3); // what is beyond it is black
-  const fleetnet_status status =
-      fleetnet_make_input(&model::preprocess, picture.rgb.data(), picture.width, picture.height,
-                          nullptr, pixels.data());
-  if (status == FLEETNET_TOO_LONG)
-    throw std::runtime_error("has sides more than 1:100 apart");
-  if (status != FLEETNET_OK)
-    throw std::runtime_error("cannot be resized");
-  return pixels;
-}
-
-std::vector<double> probabilities_of(const std::vector<float> &logits) {
-  std::vector<double> values(logits.begin(), logits.begin() + model::class_count);
-  const double largest = *std::max_element(values.begin(), values.end());
-  double sum = 0;
-  for (double &value : values) {
-    value = model::sigmoid ? 1 / (1 + std::exp(-value / model::temperature))
-                           : std::exp((value - largest) / model::temperature);
-    sum += value;
-  }
-  for (double &value : values)
-    value /= model::sigmoid ? 1 : sum;
-  return values;
-}
-
 void classify(Network &network, const char *path) {
-  const std::vector<double> found = probabilities_of(network.logits(input_of(read(path)).data()));
+  const Picture picture = read(path);
+  const std::vector<std::uint8_t> pixels =
+      input_of(picture.rgb.data(), picture.width, picture.height);
+  const std::vector<double> found = probabilities_of(network.logits(pixels.data()).data());
   std::vector<std::size_t> order(found.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
