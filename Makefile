@@ -54,7 +54,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/.dev triton brpc
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
 # there, which is no error; what CI=true could not install is one.
