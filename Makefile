@@ -55,7 +55,8 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/.dev triton brpc web-runtime
-	$(BIN)/pytest -n 2 --dist loadfile
+	-@CI= LIST=tests/packages.txt NAME='some tests' cpp/cmake/packages.sh
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
 # there, which is no error; what CI=true could not install is one.
