@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fleetnet.amounts import size
@@ -75,6 +76,11 @@ def main() -> None:
     bundle = open_bundle(options.model)
     words = [f"{target.name}:{one}" for target, one in chosen([])] if options.all else []
     found = list(measure(bundle, words, images=images, say=print))
+    # A place in the cache says nothing to whoever reads the page.
+    found = [
+        replace(device, refused=device.refused.replace(str(bundle.path), "the model"))
+        for device in found
+    ]
     text = options.page.read_text("utf-8")
     options.page.write_text(put(text, table(options.model, found)), "utf-8")
     print(f"written: {options.page}")
