@@ -34,6 +34,8 @@ NETWORKS = (
     "ReXNet_1_0",
     "ReXNet_lite_1_0",
     "EfficientNet_Lite0",
+    "PPLCNet_x0_25",
+    "MobileNetV4_conv_small",
 )
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
