@@ -206,7 +206,8 @@ def _print_accuracy(rows: list[dict[str, Any]]) -> None:
         f"params and GMACs (multiply-adds, one operation each; {_sizes(rows)}, 1000 classes) are "
         "computed here; top-1, top-5, ref. and publ. are the documents' figures. The MobileNetV2 "
         "document counts two operations a multiply-add: its figures are halved here. The ReXNet "
-        "document's params include batch-norm statistics, its GMACs element-wise work.\n"
+        "document's params include batch-norm statistics, its GMACs and PP-LCNet's element-wise "
+        "work.\n"
     )
 
 
