@@ -83,7 +83,7 @@ def changed() -> State:
     [
         (resnet, "; nearest is "),
         (part_of_resnet, "; nearest is "),
-        (lambda: conv("conv1", 64, 3, 7, 7), "'fleetnet models' lists"),
+        (lambda: conv("branch", 64, 3, 7, 7), "'fleetnet models' lists"),
         (transformer, "(2 entries: patches.0.weight, tokens); its names are like those of none"),
         (mobilenetv3, "; nearest is "),
         (changed, "nearest is MobileNetV2_x0_25 from Fleetnet: unexpected: blocks.3.se.fc.weight"),
@@ -107,7 +107,7 @@ def test_networks_of_no_family_are_refused_in_one_line(
 def test_a_source_has_the_networks_of_the_families_that_name_it() -> None:
     """No source takes what it does not know for something that it knows."""
     for source, families in (
-        (PADDLE, {"mobilenetv2", "rexnet"}),
+        (PADDLE, {"mobilenetv2", "rexnet", "pplcnet", "mobilenetv4"}),
         (TORCHVISION, {"mobilenetv2"}),
         (CLOVAAI, {"rexnet"}),
     ):
