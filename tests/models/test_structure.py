@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetnet.models.registry import MODELS, structure
+from fleetnet.models.registry import MODELS, published, structure
 from fleetnet.models.rexnet import channel_ramp
 
 TABLE = Path(__file__).with_name("measured-structure.csv")
@@ -76,6 +76,32 @@ def test_efficientnet_lite_has_the_size_its_authors_publish(
     assert counted.trainable == parameters
     assert 0.94 * millions < counted.macs / 1e6 < millions
     assert MODELS[name].size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("lcnet_035", 1_644_370),
+        ("lcnet_050", 1_880_856),
+        ("lcnet_075", 2_358_288),
+        ("lcnet_100", 2_953_800),
+        ("lcnet_150", 4_501_112),
+        ("MobileNetV4_conv_small", 3_774_024),
+        ("MobileNetV4_conv_medium", 9_715_512),
+        ("MobileNetV4_conv_large", 32_590_864),
+    ],
+)
+def test_lcnet_and_mobilenetv4_have_the_parameters_of_timm(name: str, parameters: int) -> None:
+    assert structure(name).trainable == parameters
+
+
+@pytest.mark.parametrize("width", ["0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5"])
+def test_pplcnet_has_the_size_its_authors_publish(width: str) -> None:
+    """Their multiply-adds count element-wise work too."""
+    name = f"PPLCNet_x{width}"
+    counted, figures = structure(name), published()["models"][name]
+    assert counted.trainable / 1e6 == pytest.approx(figures["mparams"], abs=0.051)
+    assert 0.92 * figures["gflops"] < counted.macs / 1e9 < figures["gflops"]
 
 
 def test_ssld_is_mobilenetv2() -> None:

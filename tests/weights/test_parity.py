@@ -36,6 +36,14 @@ TIMMS = {
     "tf_efficientnet_lite2": "EfficientNet_Lite2",
     "tf_efficientnet_lite3": "EfficientNet_Lite3",
     "tf_efficientnet_lite4": "EfficientNet_Lite4",
+    "lcnet_035": "lcnet_035",
+    "lcnet_050": "lcnet_050",
+    "lcnet_075": "lcnet_075",
+    "lcnet_100": "lcnet_100",
+    "lcnet_150": "lcnet_150",
+    "mobilenetv4_conv_small": "MobileNetV4_conv_small",
+    "mobilenetv4_conv_medium": "MobileNetV4_conv_medium",
+    "mobilenetv4_conv_large": "MobileNetV4_conv_large",
 }
 TORCHVISIONS = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv2_140"}
 

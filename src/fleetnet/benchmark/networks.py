@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +56,14 @@ class BenchmarkedNetwork:
         return loaded.bytes if loaded else 0
 
 
-def published_names() -> list[str]:
-    """Return the names of the networks that the documents have figures for."""
-    return [name for name in published()["models"] if name in NAMES]
+DOCUMENTS = ("mobilenetv2", "rexnet")
+"""Those whose networks are measured where none is named."""
+
+
+def published_names(documents: Collection[str] = DOCUMENTS) -> list[str]:
+    """Return the names of the networks that some documents have figures for."""
+    rows = published()["models"].items()
+    return [name for name, row in rows if name in NAMES and row["document"] in documents]
 
 
 def find_subjects(
@@ -73,7 +78,7 @@ def find_subjects(
     Anything else is a trained network, see :mod:`fleetnet.weights.subject`.
 
     Args:
-        words: in the order of the tables; none for all that the documents have figures for.
+        words: in the order of the tables; none for all that the two documents have figures for.
         size: side of the input of networks by name, in pixels; a bundle has its own.
         done: called with how many are ready, and how many there are.
         say: called with a line about each download and each bundle that is made.

@@ -87,7 +87,7 @@ def _print_speed(rows: list[dict[str, Any]]) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         figures = row["published"]
-        times = [*figures.get("sd855_ms", [None] * 3), *figures["v100_ms"]]
+        times = [*figures.get("sd855_ms", [None] * 3), *figures.get("v100_ms", [None] * 3)]
         cells = ["–" if time is None else f"{time:.2f}" for time in times]
         storage = figures.get("storage_mb")
         table.add_row(row["name"], *cells, "–" if storage is None else f"{storage:.1f}")
