@@ -2,7 +2,8 @@
 
 ``truncated`` is PaddleClas's: channel counts are ``int(channels * width)`` and activations ReLU.
 ``rounded`` is timm's: channel counts are multiples of 8 and activations ReLU6; one of its networks
-has a 1×1 convolution more before the pool.
+has a 1×1 convolution more before the pool. At a width of 1.0 the two differ in nothing that weights
+show, so the blocks of the second are numbered within stages, and none is taken for the other.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Setting(NamedTuple):
     blocks: tuple[int, ...]
     head: int
     act: type[nn.Module]
+    names: tuple[str, ...]
+    """Dotted names of the blocks."""
 
 
 def mobilenetv1_setting(
@@ -70,7 +73,24 @@ def mobilenetv1_setting(
         tuple(scaled(block.channels) for block in BLOCKS),
         max(HEAD, scaled(HEAD)) if head else 0,
         nn.ReLU if layout == "truncated" else nn.ReLU6,
+        _plain_names() if layout == "truncated" else _staged_names(),
     )
+
+
+def _plain_names() -> tuple[str, ...]:
+    return tuple(f"blocks.{index}" for index in range(len(BLOCKS)))
+
+
+def _staged_names() -> tuple[str, ...]:
+    """Number the blocks within stages, which begin with a strided block."""
+    names: list[str] = []
+    stage, place = 0, 0
+    for block in BLOCKS:
+        if block.stride > 1:
+            stage, place = stage + 1, 0
+        names.append(f"blocks.{stage}.{place}")
+        place += 1
+    return tuple(names)
 
 
 class MobileNetV1(Network):
@@ -93,9 +113,11 @@ class MobileNetV1(Network):
         act = setting.act
         self.stem = ConvNormAct(in_channels, setting.stem, 3, stride=2, act=act)
         self.blocks = nn.Sequential()
+        self.block_names = setting.names
         channels = setting.stem
-        for block, out in zip(BLOCKS, setting.blocks, strict=True):
-            self.blocks.append(DepthwiseSeparable(channels, out, stride=block.stride, act=act))
+        for block, out, name in zip(BLOCKS, setting.blocks, setting.names, strict=True):
+            made = DepthwiseSeparable(channels, out, stride=block.stride, act=act)
+            _sequence_of(self.blocks, name).append(made)
             channels = out
         self.head: nn.Module = nn.Identity()
         if setting.head:
@@ -107,9 +129,8 @@ class MobileNetV1(Network):
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stem, each block, the head if there is one, and the classifier."""
-        blocks = [f"blocks.{index}" for index in range(len(self.blocks))]
         head = [] if isinstance(self.head, nn.Identity) else ["head"]
-        names = ["stem", *blocks, *head, "classifier"]
+        names = ["stem", *self.block_names, *head, "classifier"]
         return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -121,6 +142,18 @@ class MobileNetV1(Network):
         """Map the last feature map to the logits, ``float32[N, num_classes]``."""
         logits: Tensor = self.classifier(self.dropout(self.pool(features)))
         return logits
+
+
+def _sequence_of(blocks: nn.Sequential, name: str) -> nn.Sequential:
+    """Return the sequence that a block of this name is appended to, making a new stage's."""
+    stage = name.split(".")[1:-1]
+    if not stage:
+        return blocks
+    if name.endswith(".0"):
+        blocks.append(nn.Sequential())
+    sequence = blocks.get_submodule(*stage)
+    assert isinstance(sequence, nn.Sequential)  # noqa: S101 - for the type checker
+    return sequence
 
 
 def mobilenetv1(
@@ -138,11 +171,10 @@ def mobilenetv1(
     return MobileNetV1(setting, num_classes, in_channels=in_channels, dropout=dropout)
 
 
-def _own_names(*, head: bool = False, **_: Any) -> tuple[Part, ...]:
-    blocks = [
-        f"blocks.{n}.{part}" for n in range(len(BLOCKS)) for part in ("depthwise", "pointwise")
-    ]
-    layers = ["stem", *blocks, *(["head"] if head else [])]
+def _own_names(**arguments: Any) -> tuple[Part, ...]:
+    setting = mobilenetv1_setting(**arguments)
+    blocks = [f"{name}.{part}" for name in setting.names for part in ("depthwise", "pointwise")]
+    layers = ["stem", *blocks, *(["head"] if setting.head else [])]
     parts = [part for name in layers for part in conv_norm(name, f"{name}.conv", f"{name}.norm")]
     return (*parts, Part("classifier", "classifier", "linear"))
 
@@ -152,9 +184,9 @@ def _paddle_names(layout: Layout = "truncated", **_: Any) -> tuple[Part, ...] | 
     if layout != "truncated":
         return None
     parts = [*conv_norm("stem", "conv.conv", "conv.bn")]
-    for index in range(len(BLOCKS)):
+    for block in _plain_names():
         for part in ("depthwise", "pointwise"):
-            name = f"blocks.{index}.{part}"
+            name = f"{block}.{part}"
             parts += conv_norm(name, f"{name}_conv.conv", f"{name}_conv.bn")
     return (*parts, Part("classifier", "fc", "linear"))
 
@@ -162,18 +194,13 @@ def _paddle_names(layout: Layout = "truncated", **_: Any) -> tuple[Part, ...] | 
 def _timm_names(
     layout: Layout = "truncated", *, head: bool = False, **_: Any
 ) -> tuple[Part, ...] | None:
-    """Name the layers as timm's ``mobilenetv1_*`` do, whose stages begin with a strided block."""
+    """Name the layers as timm's ``mobilenetv1_*`` do."""
     if layout != "rounded":
         return None
     parts = [*conv_norm("stem", "conv_stem", "bn1")]
-    stage, place = 0, 0
-    for index, block in enumerate(BLOCKS):
-        if block.stride > 1:
-            stage, place = stage + 1, 0
-        ours, theirs = f"blocks.{index}", f"blocks.{stage}.{place}"
-        parts += conv_norm(f"{ours}.depthwise", f"{theirs}.conv_dw", f"{theirs}.bn1")
-        parts += conv_norm(f"{ours}.pointwise", f"{theirs}.conv_pw", f"{theirs}.bn2")
-        place += 1
+    for name in _staged_names():
+        parts += conv_norm(f"{name}.depthwise", f"{name}.conv_dw", f"{name}.bn1")
+        parts += conv_norm(f"{name}.pointwise", f"{name}.conv_pw", f"{name}.bn2")
     if head:
         parts += conv_norm("head", "conv_head", "bn2")
     return (*parts, Part("classifier", "classifier", "linear"))
@@ -181,9 +208,9 @@ def _timm_names(
 
 def _widths(**arguments: Any) -> dict[str, int]:
     setting = mobilenetv1_setting(**arguments)
-    blocks = {f"blocks.{n}.pointwise.conv": width for n, width in enumerate(setting.blocks)}
+    names = (f"{name}.pointwise.conv" for name in setting.names)
     head = {"head.conv": setting.head} if setting.head else {}
-    return {"stem.conv": setting.stem, **blocks, **head}
+    return {"stem.conv": setting.stem, **dict(zip(names, setting.blocks, strict=True)), **head}
 
 
 FAMILY = Family(
