@@ -121,7 +121,7 @@ class PooledConvAct(ConvAct):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``float32[N, out_channels]``."""
-        y: Tensor = super().forward(x[:, :, None, None])
+        y: Tensor = self.act(self.conv(x[:, :, None, None]))
         return y.flatten(1)
 
     def widen(self, in_channels: int, rounded: Rounded) -> int:  # noqa: ARG002 - its width stays
