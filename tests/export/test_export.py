@@ -34,6 +34,8 @@ NETWORKS = (
     "ReXNet_1_0",
     "ReXNet_lite_1_0",
     "EfficientNet_Lite0",
+    "PPLCNet_x0_25",
+    "MobileNetV4_conv_small",
 )
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
@@ -231,7 +233,7 @@ def assert_tensorrt_takes(model: onnx.ModelProto) -> None:
     assert taken.op_type == "Cast"
     assert {node.op_type for node in model.graph.node} <= {
         *("Add", "Cast", "Clip", "Conv", "Gemm", "Mul", "Pad", "ReduceMean", "Relu", "Reshape"),
-        *("Sigmoid", "Softmax", "Transpose"),
+        *("HardSwish", "Sigmoid", "Softmax", "Transpose"),
     }
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -39,7 +39,8 @@ def timm_network(name: str, **arguments: Any) -> nn.Module:
 
     network: nn.Module = randomise(timm.create_model(name, **arguments))
     if name.startswith(GROWING):
-        settle(network, network.pretrained_cfg["input_size"][-1])  # type: ignore[index]
+        settings: Any = network.pretrained_cfg
+        settle(network, settings["input_size"][-1])
     return network
 
 
