@@ -227,6 +227,7 @@ def test_silu_is_quantised_as_a_whole(tmp_path: Path) -> None:
         assert (before, after) == ("Add", {"FakeQuantize"})
 
 
+@pytest.mark.slow
 def test_hard_swish_is_quantised_as_a_whole(tmp_path: Path) -> None:
     """Between a convolution with its bias and the next layer's input in int8."""
     bundle = make_untrained("MobileNetV3_small_x0_35", 32, tmp_path / "b.bundle")
