@@ -44,6 +44,9 @@ def test_published_recipes_are_as_published() -> None:
     assert (rexnet.schedule.milestones, rexnet.schedule.gamma) == ((30, 60, 90), 0.1)
     assert Recipe.load("rexnet-paper", model="ReXNet_1_0").model.drop_path == 0
     assert Recipe.load("rexnet-paper", model="rexnet_1_5").model.drop_path == 0.2
+    lcnet = Recipe.load("pplcnet", model="PPLCNet_x1_0")
+    assert (lcnet.epochs, lcnet.batch_size, lcnet.optimizer.lr) == (360, 2048, 0.8)
+    assert Recipe.load("mobilenetv4").optimizer.name == "adamw"
 
 
 def test_the_command_line_overrides_what_a_recipe_says_of_the_network(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def changed() -> State:
     [
         (resnet, "; nearest is "),
         (part_of_resnet, "; nearest is "),
-        (lambda: conv("conv0", 64, 3, 7, 7), "'fleetnet models' lists"),
+        (lambda: conv("branch", 64, 3, 7, 7), "'fleetnet models' lists"),
         (transformer, "(2 entries: patches.0.weight, tokens); its names are like those of none"),
         (mobilenetv3, "; nearest is "),
         (changed, "nearest is MobileNetV2_x0_25 from Fleetnet: unexpected: blocks.3.se.fc.weight"),

@@ -154,8 +154,12 @@ def published() -> dict[str, Any]:
     return _table("published.toml")
 
 
-def structure(name: str) -> Structure:
-    """Count parameters and multiply-adds of ``name`` at its own size with 1000 classes.
+def structure(name: str, size: int | None = None) -> Structure:
+    """Count parameters and multiply-adds of ``name`` with 1000 classes.
+
+    Args:
+        name: of the network.
+        size: side of the images in pixels; None for that which it was designed for.
 
     Raises:
         ModelError: unknown name.
@@ -169,4 +173,4 @@ def structure(name: str) -> Structure:
     from fleetnet.models.network import measure_structure
 
     with torch.device("meta"):
-        return measure_structure(build_model(name), size=entry.size)
+        return measure_structure(build_model(name), size=size or entry.size)
