@@ -18,7 +18,9 @@ import numpy as np
 import paddle
 
 ZOO = {
+    "MobileNetV1": "legendary_models.mobilenet_v1",
     "MobileNetV2": "model_zoo.mobilenet_v2",
+    "MobileNetV3": "legendary_models.mobilenet_v3",
     "ReXNet": "model_zoo.rexnet",
     "PPLCNet": "legendary_models.pp_lcnet",
     "MobileNetV4": "legendary_models.mobilenet_v4",

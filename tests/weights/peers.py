@@ -44,11 +44,14 @@ def timm_network(name: str, **arguments: Any) -> nn.Module:
     return network
 
 
-def torchvision_network(width_mult: float) -> nn.Module:
+def torchvision_network(name: str) -> nn.Module:
+    """Build ``mobilenet_v2``, or ``mobilenet_v2, width 1.4``."""
     declare_torchvision_operators()
-    from torchvision.models import mobilenet_v2
+    from torchvision import models
 
-    network: nn.Module = mobilenet_v2(width_mult=width_mult)
+    name, _, width = name.partition(", width ")
+    arguments = {"width_mult": float(width)} if width else {}
+    network: nn.Module = getattr(models, name)(**arguments)
     return randomise(network)
 
 

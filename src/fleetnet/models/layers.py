@@ -97,14 +97,16 @@ class ConvNormAct(nn.Sequential):
 
 
 class ConvAct(nn.Sequential):
-    """A 1×1 convolution with a bias and an activation: ``float32[N, C, H, W]`` to as many pixels.
+    """A 1×1 convolution and an activation: ``float32[N, C, H, W]`` to as many pixels.
 
     The activation is a module, for those that have settings.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, act: nn.Module) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, act: nn.Module, *, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
         self.act = act
 
     def widen(self, in_channels: int, rounded: Rounded) -> int:
@@ -112,6 +114,20 @@ class ConvAct(nn.Sequential):
         out_channels = rounded(self.conv.out_channels)
         widen_weights(self.conv, out_channels, in_channels)
         return out_channels
+
+
+class PooledConvAct(ConvAct):
+    """A 1×1 convolution of pooled features, with an activation: ``float32[N, C]`` to ``[N, D]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``float32[N, out_channels]``."""
+        y: Tensor = self.act(self.conv(x[:, :, None, None]))
+        return y.flatten(1)
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:  # noqa: ARG002 - its width stays
+        """Take more inputs, see :class:`fleetnet.models.base.Widening`."""
+        widen_weights(self.conv, self.conv.out_channels, in_channels)
+        return self.conv.out_channels
 
 
 class LinearNormAct(nn.Sequential):
@@ -179,7 +195,7 @@ class HardSigmoid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return numbers from 0 to 1, same shape."""
-        return (x * self.slope + 0.5).clamp(0.0, 1.0)
+        return functional.hardsigmoid(x if self.slope == 1 / 6 else x * (6 * self.slope))
 
     def extra_repr(self) -> str:
         """Show the slope in the network's printout."""
