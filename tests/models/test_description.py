@@ -89,7 +89,7 @@ def test_a_file_cannot_take_the_name_of_another_network() -> None:
         told_model("custom.yaml", None)
 
 
-WRONG = {
+WRONG: dict[str, tuple[Any, str]] = {
     "no mapping": ([1, 2], "must be a mapping of keys to values"),
     "no blocks": ({"stem": 8}, "blocks: it is missing"),
     "none": ({"blocks": []}, "blocks: its length must be at least 1"),
