@@ -233,7 +233,6 @@ def _write_best(
     network = next(one.network for one in chosen if one.shape.name == best.name)
     comment = (
         f"The best of {len(chosen) - 2} configurations of channels on {source.description}:\n"
-        f"top-1 {best.top1:.2%} of {best.images} held-out images after a short training.\n"
-        "fleetnet train DATA --model custom.yaml"
+        f"top-1 {best.top1:.2%} of {best.images} held-out images after a short training."
     )
     write_description(network, output / BEST, comment)
