@@ -63,7 +63,7 @@ def rank(
         from fleetnet.study.rank_figures import rank_figures, rank_json
         from fleetnet.study.rank_plan import THRESHOLDS, RankSettings
         from fleetnet.study.rank_study import study_rank
-    with needing(("matplotlib",), "train", "drawing plots"):
+    with needing(("matplotlib",), "report", "drawing plots"):
         from fleetnet.study.rank_plots import draw_ranks
     settings = RankSettings(
         networks=networks, seed=_seed(seed), thresholds=tuple(threshold or THRESHOLDS)
@@ -119,7 +119,7 @@ def channels(
         from fleetnet.study.budget import Budget
         from fleetnet.study.channel_figures import channel_correlation, channel_json
         from fleetnet.study.channel_study import BEST, ChannelSettings, study_channels
-    with needing(("matplotlib",), "train", "drawing plots"):
+    with needing(("matplotlib",), "report", "drawing plots"):
         from fleetnet.study.channel_plots import draw_channels
     chosen = load_recipe(recipe, [*shorthands(epochs, size), *(settings or [])])
     opened = open_told(data, source)
