@@ -73,6 +73,22 @@ def test_the_bundle_holds_both_networks_beside_the_old_files(taught: Bundle, bot
     assert len(taught.manifest.artifacts) == 3
 
 
+def test_openvino_has_one_core_a_process(
+    taught: Bundle, drawn: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NNCF computes with ours: a second one, once destroyed, could end the process."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a second core")
+
+    monkeypatch.setattr(ov, "Core", refuse)
+    content = taught.file(format="onnx").read_bytes()
+    quantizer = OpenVinoQuantizer(
+        content, "it", drawn.calibration[:2], 8, lambda *_: lambda _: None
+    )
+    assert quantizer.quantize([]).contents
+
+
 def test_what_was_measured_is_recorded(both: Both) -> None:
     written, results = both
     assert [result.comparison.engine for result in results] == ["openvino", "onnxruntime"]
