@@ -243,6 +243,25 @@ def test_silu_is_quantised_as_a_whole(tmp_path: Path) -> None:
         assert (before, after) == ("Add", {"FakeQuantize"})
 
 
+@pytest.mark.slow
+def test_hard_swish_is_quantised_as_a_whole(tmp_path: Path) -> None:
+    """Between a convolution with its bias and the next layer's input in int8."""
+    bundle = make_untrained("MobileNetV3_small_x0_35", 32, tmp_path / "b.bundle")
+    content = bundle.file(format="onnx").read_bytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    quantizer = OpenVinoQuantizer(content, "here", pixels, 7, lambda *_: lambda _: None)
+    model = core().read_model(*quantizer.quantize([]).contents.values())
+    found = [one for one in model.get_ordered_ops() if one.get_type_name() == "HSwish"]
+    nodes = onnx.load_from_string(content).graph.node
+    assert len(found) == sum(node.op_type == "HardSwish" for node in nodes) == 19
+    for swish in found:
+        before = swish.input(0).get_source_output().get_node().get_type_name()
+        after = {entry.get_node().get_type_name() for entry in swish.output(0).get_target_inputs()}
+        # The neck's is behind a convolution without a bias, and before the factor of PaddleClas.
+        assert before in ("Add", "Convolution")
+        assert after <= {"FakeQuantize", "Multiply"}
+
+
 def snapshot(path: Path) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in path.iterdir()}
 
