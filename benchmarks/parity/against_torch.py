@@ -22,20 +22,18 @@ from fleetnet.weights.create import create_model  # noqa: E402
 def main() -> None:
     """Compare every network that both sides have."""
     warnings.simplefilter("ignore")
-    originals = [("timm", name, ours, timm_network) for name, ours in TIMMS.items()]
-    originals += [
-        ("torchvision", name, ours, torchvision_network) for name, ours in TORCHVISIONS.items()
-    ]
+    sources = (("timm", TIMMS, timm_network), ("torchvision", TORCHVISIONS, torchvision_network))
     print("| source | original | ours | largest difference | spread of the logits |")
     print("| --- | --- | --- | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.pth"
-        for source, name, ours, build in originals:
-            original = build(name)
-            torch.save(original.state_dict(), file)
-            network = create_model(ours, weights=file)
-            difference, spread = largest_difference(original, network, MODELS[ours].size)
-            print(f"| {source} | `{name}` | `{ours}` | {difference:.1e} | {spread:.2f} |")
+        for source, networks, build in sources:
+            for name, ours in networks.items():
+                original = build(name)
+                torch.save(original.state_dict(), file)
+                network = create_model(ours, weights=file)
+                difference, spread = largest_difference(original, network, MODELS[ours].size)
+                print(f"| {source} | `{name}` | `{ours}` | {difference:.1e} | {spread:.2f} |")
 
 
 if __name__ == "__main__":
