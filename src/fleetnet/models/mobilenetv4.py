@@ -60,7 +60,7 @@ HEAD = Conv(1, 960)
 NECK = 1280
 STEMS: dict[Size, int] = {"small": 32, "medium": 32, "large": 24}
 TABLES: dict[Size, tuple[tuple[Row, ...], ...]] = {
-    # Table 10 of the paper, by stages
+    # By stages, as PaddleClas and timm have them.
     "small": (
         (Conv(3, 32, 2), Conv(1, 32)),
         (Conv(3, 96, 2), Conv(1, 64)),
