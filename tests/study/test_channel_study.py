@@ -188,7 +188,7 @@ def test_the_command_prints_every_network(shapes: Path, tmp_path: Path, fleetnet
     assert result.code == 0, result
     for word in ("MobileNetV2", "ReXNet ramp", "linear 1", "no correlation: too few"):
         assert word in result.out
-    assert f"next: fleetnet train {shapes} --model {tmp_path / BEST}" in result.err
+    assert f"next: fleetnet train DATA --model {tmp_path / BEST}" in result.err
     assert (tmp_path / "channels.png").read_bytes().startswith(b"\x89PNG")
     values = json.loads(fleetnet(*words, "--json").out)
     assert [one["name"] for one in values["networks"]] == ["MobileNetV2", "ReXNet ramp", "linear 1"]

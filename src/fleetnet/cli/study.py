@@ -149,7 +149,7 @@ def channels(
         _print_channels(results, found)
     say(f"written: {draw_channels(results, found, output)}")
     say(f"written: {output / BEST}")
-    say(f"next: fleetnet train {data} --model {output / BEST}")
+    say(f"next: fleetnet train DATA --model {output / BEST}")
 
 
 def _print_channels(results: list[ChannelLine], found: Correlation | None) -> None:

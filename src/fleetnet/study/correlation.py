@@ -38,10 +38,16 @@ class Correlation(NamedTuple):
     @property
     def in_words(self) -> str:
         """What that says, without more than it says."""
-        low, high = self.pearson_interval
-        if low <= 0 <= high:
-            return "the interval holds 0: these networks do not show that the two go together"
-        return "rank and accuracy go together" if low > 0 else "more rank goes with less accuracy"
+        both = (self.pearson_interval, self.spearman_interval)
+        if any(low <= 0 <= high for low, high in both):
+            which = (
+                "both intervals hold"
+                if all(low <= 0 <= high for low, high in both)
+                else ("one of the intervals holds")
+            )
+            return f"{which} 0: these networks do not show that the two go together"
+        more = self.pearson > 0
+        return "rank and accuracy go together" if more else "more rank goes with less accuracy"
 
 
 def correlation(first: Floats, second: Floats, seed: int = 0) -> Correlation | None:
