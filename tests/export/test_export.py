@@ -36,6 +36,8 @@ NETWORKS = (
     "EfficientNet_Lite0",
     "PPLCNet_x0_25",
     "MobileNetV4_conv_small",
+    "ShuffleNetV2_x0_25",
+    "GhostNet_x0_5",
 )
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 

@@ -11,11 +11,11 @@ from torch import nn
 from fleetnet.errors import CheckpointError
 from fleetnet.models import MODELS, build_model
 from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.names import CLOVAAI, TIMM, TORCHVISION
+from fleetnet.models.names import CLOVAAI, PADDLE, TIMM, TORCHVISION
 from fleetnet.models.padding import pad_channels
 from fleetnet.weights.adapter import Adapter, adapters
 from fleetnet.weights.create import create_model
-from fleetnet.weights.identify import from_ours, match, to_ours
+from fleetnet.weights.identify import as_network, from_ours, match, to_ours
 from fleetnet.weights.published import cached_path, find_weights
 from fleetnet.weights.read import read_weights
 
@@ -45,6 +45,9 @@ TIMMS = {
     "tf_efficientnet_lite2": "EfficientNet_Lite2",
     "tf_efficientnet_lite3": "EfficientNet_Lite3",
     "tf_efficientnet_lite4": "EfficientNet_Lite4",
+    "ghostnet_050": "ghostnet_050",
+    "ghostnet_100": "ghostnet_100",
+    "ghostnet_130": "ghostnet_130",
     "lcnet_035": "lcnet_035",
     "lcnet_050": "lcnet_050",
     "lcnet_075": "lcnet_075",
@@ -60,6 +63,10 @@ TORCHVISIONS = {
     "mobilenet_v2, width 1.4": "mobilenetv2_140",
     "mobilenet_v3_large": "mobilenet_v3_large",
     "mobilenet_v3_small": "mobilenet_v3_small",
+    "shufflenet_v2_x0_5": "ShuffleNetV2_x0_5",
+    "shufflenet_v2_x1_0": "ShuffleNetV2",
+    "shufflenet_v2_x1_5": "ShuffleNetV2_x1_5",
+    "shufflenet_v2_x2_0": "ShuffleNetV2_x2_0",
 }
 
 
@@ -171,9 +178,30 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
             continue
         identity = match(from_ours(state, MODELS[name], adapter))
         assert identity is not None
-        assert name == identity.entry.name
+        assert as_network(identity, name).entry.name == name
+        assert (name == identity.entry.name) != (
+            name.endswith("swish") and adapter == Adapter(PADDLE)
+        )
         assert identity.adapter == adapter
         assert identity.num_classes == 7
+
+
+def test_the_two_forms_of_shufflenetv2_are_told_apart_by_who_names_them(tmp_path: Path) -> None:
+    """PaddleClas's weights of the two have the same names and shapes."""
+    network = randomise(build_model("ShuffleNetV2_swish", 7))
+    state = from_ours(network.state_dict(), MODELS["ShuffleNetV2_swish"], Adapter(PADDLE))
+    nameless, named = tmp_path / "w.pth", tmp_path / "ShuffleNetV2_swish_pretrained.pth"
+    for file in (nameless, named):
+        torch.save(state, file)
+        loaded = create_model("ShuffleNetV2_swish", 7, weights=file)
+        assert largest_difference(network, loaded, 64)[0] == 0
+    assert read_weights(named).identity.entry.name == "ShuffleNetV2_swish"
+    assert read_weights(nameless).identity.entry.name == "ShuffleNetV2"
+    with pytest.raises(CheckpointError, match="it holds ShuffleNetV2, so name that network"):
+        create_model("ShuffleNetV2_x0_5", 7, weights=nameless)
+    own = tmp_path / "own.safetensors"
+    save_file(network.state_dict(), own)
+    assert read_weights(own).identity.entry.name == "ShuffleNetV2_swish"
 
 
 def test_a_header_of_safetensors_may_begin_like_a_pickle(tmp_path: Path) -> None:

@@ -57,12 +57,12 @@ def create_model(
 
 
 def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say) -> None:
-    from fleetnet.weights.identify import to_ours
+    from fleetnet.weights.identify import as_network, to_ours
     from fleetnet.weights.read import read_weights
     from fleetnet.weights.state import load_state
 
     file = read_weights(path)
-    identity = file.identity
+    identity = as_network(file.identity, name)
     if name != identity.entry.name:
         raise CheckpointError(
             f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from operator import itemgetter
 from typing import Any
@@ -74,6 +74,15 @@ class Layout:
     def classifier_key(self) -> str:
         """Their name of the bias with one entry for each class."""
         return f"{self.layers[family_of(self.entry).classifier_layer]}.bias"
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all their tensors with 1000 classes, by their names there."""
+        own = template(self.entry.name)
+        return {
+            key: tuple(self.adapter.to_theirs(own[ours], kind).shape)
+            for ours, (key, kind) in self.keys().items()
+        }
 
     @staticmethod
     def of(identity: Identity) -> Layout:
@@ -146,6 +155,24 @@ def match(
             if complaint(state, own, layout) is None:
                 return _identity(state, layout)
     return None
+
+
+def as_network(identity: Identity, name: str) -> Identity:
+    """Return the identity as another network's, if weights of this layout may be of either.
+
+    ShuffleNetV2 and its form with swish have the same weights with the same names. Of the other
+    networks here, the identity stays what it is.
+
+    Args:
+        identity: as weights were recognised.
+        name: of the network that they are said to be of.
+    """
+    entry = MODELS.get(name)
+    if entry is None or identity.adapter.parts(entry) is None:
+        return identity
+    here, there = Layout.of(identity), Layout.of(replace(identity, entry=entry))
+    same = list(here.layers.values()) == list(there.layers.values()) and here.shapes == there.shapes
+    return replace(identity, entry=entry) if same else identity
 
 
 def nearest(

@@ -19,7 +19,7 @@ from fleetnet.models.registry import family_of
 from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.find import Found, find_network
 from fleetnet.weights.folder import Config, weights_in
-from fleetnet.weights.identify import Identity
+from fleetnet.weights.identify import Identity, as_network
 from fleetnet.weights.pickles import PickleDamaged, load_pickle
 from fleetnet.weights.state import check_finite, some
 from fleetnet.weights.tables import find_tables
@@ -147,7 +147,8 @@ def weights_of(content: Content) -> WeightsFile:
         path,
         content.format,
         found.state,
-        found.identity,
+        # PaddleClas calls its files Network_pretrained.pdparams.
+        as_network(found.identity, path.name.partition("_pretrained")[0]),
         found.steps,
         found.left_out,
         content.objects,
