@@ -30,7 +30,7 @@ ZOO = {
 """The file of each family, by how its networks' names begin."""
 CALLED = {"ShuffleNetV2": "ShuffleNetV2_x1_0"}
 """Networks that have another name in the code than in the documents."""
-GROWING = ("MobileNetV4",)
+GROWING = ("MobileNetV4", "GhostNet")
 """Networks whose activations grow with every block unless batch norm's statistics are theirs."""
 
 
