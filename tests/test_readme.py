@@ -17,7 +17,7 @@ READMES = ("README.md", "README.zh-CN.md")
 def test_the_model_table_is_what_the_command_prints(fleetnet: Run) -> None:
     text = (ROOT / "docs" / "networks.md").read_text("utf-8")
     rows = [row for row in json.loads(fleetnet("models", "--json").out) if row["published"]]
-    assert len(rows) == 12
+    assert len(rows) >= 12
     for row in rows:
         published, computed = row["published"], row["computed"]
         line = (

@@ -121,6 +121,7 @@ def texts(file: Path) -> list[str]:
 PROGRAMS = {
     "benchmark/process.py",
     "evaluation/charts.py",
+    "export/native_program.py",
     "formats.py",
 }
 """What calls other programs or says how to, or names variables of a style sheet."""

@@ -20,6 +20,8 @@ FAMILIES = (
     "ReXNet_lite_1_0",
     "PPLCNet_x0_25",
     "MobileNetV4_conv_small",
+    "MobileNetV1_x0_25",
+    "MobileNetV3_small_x0_35",
     "ShuffleNetV2_x0_25",
     "GhostNet_x0_5",
 )

@@ -280,7 +280,8 @@ def test_every_published_set_is_there() -> None:
     assert by_set["ssld"] >= {"MobileNetV2", "PPLCNet_x0_5", "PPLCNet_x1_0", "PPLCNet_x2_5"}
     assert len(by_set["timm"]) == 15
     assert by_set["pypi"] == {"EfficientNet_Lite0"}
-    assert by_set["torchvision-v1"] == by_set["torchvision-v2"] == {"mobilenetv2_100"}
+    assert by_set["torchvision-v2"] == {"mobilenetv2_100", "mobilenet_v3_large"}
+    assert by_set["torchvision-v1"] == {*by_set["torchvision-v2"], "mobilenet_v3_small"}
     paddle = find_weights("paddle", "rexnet_1_0")
     assert paddle.preprocess == Preprocess(256, 224, "cv2-linear")
     with pytest.raises(FleetnetError, match="did you mean 'paddle'"):

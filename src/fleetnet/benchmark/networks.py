@@ -13,8 +13,9 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import GRAPHS, FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.engines import ENGINES, Precision
-from fleetnet.models.registry import NAMES, build_model, find_name, published
+from fleetnet.models.registry import NAMES, build_model, find_name, published, told_model
 from fleetnet.reporting import Say
+from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import Subject, find_subject
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ def find_subjects(
 
 def _resolve(word: str) -> str | Subject:
     """Return a network's name as the registry spells it, or the trained network of that word."""
+    name = model_named(word)
     try:
-        return find_name(word).name
+        return find_name(name).name
     except ModelError:
         return find_subject(word)
 
@@ -133,7 +135,7 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
 def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
     bundle.file(format="onnx")  # finds a damaged bundle before anything is measured
     model = bundle.manifest.model
-    structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
+    structure = _structure(bundle)
     return BenchmarkedNetwork(
         name=name,
         bundle=bundle,
@@ -144,13 +146,18 @@ def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
     )
 
 
-def _structure(model: str, classes: int, size: int) -> Structure | None:
-    known = model.casefold() in map(str.casefold, NAMES)
-    if importlib.util.find_spec("torch") is None or not known:
+def _structure(bundle: Bundle) -> Structure | None:
+    manifest = bundle.manifest
+    try:
+        model = told_model(manifest.model.name, manifest.provenance.get("network")).name
+    except ModelError:
+        return None
+    if importlib.util.find_spec("torch") is None:
         return None
     import torch
 
     from fleetnet.models.network import measure_structure
 
     with torch.device("meta"):
-        return measure_structure(build_model(model, classes), size=size)
+        network = build_model(model, manifest.model.num_classes)
+        return measure_structure(network, size=manifest.preprocess.crop)
