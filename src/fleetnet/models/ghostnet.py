@@ -121,7 +121,7 @@ class GhostBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
-        y = self.drop_path(self.project(self.se(self.depthwise(self.expand(x)))))
+        y: Tensor = self.drop_path(self.project(self.se(self.depthwise(self.expand(x)))))
         return y + (x if self.shortcut is None else self.shortcut(x))
 
     def zero_residual(self) -> None:
