@@ -22,11 +22,15 @@ ZOO = {
     "MobileNetV2": "model_zoo.mobilenet_v2",
     "MobileNetV3": "legendary_models.mobilenet_v3",
     "ReXNet": "model_zoo.rexnet",
+    "ShuffleNetV2": "model_zoo.shufflenet_v2",
+    "GhostNet": "model_zoo.ghostnet",
     "PPLCNet": "legendary_models.pp_lcnet",
     "MobileNetV4": "legendary_models.mobilenet_v4",
 }
 """The file of each family, by how its networks' names begin."""
-GROWING = ("MobileNetV4",)
+CALLED = {"ShuffleNetV2": "ShuffleNetV2_x1_0"}
+"""Networks that have another name in the code than in the documents."""
+GROWING = ("MobileNetV4", "GhostNet")
 """Networks whose activations grow with every block unless batch norm's statistics are theirs."""
 
 
@@ -66,7 +70,7 @@ def randomise(network: paddle.nn.Layer) -> None:
             value.set_value(rng.uniform(0.5, 1.5, shape).astype("float32"))
         elif len(shape) == 1:
             value.set_value(rng.uniform(0.3, 1.0, shape).astype("float32"))
-        elif key in ("out.weight", "fc.weight", "classifier.weight"):
+        elif key in ("out.weight", "fc.weight", "classifier.weight", "_fc.weight", "fc_1.weight"):
             value.set_value(rng.uniform(-0.05, 0.05, shape).astype("float32"))
 
 
@@ -93,7 +97,7 @@ def main(step: str, folder: Path, name: str) -> None:
     np.save(folder / "input.npy", pixels)
     zoo = load_zoo(name)
     paddle.seed(1)
-    network = getattr(zoo, name)()
+    network = getattr(zoo, CALLED.get(name, name))()
     if step == "make":
         randomise(network)
         if name.startswith(GROWING):

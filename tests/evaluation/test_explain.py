@@ -22,6 +22,8 @@ FAMILIES = (
     "MobileNetV4_conv_small",
     "MobileNetV1_x0_25",
     "MobileNetV3_small_x0_35",
+    "ShuffleNetV2_x0_25",
+    "GhostNet_x0_5",
 )
 
 

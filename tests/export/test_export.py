@@ -39,6 +39,8 @@ NETWORKS = (
     "MobileNetV1_x0_25",
     "MobileNetV3_small_x0_35",
     "mobilenet_v3_small",
+    "ShuffleNetV2_x0_25",
+    "GhostNet_x0_5",
 )
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 

@@ -49,6 +49,23 @@ def test_published_recipes_are_as_published() -> None:
     assert Recipe.load("mobilenetv4").optimizer.name == "adamw"
 
 
+def test_the_recipes_of_shufflenetv2_and_ghostnet_are_those_of_paddleclas() -> None:
+    """Its batch norms decay in ShuffleNetV2, and not in GhostNet."""
+    shuffle = Recipe.load("shufflenetv2", model="ShuffleNetV2_swish")
+    assert (shuffle.epochs, shuffle.batch_size, shuffle.optimizer.lr) == (240, 1024, 0.5)
+    assert (shuffle.optimizer.weight_decay, shuffle.optimizer.decay_norm_and_bias) == (4e-5, True)
+    for narrow in ("ShuffleNetV2_x0_25", "ShuffleNetV2_x0_33", "ShuffleNetV2_x0_5"):
+        assert Recipe.load("shufflenetv2", model=narrow).optimizer.weight_decay == 3e-5
+    for wide in ("ShuffleNetV2_x1_5", "ShuffleNetV2_x2_0"):
+        recipe = Recipe.load("shufflenetv2", model=wide)
+        assert (recipe.batch_size, recipe.optimizer.lr) == (512, 0.25)
+        assert recipe.optimizer.weight_decay == 4e-5
+    ghost = Recipe.load("ghostnet", model="GhostNet_x1_3")
+    assert (ghost.epochs, ghost.batch_size, ghost.optimizer.lr) == (360, 2048, 0.8)
+    assert (ghost.optimizer.weight_decay, ghost.optimizer.decay_norm_and_bias) == (4e-5, False)
+    assert (ghost.schedule.warmup_epochs, ghost.loss.label_smoothing) == (5, 0.1)
+
+
 def test_the_command_line_overrides_what_a_recipe_says_of_the_network(tmp_path: Path) -> None:
     setting = ["optimizer.weight_decay=0.5"]
     chosen = Recipe.load("mobilenetv2", setting, "MobileNetV2_x0_25")

@@ -12,7 +12,7 @@ from torch import nn
 from fleetnet.errors import CheckpointError
 from fleetnet.models import MODELS, build_model
 from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.names import CLOVAAI, TIMM, TORCHVISION
+from fleetnet.models.names import CLOVAAI, PADDLE, TIMM, TORCHVISION
 from fleetnet.models.padding import pad_channels
 from fleetnet.weights.adapter import Adapter, adapters
 from fleetnet.weights.create import create_model
@@ -46,6 +46,9 @@ TIMMS = {
     "tf_efficientnet_lite2": "EfficientNet_Lite2",
     "tf_efficientnet_lite3": "EfficientNet_Lite3",
     "tf_efficientnet_lite4": "EfficientNet_Lite4",
+    "ghostnet_050": "ghostnet_050",
+    "ghostnet_100": "ghostnet_100",
+    "ghostnet_130": "ghostnet_130",
     "lcnet_035": "lcnet_035",
     "lcnet_050": "lcnet_050",
     "lcnet_075": "lcnet_075",
@@ -61,6 +64,10 @@ TORCHVISIONS = {
     "mobilenet_v2, width 1.4": "mobilenetv2_140",
     "mobilenet_v3_large": "mobilenet_v3_large",
     "mobilenet_v3_small": "mobilenet_v3_small",
+    "shufflenet_v2_x0_5": "ShuffleNetV2_x0_5",
+    "shufflenet_v2_x1_0": "ShuffleNetV2",
+    "shufflenet_v2_x1_5": "ShuffleNetV2_x1_5",
+    "shufflenet_v2_x2_0": "ShuffleNetV2_x2_0",
 }
 OTHERS_STAND_FOR = {
     "mobilenetv1_100",
@@ -190,11 +197,32 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
     for adapter in adapters().values():
         if adapter.parts(MODELS[name]) is None:
             continue
-        identity = match(from_ours(state, MODELS[name], adapter))
+        theirs = from_ours(state, MODELS[name], adapter)
+        # Nothing but its name tells this one from the form with ReLU.
+        same = name == "ShuffleNetV2_swish" and adapter == Adapter(PADDLE)
+        identity = match(theirs, first=MODELS[name] if same else None)
         assert identity is not None
-        assert name == identity.entry.name
+        assert identity.entry.name == name
         assert identity.adapter == adapter
         assert identity.num_classes == 7
+
+
+def test_the_two_forms_of_shufflenetv2_are_told_apart_by_who_names_them(tmp_path: Path) -> None:
+    """PaddleClas's weights of the two have the same names and shapes."""
+    network = randomise(build_model("ShuffleNetV2_swish", 7))
+    state = from_ours(network.state_dict(), MODELS["ShuffleNetV2_swish"], Adapter(PADDLE))
+    nameless, named = tmp_path / "w.pth", tmp_path / "ShuffleNetV2_swish_pretrained.pdparams"
+    for file in (nameless, named):
+        torch.save(state, file)
+        loaded = create_model("ShuffleNetV2_swish", 7, weights=file)
+        assert largest_difference(network, loaded, 64)[0] == 0
+    assert read_weights(named).identity.entry.name == "ShuffleNetV2_swish"
+    assert read_weights(nameless).identity.entry.name == "ShuffleNetV2"
+    with pytest.raises(CheckpointError, match="it holds ShuffleNetV2, so name that network"):
+        create_model("ShuffleNetV2_x0_5", 7, weights=nameless)
+    own = tmp_path / "own.safetensors"
+    save_file(network.state_dict(), own)
+    assert read_weights(own).identity.entry.name == "ShuffleNetV2_swish"
 
 
 def test_a_header_of_safetensors_may_begin_like_a_pickle(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetnet.amounts import count
 from fleetnet.errors import CheckpointError
-from fleetnet.models.registry import ModelEntry, build_model, find_model, is_described
+from fleetnet.models.registry import ModelEntry, build_model, find_model
 from fleetnet.reporting import Say
 from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import file_of, find_weights_for
@@ -64,8 +64,8 @@ def _load(network: Network, entry: ModelEntry, path: Path, replace_head: bool, s
     from fleetnet.weights.read import read_weights
     from fleetnet.weights.state import load_state
 
-    # What was trained under another name may begin a network with the same weights.
-    file = read_weights(path, entry if is_described(entry) else None)
+    # Weights do not show an activation, nor under which name they were trained.
+    file = read_weights(path, entry)
     identity = file.identity
     if entry != identity.entry:
         raise CheckpointError(

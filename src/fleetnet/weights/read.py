@@ -15,13 +15,14 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from fleetnet.errors import CheckpointError, ModelError, one_line
-from fleetnet.models.registry import ModelEntry, family_of
+from fleetnet.models.registry import ModelEntry, family_of, find_model
 from fleetnet.weights.arrays import PLAIN
 from fleetnet.weights.declared import declared_network
 from fleetnet.weights.find import Found, find_network
 from fleetnet.weights.folder import Config, weights_in
 from fleetnet.weights.identify import Identity
 from fleetnet.weights.pickles import PickleDamaged, load_pickle
+from fleetnet.weights.published import published_file
 from fleetnet.weights.state import check_finite, some
 from fleetnet.weights.tables import find_tables
 from fleetnet.weights.torch_files import LEGACY, read_archive, read_legacy
@@ -135,14 +136,14 @@ def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile
     Args:
         content: of the file.
         first: a network that is tried before others of the same names and shapes; None for the one
-            that a checkpoint of ours describes, if it does.
+            that a checkpoint of ours describes or a published file is named after, if it does.
 
     Raises:
         CheckpointError: there is none, or its weights are not numbers.
     """
     path = content.path
     try:
-        first = first or declared_network(content.value)
+        first = first or declared_network(content.value) or _published_network(path)
         found = find_network(find_tables(content.value, content.size), str(path), first)
     except PickleDamaged as error:
         raise CheckpointError(f"{path} {error}", file=str(path)) from None
@@ -166,6 +167,11 @@ def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile
         content.objects,
         content.config,
     )
+
+
+def _published_network(path: Path) -> ModelEntry | None:
+    entry = published_file(path.name)
+    return find_model(entry.model) if entry else None
 
 
 def read_content(path: str | Path) -> Content:
