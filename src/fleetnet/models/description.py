@@ -27,6 +27,9 @@ MOST_MACS = 50_000_000_000
 _DIGITS = 12
 """Hexadecimal digits of the hash in a name."""
 
+ROWS = "blocks"
+"""The key of the rows in a settings file."""
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,6 +101,11 @@ class Description(_Settings):
     activation: Activation = "relu6"
     shortcut: Literal["equal", "partial"] = "equal"
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of every row."""
+        return tuple(row.channels for row in self.blocks)
 
     @classmethod
     def from_values(cls, values: object, where: str) -> Description:

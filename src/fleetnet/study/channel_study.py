@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.errors import FleetnetError
 from fleetnet.models.description import Description
-from fleetnet.models.network import MobileNetwork
 from fleetnet.models.normalisation import Normalisation
 from fleetnet.models.registry import add_described, build_model
 from fleetnet.study.budget import Budget, widest
@@ -198,7 +197,7 @@ def _measure(
 ) -> ChannelLine:
     entry = add_described(candidate.network.to_values(), candidate.shape.name)
     torch.manual_seed(settings.seed)
-    fresh = cast("MobileNetwork", build_model(entry.name, len(source.classes)))
+    fresh = build_model(entry.name, len(source.classes))
     rank = network_rank(fresh, images, settings.threshold)
     run = output / "runs" / entry.name
     callbacks = begin(candidate)
@@ -211,7 +210,7 @@ def _measure(
     return ChannelLine(
         name=candidate.shape.name,
         kind=candidate.shape.kind,
-        channels=tuple(row.channels for row in candidate.network.blocks),
+        channels=candidate.network.channels,
         parameters=costs.parameters,
         macs=costs.macs,
         rank=rank,

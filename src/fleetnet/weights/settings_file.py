@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fleetnet.errors import ModelError, needing
 from fleetnet.files import atomic_file
-from fleetnet.models.description import Description
+from fleetnet.models.description import ROWS, Description
 from fleetnet.models.registry import add_described
 
 ENDINGS = (".yaml", ".yml")
@@ -66,10 +66,10 @@ def write_description(description: Description, path: Path, comment: str = "") -
     import yaml
 
     values = description.to_values()
-    rows = values.pop("blocks")
+    rows = values.pop(ROWS)
     lines = [f"# {line}" for line in comment.splitlines()]
     lines += yaml.safe_dump(values, sort_keys=False).splitlines()
-    lines.append("blocks:")
+    lines.append(f"{ROWS}:")
     for row in rows:
         text = yaml.safe_dump(row, sort_keys=False, default_flow_style=True, width=1000)
         lines.append(f"  - {text.strip()}")
