@@ -8,6 +8,7 @@
 # make serve-fuzz     changes what a server reads, byte by byte, until something goes wrong
 # make serve-endurance  asks a server 100,000 times, and swaps and kills it meanwhile
 # make docs           builds the pages and the API reference into build/docs
+# make devices        measures every export target that is here, into docs/devices.md; devices-all: all
 # make bench          measures all networks on this machine, into docs/benchmark/
 
 PYTHON ?= python3
@@ -53,8 +54,9 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev triton brpc
-	$(BIN)/pytest -n 2 --dist loadfile
+unit: $(VENV)/.dev triton brpc web-runtime
+	-@CI= LIST=tests/packages.txt NAME='some tests' cpp/cmake/packages.sh
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
 # there, which is no error; what CI=true could not install is one.
@@ -166,6 +168,19 @@ cpp-endurance: $(VENV)/.dev
 	build/cpp/tests/fleetnet_endurance 100000 0 && \
 	build/cpp/tests/fleetnet_endurance 100000 1 && \
 	FLEETNET_CPP_RUNS=200 $(CROSS_TESTS) tests/cpp/test_cpp_hard.py -k 'sigterm or replaced'
+
+# What each export target is worth with a trained network. The photographs are taken where they are.
+.PHONY: devices devices-all
+
+MODEL ?= pypi:EfficientNet_Lite0
+IMAGES ?= ../shared/data/photos
+DEVICES = $(BIN)/python benchmarks/devices/table.py $(MODEL) --images $(IMAGES)
+
+devices: $(VENV)/.dev
+	$(DEVICES)
+
+devices-all: $(VENV)/.dev
+	$(DEVICES) --all
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 
@@ -320,3 +335,11 @@ brpc:
 	@timeout 300 $(MAKE) --no-print-directory .venv-brpc/.made || \
 	  echo 'the stock bRPC client cannot be installed here: the tests with it are left out'
 .PHONY: brpc
+
+# onnxruntime-web, which npm fetches into the cache once: tests/export/web runs in Node.js with it.
+.PHONY: web-runtime
+
+web-runtime: $(VENV)/.dev
+	@timeout 300 $(BIN)/python -c \
+	  'from fleetnet.export.targets.web import ENVIRONMENT as web; web.make()' 2>/dev/null || \
+	  echo 'onnxruntime-web cannot be fetched, or Node.js is missing: the tests with it are left out'

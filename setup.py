@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: what is compiled or generated, and that a set comes along."""
+"""What pyproject.toml cannot say: what is compiled or generated, and what comes along."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ HEADERS = ["native/fleetnet_core.h", "native/geometry.h", "native/resample.h"]
 
 
 class Build(build_py):
-    """Puts into the package what is not source: the conformance set, and generated messages."""
+    """Puts into the package what is not source: the conformance set, the C core, messages."""
 
     def run(self) -> None:
         """Build; an editable install finds the checkout's set, and gets the messages beside it."""
@@ -23,6 +23,7 @@ class Build(build_py):
             return
         place = Path(self.build_lib, "fleetnet")
         shutil.copytree("conformance", place / "conformance" / "set", dirs_exist_ok=True)
+        shutil.copytree("native", place / "export" / "native_program" / "core", dirs_exist_ok=True)
         generate_messages(place / "serving")
 
 

@@ -22,7 +22,7 @@ PAGES = sorted(
         *ROOT.glob(".github/**/*.md"),
     }
 )
-GROUPS = ("data", "weights")
+GROUPS = ("data", "study", "weights")
 """Commands that have commands of their own."""
 
 

@@ -12,6 +12,7 @@ WITH_A_FRAMEWORK = {
     "data",
     "export",
     "models",
+    "study",
     "trained",
     "training",
     "weights",

@@ -1,6 +1,6 @@
 """Print the table of differences between PaddleClas's networks and ours, both directions.
 
-    python against_paddle.py PADDLE_PYTHON
+    python against_paddle.py PADDLE_PYTHON [NETWORK…]
 
 where ``PADDLE_PYTHON`` is the interpreter of an environment that has PaddlePaddle and PaddleClas.
 """
@@ -17,7 +17,6 @@ import torch
 
 from fleetnet.models import MODELS
 from fleetnet.models.names import PADDLE
-from fleetnet.models.registry import published
 from fleetnet.weights.adapter import Adapter
 from fleetnet.weights.create import create_model
 from fleetnet.weights.identify import from_ours
@@ -25,7 +24,7 @@ from fleetnet.weights.write import write_weights
 
 SIDE = Path(__file__).with_name("paddle_side.py")
 TOLERANCE = 1e-4
-NETWORKS = [name for name in MODELS if name in published()["models"]]
+NETWORKS = [name for name, entry in MODELS.items() if Adapter(PADDLE).parts(entry) is not None]
 
 
 def logits(
@@ -42,13 +41,13 @@ def ask_paddle(python: str, step: str, folder: Path, model: str) -> None:
     subprocess.run([python, SIDE, step, folder, model], check=True, stdout=subprocess.DEVNULL)
 
 
-def main(paddle_python: str) -> None:
-    """Theirs into ours, ours into theirs, for all eleven networks."""
+def main(paddle_python: str, *networks: str) -> None:
+    """Theirs into ours, ours into theirs, for every network of PaddleClas's, or those named."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows: dict[str, list[float]] = {}
         ours = {}
-        for model in NETWORKS:
+        for model in networks or NETWORKS:
             ask_paddle(paddle_python, "make", folder, model)
             network = create_model(model, weights=folder / f"{model}.paddle.pdparams")
             theirs = np.load(folder / f"{model}.paddle.npy")
@@ -75,4 +74,4 @@ def main(paddle_python: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

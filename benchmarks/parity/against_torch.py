@@ -13,28 +13,27 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "weights")]
 
 from peers import largest_difference, timm_network, torchvision_network  # noqa: E402
-from test_parity import TIMM, TORCHVISION  # noqa: E402
+from test_parity import TIMMS, TORCHVISIONS  # noqa: E402
 
+from fleetnet.models import MODELS  # noqa: E402
 from fleetnet.weights.create import create_model  # noqa: E402
 
 
 def main() -> None:
     """Compare every network that both sides have."""
     warnings.simplefilter("ignore")
-    originals = [("timm", name, ours, timm_network, name) for name, ours in TIMM.items()]
-    originals += [
-        ("torchvision", f"mobilenet_v2, width {width:g}", ours, torchvision_network, width)
-        for width, ours in TORCHVISION.items()
-    ]
+    sources = (("timm", TIMMS, timm_network), ("torchvision", TORCHVISIONS, torchvision_network))
     print("| source | original | ours | largest difference | spread of the logits |")
     print("| --- | --- | --- | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.pth"
-        for source, name, ours, build, argument in originals:
-            original = build(argument)  # type: ignore[operator]
-            torch.save(original.state_dict(), file)
-            difference, spread = largest_difference(original, create_model(ours, weights=file))
-            print(f"| {source} | `{name}` | `{ours}` | {difference:.1e} | {spread:.2f} |")
+        for source, networks, build in sources:
+            for name, ours in networks.items():
+                original = build(name)
+                torch.save(original.state_dict(), file)
+                network = create_model(ours, weights=file)
+                difference, spread = largest_difference(original, network, MODELS[ours].size)
+                print(f"| {source} | `{name}` | `{ours}` | {difference:.1e} | {spread:.2f} |")
 
 
 if __name__ == "__main__":

@@ -266,13 +266,14 @@ def report(
         f"{machine()}: median (lowest–highest)\n"
     )
     print(f"In process, from files to answers: {spread(rates).with_range('.0f')} images/s\n")
-    print("| | same class | at once | answers/s | of in process | p50, ms | p99, ms | CPU, ms |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    names = ["same class", "at once", "answers/s", "of in process", "p50, ms", "p99, ms"]
+    names += ["CPU, ms", "client, ms"]
+    print(f"| | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
     for title, alike in same.items():
         for concurrency, runs in sorted(rows[title].items()):
             columns = " | ".join(_columns(runs, rates))
             print(f"| {title} | {alike:.0%} | {concurrency} | {columns} |")
-    print("\nCPU is the server's processor time a request.")
+    print("\nCPU is the server's processor time a request, client that of who asks.")
     print("\n| | ready after, s | resident, MB |\n| --- | ---: | ---: |")
     for server in servers:
         memory = max(
@@ -296,6 +297,7 @@ def _columns(runs: Sequence[Load], rates: Sequence[float]) -> Iterator[str]:
     yield _spread(runs, "p50_ms").with_range(".1f")
     yield _spread(runs, "p99_ms").with_range(".1f")
     yield _spread(runs, "server_ms").with_range(".2f")
+    yield _spread(runs, "client_ms").with_range(".2f")
 
 
 def _spread(runs: Sequence[Load], name: str) -> Spread:

@@ -4,8 +4,8 @@ python load.py ADDRESS FOLDER --concurrency 8 --seconds 3 [--rate 500]
 
 It writes one line of JSON: how many requests were answered and how, and after how long. Requests
 are made before the clock starts, so that the client's own work is the sockets'. With a rate, they
-are sent when they are due, whether earlier ones are answered or not, and time runs from then on: a
-slow server cannot make its own figures better by being asked less.
+are sent when they are due, whether earlier ones are answered or not, as long as a connection is
+free; time runs from then on, and what is due and cannot be sent is counted.
 """
 
 from __future__ import annotations
@@ -74,12 +74,13 @@ async def opened(
     counts: Counts,
 ) -> None:
     """Ask so often a second, whatever is answered; what finds no free connection waits for one."""
-    due: asyncio.Queue[float | None] = asyncio.Queue()
+    due: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def one(connection: Connection) -> None:
-        while (when := await due.get()) is not None:
-            outcome = await connection.ask(next(requests))
-            counts.add(outcome, time.perf_counter() - when)
+        while (request := await due.get()) is not None:
+            sent = time.perf_counter()
+            outcome = await connection.ask(request)
+            counts.add(outcome, time.perf_counter() - sent)
 
     tasks = [asyncio.create_task(one(connection)) for connection in connections]
     began = time.perf_counter()
@@ -87,7 +88,7 @@ async def opened(
         when = began + number / rate
         if (early := when - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        due.put_nowait(when)
+        due.put_nowait(next(requests))
     counts.outcomes["never sent"] = due.qsize()
     while not due.empty():
         due.get_nowait()

@@ -120,6 +120,8 @@ class Http(Stream):
         if len(got) < end + 4 + length:
             return ""
         self.body = bytes(got[end + 4 :])
+        if b"\r\nconnection: close" in head and self._transport is not None:
+            self._transport.close()  # and the next request opens another
         status = head[9:12].decode()
         if status == "200":
             return "answered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -31,6 +32,11 @@ _LIMITS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "at most"),
 }
+
+# YAML's aliases make a list of a few lines that would be gigabytes in full.
+_LISTS = reprlib.Repr()
+_LISTS.maxlevel, _LISTS.maxlist, _LISTS.maxtuple, _LISTS.maxdict = 3, 20, 20, 4
+_LISTS.maxstring = _LISTS.maxlong = _LISTS.maxother = 4 * _LONGEST
 
 _NAMED = re.compile(r"'([^']*)'")
 
@@ -105,5 +111,5 @@ def _but(value: object) -> str:
     """Return what stands there instead, unless that is a whole section."""
     if isinstance(value, dict):
         return ""
-    shown = repr(value)
+    shown = _LISTS.repr(value) if isinstance(value, list | tuple) else repr(value)
     return f", not {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}"

@@ -1,4 +1,4 @@
-"""Lists and names in messages: shortened where they are too long, or offered as a choice."""
+"""Lists and names in messages, shortened or offered as a choice, and in other languages' files."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def either(words: Iterable[str]) -> str:
     """Return words as a choice: ``a, b or c``."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def quoted(text: str) -> str:
+    r"""Return a text as C, C++ and protobuf write it; what is not plain ASCII becomes ``\ooo``."""
+    signs = (
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )
+    return f'"{"".join(signs)}"'

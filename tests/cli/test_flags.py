@@ -121,6 +121,7 @@ def texts(file: Path) -> list[str]:
 PROGRAMS = {
     "benchmark/process.py",
     "evaluation/charts.py",
+    "export/native_program.py",
     "formats.py",
 }
 """What calls other programs or says how to, or names variables of a style sheet."""
@@ -144,6 +145,7 @@ _NAMED = re.compile(r"(?<![\w.[])([a-z][a-z_]*)=(?=[\s,;:)]|'|$)")
 _SET = re.compile(r"(?<![\w-])set ([a-z_.]+)=")
 _NOT_MESSAGES = {
     "evaluation/charts.py",
+    "export/native_program.py",
     "models/layers.py",
     "weights/hub.py",
     "benchmark/process.py",

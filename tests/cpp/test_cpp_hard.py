@@ -316,8 +316,8 @@ def test_a_bundle_that_is_replaced(
 ) -> None:
     """Each answer is one bundle's, or there is a line that says what was wrong.
 
-    If it is replaced as a whole, what may be wrong is that there is none at the moment, or that a
-    slow reader met another one at every try.
+    If it is replaced as a whole, what may be wrong is that there is none at the moment (nor its
+    files, once the manifest was read), or that a slow reader met another one at every try.
     """
     expected = {answers_of(predictor, bundle) for bundle in bundles}
     assert len(expected) == 2
@@ -331,7 +331,7 @@ def test_a_bundle_that_is_replaced(
         assert said.startswith("error: "), said
         assert said.count("\n") == 1, said
         assert "net.bundle" in said
-        usual = "no such bundle|is not a bundle|is not the file that was exported"
+        usual = "no such bundle|is not a bundle|is not the file that was exported|is missing"
         assert way is overwrite or re.search(usual, said), said
     answered = sum(answer in expected for answer in found)
     sys.stdout.write(f"{answered} answers, {len(found) - answered} refusals\n")

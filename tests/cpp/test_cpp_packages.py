@@ -41,7 +41,12 @@ class Machine(NamedTuple):
         return subprocess.run(
             command,
             cwd=ROOT,
-            env={**rest, "PATH": path, "CI": "true" if ci else ""},
+            env={
+                **rest,
+                "PATH": path,
+                "CI": "true" if ci else "",
+                "POLICY": str(self.tools / "policy"),
+            },
             capture_output=True,
             text=True,
         )
@@ -75,6 +80,26 @@ def test_says_in_one_line_what_root_has_to_install(machine: Machine, ci: bool) -
     assert done.stdout.count("\n") == 1
     assert " clang " in done.stdout
     assert not [call for call in machine.calls if call.startswith("apt-get")]
+
+
+def test_no_service_is_started(machine: Machine) -> None:
+    """Those of servers would listen on all addresses."""
+    policy = machine.tools / "policy"
+    machine.has("apt-get", f'[ "$1" = update ] || "{policy}" nginx start || echo $? >&2; exit 100')
+    done = machine.run(PACKAGES, ci=False)
+    assert "    101\n" in done.stdout
+    assert not policy.exists()
+    policy.write_text("theirs")
+    machine.run(PACKAGES, ci=False)
+    assert policy.read_text() == "theirs"
+
+
+def test_other_lists_have_other_names(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIST", str(ROOT / "tests" / "packages.txt"))
+    monkeypatch.setenv("NAME", "some tests")
+    machine.has("id", "echo 1000")
+    done = machine.run(PACKAGES, ci=False)
+    assert done.stdout.startswith("some tests: skipped: these packages are missing: chromium ")
 
 
 def test_goes_without_what_cannot_be_installed(machine: Machine) -> None:

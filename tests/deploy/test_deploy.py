@@ -97,6 +97,8 @@ def test_the_images_command_answers_on_a_read_only_root(tmp_path: Path) -> None:
         ["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False
     ).returncode:
         pytest.skip("namespaces are not allowed here")
+    if Path(sys.prefix).is_relative_to("/tmp"):  # noqa: S108 - the image's, which is empty
+        pytest.skip("the image has a /tmp of its own, which hides this Python")
     instructions = dockerfile()
     start = json.loads(instructions["ENTRYPOINT"]) + json.loads(instructions["CMD"])
     health = json.loads(instructions["HEALTHCHECK"].partition("CMD ")[2])

@@ -13,7 +13,18 @@ from fleetnet.models.base import Network
 from fleetnet.preprocess import Preprocess
 
 PREPROCESS = Preprocess(resize=64, crop=64)
-FAMILIES = ("MobileNetV2_x0_25", "mobilenetv2_035", "ReXNet_1_0", "ReXNet_lite_1_0")
+FAMILIES = (
+    "MobileNetV2_x0_25",
+    "mobilenetv2_035",
+    "ReXNet_1_0",
+    "ReXNet_lite_1_0",
+    "PPLCNet_x0_25",
+    "MobileNetV4_conv_small",
+    "MobileNetV1_x0_25",
+    "MobileNetV3_small_x0_35",
+    "ShuffleNetV2_x0_25",
+    "GhostNet_x0_5",
+)
 
 
 def network_of(name: str, classes: int = 4) -> Network:

@@ -34,6 +34,13 @@ NETWORKS = (
     "ReXNet_1_0",
     "ReXNet_lite_1_0",
     "EfficientNet_Lite0",
+    "PPLCNet_x0_25",
+    "MobileNetV4_conv_small",
+    "MobileNetV1_x0_25",
+    "MobileNetV3_small_x0_35",
+    "mobilenet_v3_small",
+    "ShuffleNetV2_x0_25",
+    "GhostNet_x0_5",
 )
 PREPROCESS = Preprocess(72, 64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
@@ -100,6 +107,21 @@ def test_the_graph_answers_as_the_network_in_both_engines(name: str, manifest: M
     assert labelled <= quantised
     assert all(".se." in layer for layer in quantised - labelled)
     assert_tensorrt_takes(onnx.load_from_string(graph))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV3_small_x0_35"])
+def test_activations_of_straight_lines_have_the_form_that_engines_fuse(
+    name: str, manifest: Manifest
+) -> None:
+    """Hard-swish is one operator; of a gate's hard sigmoid only a clip is left, of any slope."""
+    nodes = onnx.load_from_string(to_onnx(randomised(name), PREPROCESS, manifest)).graph.node
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("HardSwish") == 19
+    assert kinds.count("Clip") == kinds.count("ReduceMean") - 1 == 9
+    assert "HardSigmoid" not in kinds
+    made_by = {node.output[0]: node.op_type for node in nodes}
+    assert {made_by[node.input[0]] for node in nodes if node.op_type == "Clip"} == {"Conv"}
 
 
 def test_the_graph_takes_pixels_and_gives_logits_and_probabilities(model: onnx.ModelProto) -> None:
@@ -231,7 +253,7 @@ def assert_tensorrt_takes(model: onnx.ModelProto) -> None:
     assert taken.op_type == "Cast"
     assert {node.op_type for node in model.graph.node} <= {
         *("Add", "Cast", "Clip", "Conv", "Gemm", "Mul", "Pad", "ReduceMean", "Relu", "Reshape"),
-        *("Sigmoid", "Softmax", "Transpose"),
+        *("HardSwish", "Sigmoid", "Softmax", "Transpose", "Unsqueeze"),
     }
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -331,7 +331,8 @@ def test_openvino_has_one_core_a_process(monkeypatch: pytest.MonkeyPatch) -> Non
         return made[-1]
 
     # No second one is made here, for the reason that core() gives.
-    monkeypatch.setattr(openvino_engine, "ov", SimpleNamespace(Core=make_slowly))
+    ov = SimpleNamespace(Core=make_slowly, Type=vars(openvino_engine)["ov"].Type)
+    monkeypatch.setattr(openvino_engine, "ov", ov)
     fresh = functools.cache(openvino_engine._core.__wrapped__)
     monkeypatch.setattr(openvino_engine, "_core", fresh)
     assert len({id(core) for core in at_once([openvino_engine.core] * THREADS)}) == 1
@@ -370,6 +371,25 @@ def test_a_network_in_training_mode_answers_in_evaluation_mode() -> None:
 
 
 @pytest.mark.slow
+def test_openvino_learns_about_numpy_in_one_thread() -> None:
+    """Without core(), this never ends."""
+    code = f"""
+import sys, threading
+from fleetnet.inference.engines import openvino
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier({THREADS})
+def work():
+    barrier.wait()
+    openvino.core()
+    openvino.ov.Type.u8.to_dtype()
+threads = [threading.Thread(target=work) for _ in range({THREADS})]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.slow
 def test_engines_are_opened_first_by_many_threads(bundle: Bundle) -> None:
     """The libraries themselves are loaded by whichever thread needs them first."""
     code = f"""
@@ -393,6 +413,6 @@ subprocess.run(["true"], check=True)
 print(failures, "openvino_telemetry" in sys.modules)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
     )
     assert (ended.returncode, ended.stdout) == (0, "[] False\n"), ended.stderr

@@ -16,6 +16,8 @@ SMALL = (
     "ReXNet_1_0",
     "ReXNet_lite_1_0",
     "EfficientNet_Lite0",
+    "MobileNetV3_small_x0_35",
+    "mobilenet_v3_small",
 )
 
 

@@ -20,7 +20,7 @@ widths = st.integers(1, 41)
 @st.composite
 def network_settings(draw: st.DrawFn) -> NetworkSetting:
     """Any chain of blocks of the kinds that the families have, at any widths."""
-    act = draw(st.sampled_from([nn.SiLU, nn.ReLU6]))
+    act = draw(st.sampled_from([nn.SiLU, nn.ReLU6, nn.Hardswish]))
     stem = channels = draw(widths)
     blocks: list[BlockSetting] = []
     for _ in range(draw(st.integers(1, 3))):
@@ -35,6 +35,8 @@ def network_settings(draw: st.DrawFn) -> NetworkSetting:
                 squeezed=draw(st.integers(0, 9)),
                 shortcut=stride == 1 and channels <= out and draw(st.booleans()),
                 kernel_size=draw(st.sampled_from([3, 5])),
+                act=draw(st.sampled_from([None, nn.ReLU, nn.Hardswish])),
+                gate_slope=draw(st.sampled_from([0.0, 1 / 6, 1 / 5])),
             )
         )
         channels = out
@@ -46,6 +48,10 @@ def network_settings(draw: st.DrawFn) -> NetworkSetting:
         act,
         padding=draw(st.sampled_from(["symmetric", "same"])),
         norm_eps=draw(st.sampled_from([1e-5, 1e-3])),
+        neck_form=draw(st.sampled_from(["linear-norm", "linear", "conv"])),
+        neck_act=draw(st.sampled_from([nn.ReLU6, nn.Hardswish])),
+        neck_bias=draw(st.booleans()),
+        kept=draw(st.sampled_from([1.0, 0.8])),
     )
 
 
@@ -84,8 +90,9 @@ def test_padding_changes_no_answer(
         expected = network(images * scale[:, None, None])
         assert largest_difference(folded(images * scale[:, None, None]), expected) < 1e-4
         assert largest_difference(padded(images), expected) < 1e-4
-    for module in padded.modules():
-        if isinstance(module, nn.Conv2d):
+    for name, module in padded.named_modules():
+        # The neck may be a convolution, whose width stays as that of a linear layer does.
+        if isinstance(module, nn.Conv2d) and not name.startswith("neck"):
             assert module.out_channels == padded_width(module.out_channels, multiple)
             assert module.weight.shape[0] == module.out_channels
             assert module.weight.shape[1] * module.groups == module.in_channels

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetnet.models.registry import MODELS, structure
+from fleetnet.models.registry import MODELS, published, structure
 from fleetnet.models.rexnet import channel_ramp
 
 TABLE = Path(__file__).with_name("measured-structure.csv")
@@ -31,8 +31,49 @@ def test_structure_equals_the_measured_table_to_its_last_digit(row: dict[str, st
     assert f"{counted.macs / 1e9:.3f}" == row["macs_g"]
 
 
-def test_the_table_has_all_eleven_networks() -> None:
-    assert len(ROWS) == 11
+def test_the_table_has_every_network_of_the_families_that_were_measured() -> None:
+    families = ("mobilenetv1", "mobilenetv2", "mobilenetv3", "rexnet", "shufflenetv2", "ghostnet")
+    documents = {name: row["document"] for name, row in published()["models"].items()}
+    expected = {name for name in MODELS if documents.get(name) in families}
+    assert {row["model"] for row in ROWS} == expected
+
+
+@pytest.mark.parametrize("row", ROWS[11:], ids=[row["model"] for row in ROWS[11:]])
+def test_other_networks_have_the_size_that_their_documents_print(row: dict[str, str]) -> None:
+    """Parameters as rounded there, with batch norm or without; operations within a fifth."""
+    figures = published()["models"][row["model"]]
+    assert float(row["trainable_m"]) == pytest.approx(figures["mparams"], abs=0.08)
+    per_multiply_add = published()["documents"][figures["document"]]["operations_per_multiply_add"]
+    gmacs = figures["gflops"] / per_multiply_add
+    assert float(row["macs_g"]) == pytest.approx(gmacs, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("mobilenetv1_100", 4_231_976),
+        ("mobilenetv1_100h", 5_282_600),
+        ("mobilenetv1_125", 6_270_840),
+        ("mobilenetv3_large_075", 3_993_528),
+        ("mobilenetv3_large_100", 5_483_032),
+        ("mobilenetv3_small_050", 1_593_224),
+        ("mobilenetv3_small_075", 2_041_872),
+        ("mobilenetv3_small_100", 2_542_856),
+        ("mobilenet_v3_large", 5_483_032),
+        ("mobilenet_v3_small", 2_542_856),
+        ("ShuffleNetV2_x0_5", 1_366_792),
+        ("ShuffleNetV2", 2_278_604),
+        ("ShuffleNetV2_x1_5", 3_503_624),
+        ("ShuffleNetV2_x2_0", 7_393_996),
+        ("ghostnet_050", 2_587_292),
+        ("ghostnet_100", 5_182_508),
+        ("ghostnet_130", 7_358_820),
+    ],
+)
+def test_other_networks_have_the_parameters_of_timm_and_torchvision(
+    name: str, parameters: int
+) -> None:
+    assert structure(name).trainable == parameters
 
 
 @pytest.mark.parametrize(("name", "parameters"), ROUNDED.items())
@@ -76,6 +117,32 @@ def test_efficientnet_lite_has_the_size_its_authors_publish(
     assert counted.trainable == parameters
     assert 0.94 * millions < counted.macs / 1e6 < millions
     assert MODELS[name].size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("lcnet_035", 1_644_370),
+        ("lcnet_050", 1_880_856),
+        ("lcnet_075", 2_358_288),
+        ("lcnet_100", 2_953_800),
+        ("lcnet_150", 4_501_112),
+        ("MobileNetV4_conv_small", 3_774_024),
+        ("MobileNetV4_conv_medium", 9_715_512),
+        ("MobileNetV4_conv_large", 32_590_864),
+    ],
+)
+def test_lcnet_and_mobilenetv4_have_the_parameters_of_timm(name: str, parameters: int) -> None:
+    assert structure(name).trainable == parameters
+
+
+@pytest.mark.parametrize("width", ["0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5"])
+def test_pplcnet_has_the_size_its_authors_publish(width: str) -> None:
+    """Their multiply-adds count element-wise work too."""
+    name = f"PPLCNet_x{width}"
+    counted, figures = structure(name), published()["models"][name]
+    assert counted.trainable / 1e6 == pytest.approx(figures["mparams"], abs=0.051)
+    assert 0.92 * figures["gflops"] < counted.macs / 1e9 < figures["gflops"]
 
 
 def test_ssld_is_mobilenetv2() -> None:

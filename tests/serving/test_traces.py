@@ -106,6 +106,20 @@ def test_a_request_is_a_span_with_the_parts_of_its_time(
         start = part.end_time
 
 
+def test_a_heat_map_is_a_span(
+    client: TestClient, exporter: InMemorySpanExporter, picture: bytes
+) -> None:
+    response = client.post("/explain", content=picture, headers={"traceparent": TRACEPARENT})
+    assert response.status_code == 200, response.text
+    spans = spans_of(exporter)
+    assert spans.keys() == {"explain"}
+    assert facts_of(spans["explain"])["fleetnet.bundle"] == response.json()["bundle"]
+    assert spans["explain"].context.trace_id == int(TRACE, 16)
+    exporter.clear()
+    assert client.post("/explain", content=b"none").status_code == 400
+    assert "error.type" in facts_of(spans_of(exporter)["explain"])
+
+
 def test_the_trace_of_the_caller_goes_on(
     client: TestClient, exporter: InMemorySpanExporter, picture: bytes
 ) -> None:

@@ -171,6 +171,18 @@ def test_all_workers_answer_over_every_protocol(
     assert server.counted("fleetnet_requests_total") == asked
 
 
+def test_all_workers_compute_heat_maps(server: Server, picture: bytes) -> None:
+    """Each has the limit of its own."""
+    asked = 0
+    while True:
+        asked += 1
+        assert server.ask("POST", "/explain", picture)[0] == 200
+        lines = [line for line in server.lines() if line["event"] == "POST /explain"]
+        if {line["worker"] for line in lines} == {0, 1}:
+            break
+    assert server.counted("fleetnet_explanations_total") == asked
+
+
 def test_a_supervisor_that_is_killed_leaves_nothing(server: Server) -> None:
     workers = server.workers()
     assert len(workers) == WORKERS

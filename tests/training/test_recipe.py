@@ -27,11 +27,43 @@ def test_published_recipes_are_as_published() -> None:
     for small in ("MobileNetV2_x0_25", "mobilenetv2_x0_5"):
         assert Recipe.load("mobilenetv2", model=small).optimizer.weight_decay == 3e-5
     assert Recipe.load("mobilenetv2", model="MobileNetV2_x0_75").optimizer.weight_decay == 4e-5
+    first = Recipe.load("mobilenetv1", model="MobileNetV1")
+    assert (first.epochs, first.optimizer.lr, first.optimizer.weight_decay) == (120, 0.1, 3e-5)
+    for size, policy in (("large", "autoaugment"), ("small", "none")):
+        third = Recipe.load("mobilenetv3", model=f"MobileNetV3_{size}_x1_0")
+        assert (third.epochs, third.batch_size, third.optimizer.lr) == (360, 2048, 1.3)
+        assert third.augment.policy == policy
+    theirs = Recipe.load("mobilenetv3-paper", model="MobileNetV3_small_x1_0")
+    assert (theirs.optimizer.name, theirs.schedule.gamma, theirs.ema.decay) == (
+        "rmsprop",
+        0.99,
+        0.9999,
+    )
     rexnet = Recipe.load("rexnet", model="ReXNet_1_0")
     assert (rexnet.epochs, rexnet.optimizer.lr, rexnet.optimizer.weight_decay) == (120, 0.1, 1e-4)
     assert (rexnet.schedule.milestones, rexnet.schedule.gamma) == ((30, 60, 90), 0.1)
     assert Recipe.load("rexnet-paper", model="ReXNet_1_0").model.drop_path == 0
     assert Recipe.load("rexnet-paper", model="rexnet_1_5").model.drop_path == 0.2
+    lcnet = Recipe.load("pplcnet", model="PPLCNet_x1_0")
+    assert (lcnet.epochs, lcnet.batch_size, lcnet.optimizer.lr) == (360, 2048, 0.8)
+    assert Recipe.load("mobilenetv4").optimizer.name == "adamw"
+
+
+def test_the_recipes_of_shufflenetv2_and_ghostnet_are_those_of_paddleclas() -> None:
+    """Its batch norms decay in ShuffleNetV2, and not in GhostNet."""
+    shuffle = Recipe.load("shufflenetv2", model="ShuffleNetV2_swish")
+    assert (shuffle.epochs, shuffle.batch_size, shuffle.optimizer.lr) == (240, 1024, 0.5)
+    assert (shuffle.optimizer.weight_decay, shuffle.optimizer.decay_norm_and_bias) == (4e-5, True)
+    for narrow in ("ShuffleNetV2_x0_25", "ShuffleNetV2_x0_33", "ShuffleNetV2_x0_5"):
+        assert Recipe.load("shufflenetv2", model=narrow).optimizer.weight_decay == 3e-5
+    for wide in ("ShuffleNetV2_x1_5", "ShuffleNetV2_x2_0"):
+        recipe = Recipe.load("shufflenetv2", model=wide)
+        assert (recipe.batch_size, recipe.optimizer.lr) == (512, 0.25)
+        assert recipe.optimizer.weight_decay == 4e-5
+    ghost = Recipe.load("ghostnet", model="GhostNet_x1_3")
+    assert (ghost.epochs, ghost.batch_size, ghost.optimizer.lr) == (360, 2048, 0.8)
+    assert (ghost.optimizer.weight_decay, ghost.optimizer.decay_norm_and_bias) == (4e-5, False)
+    assert (ghost.schedule.warmup_epochs, ghost.loss.label_smoothing) == (5, 0.1)
 
 
 def test_the_command_line_overrides_what_a_recipe_says_of_the_network(tmp_path: Path) -> None:

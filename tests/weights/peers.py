@@ -29,19 +29,29 @@ def declare_torchvision_operators() -> torch.library.Library | None:
     return library
 
 
+GROWING = ("mobilenetv4",)
+"""Networks whose activations grow with every block unless batch norm's statistics are theirs."""
+
+
 def timm_network(name: str, **arguments: Any) -> nn.Module:
     declare_torchvision_operators()
     import timm
 
-    network: nn.Module = timm.create_model(name, **arguments)
-    return randomise(network)
+    network: nn.Module = randomise(timm.create_model(name, **arguments))
+    if name.startswith(GROWING):
+        settings: Any = network.pretrained_cfg
+        settle(network, settings["input_size"][-1])
+    return network
 
 
-def torchvision_network(width_mult: float) -> nn.Module:
+def torchvision_network(name: str) -> nn.Module:
+    """Build ``mobilenet_v2``, or ``mobilenet_v2, width 1.4``."""
     declare_torchvision_operators()
-    from torchvision.models import mobilenet_v2
+    from torchvision import models
 
-    network: nn.Module = mobilenet_v2(width_mult=width_mult)
+    name, _, width = name.partition(", width ")
+    arguments = {"width_mult": float(width)} if width else {}
+    network: nn.Module = getattr(models, name)(**arguments)
     return randomise(network)
 
 
@@ -64,6 +74,17 @@ def randomise(network: nn.Module) -> nn.Module:
             uniform(module.weight, -0.05, 0.05)
             uniform(module.bias, -1, 1)
     return network.eval()
+
+
+def settle(network: nn.Module, size: int) -> None:
+    """Give batch norm the statistics of a random batch, so that logits are of an ordinary size."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = 0.9
+    with torch.no_grad():
+        images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(7))
+        network.train()(images)
+    network.eval()
 
 
 def largest_difference(one: nn.Module, other: nn.Module, size: int = 224) -> tuple[float, float]:

@@ -61,7 +61,7 @@ def transformer() -> State:
 
 
 def mobilenetv3() -> State:
-    """Names as timm's MobileNetV3 has them, which share many with its MobileNetV2."""
+    """Names as timm's MobileNetV3 has them, which share many with its MobileNetV2, but not all."""
     state = conv("conv_stem", 16, 3, 3, 3) | norm("bn1", 16)
     for block, width in (("blocks.0.0", 16), ("blocks.1.0", 24), ("blocks.1.1", 24)):
         state |= conv(f"{block}.conv_pw", 64, width, 1, 1) | norm(f"{block}.bn1", 64)
@@ -83,7 +83,7 @@ def changed() -> State:
     [
         (resnet, "; nearest is "),
         (part_of_resnet, "; nearest is "),
-        (lambda: conv("conv1", 64, 3, 7, 7), "'fleetnet models' lists"),
+        (lambda: conv("branch", 64, 3, 7, 7), "'fleetnet models' lists"),
         (transformer, "(2 entries: patches.0.weight, tokens); its names are like those of none"),
         (mobilenetv3, "; nearest is "),
         (changed, "nearest is MobileNetV2_x0_25 from Fleetnet: unexpected: blocks.3.se.fc.weight"),
@@ -107,8 +107,11 @@ def test_networks_of_no_family_are_refused_in_one_line(
 def test_a_source_has_the_networks_of_the_families_that_name_it() -> None:
     """No source takes what it does not know for something that it knows."""
     for source, families in (
-        (PADDLE, {"mobilenetv2", "rexnet"}),
-        (TORCHVISION, {"mobilenetv2"}),
+        (
+            PADDLE,
+            {"mobilenetv1", "mobilenetv2", "mobilenetv3", "mobilenetv4", "pplcnet", "rexnet"},
+        ),
+        (TORCHVISION, {"mobilenetv2", "mobilenetv3"}),
         (CLOVAAI, {"rexnet"}),
     ):
         have = {

@@ -1,5 +1,6 @@
 """The same input through the original network and ours gives the same logits."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from peers import largest_difference, randomise, timm_network, torchvision_netwo
 from safetensors.torch import save_file
 from torch import nn
 
+from fleetnet.errors import CheckpointError
 from fleetnet.models import MODELS, build_model
 from fleetnet.models.folding import fold_batch_norm
-from fleetnet.models.names import CLOVAAI, TIMM, TORCHVISION
+from fleetnet.models.names import CLOVAAI, PADDLE, TIMM, TORCHVISION
 from fleetnet.models.padding import pad_channels
 from fleetnet.weights.adapter import Adapter, adapters
 from fleetnet.weights.create import create_model
@@ -19,6 +21,9 @@ from fleetnet.weights.published import cached_path, find_weights
 from fleetnet.weights.read import read_weights
 
 TIMMS = {
+    "mobilenetv1_100": "mobilenetv1_100",
+    "mobilenetv1_100h": "mobilenetv1_100h",
+    "mobilenetv1_125": "mobilenetv1_125",
     "mobilenetv2_035": "mobilenetv2_035",
     "mobilenetv2_050": "mobilenetv2_050",
     "mobilenetv2_075": "mobilenetv2_075",
@@ -26,6 +31,11 @@ TIMMS = {
     "mobilenetv2_140": "mobilenetv2_140",
     "mobilenetv2_110d": "mobilenetv2_110d",
     "mobilenetv2_120d": "mobilenetv2_120d",
+    "mobilenetv3_large_075": "mobilenetv3_large_075",
+    "mobilenetv3_large_100": "mobilenetv3_large_100",
+    "mobilenetv3_small_050": "mobilenetv3_small_050",
+    "mobilenetv3_small_075": "mobilenetv3_small_075",
+    "mobilenetv3_small_100": "mobilenetv3_small_100",
     "rexnet_100": "ReXNet_1_0",
     "rexnet_130": "ReXNet_1_3",
     "rexnet_150": "ReXNet_1_5",
@@ -36,8 +46,49 @@ TIMMS = {
     "tf_efficientnet_lite2": "EfficientNet_Lite2",
     "tf_efficientnet_lite3": "EfficientNet_Lite3",
     "tf_efficientnet_lite4": "EfficientNet_Lite4",
+    "ghostnet_050": "ghostnet_050",
+    "ghostnet_100": "ghostnet_100",
+    "ghostnet_130": "ghostnet_130",
+    "lcnet_035": "lcnet_035",
+    "lcnet_050": "lcnet_050",
+    "lcnet_075": "lcnet_075",
+    "lcnet_100": "lcnet_100",
+    "lcnet_150": "lcnet_150",
+    "mobilenetv4_conv_small": "MobileNetV4_conv_small",
+    "mobilenetv4_conv_medium": "MobileNetV4_conv_medium",
+    "mobilenetv4_conv_large": "MobileNetV4_conv_large",
 }
-TORCHVISIONS = {0.35: "mobilenetv2_035", 1.0: "mobilenetv2_100", 1.4: "mobilenetv2_140"}
+TORCHVISIONS = {
+    "mobilenet_v2, width 0.35": "mobilenetv2_035",
+    "mobilenet_v2, width 1.0": "mobilenetv2_100",
+    "mobilenet_v2, width 1.4": "mobilenetv2_140",
+    "mobilenet_v3_large": "mobilenet_v3_large",
+    "mobilenet_v3_small": "mobilenet_v3_small",
+    "shufflenet_v2_x0_5": "ShuffleNetV2_x0_5",
+    "shufflenet_v2_x1_0": "ShuffleNetV2",
+    "shufflenet_v2_x1_5": "ShuffleNetV2_x1_5",
+    "shufflenet_v2_x2_0": "ShuffleNetV2_x2_0",
+}
+OTHERS_STAND_FOR = {
+    "mobilenetv1_100",
+    "mobilenetv1_125",
+    "mobilenetv3_large_075",
+    "mobilenetv3_large_100",
+    "mobilenetv3_small_075",
+    "mobilenetv3_small_100",
+    "lcnet_035",
+    "lcnet_075",
+    "lcnet_100",
+    "lcnet_150",
+    "mobilenetv4_conv_medium",
+    "mobilenetv4_conv_large",
+}
+"""One of their family is compared; ``FLEETNET_PARITY=all`` compares these as well."""
+COMPARED = {
+    theirs: ours
+    for theirs, ours in TIMMS.items()
+    if theirs not in OTHERS_STAND_FOR or os.environ.get("FLEETNET_PARITY") == "all"
+}
 
 
 def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
@@ -59,7 +110,7 @@ def check(original: nn.Module, ours: str, adapter: Adapter, path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("theirs", "ours"), TIMMS.items())
+@pytest.mark.parametrize(("theirs", "ours"), COMPARED.items())
 def test_timm(theirs: str, ours: str, tmp_path: Path) -> None:
     check(timm_network(theirs), ours, Adapter(TIMM), tmp_path / "weights.pth")
 
@@ -97,9 +148,24 @@ def test_weights_trained_on_imagenet_give_timms_answers() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("width", "ours"), TORCHVISIONS.items())
-def test_torchvision(width: float, ours: str, tmp_path: Path) -> None:
-    check(torchvision_network(width), ours, Adapter(TORCHVISION), tmp_path / "weights.pth")
+@pytest.mark.parametrize(("theirs", "ours"), TORCHVISIONS.items())
+def test_torchvision(theirs: str, ours: str, tmp_path: Path) -> None:
+    check(torchvision_network(theirs), ours, Adapter(TORCHVISION), tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("word", ["architecture", "file"])
+def test_tensorflows_mobilenetv3_is_not_timms(word: str, tmp_path: Path) -> None:
+    """It has the names and shapes of timm's, and pads and normalises otherwise."""
+    entry = MODELS["mobilenetv3_small_100"]
+    state = from_ours(build_model(entry.name).state_dict(), entry, Adapter(TIMM))
+    file = tmp_path / "tf_mobilenetv3_small_100-37f49e2b.pth"
+    if word == "architecture":
+        file = tmp_path / "model.pth"
+        torch.save({"arch": "tf_mobilenetv3_small_100", "state_dict": state}, file)
+    else:
+        torch.save(state, file)
+    with pytest.raises(CheckpointError, match="of tf_mobilenetv3_small_100"):
+        read_weights(file)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +197,32 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
     for adapter in adapters().values():
         if adapter.parts(MODELS[name]) is None:
             continue
-        identity = match(from_ours(state, MODELS[name], adapter))
+        theirs = from_ours(state, MODELS[name], adapter)
+        # Nothing but its name tells this one from the form with ReLU.
+        same = name == "ShuffleNetV2_swish" and adapter == Adapter(PADDLE)
+        identity = match(theirs, first=MODELS[name] if same else None)
         assert identity is not None
-        assert name == identity.entry.name
+        assert identity.entry.name == name
         assert identity.adapter == adapter
         assert identity.num_classes == 7
+
+
+def test_the_two_forms_of_shufflenetv2_are_told_apart_by_who_names_them(tmp_path: Path) -> None:
+    """PaddleClas's weights of the two have the same names and shapes."""
+    network = randomise(build_model("ShuffleNetV2_swish", 7))
+    state = from_ours(network.state_dict(), MODELS["ShuffleNetV2_swish"], Adapter(PADDLE))
+    nameless, named = tmp_path / "w.pth", tmp_path / "ShuffleNetV2_swish_pretrained.pdparams"
+    for file in (nameless, named):
+        torch.save(state, file)
+        loaded = create_model("ShuffleNetV2_swish", 7, weights=file)
+        assert largest_difference(network, loaded, 64)[0] == 0
+    assert read_weights(named).identity.entry.name == "ShuffleNetV2_swish"
+    assert read_weights(nameless).identity.entry.name == "ShuffleNetV2"
+    with pytest.raises(CheckpointError, match="it holds ShuffleNetV2, so name that network"):
+        create_model("ShuffleNetV2_x0_5", 7, weights=nameless)
+    own = tmp_path / "own.safetensors"
+    save_file(network.state_dict(), own)
+    assert read_weights(own).identity.entry.name == "ShuffleNetV2_swish"
 
 
 def test_a_header_of_safetensors_may_begin_like_a_pickle(tmp_path: Path) -> None:

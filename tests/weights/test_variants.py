@@ -345,7 +345,7 @@ def test_another_network_is_refused_with_its_first_keys(tmp_path: Path) -> None:
     declare_torchvision_operators()
     import timm as peer
 
-    for name in ("resnet18", "mobilenetv3_small_050"):
+    for name in ("resnet18", "tf_mobilenetv3_small_minimal_100"):
         state = peer.create_model(name).state_dict()
         torch.save({"state_dict": under("module.", state)}, tmp_path / "c.pth")
         with pytest.raises(CheckpointError, match=r"\(\d+ entries: \S+, .* more\); nearest is"):
@@ -355,7 +355,7 @@ def test_another_network_is_refused_with_its_first_keys(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("legacy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_whole_networks_are_taken_apart(legacy: bool, tmp_path: Path) -> None:
-    for network in (timm_network(NAME), torchvision_network(0.35)):
+    for network in (timm_network(NAME), torchvision_network("mobilenet_v2, width 0.35")):
         for content in (network, {"model": nn.DataParallel(network), "epoch": 3}):
             file = tmp_path / "whole.pt"
             torch.save(content, file, _use_new_zipfile_serialization=not legacy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import GRAPHS, FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.engines import ENGINES, Precision
-from fleetnet.models.registry import NAMES, build_model, find_name, published
+from fleetnet.models.registry import NAMES, build_model, find_name, published, told_model
 from fleetnet.reporting import Say
+from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import Subject, find_subject
 
 if TYPE_CHECKING:
@@ -56,9 +57,14 @@ class BenchmarkedNetwork:
         return loaded.bytes if loaded else 0
 
 
-def published_names() -> list[str]:
-    """Return the names of the networks that the documents have figures for."""
-    return [name for name in published()["models"] if name in NAMES]
+DOCUMENTS = ("mobilenetv2", "rexnet")
+"""Those whose networks are measured where none is named."""
+
+
+def published_names(documents: Collection[str] = DOCUMENTS) -> list[str]:
+    """Return the names of the networks that some documents have figures for."""
+    rows = published()["models"].items()
+    return [name for name, row in rows if name in NAMES and row["document"] in documents]
 
 
 def find_subjects(
@@ -73,7 +79,7 @@ def find_subjects(
     Anything else is a trained network, see :mod:`fleetnet.weights.subject`.
 
     Args:
-        words: in the order of the tables; none for all that the documents have figures for.
+        words: in the order of the tables; none for all that the two documents have figures for.
         size: side of the input of networks by name, in pixels; a bundle has its own.
         done: called with how many are ready, and how many there are.
         say: called with a line about each download and each bundle that is made.
@@ -100,8 +106,9 @@ def find_subjects(
 
 def _resolve(word: str) -> str | Subject:
     """Return a network's name as the registry spells it, or the trained network of that word."""
+    name = model_named(word)
     try:
-        return find_name(word).name
+        return find_name(name).name
     except ModelError:
         return find_subject(word)
 
@@ -128,7 +135,7 @@ def _build(names: Iterable[str], size: int) -> Iterable[Bundle]:
 def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
     bundle.file(format="onnx")  # finds a damaged bundle before anything is measured
     model = bundle.manifest.model
-    structure = _structure(model.name, model.num_classes, bundle.manifest.preprocess.crop)
+    structure = _structure(bundle)
     return BenchmarkedNetwork(
         name=name,
         bundle=bundle,
@@ -139,13 +146,18 @@ def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
     )
 
 
-def _structure(model: str, classes: int, size: int) -> Structure | None:
-    known = model.casefold() in map(str.casefold, NAMES)
-    if importlib.util.find_spec("torch") is None or not known:
+def _structure(bundle: Bundle) -> Structure | None:
+    manifest = bundle.manifest
+    try:
+        model = told_model(manifest.model.name, manifest.provenance.get("network")).name
+    except ModelError:
+        return None
+    if importlib.util.find_spec("torch") is None:
         return None
     import torch
 
     from fleetnet.models.network import measure_structure
 
     with torch.device("meta"):
-        return measure_structure(build_model(model, classes), size=size)
+        network = build_model(model, manifest.model.num_classes)
+        return measure_structure(network, size=manifest.preprocess.crop)

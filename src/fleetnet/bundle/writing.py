@@ -26,11 +26,11 @@ def write_bundle(
     Args:
         path: the folder to make.
         manifest: its artifacts' files must be the keys of ``files``.
-        files: the artifacts' contents by file name.
+        files: contents by file name: the artifacts', and what else lies there or in folders of it.
         replacing: what :func:`check_replaceable` returned when the work began; None if it begins
             now.
-        inside: name of the folder in ``path`` that is the bundle; empty for ``path`` itself.
-        around: contents of files in ``path``, where the bundle is a folder in it.
+        inside: path of the folder in ``path`` that is the bundle; empty for ``path`` itself.
+        around: contents of files in ``path`` by their paths, where the bundle is a folder in it.
 
     Returns:
         The bundle, wherever it is.
@@ -43,13 +43,17 @@ def write_bundle(
     found, text = check_replaceable(path, inside), manifest.to_json().encode()
     with atomic_folder(path, replacing or found) as folder:
         bundle = folder / inside
-        bundle.mkdir(exist_ok=True)
-        for name, content in files.items():
-            (bundle / name).write_bytes(content)
-        for name, content in (around or {}).items():
-            (folder / name).write_bytes(content)
+        bundle.mkdir(parents=True, exist_ok=True)
+        _fill(bundle, files)
+        _fill(folder, around or {})
         (bundle / MANIFEST).write_bytes(text)
     return Bundle(path / inside, manifest, content=text)
+
+
+def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def check_replaceable(path: Path, inside: str = "") -> Standing:

@@ -40,6 +40,7 @@ VERBS = (
     "bench",
     "weights",
     "demo",
+    "study",
 )
 
 

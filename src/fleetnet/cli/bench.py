@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import rich.table
 import typer
 
-from fleetnet.benchmark.machine import load_average, this_machine
+from fleetnet.benchmark.everything import measure_everything
+from fleetnet.benchmark.machine import Machine, load_average, this_machine
+from fleetnet.benchmark.measured import measured_file
 from fleetnet.benchmark.networks import find_subjects
 from fleetnet.benchmark.plan import BUDGET, QUICK_BUDGET, make_plan
 from fleetnet.benchmark.report import check_output, write_report
@@ -19,6 +22,7 @@ from fleetnet.benchmark.run import Stage, run_benchmark
 from fleetnet.benchmark.tables import Table, tables
 from fleetnet.cli.console import console, print_json, progress, say, warn
 from fleetnet.cli.options import DeviceOption
+from fleetnet.errors import FleetnetError
 from fleetnet.inference.engines import CPU, DEFAULT_ENGINE, ENGINES, check_names
 from fleetnet.labels import printable
 from fleetnet.text import either
@@ -85,6 +89,14 @@ def bench(
         float | None,
         typer.Option(help=f"Seconds of timing.  [{BUDGET:g}, quick {QUICK_BUDGET:g}]"),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Every network with a published accuracy, at batch 1, remembered for 'fleetnet "
+            "models --plot' and '--best'; goes on where it was interrupted.",
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only the most threads, and batches of 1 and 8.")
     ] = False,
@@ -96,6 +108,12 @@ def bench(
     their shapes. Everything is timed in turns, so that the machine's noise hits all alike.
     """
     load = load_average()  # measured before this program computes anything
+    if everything:
+        others = (networks, engine, precision, device, threads, batch, output, budget, quick)
+        if any(others) or size != 224:
+            raise FleetnetError("--all measures everything in one way: give nothing but --json")
+        _measure_everything(load, as_json=as_json)
+        return
     if output is not None:
         check_output(output)
     check_names(engine or (), precision or ())
@@ -116,11 +134,8 @@ def bench(
             quick=quick,
             device=CPU if device is None else device,
         )
-        if (machine := this_machine(plan.engines, load)).busy:
-            warn(
-                f"other programs are computing (load {machine.load:.1f} on {machine.processors} "
-                "processors): figures will be worse than this machine's"
-            )
+        machine = this_machine(plan.engines, load)
+        _warn_if_busy(machine)
         results = run_benchmark(subjects, plan, machine=machine, stage=stage, warn=warn)
     if as_json:
         print_json(results.to_json())
@@ -131,6 +146,24 @@ def bench(
             say(f"written: {file}")
     if shutil.which("nvidia-smi"):
         say("there may be a CUDA device here: python benchmarks/gpu/run.py measures on it")
+
+
+def _measure_everything(load: float | None, *, as_json: bool) -> None:
+    machine = this_machine([DEFAULT_ENGINE], load)
+    _warn_if_busy(machine)
+    with _stages() as stage:
+        found = measure_everything(machine, stage=stage, say=say, warn=warn)
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in found])
+    say(f"remembered: {measured_file()}")
+
+
+def _warn_if_busy(machine: Machine) -> None:
+    if machine.busy:
+        warn(
+            f"other programs are computing (load {machine.load:.1f} on {machine.processors} "
+            "processors): figures will be worse than this machine's"
+        )
 
 
 @contextmanager

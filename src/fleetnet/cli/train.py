@@ -32,6 +32,7 @@ from fleetnet.errors import PYTORCH, FleetnetError, needing
 from fleetnet.training.loggers import Logger, open_loggers
 from fleetnet.training.new_run import new_run_folder
 from fleetnet.training.shorthands import shorthands
+from fleetnet.weights.settings_file import NETWORK, model_named
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def register(app: typer.Typer) -> None:
 def train(
     data: OptionalDataArgument = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A name from 'fleetnet models'.")
+        str,
+        typer.Option(
+            "--model", "-m", help="A name from 'fleetnet models', or a network's settings (.yaml)."
+        ),
     ] = "MobileNetV2",
     recipe: RecipeOption = "finetune",
     settings: SettingsOption = None,
@@ -118,6 +122,7 @@ def train(
             "nothing to train on: give a folder with one sub-folder of images per class, or "
             "--resume RUN (try 'fleetnet train --help')"
         )
+    word, model = model, model_named(model)
     options = [*shorthands(epochs, size), *(["data.strict=true"] if strict else [])]
     chosen = load_recipe(recipe, [*options, *(settings or [])], model)
     if output is not None:
@@ -126,7 +131,7 @@ def train(
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
         if search_lr:
-            _search_lr(data, source, model, chosen, folder, fetched)
+            _search_lr(data, source, word, chosen, folder, fetched)
             return
         result = run_training(
             data, source, model, chosen, folder, fetched, _loggers(log or DEFAULT_LOG)
@@ -203,11 +208,13 @@ def _resume_training(
 def _complete(trainer: Trainer) -> TrainResult:
     """Say that a run has nothing left to train, and return its results once more."""
     done, epochs = len(trainer.progress.history), trainer.recipe.epochs
+    settings = trainer.output / NETWORK
+    model = settings if settings.exists() else trainer.model
     how = "as planned" if done == epochs else f"of {epochs}: it had stopped getting better"
     say(
         f"the run in {trainer.output} is complete, {count(done, 'epoch')} {how}, and stays as it "
         "is; to train on from its weights begin a new one: fleetnet train DATA --model "
-        f"{trainer.model} --weights {trainer.output / LAST}"
+        f"{model} --weights {trainer.output / LAST}"
     )
     return trainer.fit()
 

@@ -145,8 +145,8 @@ def _write(
 
 def page_of(bundle: Bundle) -> Path:
     """Return the page that says how to run converted files, where :func:`export_to` put it."""
-    here = bundle.path / README
-    return here if here.is_file() else bundle.path.parent / README
+    around = (folder / README for folder in (bundle.path, *bundle.path.parents))
+    return next(page for page in around if page.is_file())
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:

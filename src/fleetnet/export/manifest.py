@@ -15,7 +15,7 @@ from fleetnet.bundle import Manifest, ModelInfo, SelfTest, self_test_pixels
 from fleetnet.export.onnx import graph_input, graph_outputs
 from fleetnet.files import sha256_of
 from fleetnet.inference.engines import Engine
-from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.checkpoint import Checkpoint, described
 from fleetnet.weights.folder import weights_in
 
 SELF_TEST_IMAGES = 2
@@ -57,4 +57,5 @@ def _provenance(trained: Checkpoint, checkpoint: Path) -> dict[str, Any]:
         "recipe": trained.recipe,
         "history": trained.history,
         "data": data,
+        **described(trained.model),
     }

@@ -29,9 +29,10 @@ def figures_of(name: str) -> dict[str, Any]:
     if name in published()["models"]:
         figures = dict(published()["models"][name])
         document = published()["documents"][figures.pop("document")]
-        operations = figures.pop("gflops")
-        figures["gmacs"] = round(operations / document["operations_per_multiply_add"], 4)
-        figures["gflops_as_printed"] = operations
+        operations = figures.pop("gflops", None)
+        if operations is not None:
+            figures["gmacs"] = round(operations / document["operations_per_multiply_add"], 4)
+            figures["gflops_as_printed"] = operations
         figures["operations_per_multiply_add"] = document["operations_per_multiply_add"]
         figures["source"] = document["title"]
         row["published"] = figures

@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fleetnet.errors import ModelError
 from fleetnet.models.base import Network
+from fleetnet.models.layers import HardSigmoid
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -26,6 +27,7 @@ def fold_batch_norm(network: AnyModule) -> AnyModule:
 
     A batch norm is folded where it follows a convolution or a linear layer in an
     ``nn.Sequential``: there, the order of computation is certain, whatever the classes around it.
+    So are the slope and the offset of a hard sigmoid, of which a clip is left.
 
     Raises:
         ModelError: a batch norm is left over; the message names it.
@@ -35,6 +37,7 @@ def fold_batch_norm(network: AnyModule) -> AnyModule:
     for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):
             _fold_neighbours(module, used)
+            _fold_hard_sigmoids(module, used)
     for name, module in folded.named_modules():
         if isinstance(module, _BatchNorm):
             raise ModelError(
@@ -60,6 +63,20 @@ def _fold_neighbours(sequence: nn.Sequential, used: Counter[nn.Module]) -> None:
             )
             setattr(sequence, name, folded)
             delattr(sequence, norm_name)
+
+
+def _fold_hard_sigmoids(sequence: nn.Sequential, used: Counter[nn.Module]) -> None:
+    for (_, layer), (name, gate) in itertools.pairwise(list(sequence.named_children())):
+        if type(layer) not in _LAYERS or type(gate) is not HardSigmoid or used[layer] > 1:
+            continue
+        assert isinstance(layer, _LAYERS)  # noqa: S101 - for the type checker
+        assert isinstance(gate, HardSigmoid)  # noqa: S101 - likewise
+        with torch.no_grad():
+            half = layer.weight.new_full(layer.weight.shape[:1], 0.5)
+            shifted = half if layer.bias is None else half + layer.bias * gate.slope
+            layer.bias = nn.Parameter(shifted)
+            layer.weight *= gate.slope
+        setattr(sequence, name, nn.Hardtanh(0.0, 1.0))
 
 
 def _used(network: nn.Module) -> Counter[nn.Module]:

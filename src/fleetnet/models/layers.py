@@ -96,13 +96,59 @@ class ConvNormAct(nn.Sequential):
         return out_channels
 
 
-class LinearNormAct(nn.Sequential):
-    """A linear layer, batch norm and an activation: ``float32[N, in]`` to ``float32[N, out]``."""
+class ConvAct(nn.Sequential):
+    """A 1×1 convolution and an activation: ``float32[N, C, H, W]`` to as many pixels.
 
-    def __init__(self, in_features: int, out_features: int, *, act: type[nn.Module]) -> None:
+    The activation is a module, for those that have settings.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, act: nn.Module, *, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, out_features)
-        self.norm = nn.BatchNorm1d(out_features)
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.act = act
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        out_channels = rounded(self.conv.out_channels)
+        widen_weights(self.conv, out_channels, in_channels)
+        return out_channels
+
+
+class PooledConvAct(ConvAct):
+    """A 1×1 convolution of pooled features, with an activation: ``float32[N, C]`` to ``[N, D]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``float32[N, out_channels]``."""
+        y: Tensor = self.act(self.conv(x[:, :, None, None]))
+        return y.flatten(1)
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:  # noqa: ARG002 - its width stays
+        """Take more inputs, see :class:`fleetnet.models.base.Widening`."""
+        widen_weights(self.conv, self.conv.out_channels, in_channels)
+        return self.conv.out_channels
+
+
+class LinearNormAct(nn.Sequential):
+    """A linear layer, batch norm unless told otherwise, and an activation.
+
+    Takes ``float32[N, in_features]`` and gives ``float32[N, out_features]``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        act: type[nn.Module],
+        bias: bool = True,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features, bias=bias)
+        if norm:
+            self.norm = nn.BatchNorm1d(out_features)
         self.act = act()
 
     def widen(self, in_channels: int, rounded: Rounded) -> int:  # noqa: ARG002 - its width stays
@@ -132,6 +178,103 @@ class SqueezeExcite(nn.Module):
         squeezed = self.reduce.widen(in_channels, rounded)
         widen_weights(self.expand, in_channels, squeezed)
         return in_channels
+
+
+class HardSigmoid(nn.Module):
+    """A sigmoid of three straight lines: ``clip(slope * x + 1/2, 0, 1)``.
+
+    MobileNetV3's slope is 1/6 (Howard et al. 2019, section 5.2); PaddleClas has 1/5 in some
+    networks. After a convolution in an ``nn.Sequential``, slope and offset become part of its
+    weights in a network for inference (:func:`fleetnet.models.folding.fold_batch_norm`), and only
+    the clip is left, which engines compute within the convolution.
+    """
+
+    def __init__(self, slope: float = 1 / 6) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return numbers from 0 to 1, same shape."""
+        return functional.hardsigmoid(x if self.slope == 1 / 6 else x * (6 * self.slope))
+
+    def extra_repr(self) -> str:
+        """Show the slope in the network's printout."""
+        return f"slope={self.slope:g}"
+
+
+class HardSqueezeExcite(nn.Module):
+    """Squeeze-and-excitation without batch norm and with a gate of straight lines.
+
+    As in MobileNetV3 and the networks that followed it. Scales each channel of ``float32[N, C, H,
+    W]`` by a gate computed from the spatial means.
+
+    Args:
+        channels: of the input.
+        squeezed: channels in between.
+        gate: the last activation: :class:`HardSigmoid`, or any other that gives 0 to 1.
+    """
+
+    def __init__(self, channels: int, squeezed: int, gate: nn.Module) -> None:
+        super().__init__()
+        self.reduce = ConvAct(channels, squeezed, nn.ReLU())
+        self.expand = ConvAct(squeezed, channels, gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` times its gate, same shape."""
+        gate: Tensor = self.expand(self.reduce(x.mean((2, 3), keepdim=True)))
+        return x * gate
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        squeezed = self.reduce.widen(in_channels, rounded)
+        return self.expand.widen(squeezed, lambda _: in_channels)
+
+
+class DepthwiseSeparable(nn.Module):
+    """Filter depthwise, then mix the channels by 1×1 (Howard et al. 2017, section 3.1).
+
+    Takes ``float32[N, in_channels, H, W]`` and gives ``float32[N, out_channels, H/stride,
+    W/stride]``, rounded up.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: of the depthwise convolution, 1 or 2.
+        act: activation after each of the two.
+        kernel_size: of the depthwise convolution.
+        excite: squeeze-and-excitation between the two, if any.
+    """
+
+    composed_of = ("depthwise", "pointwise")
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        act: type[nn.Module],
+        kernel_size: int = 3,
+        excite: HardSqueezeExcite | None = None,
+    ) -> None:
+        super().__init__()
+        self.depthwise = ConvNormAct(
+            in_channels, in_channels, kernel_size, stride=stride, groups=in_channels, act=act
+        )
+        self.se = excite or nn.Identity()
+        self.pointwise = ConvNormAct(in_channels, out_channels, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``float32[N, in_channels, H, W]`` to ``float32[N, out_channels, H', W']``."""
+        y: Tensor = self.pointwise(self.se(self.depthwise(x)))
+        return y
+
+    def widen(self, in_channels: int, rounded: Rounded) -> int:
+        """Widen the weights with zeros, see :class:`fleetnet.models.base.Widening`."""
+        widen_depthwise(self.depthwise.conv, in_channels)
+        if isinstance(self.se, HardSqueezeExcite):
+            self.se.widen(in_channels, rounded)
+        return self.pointwise.widen(in_channels, rounded)
 
 
 class DropPath(nn.Module):
@@ -174,6 +317,11 @@ class InvertedResidual(nn.Module):
         squeezed: channels inside squeeze-excitation, 0 for none.
         shortcut: whether the input is added to the output.
         expand_act: activation after the expansion.
+        act: activation after both the expansion and the depthwise convolution, before
+            squeeze-excitation, as in MobileNetV3; None for ``expand_act`` after the one, and ReLU6
+            after the other and squeeze-excitation.
+        gate_slope: squeeze-excitation is that of MobileNetV3, with a :class:`HardSigmoid` of this
+            slope; 0 for that of ReXNet.
         kernel_size: of the depthwise convolution.
         padding: of the depthwise convolution.
         norm_eps: what batch norm adds to the variance.
@@ -193,6 +341,8 @@ class InvertedResidual(nn.Module):
         squeezed: int,
         shortcut: bool,
         expand_act: type[nn.Module],
+        act: type[nn.Module] | None = None,
+        gate_slope: float = 0.0,
         kernel_size: int = 3,
         padding: Padding = "symmetric",
         norm_eps: float = 1e-5,
@@ -202,18 +352,23 @@ class InvertedResidual(nn.Module):
         self.shortcut = shortcut
         self.expand: nn.Module = nn.Identity()
         if expand:
-            self.expand = ConvNormAct(in_channels, hidden, act=expand_act, norm_eps=norm_eps)
+            self.expand = ConvNormAct(in_channels, hidden, act=act or expand_act, norm_eps=norm_eps)
         self.depthwise = ConvNormAct(
             hidden,
             hidden,
             kernel_size,
             stride=stride,
             groups=hidden,
+            act=act,
             padding=padding,
             norm_eps=norm_eps,
         )
-        self.se = SqueezeExcite(hidden, squeezed) if squeezed else nn.Identity()
-        self.act = nn.ReLU6()
+        self.se: nn.Module = nn.Identity()
+        if squeezed and gate_slope:
+            self.se = HardSqueezeExcite(hidden, squeezed, HardSigmoid(gate_slope))
+        elif squeezed:
+            self.se = SqueezeExcite(hidden, squeezed)
+        self.act = nn.Identity() if act else nn.ReLU6()
         self.project = ConvNormAct(hidden, out_channels, norm_eps=norm_eps)
         self.drop_path = DropPath(drop_path)
 
@@ -237,12 +392,16 @@ class InvertedResidual(nn.Module):
         hidden = in_channels
         if isinstance(self.expand, ConvNormAct):
             hidden = self.expand.widen(in_channels, rounded)
-        depthwise = self.depthwise.conv
-        widen_weights(depthwise, hidden, 1)
-        depthwise.in_channels = depthwise.groups = hidden
-        if isinstance(self.se, SqueezeExcite):
+        widen_depthwise(self.depthwise.conv, hidden)
+        if isinstance(self.se, SqueezeExcite | HardSqueezeExcite):
             self.se.widen(hidden, rounded)
         return self.project.widen(hidden, rounded)
+
+
+def widen_depthwise(layer: nn.Conv2d, channels: int) -> None:
+    """Add zeros to the weights of a depthwise convolution, for ``channels`` in all."""
+    widen_weights(layer, channels, 1)
+    layer.in_channels = layer.groups = channels
 
 
 def widen_weights(layer: nn.Conv2d | nn.Linear, outputs: int, inputs: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Kind = Literal["conv", "norm", "linear", "conv-as-linear"]
+Kind = Literal["conv", "norm", "linear", "conv-as-linear", "linear-as-conv"]
 
 
 class Part(NamedTuple):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fleetnet.models.base import Family, Network, Parts, Stage
 from fleetnet.models.initialise import initialise
-from fleetnet.models.layers import ConvNormAct, InvertedResidual, LinearNormAct, Padding
+from fleetnet.models.layers import (
+    ConvNormAct,
+    InvertedResidual,
+    LinearNormAct,
+    Padding,
+    PooledConvAct,
+)
 from fleetnet.models.names import OWN, Part, Source, conv_norm
 
 
@@ -25,6 +31,14 @@ class BlockSetting(NamedTuple):
     squeezed: int
     shortcut: bool
     kernel_size: int = 3
+    act: type[nn.Module] | None = None
+    """Activation of this block; None for the network's, see :class:`InvertedResidual`."""
+    gate_slope: float = 0.0
+    """Of the hard sigmoid in squeeze-excitation, 0 for a smooth one, see there too."""
+
+
+NeckForm = Literal["linear-norm", "linear", "conv"]
+"""A linear layer with batch norm or without, or as much in the form of a 1×1 convolution."""
 
 
 class NetworkSetting(NamedTuple):
@@ -41,10 +55,15 @@ class NetworkSetting(NamedTuple):
     padding: Padding = "symmetric"
     norm_eps: float = 1e-5
     """What batch norm adds to the variance."""
+    neck_form: NeckForm = "linear-norm"
+    neck_act: type[nn.Module] = nn.ReLU6
+    neck_bias: bool = True
+    kept: float = 1.0
+    """What the inputs of the classifier are multiplied by."""
 
 
 class MobileNetwork(Network):
-    """A chain of inverted residuals, as all families here are so far.
+    """A chain of inverted residuals, as most families here are.
 
     Args:
         setting: the layers to build.
@@ -98,7 +117,8 @@ class MobileNetwork(Network):
         )
         self.neck: nn.Module = nn.Identity()
         if setting.neck:
-            self.neck = LinearNormAct(setting.head, setting.neck, act=nn.ReLU6)
+            self.neck = _neck(setting)
+        self.kept = setting.kept
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(setting.neck or setting.head, num_classes)
         self.apply(initialise)
@@ -120,8 +140,18 @@ class MobileNetwork(Network):
 
     def classify(self, features: Tensor) -> Tensor:
         """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.neck(self.pool(features))))
+        x: Tensor = self.neck(self.pool(features))
+        if self.kept != 1.0:
+            x = x * self.kept
+        logits: Tensor = self.classifier(self.dropout(x))
         return logits
+
+
+def _neck(setting: NetworkSetting) -> nn.Module:
+    channels, act, bias = (setting.head, setting.neck), setting.neck_act, setting.neck_bias
+    if setting.neck_form == "conv":
+        return PooledConvAct(*channels, act(), bias=bias)
+    return LinearNormAct(*channels, act=act, bias=bias, norm=setting.neck_form == "linear-norm")
 
 
 def family(
@@ -155,16 +185,23 @@ def _own_names(setting: NetworkSetting) -> tuple[Part, ...]:
         parts += _own(f"{name}.expand") if block.expand else ()
         parts += _own(f"{name}.depthwise")
         if block.squeezed:
-            parts += _own(f"{name}.se.reduce")
-            parts += (Part(f"{name}.se.expand", f"{name}.se.expand", "conv"),)
+            parts += _own_excite(f"{name}.se", hard=block.gate_slope > 0)
         parts += _own(f"{name}.project")
     parts += _own("head")
-    if setting.neck:
-        parts += (
-            Part("neck.linear", "neck.linear", "linear"),
-            Part("neck.norm", "neck.norm", "norm"),
-        )
+    if setting.neck and setting.neck_form == "conv":
+        parts += (Part("neck.conv", "neck.conv", "conv"),)
+    elif setting.neck:
+        parts += (Part("neck.linear", "neck.linear", "linear"),)
+    if setting.neck and setting.neck_form == "linear-norm":
+        parts += (Part("neck.norm", "neck.norm", "norm"),)
     return (*parts, Part("classifier", "classifier", "linear"))
+
+
+def _own_excite(name: str, *, hard: bool) -> tuple[Part, ...]:
+    if hard:
+        names = (f"{name}.reduce.conv", f"{name}.expand.conv")
+        return tuple(Part(layer, layer, "conv") for layer in names)
+    return (*_own(f"{name}.reduce"), Part(f"{name}.expand", f"{name}.expand", "conv"))
 
 
 def _own(layer: str) -> tuple[Part, ...]:

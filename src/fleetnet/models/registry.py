@@ -68,6 +68,72 @@ NAMES = {
 """All names: those of networks, and those of networks with published weights."""
 
 
+_DESCRIBED: dict[str, ModelEntry] = {}
+"""Networks of settings files, by their names in lower case, in the order they were met."""
+
+
+def entries() -> tuple[ModelEntry, ...]:
+    """Return every network that can be built, those of settings files last."""
+    return (*MODELS.values(), *_DESCRIBED.values())
+
+
+def add_described(values: object, where: str) -> ModelEntry:
+    """Make a network known that settings describe, as long as this process lives.
+
+    Its name ends in a hash of them, so that nobody's file can take the name of another network.
+
+    Args:
+        values: of a settings file, from outside.
+        where: names their origin in errors.
+
+    Raises:
+        ModelError: they describe no network.
+    """
+    from fleetnet.models.description import Description
+
+    description = Description.from_values(values, where)
+    entry = ModelEntry(
+        description.full_name, "described", {"description": description}, description.size
+    )
+    known = _DESCRIBED.setdefault(entry.name.casefold(), entry)
+    if known != entry:
+        raise ModelError(f"{where}: there is another network called '{entry.name}' already")
+    return known
+
+
+def told_model(name: str, description: object) -> ModelEntry:
+    """Return the network that a checkpoint or a bundle names, and describes if it is no known one.
+
+    Args:
+        name: from the file.
+        description: the settings of the network from the same file; None if it has none.
+
+    Raises:
+        ModelError: there is no such network, or it is not the one that is described.
+    """
+    if description is None:
+        return find_model(name)
+    entry = add_described(description, "the description of its network")
+    if entry.name.casefold() != name.casefold():
+        raise ModelError(f"it names the network {name[:80]!r}, but describes '{entry.name}'")
+    return entry
+
+
+def is_described(entry: ModelEntry) -> bool:
+    """Tell whether settings describe a network, which no name alone means."""
+    return "description" in entry.arguments
+
+
+def description_of(name: str) -> dict[str, Any] | None:
+    """Return the settings that describe a network, as JSON values; None if none do.
+
+    Raises:
+        ModelError: there is no network of this name.
+    """
+    description = find_model(name).arguments.get("description")
+    return None if description is None else dict(description.to_values())
+
+
 def register(entry: ModelEntry) -> None:
     """Add a network, such as one of a family of your own.
 
@@ -87,6 +153,8 @@ def find_name(name: str) -> Named:
         ModelError: the name means nothing; the message has the nearest name.
     """
     folded = name.casefold()
+    if described := _DESCRIBED.get(folded):
+        return Named(described.name, described)
     for known, named in NAMES.items():
         if known.casefold() == folded:
             return named
@@ -154,8 +222,12 @@ def published() -> dict[str, Any]:
     return _table("published.toml")
 
 
-def structure(name: str) -> Structure:
-    """Count parameters and multiply-adds of ``name`` at its own size with 1000 classes.
+def structure(name: str, size: int | None = None) -> Structure:
+    """Count parameters and multiply-adds of ``name`` with 1000 classes.
+
+    Args:
+        name: of the network.
+        size: side of the images in pixels; None for that which it was designed for.
 
     Raises:
         ModelError: unknown name.
@@ -169,4 +241,4 @@ def structure(name: str) -> Structure:
     from fleetnet.models.network import measure_structure
 
     with torch.device("meta"):
-        return measure_structure(build_model(name), size=entry.size)
+        return measure_structure(build_model(name), size=size or entry.size)

@@ -221,6 +221,14 @@ class Service:
             ImageError: the image cannot be read.
             ServingError: as :meth:`infer`; NotFoundError too where no heat maps are given.
         """
+        if self._traces is None:
+            return await self._counted_explanation(request, index)
+        with self._traces.of(request, "explain") as answered:
+            explanation = await self._counted_explanation(request, index)
+            answered(explanation)
+        return explanation
+
+    async def _counted_explanation(self, request: Request, index: int | None) -> Explanation:
         with self._accounted(request) as seen:
             self._check(request)
             if len(request.images) != 1:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import fleetnet
 from fleetnet.errors import INSTALL, FleetnetError, one_line, require
 from fleetnet.serving.errors import Cause, cause_of
+from fleetnet.serving.explaining import Explanation
 from fleetnet.serving.requests import Request, Result
 
 if TYPE_CHECKING:
@@ -53,13 +54,15 @@ class Traces:
         self._context = TraceContextTextMapPropagator()
 
     @contextlib.contextmanager
-    def of(self, request: Request) -> Iterator[Callable[[Result], None]]:
+    def of(
+        self, request: Request, name: str = "infer"
+    ) -> Iterator[Callable[[Result | Explanation], None]]:
         """Make the span of a request that is answered in the block, which tells the result."""
         from opentelemetry.trace import SpanKind
 
         begun = time.time_ns()
         span = self._tracer.start_span(
-            "infer",
+            name,
             self._context.extract({"traceparent": request.traceparent}),
             SpanKind.SERVER,
             {
@@ -81,8 +84,8 @@ class Traces:
         """Send what has not been sent."""
         self._provider.shutdown()
 
-    def _answered(self, span: Span, result: Result, begun: int) -> None:
-        """Say what the answer was, and where the time went.
+    def _answered(self, span: Span, result: Result | Explanation, begun: int) -> None:
+        """Say what the answer was, and of a result where the time went.
 
         The parts are shown one after the other, each of its length: of several images it is the
         longest, and waiting for a batch is shown with waiting for a thread, before the rest.
@@ -91,15 +94,18 @@ class Traces:
             return
         from opentelemetry.trace import set_span_in_context
 
-        now, timing = time.time_ns(), result.timing
+        now = time.time_ns()
         span.set_attributes(
             {
                 "fleetnet.model": result.model,
                 "fleetnet.version": result.version,
                 "fleetnet.bundle": result.bundle,
-                "fleetnet.batch": timing.batch,
             }
         )
+        if isinstance(result, Explanation):
+            return
+        timing = result.timing
+        span.set_attribute("fleetnet.batch", timing.batch)
         parent, start = set_span_in_context(span), begun
         stages = {"queue": timing.queue, "decode": timing.decode, "compute": timing.compute}
         for name, seconds in stages.items():

@@ -11,7 +11,7 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import CheckpointError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.labels import imagenet_classes, read_labels
-from fleetnet.models.registry import build_model
+from fleetnet.models.registry import ModelEntry, build_model, is_described, told_model
 from fleetnet.reporting import Note, Say
 from fleetnet.training.checkpoint import Checkpoint, is_checkpoint
 from fleetnet.weights.identify import Identity, to_ours
@@ -22,7 +22,11 @@ from fleetnet.weights.subject import Subject
 
 
 def read_checkpoint(
-    path: str | Path, labels: Path | None = None, *, say: Say = lambda _: None
+    path: str | Path,
+    labels: Path | None = None,
+    *,
+    first: ModelEntry | None = None,
+    say: Say = lambda _: None,
 ) -> Checkpoint:
     """Read a checkpoint, or make one of weights from elsewhere.
 
@@ -30,6 +34,7 @@ def read_checkpoint(
         path: a checkpoint, or any file or folder that
             :func:`fleetnet.weights.read.read_weights` recognises.
         labels: a file of class names that replace the existing ones.
+        first: as in :func:`fleetnet.weights.read.read_weights`.
         say: called with what weights from elsewhere were recognised as, in a line.
 
     Raises:
@@ -48,7 +53,7 @@ def read_checkpoint(
         if labels is None:
             return ours
         return replace(ours, classes=read_labels(labels, len(ours.classes)))
-    file = weights_of(content)
+    file = weights_of(content, first)
     if file.remarks:
         say(f"left out: {file.remarks}")
     return as_checkpoint(file, labels, say=say)
@@ -85,10 +90,11 @@ def checkpoint_of(
                 arguments=["calibrate"],
             )
         )
-    checkpoint = read_checkpoint(file, labels)
+    entry = told_model(manifest.model.name, manifest.provenance.get("network"))
+    checkpoint = read_checkpoint(file, labels, first=entry if is_described(entry) else None)
     return replace(
         checkpoint,
-        model=manifest.model.name,
+        model=entry.name,
         classes=checkpoint.classes if labels else manifest.classes,
         preprocess=manifest.preprocess,
         activation=manifest.model.activation,

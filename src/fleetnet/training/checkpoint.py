@@ -16,12 +16,12 @@ from fleetnet.bundle import Activation
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.errors import CheckpointError, FleetnetError
 from fleetnet.files import NOTHING, Standing, atomic_file, standing
-from fleetnet.models.registry import build_model, find_model
+from fleetnet.models.registry import build_model, description_of, told_model
 from fleetnet.preprocess import Preprocess
+from fleetnet.weights.declared import FORMAT
 from fleetnet.weights.read import Content, read_content
 from fleetnet.weights.state import check_finite, load_state
 
-FORMAT = "fleetnet-checkpoint"
 FORMAT_VERSION = 1
 
 
@@ -72,6 +72,7 @@ class Checkpoint:
         """
         description = {
             "model": self.model,
+            **described(self.model),
             "classes": self.classes,
             "preprocess": self.preprocess.to_json(),
             "recipe": self.recipe,
@@ -137,7 +138,7 @@ class Checkpoint:
         try:
             description = json.loads(content["description"])
             return cls(
-                model=find_model(description["model"]).name,
+                model=told_model(description["model"], description.get("network")).name,
                 classes=tuple(map(str, description["classes"])),
                 preprocess=Preprocess.from_json(description["preprocess"]),
                 state=dict(content["model"]),
@@ -168,6 +169,15 @@ class Checkpoint:
         network = build_model(self.model, len(self.classes))
         load_state(network, self.state, "the checkpoint")
         return network.eval()
+
+
+def described(model: str) -> dict[str, Any]:
+    """Return what a file says of a network beside its name: the settings that describe it, if any.
+
+    A checkpoint and a bundle carry them, so that they need no other file.
+    """
+    settings = description_of(model)
+    return {} if settings is None else {"network": settings}
 
 
 def is_checkpoint(content: Content) -> bool:

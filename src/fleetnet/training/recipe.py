@@ -15,6 +15,7 @@ from fleetnet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Prep
 from fleetnet.schema import facts_of, first_problem
 from fleetnet.training.recipe_files import read_values, set_value, with_model
 from fleetnet.training.recipe_keys import check_keys
+from fleetnet.weights.settings_file import model_named
 
 DEFAULT = "finetune"
 
@@ -210,14 +211,15 @@ class Recipe(_Section):
         Args:
             name_or_path: ``finetune``, …, or a path that ends in ``.yaml`` or ``.yml``.
             overrides: such as ``optimizer.lr=0.05``; values are YAML.
-            model: name of the network to train. The settings for it in the recipe's ``models``
-                section replace the general ones; the overrides replace both.
+            model: name or settings file of the network to train. What the recipe's section
+                ``models`` sets for it replaces the general settings; the overrides replace both.
 
         Raises:
             ModelError: no such network.
             RecipeError: no such recipe, not YAML, or an unknown key or a bad value; a mistyped
                 key's nearest known key is named.
         """
+        model = None if model is None else model_named(model)
         values, where = read_values(name_or_path)
         values = with_model(values, model, where)
         for override in overrides:

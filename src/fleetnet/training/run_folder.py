@@ -13,11 +13,13 @@ from typing import Any
 from fleetnet.errors import CheckpointError, FleetnetError, OvertakenError, following
 from fleetnet.evaluation.history import METRICS
 from fleetnet.files import NOTHING, atomic_file, standing
+from fleetnet.models.registry import ModelEntry
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.progress import EpochRecord
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.run_lock import run_lock
 from fleetnet.training.runs import DESCRIPTION, RECIPE
+from fleetnet.weights.settings_file import NETWORK, write_description
 from fleetnet.weights.subject import BEST, LAST
 
 
@@ -65,6 +67,14 @@ class RunFolder:
         """Write the recipe, whole."""
         with atomic_file(self.path / RECIPE) as file:
             file.write_text(recipe.to_yaml(), "utf-8")
+
+    def write_network(self, entry: ModelEntry) -> None:
+        """Write the settings file of a network that has one, to be given to another run."""
+        description = entry.arguments.get("description")
+        if description is None:
+            (self.path / NETWORK).unlink(missing_ok=True)
+        else:
+            write_description(description, self.path / NETWORK)
 
     def write_description(self, values: dict[str, Any]) -> None:
         """Write the file that ``fleetnet runs`` reads, with the time and our version."""

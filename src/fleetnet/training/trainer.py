@@ -38,6 +38,7 @@ from fleetnet.training.state import RunState
 from fleetnet.training.task import MakeTask, TaskSetup, task_of
 from fleetnet.training.train_step import TrainStep
 from fleetnet.training.validation import AnyMetrics, Validation
+from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import BEST, LAST
 
 
@@ -67,7 +68,7 @@ def train(
 
     Args:
         source: labelled images, as :func:`fleetnet.data.sources.open_source` opens them.
-        model: a name as in ``fleetnet models``.
+        model: a name as in ``fleetnet models``, or the path of a network's settings file.
         recipe: how; the default recipe if None.
         output: folder for ``last.ckpt``, ``best.ckpt``, ``recipe.yaml``, ``run.json`` and
             ``metrics.jsonl``.
@@ -136,7 +137,7 @@ class Trainer:
     ) -> None:
         self._folder = RunFolder(output, continued)
         self.source = source
-        self.model = find_model(model).name
+        self.model = find_model(model_named(model)).name
         self.output = output
         self.device = find_device(recipe.device)
         precision = resolve(recipe.precision, self.device)
@@ -150,17 +151,15 @@ class Trainer:
             check_sample_bits(sample_bits_of(weights), recipe, self.notes.append)
         known = NONE if weights is None else trained_images_of(weights)
         check_held_out(source, self.split, known, self.notes.append)
-        self.train_step = self._build_train_step(model, weights, task)
+        self.train_step = self._build_train_step(weights, task)
         self._state = RunState(self.train_step, known)
         self._interruption = Interruption()
         self._loop = self._build_loop()
 
-    def _build_train_step(
-        self, model: str, weights: str | Path | None, make_task: MakeTask
-    ) -> TrainStep:
+    def _build_train_step(self, weights: str | Path | None, make_task: MakeTask) -> TrainStep:
         recipe, classes = self.recipe, self.source.classes
         torch.manual_seed(recipe.seed)
-        network = build_network(model, len(classes), recipe, weights, self.notes.append)
+        network = build_network(self.model, len(classes), recipe, weights, self.notes.append)
         setup = TaskSetup(
             recipe=recipe,
             classes=classes,
@@ -299,6 +298,7 @@ class Trainer:
     def _describe_run(self) -> None:
         """Write the files of a run for people and for ``fleetnet runs``."""
         self._folder.write_recipe(self.recipe)
+        self._folder.write_network(find_model(self.model))
         if self.progress.step == 0:
             self._folder.write_description(
                 {

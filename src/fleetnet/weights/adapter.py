@@ -18,6 +18,7 @@ _LEAVES: dict[Kind, tuple[str, ...]] = {
     "norm": ("weight", "bias", "running_mean", "running_var"),
     "linear": ("weight", "bias"),
     "conv-as-linear": ("weight", "bias"),
+    "linear-as-conv": ("weight", "bias"),
 }
 
 
@@ -69,6 +70,8 @@ class Adapter:
             return tensor.t().contiguous()
         if kind == "conv-as-linear" and tensor.ndim == 4:
             return tensor.flatten(1)
+        if kind == "linear-as-conv" and tensor.ndim == 2:
+            return self.to_ours(tensor, "linear")[:, :, None, None]
         return tensor
 
     def to_theirs(self, tensor: Tensor, kind: Kind) -> Tensor:
@@ -77,6 +80,8 @@ class Adapter:
             return tensor.t().contiguous()
         if kind == "conv-as-linear" and tensor.ndim == 2:
             return tensor[:, :, None, None]
+        if kind == "linear-as-conv" and tensor.ndim == 4:
+            return self.to_theirs(tensor.flatten(1), "linear")
         return tensor
 
 

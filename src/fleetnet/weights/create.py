@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from fleetnet.amounts import count
 from fleetnet.errors import CheckpointError
-from fleetnet.models.registry import build_model, find_model
+from fleetnet.models.registry import ModelEntry, build_model, find_model
 from fleetnet.reporting import Say
+from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import file_of, find_weights_for
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def create_model(
     """Build the network called ``name``, a plain ``torch.nn.Module``.
 
     Args:
-        name: as in ``fleetnet models``, without regard to case.
+        name: as in ``fleetnet models``, without regard to case; or the path of a settings file
+            (``.yaml``), see :mod:`fleetnet.models.description`.
         num_classes: length of the logits.
         weights: a file of this network's weights, or a folder of the Hugging Face Hub: a Fleetnet
             checkpoint, or PaddleClas's, timm's, torchvision's or the ReXNet authors', recognised
@@ -49,23 +51,26 @@ def create_model(
         CheckpointError: ``weights`` cannot be read, or do not fit the network.
         FleetnetError: a published set is unknown or cannot be fetched.
     """
+    name = model_named(name)
     network = build_model(name, num_classes, **arguments)
     if weights is not None:
         file = file_of(find_weights_for(name, weights), say=say)
-        _load(network, find_model(name).name, file, replace_head, say)
+        _load(network, find_model(name), file, replace_head, say)
     return network
 
 
-def _load(network: Network, name: str, path: Path, replace_head: bool, say: Say) -> None:
+def _load(network: Network, entry: ModelEntry, path: Path, replace_head: bool, say: Say) -> None:
     from fleetnet.weights.identify import to_ours
     from fleetnet.weights.read import read_weights
     from fleetnet.weights.state import load_state
 
-    file = read_weights(path)
+    # Weights do not show an activation, nor under which name they were trained.
+    file = read_weights(path, entry)
     identity = file.identity
-    if name != identity.entry.name:
+    if entry != identity.entry:
         raise CheckpointError(
-            f"{path} does not fit {name}: it holds {identity.entry.name}, so name that network",
+            f"{path} does not fit {entry.name}: it holds {identity.entry.name}, so name that "
+            "network",
             file=str(path),
         )
     state = to_ours(file.state, identity)

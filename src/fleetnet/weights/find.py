@@ -11,6 +11,7 @@ from itertools import islice
 from torch import Tensor
 
 from fleetnet.errors import CheckpointError
+from fleetnet.models.registry import ModelEntry
 from fleetnet.weights.adapter import COUNTER
 from fleetnet.weights.identify import Identity, Layout, last_word, layouts, match, nearest, unfit
 from fleetnet.weights.pickles import Unusable, shown
@@ -63,17 +64,22 @@ class _Place:
         return frozenset(names & self.table.entries.keys())
 
 
-def find_network(tables: list[Table], where: str) -> Found:
+def find_network(tables: list[Table], where: str, first: ModelEntry | None = None) -> Found:
     """Return the network that is in ``tables``.
 
     It is a sub-tree of one table's names that is exactly one whole network, except for counters.
     Everything beside the sub-tree is left out and reported. If there are several, averaged weights
     are preferred, then the least nested, then the first.
 
+    Args:
+        tables: of the file.
+        where: the file, for errors.
+        first: a network that is tried before others of the same names and shapes.
+
     Raises:
         CheckpointError: there is none, or two different ones of equal preference.
     """
-    places = _places(tables)
+    places = _places(tables, first)
     if not places:
         raise CheckpointError(_none(tables, where))
     whole = [place for place in places if not _goes_on(place, places)]
@@ -100,12 +106,12 @@ def find_network(tables: list[Table], where: str) -> Found:
     return Found(state, best.identity, tuple(map(shown, steps)), tuple(_left_out(tables, best)))
 
 
-def _places(tables: list[Table]) -> list[_Place]:
+def _places(tables: list[Table], first: ModelEntry | None) -> list[_Place]:
     places: list[_Place] = []
     for table in tables:
         for prefix in _prefixes(table):
             state = _under(table, prefix)
-            identity = match(state, _is_stray)
+            identity = match(state, _is_stray, first)
             if identity is not None:
                 words = _words(".".join((*table.path, prefix)))
                 rank = (not words & AVERAGED, bool(words & OTHERS), len(table.path))

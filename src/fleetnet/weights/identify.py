@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from fleetnet.errors import CheckpointError
 from fleetnet.models.names import Kind
-from fleetnet.models.registry import MODELS, ModelEntry, build_model, family_of
+from fleetnet.models.registry import ModelEntry, build_model, entries, family_of
 from fleetnet.weights.adapter import COUNTER, Adapter, adapters
 from fleetnet.weights.pickles import shown
 from fleetnet.weights.state import some
@@ -89,17 +89,24 @@ class Layout:
         return self.adapter.keys(self.entry, template(self.entry.name))
 
 
-def layouts() -> tuple[Layout, ...]:
-    """Return every network with the names of every source, ours first."""
-    return _layouts(tuple(MODELS.values()))
+def layouts(first: ModelEntry | None = None) -> tuple[Layout, ...]:
+    """Return every network with the names of every source, ours first.
+
+    Args:
+        first: a network that comes before others of the same names and shapes.
+    """
+    networks = entries()
+    if first is not None:
+        networks = (first, *(entry for entry in networks if entry != first))
+    return _layouts(networks)
 
 
-@cache
-def _layouts(entries: tuple[ModelEntry, ...]) -> tuple[Layout, ...]:
+@lru_cache(maxsize=8)  # networks of settings files make new ones
+def _layouts(networks: tuple[ModelEntry, ...]) -> tuple[Layout, ...]:
     return tuple(
         Layout(adapter, entry, {part.ours: part.theirs for part in parts})
         for adapter in adapters().values()
-        for entry in entries
+        for entry in networks
         if (parts := adapter.parts(entry)) is not None
     )
 
@@ -129,17 +136,20 @@ def template(name: str) -> dict[str, Tensor]:
 
 
 def match(
-    state: Mapping[str, Tensor], stray: Callable[[str, Layout], bool] = lambda *_: False
+    state: Mapping[str, Tensor],
+    stray: Callable[[str, Layout], bool] = lambda *_: False,
+    first: ModelEntry | None = None,
 ) -> Identity | None:
     """Tell which network and layout ``state`` fits, or None.
 
     Args:
         state: tensors by name.
         stray: tells whether an entry that a layout lacks is no part of a network.
+        first: as in :func:`layouts`.
     """
     given = _names(state)
     layers = _layers(given)
-    for layout in layouts():
+    for layout in layouts(first):
         # Names and a few widths rule out nearly all, so few templates are built.
         if layout.theirs <= layers and _has_widths(state, layout):
             own = {key for key in given if _layer(key) in layout.theirs or not stray(key, layout)}

@@ -14,13 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from fleetnet.errors import CheckpointError, one_line
-from fleetnet.models.registry import family_of
+from fleetnet.errors import CheckpointError, ModelError, one_line
+from fleetnet.models.registry import ModelEntry, family_of, find_model
 from fleetnet.weights.arrays import PLAIN
+from fleetnet.weights.declared import declared_network
 from fleetnet.weights.find import Found, find_network
 from fleetnet.weights.folder import Config, weights_in
 from fleetnet.weights.identify import Identity
 from fleetnet.weights.pickles import PickleDamaged, load_pickle
+from fleetnet.weights.published import published_file
 from fleetnet.weights.state import check_finite, some
 from fleetnet.weights.tables import find_tables
 from fleetnet.weights.torch_files import LEGACY, read_archive, read_legacy
@@ -114,27 +116,39 @@ class WeightsFile:
         }
 
 
-def read_weights(path: str | Path) -> WeightsFile:
+def read_weights(path: str | Path, first: ModelEntry | None = None) -> WeightsFile:
     """Read the weights of a file, or of a folder of the Hugging Face Hub, trusting nothing in it.
+
+    Args:
+        path: of the file or folder.
+        first: a network that is tried before others of the same names and shapes.
 
     Raises:
         CheckpointError: it is missing, too large, damaged, of no known format, without a known
             network, or with weights that are not numbers.
     """
-    return weights_of(read_content(path))
+    return weights_of(read_content(path), first)
 
 
-def weights_of(content: Content) -> WeightsFile:
+def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile:
     """Return the network in what a file holds.
+
+    Args:
+        content: of the file.
+        first: a network that is tried before others of the same names and shapes; None for the one
+            that a checkpoint of ours describes or a published file is named after, if it does.
 
     Raises:
         CheckpointError: there is none, or its weights are not numbers.
     """
     path = content.path
     try:
-        found = find_network(find_tables(content.value, content.size), str(path))
+        first = first or declared_network(content.value) or _published_network(path)
+        found = find_network(find_tables(content.value, content.size), str(path), first)
     except PickleDamaged as error:
         raise CheckpointError(f"{path} {error}", file=str(path)) from None
+    except ModelError as error:
+        raise CheckpointError(f"{path}: {error}", file=str(path)) from None
     except CheckpointError as error:
         if not content.objects:
             raise
@@ -153,6 +167,11 @@ def weights_of(content: Content) -> WeightsFile:
         content.objects,
         content.config,
     )
+
+
+def _published_network(path: Path) -> ModelEntry | None:
+    entry = published_file(path.name)
+    return find_model(entry.model) if entry else None
 
 
 def read_content(path: str | Path) -> Content:

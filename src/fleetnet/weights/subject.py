@@ -16,6 +16,7 @@ from typing import Literal
 
 from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.errors import (
+    BundleError,
     CheckpointError,
     FleetnetError,
     ModelError,
@@ -23,7 +24,7 @@ from fleetnet.errors import (
     needing,
     unknown,
 )
-from fleetnet.models.registry import NAMES, find_model
+from fleetnet.models.registry import NAMES, find_model, told_model
 from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.folder import weights_in
 from fleetnet.weights.published import (
@@ -153,8 +154,20 @@ def file_of(
     if subject.published is not None:
         return _fetch(subject.published, say, fetched, offline=offline)
     if subject.kind == "bundle":
-        return Bundle.load(subject.path).file(format="safetensors")
+        bundle = Bundle.load(subject.path)
+        _make_known(bundle)
+        return bundle.file(format="safetensors")
     return subject.path
+
+
+def _make_known(bundle: Bundle) -> None:
+    """Make the network known that a bundle describes, so that its weights are recognised."""
+    settings = bundle.manifest.provenance.get("network")
+    if settings is not None:
+        try:
+            told_model(bundle.manifest.model.name, settings)
+        except ModelError as error:
+            raise BundleError(f"{bundle.path}: {error}") from None
 
 
 def _fetch(entry: PublishedWeights, say: Say, fetched: Fetched, *, offline: bool) -> Path:

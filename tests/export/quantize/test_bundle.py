@@ -73,6 +73,22 @@ def test_the_bundle_holds_both_networks_beside_the_old_files(taught: Bundle, bot
     assert len(taught.manifest.artifacts) == 3
 
 
+def test_openvino_has_one_core_a_process(
+    taught: Bundle, drawn: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NNCF computes with ours: a second one, once destroyed, could end the process."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a second core")
+
+    monkeypatch.setattr(ov, "Core", refuse)
+    content = taught.file(format="onnx").read_bytes()
+    quantizer = OpenVinoQuantizer(
+        content, "it", drawn.calibration[:2], 8, lambda *_: lambda _: None
+    )
+    assert quantizer.quantize([]).contents
+
+
 def test_what_was_measured_is_recorded(both: Both) -> None:
     written, results = both
     assert [result.comparison.engine for result in results] == ["openvino", "onnxruntime"]
@@ -225,6 +241,25 @@ def test_silu_is_quantised_as_a_whole(tmp_path: Path) -> None:
         before = silu.input(0).get_source_output().get_node().get_type_name()
         after = {entry.get_node().get_type_name() for entry in silu.output(0).get_target_inputs()}
         assert (before, after) == ("Add", {"FakeQuantize"})
+
+
+@pytest.mark.slow
+def test_hard_swish_is_quantised_as_a_whole(tmp_path: Path) -> None:
+    """Between a convolution with its bias and the next layer's input in int8."""
+    bundle = make_untrained("MobileNetV3_small_x0_35", 32, tmp_path / "b.bundle")
+    content = bundle.file(format="onnx").read_bytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    quantizer = OpenVinoQuantizer(content, "here", pixels, 7, lambda *_: lambda _: None)
+    model = core().read_model(*quantizer.quantize([]).contents.values())
+    found = [one for one in model.get_ordered_ops() if one.get_type_name() == "HSwish"]
+    nodes = onnx.load_from_string(content).graph.node
+    assert len(found) == sum(node.op_type == "HardSwish" for node in nodes) == 19
+    for swish in found:
+        before = swish.input(0).get_source_output().get_node().get_type_name()
+        after = {entry.get_node().get_type_name() for entry in swish.output(0).get_target_inputs()}
+        # The neck's is behind a convolution without a bias, and before the factor of PaddleClas.
+        assert before in ("Add", "Convolution")
+        assert after <= {"FakeQuantize", "Multiply"}
 
 
 def snapshot(path: Path) -> dict[str, bytes]:

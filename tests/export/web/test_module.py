@@ -89,8 +89,9 @@ def test_what_would_change_answers_unnoticed_is_refused(
     assert in_node(REFUSALS, small, json.dumps(newer).encode()) == ["opened"]
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("temperature", [None, 0.37])
+@pytest.mark.parametrize(
+    ("activation", "temperature"), [("softmax", None), ("softmax", 0.37), ("sigmoid", 0.37)]
+)
 def test_probabilities_are_those_of_python(
     small: Path,
     tmp_path: Path,

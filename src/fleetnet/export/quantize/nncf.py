@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.openvino_ir import to_ir
@@ -10,17 +11,32 @@ from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
+from fleetnet.inference.engines.openvino import OpenVinoEngine, core, read_onnx
 from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 
 with without_telemetry(), quiet():
     import nncf
+    import nncf.openvino.cpu_info
+    import nncf.openvino.engine
     import openvino as ov
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     from openvino import opset13 as operations
     from openvino.passes import ConstantFolding, Manager
+
+
+class _OneCore:
+    """OpenVINO as NNCF sees it: with the process's one core, for the reason that core() gives."""
+
+    Core = staticmethod(core)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ov, name)
+
+
+for _module in (nncf.openvino.cpu_info, nncf.openvino.engine):
+    vars(_module)["ov"] = _OneCore()
 
 
 class OpenVinoQuantizer:

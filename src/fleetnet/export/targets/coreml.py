@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.separate import Environment, convert
+from fleetnet.export.swift_program import program
 from fleetnet.export.targets.target import Files, Target
 
 ENVIRONMENT = Environment("coreml", megabytes=900)
@@ -19,7 +20,18 @@ Swift, with `image` as a `CVPixelBuffer` of {crop} by {crop}:
 
 It computes with 32 bits, on the processor and the graphics: the Neural Engine knows 16 only.
 Prediction was not run where this was made, as Core ML runs on Apple's systems alone; the package
-was read again, and its input and output are as said here."""
+was read again, and its input and output are as said here.
+
+`main.swift` is a whole program for macOS, with what it has to know of this network in `Model.swift`
+and Fleetnet's resizing in `core/`, which gives the pixels that Python gives, to the bit:
+
+    unzip model.mlpackage.zip
+    cc -c -O2 -ffp-contract=off core/*.c
+    swiftc -O -I core main.swift Model.swift *.o -o classify
+    ./classify photo.jpg
+
+In an app, take `Picture` and `classify` of it. It was neither compiled nor run where it was
+written: its syntax alone was checked."""
 
 
 def to_mlpackage(bundle: Bundle, _precision: str, batch: int | None) -> Files:
@@ -54,6 +66,7 @@ TARGET = Target(
     command="",
     convert=to_mlpackage,
     how=_HOW,
+    beside=program,
     takes="an RGB image of {crop} by {crop}, bytes from 0 to 255",
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
+from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Run, Target
 
@@ -23,7 +24,12 @@ In Python (`pip install executorch`), with `pixels` as a `torch.uint8` tensor:
     from executorch.runtime import Runtime
 
     program = Runtime.get().load_program("model.pte")
-    (logits,) = program.load_method("forward").execute([pixels])"""
+    (logits,) = program.load_method("forward").execute([pixels])
+
+""" + built(
+    "PREFIX as the folder `executorch` in `site-packages` that `pip install executorch` makes,\n"
+    "whose headers and libraries are all that it takes"
+)
 
 
 def to_pte(bundle: Bundle, _precision: str, batch: int | None) -> Files:
@@ -50,6 +56,7 @@ TARGET = Target(
     convert=to_pte,
     load=load,
     how=_HOW,
+    beside=program("executorch"),
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("executorch", "torch"),

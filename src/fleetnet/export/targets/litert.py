@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
+from fleetnet.export.android_project import kotlin
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Run, Target
 
 ENVIRONMENT = Environment("litert", megabytes=2200)
 FILE = "model.tflite"
+_HOW = """\
+In Python (`pip install ai-edge-litert`):
+
+    ai_edge_litert.interpreter.Interpreter("model.tflite")
+
+`android/` is for an app of your own, in Kotlin, with `com.google.ai.edge.litert:litert` of Maven:
+copy its `.kt` files to the sources, `cpp/` to `app/src/main/cpp`, and name its `CMakeLists.txt` in
+`externalNativeBuild`. Then, with `model` as the file mapped into memory and `rgb` as an upright
+picture in rows, of any size:
+
+    val classifier = Classifier(LiteRtNetwork(model))
+    classifier.classify(rgb, width, height).forEach { println("${it.name} ${it.probability}") }
+
+It resizes by Fleetnet's C core, which gives the pixels that Python gives, to the bit.
+`fleetnet export --to android` writes a whole project of these, with the camera."""
 
 
 def to_tflite(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -34,11 +50,13 @@ TARGET = Target(
     format="litert",
     precisions=("fp32", "fp16"),
     package="ai-edge-litert",
-    command='ai_edge_litert.interpreter.Interpreter("{file}")',
+    command="",
     convert=to_tflite,
     load=load,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),
     one_size=True,
+    beside=kotlin,
+    how=_HOW,
 )

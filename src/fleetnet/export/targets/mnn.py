@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
+from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Run, Target
 
@@ -17,7 +18,9 @@ The input is `pixels`, the output `logits`. To run it: `pip install MNN numpy`, 
 
 `NCHW` is what MNN calls every tensor whose axes are those of the ONNX graph; the pixels stay in
 rows of R, G and B. It was verified with the precision `high`; where a processor computes with 16
-bits, `normal` and `low` are faster, and their answers are other ones."""
+bits, `normal` and `low` are faster, and their answers are other ones.
+
+""" + built("MNN's headers and library (`include`, `lib`) in a folder PREFIX")
 
 
 def to_mnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -51,4 +54,5 @@ TARGET = Target(
     environment=ENVIRONMENT,
     made_by=("MNN",),
     how=_HOW,
+    beside=program("mnn"),
 )

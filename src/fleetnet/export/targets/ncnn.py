@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
+from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Run, Target
 
@@ -27,7 +28,9 @@ The input is `in0`, the output `out0`. In C++, with `rgb` as the image's bytes, 
 `use_fp16_arithmetic`, which is on by default where a processor has it, computes with 16 bits
 whatever the file has: that is faster, and the answers are other ones than those verified here,
 which were computed with 32. In Python (`pip install --no-deps ncnn`, and numpy) the names are the
-same."""
+same.
+
+""" + built("ncnn installed in a folder PREFIX")
 
 
 def to_ncnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -69,5 +72,6 @@ TARGET = Target(
     made_by=("pnnx",),
     one_size=True,
     how=_HOW,
+    beside=program("ncnn"),
     takes=_TAKES,
 )

@@ -33,11 +33,12 @@ class Target:
             of any where that is None.
         load: gives what runs such files here, to compare its answers with the network's; None
             where nothing here can.
-        beside: gives files that are written beside those and the manifest, for people to change;
-            None if there are none.
-        version_folder: name of the folder that the files and the manifest go into, for servers
-            that want a model's versions apart; empty where they go into the output itself.
-        around: gives files above that folder, of a manifest.
+        beside: gives files that are written beside those and the manifest, or in folders there, for
+            people to change; None if there are none.
+        version_folder: path of the folder that the files and the manifest go into, for servers
+            that want a model's versions apart, and for projects; empty where they go into the
+            output itself.
+        around: gives files around that folder, of a manifest, by their paths.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
             ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if

@@ -10,6 +10,7 @@ from fleetnet.export.targets.target import Files, Run, Target
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.labels import printable
+from fleetnet.text import quoted
 
 MAX_BATCH = 32
 DELAY_US = 2000
@@ -86,7 +87,7 @@ model_warmup {{
   name: "black"
   batch_size: 1
   inputs {{
-    key: {_quoted(manifest.input.name)}
+    key: {quoted(manifest.input.name)}
     value {{ data_type: {_TYPES[manifest.input.dtype]} dims: [{shape}] zero_data: true }}
   }}
 }}
@@ -94,9 +95,9 @@ model_warmup {{
 
 
 def _tensor(kind: str, tensor: TensorInfo, labels: str = "") -> str:
-    label = f" label_filename: {_quoted(labels)}" if labels else ""
+    label = f" label_filename: {quoted(labels)}" if labels else ""
     return (
-        f"{kind} {{ name: {_quoted(tensor.name)} data_type: {_TYPES[tensor.dtype]} "
+        f"{kind} {{ name: {quoted(tensor.name)} data_type: {_TYPES[tensor.dtype]} "
         f"dims: [{_dims(tensor)}]{label} }}"
     )
 
@@ -105,15 +106,6 @@ def _dims(tensor: TensorInfo) -> str:
     """Return the shape without the batch, as Triton wants it."""
     sides: Sequence[int | None] = tensor.shape[1:]
     return ", ".join("-1" if side is None else str(side) for side in sides)
-
-
-def _quoted(text: str) -> str:
-    r"""Return a string of protobuf's text format; what is not plain ASCII becomes ``\ooo``."""
-    signs = (
-        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}"
-        for byte in text.encode("utf-8", "surrogateescape")
-    )
-    return f'"{"".join(signs)}"'
 
 
 def around(manifest: Manifest) -> Files:

@@ -274,6 +274,9 @@ def core() -> ov.Core:
     core is destroyed. If a second core was made in the meantime, the first core's stack is restored
     although it is freed, and the next signal, such as that of a child process that ends, kills the
     process.
+
+    OpenVINO also learns about NumPy when it first needs to, and two threads that come to that at
+    the same time wait for each other for ever, one with Python's lock and one without.
     """
     # With only a cache, two threads could make one each.
     with _one_at_a_time:
@@ -282,6 +285,7 @@ def core() -> ov.Core:
 
 @cache
 def _core() -> ov.Core:
+    ov.Type.u8.to_dtype()
     return ov.Core()
 
 

@@ -197,12 +197,14 @@ def load_network(bundle: Bundle) -> nn.Module:
         from safetensors.torch import load
     except ModuleNotFoundError:
         raise require("safetensors", "train", "the engine 'torch'") from None
-    from fleetnet.models.registry import build_model
+    from fleetnet.models.registry import build_model, told_model
     from fleetnet.weights.state import check_finite, load_state
 
     path, content = bundle.content(format="safetensors")
     try:
-        network = build_model(bundle.manifest.model.name, bundle.manifest.model.num_classes)
+        manifest = bundle.manifest
+        entry = told_model(manifest.model.name, manifest.provenance.get("network"))
+        network = build_model(entry.name, manifest.model.num_classes)
     except ModelError as error:
         raise BundleError(f"{bundle.path}: {error}") from None
     try:

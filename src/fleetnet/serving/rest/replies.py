@@ -69,13 +69,14 @@ def refusal(error: Exception, *, unread: bool = False) -> Response:
     """
     told = refusal_of(error)
     cause = told.cause
-    kind = _Lingering if unread and cause in _UNREAD else Response
+    unread = unread and cause in _UNREAD
+    kind = _Lingering if unread else Response
     content = json_text({"error": told.text, "code": told.code, "fields": told.fields}, indent=None)
     response = kind(content, STATUS[cause], media_type="application/json")
     if told.retry_after is not None:
         response.headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
     if cause == "unauthenticated":
         response.headers["www-authenticate"] = "Bearer"
-    if cause in _UNREAD:
+    if unread:
         response.headers["connection"] = "close"
     return response

@@ -1,0 +1,260 @@
+"""ShuffleNetV2 (Ma et al. 2018, https://arxiv.org/abs/1807.11164), with ReLU or with swish.
+
+PaddleClas and torchvision have the same network. Its two forms have the same weights, by which
+nobody can tell one from the other: our blocks of the second have a name of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fleetnet.models.base import Family, Network, Stage
+from fleetnet.models.initialise import initialise
+from fleetnet.models.layers import ConvNormAct, DropPath
+from fleetnet.models.names import OWN, PADDLE, TORCHVISION, Part, conv_norm
+
+Act = Literal["relu", "swish"]
+ACTS: dict[Act, type[nn.Module]] = {"relu": nn.ReLU, "swish": nn.SiLU}
+
+
+class Widths(NamedTuple):
+    """A column of the paper's Table 5: channels of the three stages and of the last convolution."""
+
+    stages: tuple[int, int, int]
+    head: int
+
+
+STEM = 24
+REPEATS = (4, 8, 4)
+WIDTHS = {
+    0.25: Widths((24, 48, 96), 512),  # the first two are PaddleClas's
+    0.33: Widths((32, 64, 128), 512),
+    0.5: Widths((48, 96, 192), 1024),
+    1.0: Widths((116, 232, 464), 1024),
+    1.5: Widths((176, 352, 704), 1024),
+    2.0: Widths((244, 488, 976), 2048),
+}
+
+
+def interleave(one: Tensor, other: Tensor) -> Tensor:
+    """Return the channels of two maps in turn, ``float32[N, 2C, H, W]``.
+
+    That is the paper's channel shuffle of their concatenation, in one copy instead of two.
+    """
+    return torch.stack((one, other), 2).flatten(1, 2)
+
+
+class Branch(nn.Module):
+    """1×1, depthwise, 1×1: the side of a unit that computes (Figure 3c and d).
+
+    Maps ``float32[N, in_channels, H, W]`` to ``float32[N, channels, H/stride, W/stride]``.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int, act: type[nn.Module]) -> None:
+        super().__init__()
+        self.expand = ConvNormAct(in_channels, channels, act=act)
+        self.depthwise = ConvNormAct(channels, channels, 3, stride=stride, groups=channels)
+        self.project = ConvNormAct(channels, channels, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the branch's output."""
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return y
+
+
+class Unit(nn.Module):
+    """Compute on half of the channels, keep the other half, and interleave them (Figure 3c).
+
+    Maps ``float32[N, channels, H, W]`` to the same shape.
+    """
+
+    composed_of = ("branch.expand", "branch.depthwise", "branch.project")
+
+    def __init__(self, channels: int, act: type[nn.Module], drop_path: float) -> None:
+        super().__init__()
+        self.branch = Branch(channels // 2, channels // 2, 1, act)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the unit's output."""
+        kept, other = x.chunk(2, 1)
+        return interleave(kept, self.drop_path(self.branch(other)))
+
+
+class DownUnit(nn.Module):
+    """Halve the sides by two branches that both compute on all channels (Figure 3d).
+
+    Maps ``float32[N, in_channels, H, W]`` to ``float32[N, channels, H/2, W/2]``.
+    """
+
+    composed_of = (
+        "depthwise",
+        "project",
+        "branch.expand",
+        "branch.depthwise",
+        "branch.project",
+    )
+
+    def __init__(self, in_channels: int, channels: int, act: type[nn.Module]) -> None:
+        super().__init__()
+        self.depthwise = ConvNormAct(in_channels, in_channels, 3, stride=2, groups=in_channels)
+        self.project = ConvNormAct(in_channels, channels // 2, act=act)
+        self.branch = Branch(in_channels, channels // 2, 2, act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the unit's output."""
+        return interleave(self.project(self.depthwise(x)), self.branch(x))
+
+
+class ShuffleNetV2(Network):
+    """Three stages of units.
+
+    Args:
+        num_classes: length of the logits.
+        width_mult: a column of the paper's Table 5, or of PaddleClas's.
+        act: the activation after every 1×1 convolution.
+        in_channels: channels of the images, 3 for RGB.
+        dropout: probability of dropping an input of the classifier in training.
+        drop_path: probability of dropping a unit's branch in training, in the last unit; it grows
+            from 0.
+    """
+
+    input_layer = "stem.conv"
+    classifier_layer = "classifier"
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        *,
+        width_mult: float = 1.0,
+        act: Act = "relu",
+        in_channels: int = 3,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        layer, widths = ACTS[act], WIDTHS[width_mult]
+        self.stem = ConvNormAct(in_channels, STEM, 3, stride=2, act=layer)
+        self.shrink = nn.MaxPool2d(3, 2, 1)
+        self.blocks_name = _blocks(act)
+        blocks, channels, count = nn.Sequential(), STEM, sum(REPEATS)
+        for width, repeat in zip(widths.stages, REPEATS, strict=True):
+            blocks.append(DownUnit(channels, width, layer))
+            for _ in range(repeat - 1):
+                blocks.append(Unit(width, layer, drop_path * len(blocks) / (count - 1)))
+            channels = width
+        self.add_module(self.blocks_name, blocks)
+        self.head = ConvNormAct(channels, widths.head, act=layer)
+        self.num_classes, self.num_features = num_classes, widths.head
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(widths.head, num_classes)
+        self.apply(initialise)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stem with its pool, each unit, the head and the classifier."""
+        stem = Stage("stem", {"stem": self.stem, "shrink": self.shrink})
+        blocks = [f"{self.blocks_name}.{index}" for index in range(sum(REPEATS))]
+        names = [*blocks, "head", "classifier"]
+        return (stem, *(Stage(name, {name: self.get_submodule(name)}) for name in names))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
+        blocks = self.get_submodule(self.blocks_name)
+        features: Tensor = self.head(blocks(self.shrink(self.stem(x))))
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
+        logits: Tensor = self.classifier(self.dropout(self.pool(features)))
+        return logits
+
+
+def _blocks(act: Act) -> str:
+    return "blocks" if act == "relu" else f"{act}_blocks"
+
+
+def _own_names(act: Act = "relu", **_: Any) -> tuple[Part, ...]:
+    layers = ["stem"]
+    for index, first in enumerate(_firsts()):
+        parts = DownUnit.composed_of if first else Unit.composed_of
+        layers += [f"{_blocks(act)}.{index}.{part}" for part in parts]
+    names = [part for name in (*layers, "head") for part in _own(name)]
+    return (*names, Part("classifier", "classifier", "linear"))
+
+
+def _own(name: str) -> tuple[Part, Part]:
+    return conv_norm(name, f"{name}.conv", f"{name}.norm")
+
+
+def _firsts() -> list[bool]:
+    """Tell of every unit whether it is the first of its stage."""
+    return [place == 0 for repeat in REPEATS for place in range(repeat)]
+
+
+def _places() -> list[tuple[int, int]]:
+    """Return the stage of every unit, counted from 2, and its place there, from 0."""
+    return [(stage, place) for stage, count in enumerate(REPEATS, 2) for place in range(count)]
+
+
+def _paddle_names(act: Act = "relu", **_: Any) -> tuple[Part, ...]:
+    """Name the layers as PaddleClas 2.6 does (``ppcls/arch/backbone/model_zoo``)."""
+
+    def named(ours: str, theirs: str) -> tuple[Part, Part]:
+        return conv_norm(ours, f"{theirs}._conv", f"{theirs}._batch_norm")
+
+    parts = [*named("stem", "_conv1")]
+    for index, (stage, place) in enumerate(_places()):
+        ours, theirs = f"{_blocks(act)}.{index}", f"{stage}_{place + 1}"
+        end = "" if place else "_2"
+        if not place:
+            parts += named(f"{ours}.depthwise", f"{theirs}._conv_dw_1")
+            parts += named(f"{ours}.project", f"{theirs}._conv_linear_1")
+        parts += named(f"{ours}.branch.expand", f"{theirs}._conv_pw{end}")
+        parts += named(f"{ours}.branch.depthwise", f"{theirs}._conv_dw{end}")
+        parts += named(f"{ours}.branch.project", f"{theirs}._conv_linear{end}")
+    parts += named("head", "_last_conv")
+    return (*parts, Part("classifier", "_fc", "linear"))
+
+
+def _torchvision_names(
+    width_mult: float = 1.0, act: Act = "relu", **_: Any
+) -> tuple[Part, ...] | None:
+    """Name the layers as torchvision's ``shufflenet_v2_*`` do."""
+    if act != "relu" or width_mult < 0.5:
+        return None
+    parts = [*conv_norm("stem", "conv1.0", "conv1.1")]
+    for index, (stage, place) in enumerate(_places()):
+        ours, theirs = f"{_blocks(act)}.{index}", f"stage{stage}.{place}"
+        if not place:
+            parts += conv_norm(f"{ours}.depthwise", f"{theirs}.branch1.0", f"{theirs}.branch1.1")
+            parts += conv_norm(f"{ours}.project", f"{theirs}.branch1.2", f"{theirs}.branch1.3")
+        for part, (conv, norm) in _BRANCH.items():
+            names = (f"{theirs}.branch2.{conv}", f"{theirs}.branch2.{norm}")
+            parts += conv_norm(f"{ours}.branch.{part}", *names)
+    parts += conv_norm("head", "conv5.0", "conv5.1")
+    return (*parts, Part("classifier", "fc", "linear"))
+
+
+_BRANCH = {"expand": (0, 1), "depthwise": (3, 4), "project": (5, 6)}
+
+
+def _widths(width_mult: float = 1.0, act: Act = "relu", **_: Any) -> dict[str, int]:
+    widths, firsts = WIDTHS[width_mult], _firsts()
+    starts = [index for index, first in enumerate(firsts) if first]
+    named = {
+        f"{_blocks(act)}.{index}.branch.project.conv": width // 2
+        for index, width in zip(starts, widths.stages, strict=True)
+    }
+    return {**named, "head.conv": widths.head}
+
+
+FAMILY = Family(
+    build=ShuffleNetV2,
+    names={OWN: _own_names, PADDLE: _paddle_names, TORCHVISION: _torchvision_names},
+    widths=_widths,
+    input_layer=ShuffleNetV2.input_layer,
+    classifier_layer=ShuffleNetV2.classifier_layer,
+)

@@ -1,0 +1,1 @@
+"""Studies of networks: the rank of random layers, and configurations of channels."""

@@ -1,0 +1,1 @@
+#include <MNN/expr/Module.hpp>

@@ -1,0 +1,7 @@
+package androidx.camera.view
+
+import androidx.camera.core.Preview
+
+class PreviewView {
+    val surfaceProvider: Preview.SurfaceProvider get() = TODO()
+}
