@@ -35,6 +35,9 @@ def test_shares() -> None:
         (99_900, "99.9 kB"),
         (980_000, "0.98 MB"),
         (14_200_000, "14.20 MB"),
+        (999_000_000, "999.00 MB"),
+        (1_000_000_000, "1.0 GB"),
+        (2_200_000_000, "2.2 GB"),
     ],
 )
 def test_no_positive_size_is_shown_as_zero(number: int, text: str) -> None:

@@ -32,4 +32,6 @@ def size(number: int) -> str:
     """Return a number of bytes in a unit that leaves something of it, such as ``0.98 MB``."""
     if number < 1000:
         return count(number, "byte")
-    return f"{number / 1e3:.1f} kB" if number < 1e5 else f"{number / 1e6:.2f} MB"
+    if number < 1e5:
+        return f"{number / 1e3:.1f} kB"
+    return f"{number / 1e6:.2f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"

@@ -56,8 +56,9 @@ def rank(
 ) -> None:
     """Measure the rank of random layers' features over the ratio of input to output channels.
 
-    That is figure 1 of the ReXNet paper (arXiv 2007.00992, section 3), for eight non-linearities,
-    single layers and inverted bottlenecks. A study that was stopped goes on where it was.
+    That repeats a figure of the ReXNet paper (arXiv 2007.00992, section 3), for eight
+    non-linearities, single layers and inverted bottlenecks. A study that was stopped goes on where
+    it was.
     """
     with needing(PYTORCH, "train", "a study"):
         from fleetnet.study.rank_figures import rank_figures, rank_json
