@@ -253,7 +253,16 @@ def assert_tensorrt_takes(model: onnx.ModelProto) -> None:
     assert taken.op_type == "Cast"
     assert {node.op_type for node in model.graph.node} <= {
         *("Add", "Cast", "Clip", "Conv", "Gemm", "Mul", "Pad", "ReduceMean", "Relu", "Reshape"),
-        *("HardSwish", "Sigmoid", "Softmax", "Transpose", "Unsqueeze"),
+        *(
+            "Concat",
+            "HardSwish",
+            "MaxPool",
+            "Sigmoid",
+            "Softmax",
+            "Split",
+            "Transpose",
+            "Unsqueeze",
+        ),
     }
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:

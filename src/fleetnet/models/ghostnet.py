@@ -117,7 +117,7 @@ class GhostBottleneck(nn.Module):
         self.project = Ghost(hidden, row.channels, None)
         self.shortcut = _Shortcut(in_channels, row) if _has_shortcut(in_channels, row) else None
         self.drop_path = DropPath(drop_path)
-        self.composed_of = _layers(in_channels, row)
+        self.composed_of = tuple(name for name in _layers(in_channels, row) if name != "se")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""

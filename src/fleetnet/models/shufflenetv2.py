@@ -154,11 +154,10 @@ class ShuffleNetV2(Network):
         self.apply(initialise)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Return the stem with its pool, each unit, the head and the classifier."""
-        stem = Stage("stem", {"stem": self.stem, "shrink": self.shrink})
+        """Return the stem, each unit, the head and the classifier."""
         blocks = [f"{self.blocks_name}.{index}" for index in range(sum(REPEATS))]
-        names = [*blocks, "head", "classifier"]
-        return (stem, *(Stage(name, {name: self.get_submodule(name)}) for name in names))
+        names = ["stem", *blocks, "head", "classifier"]
+        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
