@@ -56,8 +56,8 @@ def test_json_and_a_precision_that_is_not_there(fleetnet: Run, bundle: Bundle) -
     ("arguments", "words"),
     [
         (
-            ["MobileNetV3"],
-            ["'MobileNetV3' is neither a file nor a network", "did you mean 'MobileNetV2'"],
+            ["MobilNetV2"],
+            ["'MobilNetV2' is neither a file nor a network", "did you mean 'MobileNetV2'"],
         ),
         (["BUNDLE", "--threads", "0"], ["'--threads'"]),
         (["BUNDLE", "--threads", "2000"], ["threads is 2000"]),

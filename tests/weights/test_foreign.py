@@ -109,9 +109,12 @@ def test_a_source_has_the_networks_of_the_families_that_name_it() -> None:
     for source, families in (
         (
             PADDLE,
-            {"mobilenetv1", "mobilenetv2", "mobilenetv3", "mobilenetv4", "pplcnet", "rexnet"},
+            {
+                *("ghostnet", "mobilenetv1", "mobilenetv2", "mobilenetv3", "mobilenetv4"),
+                *("pplcnet", "rexnet", "shufflenetv2"),
+            },
         ),
-        (TORCHVISION, {"mobilenetv2", "mobilenetv3"}),
+        (TORCHVISION, {"mobilenetv2", "mobilenetv3", "shufflenetv2"}),
         (CLOVAAI, {"rexnet"}),
     ):
         have = {

@@ -34,6 +34,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(weights, name="weights")
 
 
+WIDE = 90
+"""Columns of a terminal that has room for licences."""
+
+
 def list_published(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
@@ -42,13 +46,14 @@ def list_published(
     if as_json:
         print_json([entry.to_json() for entry in entries])
         return
-    # A single space between columns: with two, figures would be cut off in 80 columns.
+    # In 80 columns a single space between columns, and no licences: figures would be cut off.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    licences = console().width >= WIDE
     for heading in ("set", "network"):
         table.add_column(heading, no_wrap=True)
     for heading in ("top-1", "top-5"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("resize", "licence", "cached"):
+    for heading in ("resize", *(["licence"] if licences else []), "cached"):
         table.add_column(heading, no_wrap=True)
     for entry in entries:
         preprocess = entry.preprocess
@@ -58,7 +63,7 @@ def list_published(
             percent(entry.top1),
             percent(entry.top5),
             f"{preprocess.resize} {preprocess.interpolation}",
-            entry.licence,
+            *([entry.licence] if licences else []),
             "yes" if cached_path(entry).exists() else "–",
         )
     console().print(table)

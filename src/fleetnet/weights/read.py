@@ -143,8 +143,11 @@ def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile
     """
     path = content.path
     try:
-        first = first or declared_network(content.value) or _published_network(path)
-        found = find_network(find_tables(content.value, content.size), str(path), first)
+        told = declared_network(content.value) or _published_network(path)
+        tables = find_tables(content.value, content.size)
+        found = find_network(tables, str(path), first or told)
+        if told and first and found.identity.entry != first:
+            found = find_network(tables, str(path), told)  # as what it says that it is
     except PickleDamaged as error:
         raise CheckpointError(f"{path} {error}", file=str(path)) from None
     except ModelError as error:
