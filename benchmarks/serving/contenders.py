@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -83,14 +84,19 @@ class Server:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.still(False)
-        os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._log.close()
 
     def still(self, still: bool) -> None:
         """Hold all its processes, or let them go on."""
-        os.killpg(self._process.pid, signal.SIGSTOP if still else signal.SIGCONT)
+        self._signal(signal.SIGSTOP if still else signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        # BentoML's workers are in a process group of their own.
+        for process in _family(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
     def processor_s(self) -> float:
         """Return what all its processes have computed."""
