@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from fleetnet.bundle.manifest import TensorInfo
 from fleetnet.errors import FleetnetError
 from fleetnet.images import Pixels
 from fleetnet.inference.classifier import Classifier
+from fleetnet.serving import auth
 from fleetnet.serving.auth import Tokens, read_tokens
 from fleetnet.serving.batching import Lane
 from fleetnet.serving.config import Settings
@@ -30,7 +33,7 @@ from fleetnet.serving.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from fleetnet.serving.lifecycle import is_loopback, repository_of
+from fleetnet.serving.lifecycle import asked_to_end, is_loopback, repository_of
 from fleetnet.serving.loaded import LoadedModel, Opening
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Routing
@@ -318,8 +321,34 @@ class TestTokens:
         import hashlib
 
         file = tmp_path / "tokens"
-        file.write_text(f"infer sha256:{hashlib.sha256(b'secret').hexdigest()}")
-        Tokens(file).check("secret", "infer")
+        digest = hashlib.sha256(b"secret").hexdigest()
+        for word in (f"sha256:{digest}", f"SHA256:{digest.upper()}"):
+            file.write_text(f"infer {word}")
+            tokens = Tokens(file)
+            tokens.check("secret", "infer")
+            with pytest.raises(UnauthenticatedError):
+                tokens.check(word, "infer")
+
+    def test_a_file_that_could_not_be_read_is_read_when_it_can_be(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Permissions change nothing that the stamp has; tokens that were taken back have to go."""
+        now, file = [0.0], tmp_path / "tokens"
+        file.write_text(f"infer {'a' * 16}\n")
+        tokens = Tokens(file, lambda: now[0])
+        file.write_text(f"infer {'b' * 17}\n")
+
+        def refuse(_: Path) -> Never:
+            raise FleetnetError("cannot read it")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(auth, "read_tokens", refuse)
+            now[0] = 5.0
+            tokens.check("a" * 16, "infer")
+        now[0] = 10.0
+        tokens.check("b" * 17, "infer")
+        with pytest.raises(UnauthenticatedError):
+            tokens.check("a" * 16, "infer")
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -328,6 +357,7 @@ class TestTokens:
             ("root aaaaaaaaaaaaaaaaaaa", "line 1: a line is a role"),
             ("infer", "line 1"),
             ("\ninfer short", "line 2: a token has at least"),
+            ("admin sha256:" + "a" * 63, "line 1: after 'sha256:' come 64 hexadecimal digits"),
         ],
     )
     def test_a_wrong_file_is_refused_without_showing_tokens(
@@ -339,6 +369,19 @@ class TestTokens:
             read_tokens(file)
         assert "aaaa" not in str(refused.value)
         assert "short" not in str(refused.value)
+
+
+def test_who_is_asked_twice_to_end_goes_on_ending() -> None:
+    async def ask() -> None:
+        former = signal.getsignal(signal.SIGINT)
+        with asked_to_end() as ended:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            await ended.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is former, "a second Ctrl-C ends it at once"
+
+    asyncio.run(ask())
 
 
 class TestSettings:
@@ -359,6 +402,10 @@ class TestSettings:
             ("port: x", {}, "port: it must be a whole number"),
             ("[", {}, "is not valid YAML"),
             ("- 1", {}, "must be a mapping"),
+            ("drain: 2026-99-99", {}, "is not valid YAML"),
+            ("port: !!int abc", {}, "is not valid YAML"),
+            ("", {"FLEETNET_SERVE_DRAIN": "2026-99-99"}, "FLEETNET_SERVE_DRAIN: "),
+            ("", {"FLEETNET_SERVE_DRAIN": "[" * 5000}, "FLEETNET_SERVE_DRAIN: "),
             ("routing: {a: {split: {'2': '110%'}}}", {}, "a share is from 0 to 1"),
             ("routing: {a: {split: {'2': 0.6, '3': 0.6}}}", {}, "more than 100%"),
             ("tls: {key: a.pem}", {}, "only with a certificate"),

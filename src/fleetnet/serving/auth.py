@@ -26,7 +26,7 @@ Role = Literal["infer", "admin"]
 MIN_TOKEN = 16
 CHECK_SECONDS = 1.0
 MAX_BYTES = 2**20
-_HASHED = re.compile("sha256:([0-9a-f]{64})")
+_HASHED = re.compile("sha256:([0-9a-f]{64})", re.IGNORECASE)
 log = logging.getLogger("fleetnet.serving")
 
 
@@ -47,7 +47,7 @@ class Tokens:
         self._file = file
         self._clock = clock
         self._checked = clock()
-        self._stamp = _stamp(file)
+        self._stamp = self._refused = _stamp(file)
         self._known = [] if file is None else read_tokens(file)
 
     @property
@@ -93,12 +93,16 @@ class Tokens:
         stamp = _stamp(file)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._known = read_tokens(file)
-            log.info("tokens read again")
         except FleetnetError as error:
-            log.error("tokens not read again, the former stay: %s", error)  # noqa: TRY400
+            # Tried again each time: what stood in the way may go without a trace in the stamp.
+            if stamp != self._refused:
+                log.error("tokens not read again, the former stay: %s", error)  # noqa: TRY400
+            self._refused = stamp
+            return
+        self._stamp = self._refused = stamp
+        log.info("tokens read again")
 
 
 def secret_of(headers: Mapping[str, str]) -> str | None:
@@ -135,6 +139,11 @@ def read_tokens(file: Path) -> list[tuple[bytes, Role]]:
                 f"{file}: line {number}: a line is a role, infer or admin, and a token"
             )
         hashed = _HASHED.fullmatch(words[1])
+        if hashed is None and words[1].lower().startswith("sha256:"):
+            # Taken for a token, the text in the file would open the door.
+            raise FleetnetError(
+                f"{file}: line {number}: after 'sha256:' come 64 hexadecimal digits"
+            )
         if hashed is None and len(words[1]) < MIN_TOKEN:
             raise FleetnetError(
                 f"{file}: line {number}: a token has at least {MIN_TOKEN} characters"

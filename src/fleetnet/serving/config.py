@@ -261,7 +261,7 @@ def _read(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text("utf-8"))
     except OSError as error:
         raise FleetnetError(f"cannot read {file}: {error.strerror}") from None
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # dates and numbers that are none
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise FleetnetError(f"{file} is not valid YAML{line}") from None
@@ -284,7 +284,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise FleetnetError(f"unknown variable {variable}{nearest(variable, known)}")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, RecursionError, ValueError):
             value = text
         inner = values
         for key in keys[:-1]:

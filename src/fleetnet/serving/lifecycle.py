@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
@@ -127,7 +127,8 @@ async def _serve(settings: Settings, ready: Callable[[dict[str, str]], None]) ->
                 ready(addresses)
             await stopping
             loading.cancel()
-        return await drained(service, running, settings.drain)
+            # Asked again to end, it goes on ending: what is in work is answered.
+            return await drained(service, running, settings.drain)
     finally:
         for transport in running:
             await transport.stop(0)
@@ -159,18 +160,22 @@ async def drained(service: Service, running: list[Transport], limit: float) -> b
 
 @contextlib.contextmanager
 def asked_to_end() -> Iterator[asyncio.Event]:
-    """Yield an event that is set when the process is asked to end."""
+    """Yield an event that is set when the process is asked to end; a second Ctrl-C ends it."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    former = {
-        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
-        for number in signals
-    }
+    former: dict[signal.Signals, Any] = {}
+
+    def ask(number: int, _: object) -> None:
+        loop.call_soon_threadsafe(ended.set)
+        if number == signal.SIGINT:
+            signal.signal(number, former[signal.SIGINT])
+
+    for known in (signal.SIGTERM, signal.SIGINT):
+        former[known] = signal.signal(known, ask)
     try:
         yield ended
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for known, handler in former.items():
+            signal.signal(known, handler)
 
 
 def warn_if_open(settings: Settings, tokens: Tokens) -> None:
