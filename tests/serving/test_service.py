@@ -350,6 +350,11 @@ class TestTokens:
         with pytest.raises(UnauthenticatedError):
             tokens.check("a" * 16, "infer")
 
+    def test_a_byte_order_mark_is_no_part_of_a_role(self, tmp_path: Path) -> None:
+        file = tmp_path / "tokens"
+        file.write_text(f"infer {'a' * 16}", "utf-8-sig")
+        Tokens(file).check("a" * 16, "infer")
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [

@@ -121,7 +121,7 @@ def read_tokens(file: Path) -> list[tuple[bytes, Role]]:
     """
     try:
         content = file.read_bytes()[: MAX_BYTES + 1]
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # editors on Windows write a mark
     except OSError as error:
         raise FleetnetError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
