@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fleetnet.models.base import Family, Network, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.base import Family
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import (
     ConvNormAct,
     DropPath,
@@ -21,7 +21,7 @@ from fleetnet.models.layers import (
     LinearNormAct,
     make_divisible,
 )
-from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm
+from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm, own_conv_norm, places
 
 Layout = Literal["paddle", "timm"]
 
@@ -160,7 +160,7 @@ def _layers(in_channels: int, row: Row) -> tuple[str, ...]:
     return (*layers, *(["shortcut.depthwise", "shortcut.project"] if shortcut else []))
 
 
-class GhostNet(Network):
+class GhostNet(Chain):
     """A chain of ghost bottlenecks.
 
     Args:
@@ -173,9 +173,6 @@ class GhostNet(Network):
             grows from 0.
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
-
     def __init__(
         self,
         num_classes: int = 1000,
@@ -186,11 +183,10 @@ class GhostNet(Network):
         dropout: float = 0.2,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
         channels, rows, head = scaled_table(width_mult)
         paddle = layout == "paddle"
-        self.stem = ConvNormAct(in_channels, channels, 3, stride=2, act=nn.ReLU)
-        self.blocks = nn.Sequential()
+        stem = ConvNormAct(in_channels, channels, 3, stride=2, act=nn.ReLU)
+        blocks = nn.Sequential()
         for index, row in enumerate(rows):
             block = GhostBottleneck(
                 channels,
@@ -199,30 +195,18 @@ class GhostNet(Network):
                 gate=nn.Hardtanh(0.0, 1.0) if paddle else HardSigmoid(),
                 drop_path=drop_path * index / (len(rows) - 1),
             )
-            self.blocks.append(block)
+            blocks.append(block)
             channels = row.channels
-        self.head = ConvNormAct(channels, head, act=nn.ReLU)
-        self.num_classes, self.num_features = num_classes, head
-        self.neck = LinearNormAct(head, NECK, act=nn.ReLU, bias=not paddle, norm=paddle)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(NECK, num_classes)
-        self.apply(initialise)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stem, each block, the head, the neck and the classifier."""
-        blocks = [f"blocks.{index}" for index in range(len(self.blocks))]
-        names = ["stem", *blocks, "head", "neck", "classifier"]
-        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
-        features: Tensor = self.head(self.blocks(self.stem(x)))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.neck(self.pool(features))))
-        return logits
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=head,
+            head=ConvNormAct(channels, head, act=nn.ReLU),
+            neck=LinearNormAct(head, NECK, act=nn.ReLU, bias=not paddle, norm=paddle),
+            neck_width=NECK,
+            dropout=dropout,
+        )
 
 
 def _squeezed(row: Row, layout: Layout) -> int:
@@ -233,7 +217,7 @@ def _squeezed(row: Row, layout: Layout) -> int:
 
 def _own_names(width_mult: float = 1.0, layout: Layout = "paddle") -> tuple[Part, ...]:
     channels, rows, _ = scaled_table(width_mult)
-    parts = [*_own("stem")]
+    parts = [*own_conv_norm("stem")]
     for index, row in enumerate(rows):
         for layer in _layers(channels, row):
             name = f"blocks.{index}.{layer}"
@@ -241,16 +225,12 @@ def _own_names(width_mult: float = 1.0, layout: Layout = "paddle") -> tuple[Part
                 layers = (f"{name}.reduce.conv", f"{name}.expand.conv")
                 parts += [Part(conv, conv, "conv") for conv in layers]
             else:
-                parts += _own(name)
+                parts += own_conv_norm(name)
         channels = row.channels
-    parts += [*_own("head"), Part("neck.linear", "neck.linear", "linear")]
+    parts += [*own_conv_norm("head"), Part("neck.linear", "neck.linear", "linear")]
     if layout == "paddle":
         parts.append(Part("neck.norm", "neck.norm", "norm"))
     return (*parts, Part("classifier", "classifier", "linear"))
-
-
-def _own(name: str) -> tuple[Part, Part]:
-    return conv_norm(name, f"{name}.conv", f"{name}.norm")
 
 
 def _paddle_names(width_mult: float = 1.0, layout: Layout = "paddle") -> tuple[Part, ...] | None:
@@ -296,8 +276,7 @@ def _timm_names(width_mult: float = 1.0, layout: Layout = "paddle") -> tuple[Par
         return None
     channels, rows, _ = scaled_table(width_mult)
     parts = [*conv_norm("stem", "conv_stem", "bn1")]
-    places = [(stage, place) for stage, count in enumerate(_COUNTS) for place in range(count)]
-    for index, (row, (stage, place)) in enumerate(zip(rows, places, strict=True)):
+    for index, (row, (stage, place)) in enumerate(zip(rows, places(_COUNTS), strict=True)):
         ours, theirs = f"blocks.{index}", f"blocks.{stage}.{place}"
         for layer in _layers(channels, row):
             if layer == "se":

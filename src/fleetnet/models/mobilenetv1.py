@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from fleetnet.models.base import Family, Network, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.base import Family
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import ConvNormAct, DepthwiseSeparable, make_divisible
-from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm
+from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm, own_conv_norm
 
 Layout = Literal["truncated", "rounded"]
 
@@ -93,7 +93,7 @@ def _staged_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-class MobileNetV1(Network):
+class MobileNetV1(Chain):
     """Depthwise separable convolutions one after the other.
 
     Args:
@@ -103,45 +103,26 @@ class MobileNetV1(Network):
         dropout: probability of dropping an input of the classifier in training.
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
-
     def __init__(
         self, setting: Setting, num_classes: int, *, in_channels: int, dropout: float
     ) -> None:
-        super().__init__()
         act = setting.act
-        self.stem = ConvNormAct(in_channels, setting.stem, 3, stride=2, act=act)
-        self.blocks = nn.Sequential()
-        self.block_names = setting.names
+        stem = ConvNormAct(in_channels, setting.stem, 3, stride=2, act=act)
+        blocks = nn.Sequential()
         channels = setting.stem
         for block, out, name in zip(BLOCKS, setting.blocks, setting.names, strict=True):
             made = DepthwiseSeparable(channels, out, stride=block.stride, act=act)
-            _sequence_of(self.blocks, name).append(made)
+            _sequence_of(blocks, name).append(made)
             channels = out
-        self.head: nn.Module = nn.Identity()
-        if setting.head:
-            self.head = ConvNormAct(channels, setting.head, act=act)
-        self.num_classes, self.num_features = num_classes, setting.head or channels
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.num_features, num_classes)
-        self.apply(initialise)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stem, each block, the head if there is one, and the classifier."""
-        head = [] if isinstance(self.head, nn.Identity) else ["head"]
-        names = ["stem", *self.block_names, *head, "classifier"]
-        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
-        features: Tensor = self.head(self.blocks(self.stem(x)))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.pool(features)))
-        return logits
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=setting.head or channels,
+            head=ConvNormAct(channels, setting.head, act=act) if setting.head else None,
+            dropout=dropout,
+            block_names=setting.names,
+        )
 
 
 def _sequence_of(blocks: nn.Sequential, name: str) -> nn.Sequential:
@@ -175,7 +156,7 @@ def _own_names(**arguments: Any) -> tuple[Part, ...]:
     setting = mobilenetv1_setting(**arguments)
     blocks = [f"{name}.{part}" for name in setting.names for part in ("depthwise", "pointwise")]
     layers = ["stem", *blocks, *(["head"] if setting.head else [])]
-    parts = [part for name in layers for part in conv_norm(name, f"{name}.conv", f"{name}.norm")]
+    parts = [part for name in layers for part in own_conv_norm(name)]
     return (*parts, Part("classifier", "classifier", "linear"))
 
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from fleetnet.models.base import Family, Network, Rounded, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.base import Family, Rounded
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import (
     ConvNormAct,
     DropPath,
@@ -21,7 +21,7 @@ from fleetnet.models.layers import (
     make_divisible,
     widen_depthwise,
 )
-from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm
+from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm, own_conv_norm, places
 
 Size = Literal["small", "medium", "large"]
 
@@ -215,7 +215,7 @@ def _rows(size: Size) -> tuple[Row, ...]:
     return tuple(row for stage in TABLES[size] for row in stage)
 
 
-class MobileNetV4(Network):
+class MobileNetV4(Chain):
     """The blocks of a table, and a layer after the pool.
 
     Args:
@@ -226,9 +226,6 @@ class MobileNetV4(Network):
         drop_path: stochastic depth of the last block; earlier ones grow linearly to it from 0.
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
-
     def __init__(
         self,
         num_classes: int = 1000,
@@ -238,34 +235,21 @@ class MobileNetV4(Network):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
         rows, channels = _rows(size), STEMS[size]
-        self.num_classes, self.num_features = num_classes, rows[-1].channels
-        self.stem = ConvNormAct(in_channels, channels, 3, stride=2, act=RELU)
-        self.blocks = nn.Sequential()
+        stem = ConvNormAct(in_channels, channels, 3, stride=2, act=RELU)
+        blocks = nn.Sequential()
         for index, row in enumerate(rows):
-            self.blocks.append(_block(channels, row, drop_path * index / (len(rows) - 1)))
+            blocks.append(_block(channels, row, drop_path * index / (len(rows) - 1)))
             channels = row.channels
-        self.neck = LinearNormAct(channels, NECK, act=RELU, bias=False)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(NECK, num_classes)
-        self.apply(initialise)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stem, each block, the neck and the classifier."""
-        blocks = [f"blocks.{index}" for index in range(len(self.blocks))]
-        names = ["stem", *blocks, "neck", "classifier"]
-        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, 960, H/32, W/32]``."""
-        features: Tensor = self.blocks(self.stem(x))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.neck(self.pool(features))))
-        return logits
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=channels,
+            neck=LinearNormAct(channels, NECK, act=RELU, bias=False),
+            neck_width=NECK,
+            dropout=dropout,
+        )
 
 
 def _layers(row: Row) -> tuple[str, ...]:
@@ -280,13 +264,8 @@ def _layers(row: Row) -> tuple[str, ...]:
 
 def _own_names(size: Size) -> tuple[Part, ...]:
     blocks = [f"blocks.{n}{layer}" for n, row in enumerate(_rows(size)) for layer in _layers(row)]
-    convs = [
-        part
-        for name in ("stem", *blocks)
-        for part in conv_norm(name, f"{name}.conv", f"{name}.norm")
-    ]
     return (
-        *convs,
+        *(part for name in ("stem", *blocks) for part in own_conv_norm(name)),
         Part("neck.linear", "neck.linear", "linear"),
         Part("neck.norm", "neck.norm", "norm"),
         Part("classifier", "classifier", "linear"),
@@ -317,10 +296,10 @@ def _paddle_names(size: Size) -> tuple[Part, ...]:
 def _timm_names(size: Size) -> tuple[Part, ...]:
     """Name the layers as timm's ``mobilenetv4_conv_*`` do, which number blocks within stages."""
     fused = {".expand": ("conv_exp", "bn1"), ".project": ("conv_pwl", "bn2")}
-    stages = enumerate(TABLES[size])
-    places = [(f"blocks.{stage}.{n}", row) for stage, rows in stages for n, row in enumerate(rows)]
     parts = [*conv_norm("stem", "conv_stem", "bn1")]
-    for index, (theirs, row) in enumerate(places):
+    found = zip(places([len(rows) for rows in TABLES[size]]), _rows(size), strict=True)
+    for index, ((stage, place), row) in enumerate(found):
+        theirs = f"blocks.{stage}.{place}"
         for layer in _layers(row):
             conv, norm = ("conv", "bn1") if isinstance(row, Conv) else fused.get(layer, ("", ""))
             if isinstance(row, Universal):

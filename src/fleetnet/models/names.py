@@ -59,6 +59,22 @@ def conv_norm(ours: str, conv: str, norm: str) -> tuple[Part, Part]:
     return Part(f"{ours}.conv", conv, "conv"), Part(f"{ours}.norm", norm, "norm")
 
 
+def own_conv_norm(name: str) -> tuple[Part, Part]:
+    """Return the two parts of one of our ``ConvNormAct`` layers with our names for theirs."""
+    return conv_norm(name, f"{name}.conv", f"{name}.norm")
+
+
+def places(counts: Sequence[int], first: int = 0) -> tuple[tuple[int, int], ...]:
+    """Number stages from ``first`` and the blocks in each from 0, for all blocks in order.
+
+    Args:
+        counts: how many blocks each stage has.
+        first: number of the first stage.
+    """
+    stages = enumerate(counts, first)
+    return tuple((stage, place) for stage, count in stages for place in range(count))
+
+
 def efficientnet_names(repeats: Sequence[int]) -> tuple[Part, ...]:
     """Name a chain of inverted residuals as timm's builder of EfficientNets does.
 
@@ -69,8 +85,7 @@ def efficientnet_names(repeats: Sequence[int]) -> tuple[Part, ...]:
         repeats: how many blocks each stage has.
     """
     parts = [*conv_norm("stem", "conv_stem", "bn1")]
-    places = [(stage, repeat) for stage, count in enumerate(repeats) for repeat in range(count)]
-    for index, (stage, repeat) in enumerate(places):
+    for index, (stage, repeat) in enumerate(places(repeats)):
         ours, theirs = f"blocks.{index}", f"blocks.{stage}.{repeat}"
         if index > 0:
             parts += conv_norm(f"{ours}.expand", f"{theirs}.conv_pw", f"{theirs}.bn1")

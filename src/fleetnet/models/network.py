@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetnet.models.base import Family, Network, Parts, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import (
     ConvNormAct,
     InvertedResidual,
@@ -17,7 +17,7 @@ from fleetnet.models.layers import (
     Padding,
     PooledConvAct,
 )
-from fleetnet.models.names import OWN, Part, Source, conv_norm
+from fleetnet.models.names import OWN, Part, Source, own_conv_norm
 
 
 class BlockSetting(NamedTuple):
@@ -62,8 +62,8 @@ class NetworkSetting(NamedTuple):
     """What the inputs of the classifier are multiplied by."""
 
 
-class MobileNetwork(Network):
-    """A chain of inverted residuals, as most families here are.
+class MobileNetwork(Chain):
+    """A chain of inverted residuals.
 
     Args:
         setting: the layers to build.
@@ -74,8 +74,9 @@ class MobileNetwork(Network):
             (Huang et al. 2016).
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
+    stem: ConvNormAct
+    blocks: nn.Sequential
+    head: ConvNormAct
 
     def __init__(
         self,
@@ -86,11 +87,8 @@ class MobileNetwork(Network):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.num_features = setting.head
         padding, norm_eps = setting.padding, setting.norm_eps
-        self.stem = ConvNormAct(
+        stem = ConvNormAct(
             in_channels,
             setting.stem,
             3,
@@ -100,7 +98,7 @@ class MobileNetwork(Network):
             norm_eps=norm_eps,
         )
         last = max(len(setting.blocks) - 1, 1)
-        self.blocks = nn.Sequential(
+        blocks = nn.Sequential(
             *(
                 InvertedResidual(
                     **block._asdict(),
@@ -112,39 +110,26 @@ class MobileNetwork(Network):
                 for index, block in enumerate(setting.blocks)
             )
         )
-        self.head = ConvNormAct(
+        head = ConvNormAct(
             setting.blocks[-1].out_channels, setting.head, act=setting.act, norm_eps=norm_eps
         )
-        self.neck: nn.Module = nn.Identity()
-        if setting.neck:
-            self.neck = _neck(setting)
-        self.kept = setting.kept
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(setting.neck or setting.head, num_classes)
-        self.apply(initialise)
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=setting.head,
+            head=head,
+            neck=_neck(setting) if setting.neck else None,
+            neck_width=setting.neck,
+            kept=setting.kept,
+            dropout=dropout,
+        )
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stem, each block, the head with the neck, and the classifier."""
-        blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
-        return (
-            Stage("stem", {"stem": self.stem}),
-            *(Stage(name, {name: block}) for name, block in blocks.items()),
-            Stage("head", {"head": self.head, "neck": self.neck}),
-            Stage("classifier", {"classifier": self.classifier}),
-        )
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
-        features: Tensor = self.head(self.blocks(self.stem(x)))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        x: Tensor = self.neck(self.pool(features))
-        if self.kept != 1.0:
-            x = x * self.kept
-        logits: Tensor = self.classifier(self.dropout(x))
-        return logits
+        *stages, classifier = super().stages()
+        first = [stage for stage in stages if stage.name not in ("head", "neck")]
+        return (*first, Stage("head", {"head": self.head, "neck": self.neck}), classifier)
 
 
 def _neck(setting: NetworkSetting) -> nn.Module:
@@ -179,15 +164,15 @@ def family(
 
 
 def _own_names(setting: NetworkSetting) -> tuple[Part, ...]:
-    parts = _own("stem")
+    parts: tuple[Part, ...] = own_conv_norm("stem")
     for index, block in enumerate(setting.blocks):
         name = f"blocks.{index}"
-        parts += _own(f"{name}.expand") if block.expand else ()
-        parts += _own(f"{name}.depthwise")
+        parts += own_conv_norm(f"{name}.expand") if block.expand else ()
+        parts += own_conv_norm(f"{name}.depthwise")
         if block.squeezed:
             parts += _own_excite(f"{name}.se", hard=block.gate_slope > 0)
-        parts += _own(f"{name}.project")
-    parts += _own("head")
+        parts += own_conv_norm(f"{name}.project")
+    parts += own_conv_norm("head")
     if setting.neck and setting.neck_form == "conv":
         parts += (Part("neck.conv", "neck.conv", "conv"),)
     elif setting.neck:
@@ -201,11 +186,7 @@ def _own_excite(name: str, *, hard: bool) -> tuple[Part, ...]:
     if hard:
         names = (f"{name}.reduce.conv", f"{name}.expand.conv")
         return tuple(Part(layer, layer, "conv") for layer in names)
-    return (*_own(f"{name}.reduce"), Part(f"{name}.expand", f"{name}.expand", "conv"))
-
-
-def _own(layer: str) -> tuple[Part, ...]:
-    return conv_norm(layer, f"{layer}.conv", f"{layer}.norm")
+    return (*own_conv_norm(f"{name}.reduce"), Part(f"{name}.expand", f"{name}.expand", "conv"))
 
 
 def _widths(setting: NetworkSetting) -> dict[str, int]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from fleetnet.models.base import Family, Network, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.base import Family
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import (
     ConvNormAct,
     DepthwiseSeparable,
@@ -23,7 +23,7 @@ from fleetnet.models.layers import (
     LinearNormAct,
     make_divisible,
 )
-from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm
+from fleetnet.models.names import OWN, PADDLE, TIMM, Part, conv_norm, own_conv_norm, places
 
 Layout = Literal["paddle", "timm"]
 
@@ -59,7 +59,7 @@ def channel_counts(width_mult: float) -> tuple[int, ...]:
     return tuple(make_divisible(channels * width_mult, 8) for channels in counts)
 
 
-class PPLCNet(Network):
+class PPLCNet(Chain):
     """A chain of depthwise separable convolutions.
 
     Args:
@@ -71,9 +71,6 @@ class PPLCNet(Network):
         drop_path: has no effect, because there are no shortcuts.
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
-
     def __init__(
         self,
         num_classes: int = 1000,
@@ -84,19 +81,17 @@ class PPLCNet(Network):
         dropout: float = DROPOUT,
         drop_path: float = 0.0,  # noqa: ARG002 - there are no shortcuts
     ) -> None:
-        super().__init__()
-        act = nn.Hardswish
+        act, paddle = nn.Hardswish, layout == "paddle"
         channels, *widths = channel_counts(width_mult)
-        self.num_classes, self.num_features = num_classes, widths[-1]
-        self.stem = ConvNormAct(in_channels, channels, 3, stride=2, act=act)
-        self.blocks = nn.Sequential()
+        stem = ConvNormAct(in_channels, channels, 3, stride=2, act=act)
+        blocks = nn.Sequential()
         for block, width in zip(BLOCKS, widths, strict=True):
             excite = (
                 HardSqueezeExcite(channels, channels // SQUEEZE_RATIO, HardSigmoid())
                 if block.squeeze
                 else None
             )
-            self.blocks.append(
+            blocks.append(
                 DepthwiseSeparable(
                     channels,
                     width,
@@ -107,37 +102,23 @@ class PPLCNet(Network):
                 )
             )
             channels = width
-        self.neck = LinearNormAct(channels, NECK, act=act, bias=layout == "timm", norm=False)
-        self.kept = PADDLE_KEPT if layout == "paddle" else 1.0
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(NECK, num_classes)
-        self.apply(initialise)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stem, each block, the neck and the classifier."""
-        blocks = [f"blocks.{index}" for index in range(len(self.blocks))]
-        names = ["stem", *blocks, "neck", "classifier"]
-        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
-        features: Tensor = self.blocks(self.stem(x))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        x: Tensor = self.neck(self.pool(features))
-        if self.kept != 1.0:
-            x = x * self.kept
-        logits: Tensor = self.classifier(self.dropout(x))
-        return logits
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=channels,
+            neck=LinearNormAct(channels, NECK, act=act, bias=not paddle, norm=False),
+            neck_width=NECK,
+            kept=PADDLE_KEPT if paddle else 1.0,
+            dropout=dropout,
+        )
 
 
 def _own_names(**_: Any) -> tuple[Part, ...]:
-    parts = [*conv_norm("stem", "stem.conv", "stem.norm")]
+    parts = [*own_conv_norm("stem")]
     for index, block in enumerate(BLOCKS):
         for layer in (f"blocks.{index}.depthwise", f"blocks.{index}.pointwise"):
-            parts += conv_norm(layer, f"{layer}.conv", f"{layer}.norm")
+            parts += own_conv_norm(layer)
         for layer in _excite(index) if block.squeeze else ():
             parts.append(Part(layer, layer, "conv"))
     parts.append(Part("neck.linear", "neck.linear", "linear"))
@@ -182,14 +163,8 @@ def _timm_names(layout: Layout = "paddle", **_: Any) -> tuple[Part, ...] | None:
     return (*parts, Part("classifier", "classifier", "linear"))
 
 
-def _places(first: int, counts: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Number the stages from ``first``, and the blocks in each from 0."""
-    stages = enumerate(counts, first)
-    return tuple((stage, place) for stage, count in stages for place in range(count))
-
-
-_PADDLE_PLACES = _places(2, (1, 2, 2, 6, 2))
-_TIMM_PLACES = _places(0, (1, 2, 2, 2, 4, 2))
+_PADDLE_PLACES = places((1, 2, 2, 6, 2), first=2)
+_TIMM_PLACES = places((1, 2, 2, 2, 4, 2))
 
 
 def _widths(width_mult: float = 1.0, **_: Any) -> dict[str, int]:

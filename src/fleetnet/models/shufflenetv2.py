@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fleetnet.models.base import Family, Network, Stage
-from fleetnet.models.initialise import initialise
+from fleetnet.models.base import Family
+from fleetnet.models.chain import Chain
 from fleetnet.models.layers import ConvNormAct, DropPath
-from fleetnet.models.names import OWN, PADDLE, TORCHVISION, Part, conv_norm
+from fleetnet.models.names import OWN, PADDLE, TORCHVISION, Part, conv_norm, own_conv_norm, places
 
 Act = Literal["relu", "swish"]
 ACTS: dict[Act, type[nn.Module]] = {"relu": nn.ReLU, "swish": nn.SiLU}
@@ -109,7 +109,7 @@ class DownUnit(nn.Module):
         return interleave(self.project(self.depthwise(x)), self.branch(x))
 
 
-class ShuffleNetV2(Network):
+class ShuffleNetV2(Chain):
     """Three stages of units.
 
     Args:
@@ -122,9 +122,6 @@ class ShuffleNetV2(Network):
             from 0.
     """
 
-    input_layer = "stem.conv"
-    classifier_layer = "classifier"
-
     def __init__(
         self,
         num_classes: int = 1000,
@@ -135,40 +132,29 @@ class ShuffleNetV2(Network):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
         layer, widths = ACTS[act], WIDTHS[width_mult]
-        self.stem = ConvNormAct(in_channels, STEM, 3, stride=2, act=layer)
-        self.shrink = nn.MaxPool2d(3, 2, 1)
-        self.blocks_name = _blocks(act)
+        stem = ConvNormAct(in_channels, STEM, 3, stride=2, act=layer)
         blocks, channels, count = nn.Sequential(), STEM, sum(REPEATS)
         for width, repeat in zip(widths.stages, REPEATS, strict=True):
             blocks.append(DownUnit(channels, width, layer))
             for _ in range(repeat - 1):
                 blocks.append(Unit(width, layer, drop_path * len(blocks) / (count - 1)))
             channels = width
-        self.add_module(self.blocks_name, blocks)
-        self.head = ConvNormAct(channels, widths.head, act=layer)
-        self.num_classes, self.num_features = num_classes, widths.head
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(widths.head, num_classes)
-        self.apply(initialise)
+        super().__init__(
+            stem,
+            blocks,
+            num_classes,
+            num_features=widths.head,
+            head=ConvNormAct(channels, widths.head, act=layer),
+            dropout=dropout,
+            block_names=[f"{_blocks(act)}.{index}" for index in range(count)],
+        )
+        self.shrink = nn.MaxPool2d(3, 2, 1)
 
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stem, each unit, the head and the classifier."""
-        blocks = [f"{self.blocks_name}.{index}" for index in range(sum(REPEATS))]
-        names = ["stem", *blocks, "head", "classifier"]
-        return tuple(Stage(name, {name: self.get_submodule(name)}) for name in names)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map ``float32[N, C, H, W]`` to the last feature map, ``float32[N, F, H/32, W/32]``."""
-        blocks = self.get_submodule(self.blocks_name)
-        features: Tensor = self.head(blocks(self.shrink(self.stem(x))))
-        return features
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Map the last feature map to the logits, ``float32[N, num_classes]``."""
-        logits: Tensor = self.classifier(self.dropout(self.pool(features)))
-        return logits
+    def after_stem(self, x: Tensor) -> Tensor:
+        """Halve the sides of what the stem gives by the largest of 3×3."""
+        shrunk: Tensor = self.shrink(x)
+        return shrunk
 
 
 def _blocks(act: Act) -> str:
@@ -177,25 +163,15 @@ def _blocks(act: Act) -> str:
 
 def _own_names(act: Act = "relu", **_: Any) -> tuple[Part, ...]:
     layers = ["stem"]
-    for index, first in enumerate(_firsts()):
-        parts = DownUnit.composed_of if first else Unit.composed_of
+    for index, (_stage, place) in enumerate(_PLACES):
+        parts = Unit.composed_of if place else DownUnit.composed_of
         layers += [f"{_blocks(act)}.{index}.{part}" for part in parts]
-    names = [part for name in (*layers, "head") for part in _own(name)]
+    names = [part for name in (*layers, "head") for part in own_conv_norm(name)]
     return (*names, Part("classifier", "classifier", "linear"))
 
 
-def _own(name: str) -> tuple[Part, Part]:
-    return conv_norm(name, f"{name}.conv", f"{name}.norm")
-
-
-def _firsts() -> list[bool]:
-    """Tell of every unit whether it is the first of its stage."""
-    return [place == 0 for repeat in REPEATS for place in range(repeat)]
-
-
-def _places() -> list[tuple[int, int]]:
-    """Return the stage of every unit, counted from 2, and its place there, from 0."""
-    return [(stage, place) for stage, count in enumerate(REPEATS, 2) for place in range(count)]
+_PLACES = places(REPEATS, first=2)
+"""The stage of every unit, as other projects count them, and its place there."""
 
 
 def _paddle_names(act: Act = "relu", **_: Any) -> tuple[Part, ...]:
@@ -205,7 +181,7 @@ def _paddle_names(act: Act = "relu", **_: Any) -> tuple[Part, ...]:
         return conv_norm(ours, f"{theirs}._conv", f"{theirs}._batch_norm")
 
     parts = [*named("stem", "_conv1")]
-    for index, (stage, place) in enumerate(_places()):
+    for index, (stage, place) in enumerate(_PLACES):
         ours, theirs = f"{_blocks(act)}.{index}", f"{stage}_{place + 1}"
         end = "" if place else "_2"
         if not place:
@@ -225,7 +201,7 @@ def _torchvision_names(
     if act != "relu" or width_mult < 0.5:
         return None
     parts = [*conv_norm("stem", "conv1.0", "conv1.1")]
-    for index, (stage, place) in enumerate(_places()):
+    for index, (stage, place) in enumerate(_PLACES):
         ours, theirs = f"{_blocks(act)}.{index}", f"stage{stage}.{place}"
         if not place:
             parts += conv_norm(f"{ours}.depthwise", f"{theirs}.branch1.0", f"{theirs}.branch1.1")
@@ -241,8 +217,8 @@ _BRANCH = {"expand": (0, 1), "depthwise": (3, 4), "project": (5, 6)}
 
 
 def _widths(width_mult: float = 1.0, act: Act = "relu", **_: Any) -> dict[str, int]:
-    widths, firsts = WIDTHS[width_mult], _firsts()
-    starts = [index for index, first in enumerate(firsts) if first]
+    widths = WIDTHS[width_mult]
+    starts = [index for index, (_stage, place) in enumerate(_PLACES) if place == 0]
     named = {
         f"{_blocks(act)}.{index}.branch.project.conv": width // 2
         for index, width in zip(starts, widths.stages, strict=True)
