@@ -9,7 +9,7 @@ from fleetnet.errors import FleetnetError
 from fleetnet.export.android_project import ASSETS, project
 from fleetnet.export.separate import Worker
 from fleetnet.export.targets import litert, ncnn
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Run, Target, only_one_image
 from fleetnet.inference.engines import Logits, Pixels
 from fleetnet.inference.probabilities import softmax
 
@@ -39,10 +39,7 @@ def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: more than one image at a time was asked for.
     """
-    if batch not in (None, 1):
-        raise FleetnetError(
-            "the app takes one image at a time: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    only_one_image(batch, "the app")
     return {
         **litert.to_tflite(bundle, precision, 1),
         **ncnn.to_ncnn(bundle, precision, 1),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
 from fleetnet.export.separate import Environment, convert
 from fleetnet.export.swift_program import program
-from fleetnet.export.targets.target import Files, Target
+from fleetnet.export.targets.target import Files, Target, only_one_image
 
 ENVIRONMENT = Environment("coreml", megabytes=900)
 FILE = "model.mlpackage.zip"
@@ -42,10 +41,7 @@ def to_mlpackage(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: more than one image at a time was asked for, which Core ML's images are not.
     """
-    if batch not in (None, 1):
-        raise FleetnetError(
-            "Core ML takes one image at a time: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    only_one_image(batch, "Core ML")
     # Here, so that targets can be listed where PyTorch is not installed.
     from fleetnet.export.program import PROGRAM, exported_program
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib.resources import files as resources
 
 from fleetnet.bundle import Bundle, Manifest
-from fleetnet.errors import FleetnetError
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Run, Target, any_batch
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine
 
@@ -31,10 +30,7 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: one size of batch was asked for.
     """
-    if batch is not None:
-        raise FleetnetError(
-            "the C++ predictor takes any batch: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    any_batch(batch, "the C++ predictor takes any batch")
     return {"model.onnx": bundle.content(format="onnx").data}
 
 

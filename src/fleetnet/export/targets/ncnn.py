@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
 from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Run, Target, only_one_image
 
 ENVIRONMENT = Environment("ncnn", megabytes=210)
 FILES = ("model.ncnn.param", "model.ncnn.bin")
@@ -41,10 +40,7 @@ def to_ncnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: more than one image at a time was asked for.
     """
-    if batch not in (None, 1):
-        raise FleetnetError(
-            "ncnn takes one image at a time: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    only_one_image(batch, "ncnn")
     # Here, so that targets can be listed where PyTorch is not installed.
     from fleetnet.export.program import TRACED, traced_network
 

@@ -18,6 +18,32 @@ Run = Callable[[Pixels], Logits]
 """Maps ``uint8[N, crop, crop, 3]``, preprocessed RGB, to logits ``float32[N, K]``."""
 
 
+def only_one_image(batch: int | None, who: str) -> None:
+    """Refuse another size of batch than one image.
+
+    Args:
+        batch: that was asked for; None if nothing was.
+        who: takes the file.
+
+    Raises:
+        FleetnetError: another size was asked for.
+    """
+    if batch not in (None, 1):
+        raise FleetnetError(
+            f"{who} takes one image at a time: leave out fixed_batch=", arguments=["fixed_batch"]
+        )
+
+
+def any_batch(batch: int | None, why: str) -> None:
+    """Refuse one size of batch, where ``why`` says that any will do.
+
+    Raises:
+        FleetnetError: a size was asked for.
+    """
+    if batch is not None:
+        raise FleetnetError(f"{why}: leave out fixed_batch=", arguments=["fixed_batch"])
+
+
 @dataclass(frozen=True)
 class Target:
     """A format to convert to; its file declares it as ``TARGET``.

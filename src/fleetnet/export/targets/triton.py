@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetnet.bundle import Bundle, Manifest, TensorInfo
-from fleetnet.errors import FleetnetError
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Run, Target, any_batch
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 from fleetnet.labels import printable
@@ -55,10 +54,7 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: one size of batch was asked for.
     """
-    if batch is not None:
-        raise FleetnetError(
-            "Triton makes batches of any size: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    any_batch(batch, "Triton makes batches of any size")
     return {"model.onnx": bundle.content(format="onnx").data}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.separate import NodePackage, Worker
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Run, Target, any_batch
 from fleetnet.export.web.folder import HOW, RUNTIME, folder_of
 
 ENVIRONMENT = NodePackage(
@@ -23,10 +23,7 @@ def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
     Raises:
         FleetnetError: one size of batch was asked for, or int8 of a bundle that has none.
     """
-    if batch is not None:
-        raise FleetnetError(
-            "the browser takes any batch: leave out fixed_batch=", arguments=["fixed_batch"]
-        )
+    any_batch(batch, "the browser takes any batch")
     if bundle.find(format="onnx", precision=precision) is None:
         raise FleetnetError(
             f"{bundle.path} has no ONNX graph in {precision}: 'fleetnet quantize' makes one for "
