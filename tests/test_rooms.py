@@ -16,8 +16,9 @@ WITH_A_FRAMEWORK = {
     "trained",
     "training",
     "weights",
+    "yaml_text",
 }
-"""Rooms of which some files need PyTorch or onnx: each imports it where it is used."""
+"""Rooms of which some files need PyTorch, onnx or PyYAML: each imports it where it is used."""
 
 
 def contract(words: str) -> Any:

@@ -114,6 +114,8 @@ def test_the_printed_recipe_reads_back(tmp_path: Path) -> None:
         ("input.crop=300", r"input\.crop \(300\) is larger"),
         ("input.std=[0, 1, 1]", "input.std"),
         ("epochs=[", "not a YAML value"),
+        ("epochs=2026-99-99", "not a YAML value"),
+        ("epochs=" + "[" * 5000, "not a YAML value"),
     ],
 )
 def test_wrong_settings_are_named(setting: str, words: str) -> None:
@@ -129,6 +131,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     for content, words in (
         (b"epochs: [", "not valid YAML at line 1"),
+        (b"epochs: 2026-99-99", "not valid YAML"),
         (b"- 1", "must be a mapping"),
         (b"\xff\xfe\x00", "not UTF-8|not valid YAML"),
         (b"!!python/object/apply:os.system [true]", "not valid YAML"),

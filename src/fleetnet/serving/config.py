@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fleetnet.errors import FleetnetError, nearest
@@ -17,6 +16,7 @@ from fleetnet.serving.drift import Watching
 from fleetnet.serving.loaded import Opening
 from fleetnet.serving.models import Models, Routing
 from fleetnet.serving.service import Options
+from fleetnet.yaml_text import NotYamlError, from_yaml
 
 PREFIX = "FLEETNET_SERVE_"
 MAX_FILE_BYTES = 2**20
@@ -258,13 +258,13 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise FleetnetError(f"{file} is larger than {MAX_FILE_BYTES // 2**20} MiB")
-        values = yaml.safe_load(file.read_text("utf-8"))
+        values = from_yaml(file.read_text("utf-8"))
     except OSError as error:
         raise FleetnetError(f"cannot read {file}: {error.strerror}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # dates and numbers that are none
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise FleetnetError(f"{file} is not valid YAML{line}") from None
+    except UnicodeDecodeError:
+        raise FleetnetError(f"{file} {NotYamlError(None)}") from None
+    except NotYamlError as error:
+        raise FleetnetError(f"{file} {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -283,8 +283,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if keys is None:
             raise FleetnetError(f"unknown variable {variable}{nearest(variable, known)}")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError):
+            value = from_yaml(text)
+        except NotYamlError:
             value = text
         inner = values
         for key in keys[:-1]:

@@ -6,10 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fleetnet.errors import ModelError, RecipeError, at, nearest
 from fleetnet.models.registry import find_name
+from fleetnet.yaml_text import NotYamlError, from_yaml
 
 
 def names() -> list[str]:
@@ -48,14 +47,10 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
             known=names(),
         )
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
+        values = from_yaml(text)
+    except NotYamlError as error:
         raise RecipeError(
-            f"recipe {name_or_path} is not valid YAML{line}",
-            recipe=name_or_path,
-            line=mark.line + 1 if mark else None,
+            f"recipe {name_or_path} {error}", recipe=name_or_path, line=error.line
         ) from None
     if values is None:
         values = {}
@@ -115,8 +110,8 @@ def set_value(values: dict[str, Any], override: str) -> None:
             f"a setting is key=value, such as optimizer.lr=0.05, not '{override}'", given=override
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = from_yaml(text)
+    except NotYamlError:
         raise RecipeError(
             f"setting {key}: '{text}' is not a YAML value", key=key, value=text
         ) from None

@@ -195,14 +195,14 @@ def _read_description(file: Path) -> dict[str, Any]:
 
 def _read_recipe(file: Path) -> dict[str, Any]:
     try:
-        import yaml
+        from fleetnet.yaml_text import NotYamlError, from_yaml
     except ModuleNotFoundError:
         raise require("PyYAML", "train", "reading recipes") from None
     text = read_text(file)
     try:
         # A recipe of any version: its keys and values need not be known today.
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        values = from_yaml(text)
+    except NotYamlError:
         raise DataError(f"{file} is not a recipe", file=str(file)) from None
     if not isinstance(values, dict):
         raise DataError(f"{file} is not a recipe", file=str(file))

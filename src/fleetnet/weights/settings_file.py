@@ -40,13 +40,11 @@ def read_description(path: str | Path) -> Description:
         ModelError: the file cannot be read, is too long, is not YAML, or describes no network.
     """
     with needing(("yaml",), "train", "a network's settings file"):
-        import yaml
+        from fleetnet.yaml_text import NotYamlError, from_yaml
     try:
-        values = yaml.safe_load(_text(Path(path)))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ModelError(f"{path} is not valid YAML{line}", file=str(path)) from None
+        values = from_yaml(_text(Path(path)))
+    except NotYamlError as error:
+        raise ModelError(f"{path} {error}", file=str(path)) from None
     if isinstance(values, dict):
         values = {"name": _name_of(Path(path)), **values}
     return Description.from_values(values, str(path))
