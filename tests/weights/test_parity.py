@@ -200,7 +200,7 @@ def test_every_layout_of_every_network_is_recognised(name: str) -> None:
         theirs = from_ours(state, MODELS[name], adapter)
         # Nothing but its name tells this one from the form with ReLU.
         same = name == "ShuffleNetV2_swish" and adapter == Adapter(PADDLE)
-        identity = match(theirs, first=MODELS[name] if same else None)
+        identity = match(theirs, first=[MODELS[name]] if same else [])
         assert identity is not None
         assert identity.entry.name == name
         assert identity.adapter == adapter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,10 +61,10 @@ DOCUMENTS = ("mobilenetv2", "rexnet")
 """Those whose networks are measured where none is named."""
 
 
-def published_names(documents: Collection[str] = DOCUMENTS) -> list[str]:
-    """Return the names of the networks that some documents have figures for."""
+def published_names() -> list[str]:
+    """Return the names of the networks that these documents have figures for."""
     rows = published()["models"].items()
-    return [name for name, row in rows if name in NAMES and row["document"] in documents]
+    return [name for name, row in rows if name in NAMES and row["document"] in DOCUMENTS]
 
 
 def find_subjects(
@@ -149,7 +149,7 @@ def _subject(name: str, bundle: Bundle, *, trained: bool) -> BenchmarkedNetwork:
 def _structure(bundle: Bundle) -> Structure | None:
     manifest = bundle.manifest
     try:
-        model = told_model(manifest.model.name, manifest.provenance.get("network")).name
+        model = told_model(*manifest.network).name
     except ModelError:
         return None
     if importlib.util.find_spec("torch") is None:

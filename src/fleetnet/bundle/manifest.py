@@ -98,6 +98,11 @@ class Manifest(Strict):
     calibration: Calibration | None = None
     artifacts: tuple[Artifact, ...] = ()
 
+    @property
+    def network(self) -> tuple[str, object]:
+        """The network's name, and the settings that describe it; None where the name says all."""
+        return self.model.name, self.provenance.get("network")
+
     _passed_over: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="after")

@@ -90,7 +90,7 @@ def checkpoint_of(
                 arguments=["calibrate"],
             )
         )
-    entry = told_model(manifest.model.name, manifest.provenance.get("network"))
+    entry = told_model(*manifest.network)
     checkpoint = read_checkpoint(file, labels, first=entry if is_described(entry) else None)
     return replace(
         checkpoint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -64,7 +64,7 @@ class _Place:
         return frozenset(names & self.table.entries.keys())
 
 
-def find_network(tables: list[Table], where: str, first: ModelEntry | None = None) -> Found:
+def find_network(tables: list[Table], where: str, first: Sequence[ModelEntry] = ()) -> Found:
     """Return the network that is in ``tables``.
 
     It is a sub-tree of one table's names that is exactly one whole network, except for counters.
@@ -74,7 +74,7 @@ def find_network(tables: list[Table], where: str, first: ModelEntry | None = Non
     Args:
         tables: of the file.
         where: the file, for errors.
-        first: a network that is tried before others of the same names and shapes.
+        first: networks that are tried before others of the same names and shapes, in this order.
 
     Raises:
         CheckpointError: there is none, or two different ones of equal preference.
@@ -106,7 +106,7 @@ def find_network(tables: list[Table], where: str, first: ModelEntry | None = Non
     return Found(state, best.identity, tuple(map(shown, steps)), tuple(_left_out(tables, best)))
 
 
-def _places(tables: list[Table], first: ModelEntry | None) -> list[_Place]:
+def _places(tables: list[Table], first: Sequence[ModelEntry]) -> list[_Place]:
     places: list[_Place] = []
     for table in tables:
         for prefix in _prefixes(table):

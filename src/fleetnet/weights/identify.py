@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from operator import itemgetter
@@ -89,16 +89,13 @@ class Layout:
         return self.adapter.keys(self.entry, template(self.entry.name))
 
 
-def layouts(first: ModelEntry | None = None) -> tuple[Layout, ...]:
+def layouts(first: Sequence[ModelEntry] = ()) -> tuple[Layout, ...]:
     """Return every network with the names of every source, ours first.
 
     Args:
-        first: a network that comes before others of the same names and shapes.
+        first: networks that come before others of the same names and shapes.
     """
-    networks = entries()
-    if first is not None:
-        networks = (first, *(entry for entry in networks if entry != first))
-    return _layouts(networks)
+    return _layouts(tuple(dict.fromkeys((*first, *entries()))))
 
 
 @lru_cache(maxsize=8)  # networks of settings files make new ones
@@ -138,7 +135,7 @@ def template(name: str) -> dict[str, Tensor]:
 def match(
     state: Mapping[str, Tensor],
     stray: Callable[[str, Layout], bool] = lambda *_: False,
-    first: ModelEntry | None = None,
+    first: Sequence[ModelEntry] = (),
 ) -> Identity | None:
     """Tell which network and layout ``state`` fits, or None.
 

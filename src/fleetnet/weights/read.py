@@ -135,8 +135,8 @@ def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile
 
     Args:
         content: of the file.
-        first: a network that is tried before others of the same names and shapes; None for the one
-            that a checkpoint of ours describes or a published file is named after, if it does.
+        first: a network that is tried before others of the same names and shapes; the one that a
+            checkpoint of ours describes or a published file is named after comes next.
 
     Raises:
         CheckpointError: there is none, or its weights are not numbers.
@@ -144,10 +144,8 @@ def weights_of(content: Content, first: ModelEntry | None = None) -> WeightsFile
     path = content.path
     try:
         told = declared_network(content.value) or _published_network(path)
-        tables = find_tables(content.value, content.size)
-        found = find_network(tables, str(path), first or told)
-        if told and first and found.identity.entry != first:
-            found = find_network(tables, str(path), told)  # as what it says that it is
+        tried = [entry for entry in (first, told) if entry is not None]
+        found = find_network(find_tables(content.value, content.size), str(path), tried)
     except PickleDamaged as error:
         raise CheckpointError(f"{path} {error}", file=str(path)) from None
     except ModelError as error:

@@ -162,10 +162,10 @@ def file_of(
 
 def _make_known(bundle: Bundle) -> None:
     """Make the network known that a bundle describes, so that its weights are recognised."""
-    settings = bundle.manifest.provenance.get("network")
+    name, settings = bundle.manifest.network
     if settings is not None:
         try:
-            told_model(bundle.manifest.model.name, settings)
+            told_model(name, settings)
         except ModelError as error:
             raise BundleError(f"{bundle.path}: {error}") from None
 

@@ -203,7 +203,7 @@ def load_network(bundle: Bundle) -> nn.Module:
     path, content = bundle.content(format="safetensors")
     try:
         manifest = bundle.manifest
-        entry = told_model(manifest.model.name, manifest.provenance.get("network"))
+        entry = told_model(*manifest.network)
         network = build_model(entry.name, manifest.model.num_classes)
     except ModelError as error:
         raise BundleError(f"{bundle.path}: {error}") from None
