@@ -11,7 +11,7 @@ from pathlib import Path
 from fleetnet.benchmark.machine import Machine
 from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
-from fleetnet.files import atomic_file, write_error
+from fleetnet.files import atomic_file
 from fleetnet.json_text import json_text
 
 FORMAT_VERSION = 1
@@ -105,9 +105,5 @@ def write_measured(machine: Machine, figures: Iterable[Measurement]) -> None:
         "date": machine.date,
         "figures": [dataclasses.asdict(one) for one in figures],
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from None
     with atomic_file(path) as temporary:
         temporary.write_text(json_text(content) + "\n", "utf-8")

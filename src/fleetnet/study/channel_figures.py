@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fleetnet.study.channel_study import ChannelLine, ChannelSettings, best_of
+from fleetnet.study.channel_study import ChannelLine, ChannelSettings, best_of, drawn
 from fleetnet.study.correlation import Correlation, correlation
 
 
@@ -16,9 +16,9 @@ def channel_correlation(results: Sequence[ChannelLine]) -> Correlation | None:
 
     The references are left out: nobody drew them at random.
     """
-    drawn = [line for line in results if line.kind != "reference"]
+    lines = drawn(results)
     return correlation(
-        np.array([line.rank for line in drawn]), np.array([line.top1 for line in drawn])
+        np.array([line.rank for line in lines]), np.array([line.top1 for line in lines])
     )
 
 

@@ -10,14 +10,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fleetnet.files import atomic_file
-from fleetnet.study.channel_study import ChannelLine
+from fleetnet.study.channel_study import ChannelLine, drawn
 from fleetnet.study.correlation import Correlation
+from fleetnet.study.ramps import REFERENCE
 
 DPI = 120
 PICTURE = "channels.png"
 _PARTS = (("best", "#0072B2"), ("middle", "#BBBBBB"), ("worst", "#D55E00"))
 _REFERENCES = ("-", "--")
-_MARKERS = {"linear": "o", "piecewise": "^", "stages": "s", "reference": "*"}
+_MARKERS = {"linear": "o", "piecewise": "^", "stages": "s", REFERENCE: "*"}
 
 
 def draw_channels(results: Sequence[ChannelLine], found: Correlation | None, folder: Path) -> Path:
@@ -38,28 +39,26 @@ def draw_channels(results: Sequence[ChannelLine], found: Correlation | None, fol
 
 def thirds(results: Sequence[ChannelLine]) -> dict[str, list[ChannelLine]]:
     """Return the drawn networks in three parts by their accuracy, the best first."""
-    drawn = [line for line in results if line.kind != "reference"]
-    drawn.sort(key=lambda line: (-line.top1, -line.rank))
-    each = max(len(drawn) // 3, 1)
+    lines = sorted(drawn(results), key=lambda line: (-line.top1, -line.rank))
+    each = max(len(lines) // 3, 1)
     return {
-        "best": drawn[:each],
-        "middle": drawn[each : max(len(drawn) - each, each)],
-        "worst": drawn[max(len(drawn) - each, each) :],
+        "best": lines[:each],
+        "middle": lines[each : max(len(lines) - each, each)],
+        "worst": lines[max(len(lines) - each, each) :],
     }
 
 
 def _colors(results: Sequence[ChannelLine]) -> dict[str, str]:
     parts = thirds(results)
     colors = {line.name: color for part, color in _PARTS for line in parts[part]}
-    return colors | {line.name: "#000000" for line in results if line.kind == "reference"}
+    return colors | {line.name: "#000000" for line in results if line.kind == REFERENCE}
 
 
 def _draw_shapes(axes: Axes, results: Sequence[ChannelLine], colors: dict[str, str]) -> None:
     parts = thirds(results)
-    for line in results:
-        if line.kind != "reference":
-            blocks = range(1, len(line.channels) + 1)
-            axes.plot(blocks, line.channels, color=colors[line.name], linewidth=0.7, alpha=0.35)
+    for line in drawn(results):
+        blocks = range(1, len(line.channels) + 1)
+        axes.plot(blocks, line.channels, color=colors[line.name], linewidth=0.7, alpha=0.35)
     for part, color in _PARTS:
         if parts[part] and part != "middle":
             mean = np.mean([line.channels for line in parts[part]], axis=0)
@@ -70,7 +69,7 @@ def _draw_shapes(axes: Axes, results: Sequence[ChannelLine], colors: dict[str, s
                 linewidth=3,
                 label=f"mean of the {part} third",
             )
-    references = [line for line in results if line.kind == "reference"]
+    references = [line for line in results if line.kind == REFERENCE]
     for line, dashes in zip(references, _REFERENCES, strict=False):
         blocks = range(1, len(line.channels) + 1)
         axes.plot(blocks, line.channels, dashes, color="#000000", linewidth=1.4, label=line.name)
@@ -94,12 +93,12 @@ def _draw_scatter(
             [line.top1 * 100 for line in some],
             color=[colors[line.name] for line in some],
             marker=marker,
-            s=130 if kind == "reference" else 45,
-            zorder=3 if kind == "reference" else 2,
+            s=130 if kind == REFERENCE else 45,
+            zorder=3 if kind == REFERENCE else 2,
         )
         axes.scatter([], [], color="#777777", marker=marker, label=kind)
     for line in results:
-        if line.kind == "reference":
+        if line.kind == REFERENCE:
             axes.annotate(
                 line.name,
                 (line.rank, line.top1 * 100),

@@ -21,7 +21,7 @@ from fleetnet.models.normalisation import Normalisation
 from fleetnet.models.registry import add_described, build_model
 from fleetnet.study.budget import Budget, widest
 from fleetnet.study.network_rank import network_rank
-from fleetnet.study.ramps import Shape, random_shapes, references
+from fleetnet.study.ramps import REFERENCE, Shape, random_shapes, references
 from fleetnet.study.ranks import check_thresholds
 from fleetnet.study.results_file import ResultsFile
 from fleetnet.training.callbacks import Callback
@@ -177,8 +177,8 @@ def _images(source: Source, recipe: Recipe) -> Tensor:
     split = split_data(source, recipe, lambda _: None, lambda _: None)
     preprocess = recipe.input.preprocess()
     rng = np.random.default_rng(recipe.seed)
-    drawn = np.sort(rng.permutation(np.asarray(split.train))[:RANK_IMAGES])
-    loader = Loader(source, drawn, preprocess, batch_size=RANK_IMAGES, workers=0)
+    some = np.sort(rng.permutation(np.asarray(split.train))[:RANK_IMAGES])
+    loader = Loader(source, some, preprocess, batch_size=RANK_IMAGES, workers=0)
     normalise = Normalisation(*preprocess.normalisation(), torch.device("cpu"))
     try:
         return normalise(next(loader.batches()).pixels)
@@ -219,10 +219,14 @@ def _measure(
     )
 
 
+def drawn(results: Iterable[ChannelLine]) -> list[ChannelLine]:
+    """Return the networks whose shapes were drawn at random: all but the references."""
+    return [line for line in results if line.kind != REFERENCE]
+
+
 def best_of(results: Iterable[ChannelLine]) -> ChannelLine:
     """Return the best network that was drawn: of the greatest accuracy, then of the most rank."""
-    drawn = [line for line in results if line.kind != "reference"]
-    return max(drawn, key=lambda line: (line.top1, line.rank))
+    return max(drawn(results), key=lambda line: (line.top1, line.rank))
 
 
 def _write_best(
@@ -231,7 +235,7 @@ def _write_best(
     best = best_of(results)
     network = next(one.network for one in chosen if one.shape.name == best.name)
     comment = (
-        f"The best of {len(chosen) - 2} configurations of channels on {source.description}:\n"
+        f"The best of {len(drawn(results))} configurations of channels on {source.description}:\n"
         f"top-1 {best.top1:.2%} of {best.images} held-out images after a short training."
     )
     write_description(network, output / BEST, comment)

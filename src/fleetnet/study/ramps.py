@@ -13,6 +13,8 @@ from fleetnet.models.rexnet import channel_ramp
 
 BLOCKS = sum(stage.repeats for stage in STAGES)
 """Strides and depth are MobileNetV2's throughout: only the channels differ."""
+REFERENCE = "reference"
+"""The kind of shapes that nobody drew."""
 _LEAST = 0.02
 """Of the first block's channels, as a share of the last one's."""
 
@@ -38,8 +40,8 @@ def references() -> tuple[Shape, ...]:
     line = np.linspace(ramp[0], ramp[0] + (ramp[-1] - ramp[0]) / (len(ramp) - 1) * (BLOCKS - 1),
                        BLOCKS)  # fmt: skip
     return (
-        Shape("MobileNetV2", "reference", tuple(stages)),
-        Shape("ReXNet ramp", "reference", tuple(map(float, line))),
+        Shape("MobileNetV2", REFERENCE, tuple(stages)),
+        Shape("ReXNet ramp", REFERENCE, tuple(map(float, line))),
     )
 
 

@@ -48,14 +48,12 @@ class Draw:
         return torch.randn(self._networks, *shape, dtype=torch.float64, generator=self._generator)
 
 
-def _layer_1x1(draw: Draw, inputs: int, outputs: int) -> Features:
-    before = _convolved(draw.images(inputs), draw.weight(outputs, inputs, 1))
-    return lambda f: _matrix(f(_normalised(before)))
+def _layer(kernel: int) -> Callable[[Draw, int, int], Features]:
+    def features(draw: Draw, inputs: int, outputs: int) -> Features:
+        before = _convolved(draw.images(inputs), draw.weight(outputs, inputs, kernel))
+        return lambda f: _matrix(f(_normalised(before)))
 
-
-def _layer_3x3(draw: Draw, inputs: int, outputs: int) -> Features:
-    before = _convolved(draw.images(inputs), draw.weight(outputs, inputs, 3))
-    return lambda f: _matrix(f(_normalised(before)))
+    return features
 
 
 def _layer_depthwise(draw: Draw, inputs: int, outputs: int) -> Features:
@@ -84,8 +82,8 @@ def _bottleneck(kernel: int, *, depthwise: bool = False) -> Callable[[Draw, int,
 
 
 BLOCKS: dict[str, Callable[[Draw, int, int], Features]] = {
-    "layer 1×1": _layer_1x1,
-    "layer 3×3": _layer_3x3,
+    "layer 1×1": _layer(1),
+    "layer 3×3": _layer(3),
     "layer depthwise": _layer_depthwise,
     "bottleneck 1×1": _bottleneck(1),
     "bottleneck 3×3": _bottleneck(3),
