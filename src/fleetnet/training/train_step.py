@@ -21,7 +21,7 @@ from fleetnet.models.number_formats import DTYPES
 from fleetnet.preprocess import Preprocess
 from fleetnet.training.ema import MovingAverage
 from fleetnet.training.freezing import freeze
-from fleetnet.training.optimizers import build_optimizer
+from fleetnet.training.optimizers import build_optimizer, load_optimizer
 from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.schedules import Schedule
@@ -200,7 +200,7 @@ class TrainStep:
             KeyError, ValueError, RuntimeError: the state is not of this network and recipe.
         """
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.module.load_state_dict(evaluated)
