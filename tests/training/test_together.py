@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -228,6 +229,27 @@ def test_a_process_that_hangs_is_named(runs: Any) -> None:
     assert hung is None
     assert first["error"] == "RankError"
     assert first["says"].startswith("no answer for 15 seconds from rank 1 (process ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ALL, reason="FLEETNET_RANKS=all; torchrun's store is not kept to loopback")
+def test_torchrun_starts_killed_processes_anew(damaged: Path, runs: Any, tmp_path: Path) -> None:
+    """In a network of its own, in which there is nothing but the loopback interface."""
+    run, notes = tmp_path / "run", tmp_path / "notes"
+    arguments = [
+        *("--nnodes", 1, "--nproc-per-node", 2, "--max-restarts", 3, "--local-addr", "127.0.0.1"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:29511", "--rdzv-id", "trial"),
+        *("--", HERE / "dying.py", 2, notes, "train", damaged, "-m", "MobileNetV2_x0_25"),
+        *("-o", run, "--log", "none", "--set", "checkpoint_minutes=0"),
+        *(word for setting in SETTINGS for word in ("--set", setting)),
+    ]
+    torchrun = shlex.join([sys.executable, "-m", "torch.distributed.run", *map(str, arguments)])
+    command = ["unshare", "--net", "--map-root-user", "sh", "-c", f"ip link set lo up; {torchrun}"]
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    own = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": path}
+    subprocess.run(command, env={**os.environ, **own}, check=True)
+    assert [*map(int, notes.read_text().split())] == [0, 0, 1]
+    assert kept(run) == runs["kept"]["whole"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -23,12 +23,18 @@ from fleetnet.data.seeds import generator
 from fleetnet.data.shares import ALONE
 from fleetnet.errors import FleetnetError, Interrupted, at, one_line
 from fleetnet.training.launch_environment import Launched
+from fleetnet.training.meeting import Store, meet
 from fleetnet.training.step_results import StepOutput
 
 T = TypeVar("T")
 
-_SIGNING_S = 5.0
-"""How long those who notice that something is wrong wait for others to notice it as well."""
+_SIGNING_S = {"gone": 2.0, "late": 5.0}
+"""How long those who notice that something is wrong wait for others to notice it as well.
+
+Whoever waits for long may notice later than the first one by what their steps differ.
+"""
+_TELLING_S = 1.0
+"""How long one who knows what is wrong waits for the first one to say the same."""
 _SIGNS = (
     "gloo",
     "NCCL",
@@ -49,19 +55,6 @@ _NO_BUFFERS: dict[str, Any] = {
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else "broadcast_buffers": False
 }
-
-
-class Store(Protocol):
-    """Where the processes leave word for each other, as PyTorch's stores do it."""
-
-    def set(self, key: str, value: str) -> None:
-        """Leave a word."""
-
-    def get(self, key: str) -> bytes:
-        """Return a word, and wait for it if it is not there."""
-
-    def check(self, keys: list[str]) -> bool:
-        """Tell whether all these words are there."""
 
 
 class RankError(FleetnetError):
@@ -264,7 +257,7 @@ class Ranks:
 
     def _has_signed(self, rank: int) -> bool:
         """Tell whether a process says that something is wrong, now or in a moment."""
-        end = time.monotonic() + _SIGNING_S / 5
+        end = time.monotonic() + _TELLING_S
         while time.monotonic() < end:
             with contextlib.suppress(RuntimeError):
                 if self._store is not None and self._store.check([f"left/{rank}"]):
@@ -275,9 +268,10 @@ class Ranks:
     def _lost(self, error: RuntimeError) -> RankError:
         """Return the error that names those who have not noticed that anything is wrong."""
         late = "imed out" in str(error) or "timeout" in str(error)
-        self._sign("late" if late else "gone")
+        word = "late" if late else "gone"
+        self._sign(word)
         try:
-            words = self._words()
+            words = self._words(_SIGNING_S[word])
         except RuntimeError:  # the store was in the first process
             return RankError(f"rank 0, or the machine that it ran on, is gone: {one_line(error)}")
         if "told" in words.values() or self.place.rank != min(words):
@@ -295,9 +289,9 @@ class Ranks:
             )
         return RankError(f"gone: {names}")
 
-    def _words(self) -> Mapping[int, str]:
+    def _words(self, within_s: float) -> Mapping[int, str]:
         """Return what each process that noticed has signed with, after some time for that."""
-        store, end = self._store, time.monotonic() + _SIGNING_S
+        store, end = self._store, time.monotonic() + within_s
         assert store is not None  # noqa: S101 - of several processes
         words: dict[int, str] = {}
         while len(words) < self.size and time.monotonic() < end:
@@ -354,7 +348,7 @@ def joined(launched: Launched | None, timeout_s: float = 600.0) -> Iterator[Rank
                 timeout=timeout,
             )
         ranks = Ranks(launched, PrefixStore("fleetnet", store), timeout_s)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TimeoutError) as error:
         raise RankError(
             f"rank {place.rank} of {place.size} does not find the others: {one_line(error)}"
         ) from None
@@ -371,7 +365,7 @@ def _store(launched: Launched, timeout: datetime.timedelta) -> Any:
     """Return the store that the launch has given the processes to find each other by."""
     if launched.meeting_file:
         return FileStore(launched.meeting_file, launched.place.size)
-    store, _, _ = next(
-        rendezvous("env://", launched.place.rank, launched.place.size, timeout=timeout)
-    )
-    return store
+    place = launched.place
+    store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=timeout))
+    meeting = PrefixStore("meeting", store)
+    return PrefixStore(meet(meeting, place, timeout.total_seconds()), store)
