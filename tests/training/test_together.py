@@ -141,7 +141,7 @@ def test_what_the_environment_says_of_a_launch() -> None:
 
 @pytest.fixture(scope="module")
 def steps() -> Any:
-    sizes = (2, 3, 4) if ALL else (2, 3)
+    sizes = (2, 3, 4) if ALL else (3,)
     return output_of("steps_together.py", "ReXNet_1_0" if ALL else "MobileNetV2_x0_25", *sizes)
 
 
