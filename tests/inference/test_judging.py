@@ -162,11 +162,11 @@ def test_a_judgement_is_a_sentence() -> None:
     expected = sure_and_unsure()
     said = judge(expected, changed(expected, slice(1, 40, 2))).judgement
     assert sentence(said) == (
-        "expected to lose 0.05 points of top-1, below 0.07 with 95% confidence, 0.50 allowed, by "
-        "how sure fp32 is on 400 images"
+        "is expected to lose 0.05 points of top-1, below 0.07 with 95% confidence, 0.50 allowed, "
+        "by how sure fp32 is on 400 images"
     )
     assert (lost(said), judged_by(said)) == ("0.05<0.07", "top-1 by confidence")
     assert (lost(None), judged_by(None)) == ("–", "–")
     same = AgreementJudge(0.98).judge(expected, expected).judgement
-    assert sentence(same) == "the same answer on 100.00% of 400 images, 98.00% are wanted"
+    assert sentence(same) == "gives the same answer on 100.00% of 400 images, 98.00% are wanted"
     assert judged_by(same) == "agreement"

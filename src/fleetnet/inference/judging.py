@@ -216,12 +216,12 @@ def sentence(judgement: Judgement) -> str:
     images = count(judgement.images, "image")
     if judgement.judged_by == AGREEMENT:
         same, wanted = 1 - judgement.loss, 1 - judgement.allowed
-        return f"the same answer on {same:.2%} of {images}, {wanted:.2%} are wanted"
+        return f"gives the same answer on {same:.2%} of {images}, {wanted:.2%} are wanted"
     what = titled(judgement.metric, judgement.of_class)
     figures = (
         f"{points(judgement.loss)} points of {what}, below {points(judgement.high)} with 95% "
         f"confidence, {points(judgement.allowed)} allowed"
     )
     if judgement.judged_by == CONFIDENCE:
-        return f"expected to lose {figures}, by how sure fp32 is on {images}"
+        return f"is expected to lose {figures}, by how sure fp32 is on {images}"
     return f"loses {figures}, by the labels of {images}"
