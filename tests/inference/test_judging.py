@@ -121,7 +121,7 @@ def test_agreement_counts_answers() -> None:
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("accuracy", "metric 'accuracy' is none of top1, recall:CLASS"),
+        ("accuracy", "metric='accuracy' is none of top1, recall:CLASS"),
         ("recall", "none of"),
         ("top1:cat", "none of"),
         ("recall:dgo", "the network has no class 'dgo', did you mean 'dog'"),

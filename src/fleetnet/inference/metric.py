@@ -48,7 +48,7 @@ class Metric:
             class_name = classes[1]
         if name not in (RECALL, ROC_AUC) or not class_name:
             raise FleetnetError(
-                f"metric '{word}' is none of {', '.join(WORDS)}",
+                f"metric='{word}' is none of {', '.join(WORDS)}",
                 code="unknown-metric",
                 given=word,
                 known=list(WORDS),
@@ -56,7 +56,7 @@ class Metric:
             )
         if class_name not in classes:
             raise FleetnetError(
-                f"metric '{word}': the network has no class '{class_name}'"
+                f"metric='{word}': the network has no class '{class_name}'"
                 f"{nearest(class_name, classes)} (it knows: {first_few(classes, 10)})",
                 code="unknown-class",
                 given=class_name,
