@@ -28,6 +28,7 @@ from fleetnet.inference.engines import (
     Precision,
     open_engine,
 )
+from fleetnet.inference.judging import Judge
 
 
 class ConvertedEngine(Closing[Run]):
@@ -88,13 +89,16 @@ class ConvertedEngine(Closing[Run]):
         )
 
 
-def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comparison:
+def compared(
+    converted: ConvertedEngine, bundle: Bundle, pixels: Pixels, judge: Judge | None = None
+) -> Comparison:
     """Compare the answers with those of the trained network, in PyTorch.
 
     Args:
         converted: what runs the files.
         bundle: whose network was converted.
         pixels: the images, ``uint8[N, crop, crop, 3]``.
+        judge: says what fewer bits lose on them.
 
     Raises:
         VerificationError: they are not even of the same shape.
@@ -115,4 +119,5 @@ def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comp
         expected,
         probabilities_of(manifest),
         activation=manifest.model.activation,
+        judge=judge,
     )
