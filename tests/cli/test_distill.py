@@ -82,6 +82,7 @@ def test_one_command_does_all_steps_and_a_second_one_has_nothing_to_do(
 
     result = fleetnet(*command, "--log", "none")
     assert result.code == 0, result
+    assert "held-out images: the student's figures" not in result.err
     assert "distilled: top-1" in result.out
     assert f"next: fleetnet export {out / 'finetuned' / 'best.ckpt'}" in result.out
     distilled, tuned = (
@@ -154,6 +155,15 @@ def test_answers_are_computed_once_and_go_on_where_they_stopped(
     recipe = Checkpoint.load(out / "distilled" / "last.ckpt").recipe["distill"]
     assert recipe["scores"] == str((out / "answers-pool" / "scores.npy").resolve())
     assert json.loads((out / "distill.json").read_text())["looked_up"] is True
+
+
+def test_a_teacher_that_saw_held_out_images_is_told_of(
+    fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    command = ["distill", shapes, "-t", run_folder, "-m", STUDENT, "-o", tmp_path / "out"]
+    result = fleetnet(*command, *words("seed=5"), "--step", "merge")
+    assert result.code == 0, result
+    assert "of the 9 held-out images: the student's figures on those may be too good" in result.err
 
 
 def test_a_network_may_be_its_own_teacher(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:

@@ -278,6 +278,11 @@ def test_settings_that_do_not_go_together_are_refused(
         usual_task(made(*settings_of(checkpoint, more=more), labelled=3))
 
 
+def test_settings_for_no_teacher_are_refused() -> None:
+    with pytest.raises(RecipeError, match="distill has settings but no teacher"):
+        usual_task(made(*SETTINGS, "distill.loss=kl"))
+
+
 def test_graphs_have_no_features(bundle: Bundle) -> None:
     (graph,) = bundle.path.glob("*.onnx")
     setup = made(

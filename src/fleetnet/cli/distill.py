@@ -162,7 +162,12 @@ class _Distilling:
 
     def run(self, last: Step | None) -> TrainResult | None:
         """Do all steps, or those up to one; return what the last training reached, if any did."""
-        from fleetnet.training.distillation.work import DISTILLED, FINETUNED, taught_by
+        from fleetnet.training.distillation.work import (
+            DISTILLED,
+            FINETUNED,
+            check_teachers,
+            taught_by,
+        )
 
         work = self.work
         source = self._source()
@@ -171,6 +176,7 @@ class _Distilling:
             return None
         parts = self._split(source)
         teachers = self._open_teachers(source)
+        check_teachers(source, parts.val, teachers, say)
         data, scores = self._prepare(source, parts, teachers, last)
         if last in ("clean", "score", "merge"):
             return None

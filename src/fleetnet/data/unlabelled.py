@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def _tiles(
     tiles = []
     for one, two, _ in copies:
         for origin, index in ((loose, one), (source, two)):
-            thumbnail = examine(origin.read(index), thumbnail=True).thumbnail
-            if thumbnail is not None:
-                tiles.append(Tile(origin.samples[index].name, thumbnail))
+            with contextlib.suppress(ImageError):  # it was readable a moment ago
+                thumbnail = examine(origin.read(index), thumbnail=True).thumbnail
+                tiles.append(Tile(origin.samples[index].name, thumbnail or b""))
     return tiles

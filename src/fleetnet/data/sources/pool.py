@@ -113,7 +113,11 @@ class PoolSource:
 
 
 def write_pool(
-    folder: Path, source: Source, splits: npt.NDArray[np.int8], paths: Sequence[str], labels: Indices
+    folder: Path,
+    source: Source,
+    splits: npt.NDArray[np.int8],
+    paths: Sequence[str],
+    labels: Indices,
 ) -> None:
     """Write a pool's folder, which :class:`PoolSource` opens.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, one_line
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.files import sha256_of
 from fleetnet.inference.engines import DEFAULT_ENGINE, engines_for, open_engine
 from fleetnet.labels import imagenet_classes, printable
@@ -125,7 +126,14 @@ def _of_weights(
     order = order_of(checkpoint.classes, classes, word)
     network = ready(checkpoint.network(), device, batch_statistics=batch_statistics)
     identity = sha256_of(file) if file.is_file() else _folder_identity(file)
-    return NetworkTeacher(word, identity, network, checkpoint.preprocess, _tensor(order, device))
+    return NetworkTeacher(
+        word,
+        identity,
+        network,
+        checkpoint.preprocess,
+        _tensor(order, device),
+        checkpoint.trained_images,
+    )
 
 
 def _of_graph(word: str, bundle: Bundle, classes: Sequence[str]) -> Teacher:
@@ -134,7 +142,14 @@ def _of_graph(word: str, bundle: Bundle, classes: Sequence[str]) -> Teacher:
     engines = engines_for(bundle)
     name = DEFAULT_ENGINE if DEFAULT_ENGINE in engines or not engines else engines[0]
     engine = open_engine(name, bundle)
-    return EngineTeacher(word, bundle.hash, engine, bundle.manifest.preprocess, torch.tensor(order))
+    return EngineTeacher(
+        word,
+        bundle.hash,
+        engine,
+        bundle.manifest.preprocess,
+        torch.tensor(order),
+        trained_images_of(bundle),
+    )
 
 
 def _check_activation(word: str, activation: str) -> None:

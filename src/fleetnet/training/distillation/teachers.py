@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fleetnet.data.contents import NONE, Contents
 from fleetnet.inference.engines import Engine
 from fleetnet.models.normalisation import Normalisation
 from fleetnet.preprocess import Preprocess
@@ -35,6 +36,11 @@ class Teacher(Protocol):
         ...
 
     @property
+    def trained_images(self) -> Contents:
+        """The contents of the images that it was trained on, as far as they are known."""
+        ...
+
+    @property
     def preprocess(self) -> Preprocess:
         """How its images are prepared."""
         ...
@@ -54,6 +60,7 @@ class NetworkTeacher:
         network: on the device, see :func:`ready`.
         preprocess: gives side and normalisation.
         order: ``int64[K]``, where the student's classes are among the network's.
+        trained_images: as in :class:`Teacher`.
     """
 
     name: str
@@ -61,6 +68,7 @@ class NetworkTeacher:
     network: nn.Module
     preprocess: Preprocess
     order: Tensor
+    trained_images: Contents = field(default_factory=lambda: NONE)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Answer pixels of any size, which are resized to the network's."""
@@ -80,6 +88,7 @@ class EngineTeacher:
     engine: Engine
     preprocess: Preprocess
     order: Tensor
+    trained_images: Contents = field(default_factory=lambda: NONE)
 
     @property
     def network(self) -> None:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.amounts import count
+from fleetnet.data.contents import are_among
+from fleetnet.data.sources import Indices, Source, SourceOptions
 from fleetnet.errors import DataError, FleetnetError, OvertakenError
 from fleetnet.files import atomic_file
 from fleetnet.locks import locked
+from fleetnet.reporting import Say
 from fleetnet.training.distillation.opening import TIMM
 from fleetnet.training.distillation.teachers import Teacher
 from fleetnet.training.recipe import Recipe
@@ -183,6 +186,21 @@ def check_source(source: Source) -> None:
             f"{source.description} has images with several labels: distillation is for images with "
             "one class each"
         )
+
+
+def check_teachers(
+    source: Source, held_out: Indices, teachers: Sequence[Teacher], say: Say
+) -> None:
+    """Report how many held-out images teachers were trained on, whose labels they pass on."""
+    for teacher in teachers:
+        if len(teacher.trained_images):
+            known = int(are_among(source, held_out, teacher.trained_images).sum())
+            if known:
+                say(
+                    f"the teacher {teacher.name} was trained on {known} of the "
+                    f"{count(len(held_out), 'held-out image')}: the student's figures on those may "
+                    "be too good; train both with one seed, or with a val/ of your own"
+                )
 
 
 def _whole(word: str) -> str:
