@@ -50,6 +50,7 @@ def more(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_one_command_does_all_steps_and_a_second_one_has_nothing_to_do(
     fleetnet: Run, shapes: Path, more: Path, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def teacher_says(teacher: object, source: PoolSource, index: int) -> int:
     return int(logits.argmax())
 
 
+@pytest.mark.slow
 def test_answers_are_computed_once_and_go_on_where_they_stopped(
     fleetnet: Run,
     shapes: Path,
@@ -166,6 +168,7 @@ def test_a_teacher_that_saw_held_out_images_is_told_of(
     assert "of the 9 held-out images: the student's figures on those may be too good" in result.err
 
 
+@pytest.mark.slow
 def test_a_network_may_be_its_own_teacher(fleetnet: Run, shapes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = fleetnet(

@@ -237,6 +237,7 @@ class Stopping(Callback):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_stopped_student_goes_on_with_its_teacher_to_the_bit(
     checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
