@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textwrap import dedent, indent
 
+from fleetnet.bundle import Manifest
+
 _BEGINNING = """\
 from pathlib import Path
 
@@ -25,8 +27,8 @@ for index in np.argsort(probabilities)[::-1][:5]:
 """
 
 
-def program(imports: str, runs: str) -> str:
-    """Return, as Markdown, a whole program for the folder that it is run in.
+def source(imports: str, runs: str) -> str:
+    """Return a whole program for the folder of converted files, and for one picture.
 
     Args:
         imports: the lines that import the runtime.
@@ -34,4 +36,17 @@ def program(imports: str, runs: str) -> str:
             crop, 3]``.
     """
     imports, runs = dedent(imports).strip(), dedent(runs).strip()
-    return indent(f"{_BEGINNING}{imports}\n{_OURS}\n{_PICTURE}\n{runs}\n\n{_END}", "    ").rstrip()
+    return f"{_BEGINNING}{imports}\n{_OURS}\n{_PICTURE}\n{runs}\n\n{_END}"
+
+
+def program(imports: str, runs: str) -> str:
+    """Return :func:`source` as Markdown, with ``photo.jpg`` as the picture."""
+    return indent(source(imports, runs), "    ").rstrip()
+
+
+def file(imports: str, runs: str, manifest: Manifest) -> bytes:
+    """Return :func:`source` as a file for a manifest, which takes a picture's path."""
+    text = source(imports, runs).replace('"photo.jpg"', "sys.argv[1]")
+    batch, crop = manifest.artifacts[0].batch or 1, manifest.preprocess.crop
+    text = text.replace("{batch}", str(batch)).replace("{crop}", str(crop))
+    return f"import sys\n{text}".encode()
