@@ -150,7 +150,8 @@ def train(
         if starts:
             raise typer.Exit(start(nproc or 1, restarts, []))
         with joined_with_others(launched, timeout) as ranks:
-            _report(_resume_training(resume, data, source, _named(log), ranks), ranks)
+            named = None if log is None else loggers_of(log)
+            report(resume_training(resume, data, source, named, ranks), ranks)
         return
     if data is None:
         raise FleetnetError(
@@ -168,30 +169,39 @@ def train(
     restarted = launched is not None and launched.restarts > 0
     if output is not None and not go_on and not restarted and not several:
         _check_free(output, overwrite=overwrite)
-    fetched = _fetched(weights, model, offline)
+    fetched = fetched_weights(weights, model, offline=offline)
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
         if search_lr:
             _search_lr(data, source, word, chosen, folder, fetched)
             return
         if starts:
-            named = ["--output", str(folder)] if output is None else []
-            raise typer.Exit(start(nproc or 1, restarts, named))
+            place_of_all = ["--output", str(folder)] if output is None else []
+            raise typer.Exit(start(nproc or 1, restarts, place_of_all))
         with joined_with_others(launched, timeout) as ranks:
             if ranks.from_first(lambda: goes_on(folder, launched, asked=go_on)):
-                result = _resume_training(folder, data, source, _named(log), ranks, (model, chosen))
+                named = None if log is None else loggers_of(log)
+                result = resume_training(folder, data, source, named, ranks, (model, chosen))
             else:
                 with ranks.together():
                     if ranks.is_first:
                         _check_free(folder, overwrite=overwrite)
                 result = run_training(
-                    data, source, model, chosen, folder, fetched, _named(log or DEFAULT_LOG), ranks
+                    data,
+                    source,
+                    model,
+                    chosen,
+                    folder,
+                    fetched,
+                    loggers_of(log or DEFAULT_LOG),
+                    ranks,
                 )
-            _report(result, ranks)
+            report(result, ranks)
 
 
-def _report(result: TrainResult, ranks: Ranks) -> None:
-    if not ranks.is_first:
+def report(result: TrainResult, ranks: Ranks | None = None) -> None:
+    """Print what a run reached, and what to do next; of several processes, in the first one."""
+    if ranks is not None and not ranks.is_first:
         return
     from fleetnet.training.progress import best_epoch
 
@@ -231,7 +241,7 @@ def run_training(
     recipe: Recipe,
     output: Path,
     weights: str | Path | None = None,
-    log: Sequence[str] | None = (),
+    log: Sequence[str] = (),
     ranks: Ranks | None = None,
 ) -> TrainResult:
     """Train with a progress bar; warn of images that could not be read.
@@ -243,7 +253,7 @@ def run_training(
         from fleetnet.training.trainer import Trainer
     ranks = ranks or ONLY
     with ranks.together():
-        loggers = open_loggers(log or (), output, warn=warn)
+        loggers = open_loggers(log, output, warn=warn)
         source = open_source(data, options=options)
         if ranks.is_first:
             tell_of(source)
@@ -255,17 +265,22 @@ def run_training(
     return _fit(trainer, loggers)
 
 
-def _resume_training(
+def resume_training(
     folder: Path,
     data: str | None,
     options: SourceOptions,
     log: Sequence[str] | None,
-    ranks: Ranks,
+    ranks: Ranks | None = None,
     wanted: tuple[str, Recipe] | None = None,
 ) -> TrainResult:
-    """Go on with a run; ``wanted`` is what a command line that may have begun it asks for."""
+    """Go on with the run in a folder; one that is complete stays as it is.
+
+    ``wanted`` is what a command line that may have begun it asks for.
+    """
     with needing(PYTORCH, "train", "training"):
+        from fleetnet.training.ranks import ONLY
         from fleetnet.training.resumption import StoppedRun
+    ranks = ranks or ONLY
     with ranks.together():
         run = StoppedRun.find(folder, data, options, log, warn=warn)
         if wanted is not None:
@@ -310,10 +325,8 @@ def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
     return result
 
 
-def _named(names: str | None) -> list[str] | None:
-    """Return the loggers that ``--log`` names; None if it is not given."""
-    if names is None:
-        return None
+def loggers_of(names: str) -> list[str]:
+    """Return the loggers that ``--log`` names."""
     return [] if names == "none" else [name.strip() for name in names.split(",") if name.strip()]
 
 
@@ -344,7 +357,7 @@ def _search_lr(
     )
 
 
-def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
+def fetched_weights(weights: str | None, model: str, *, offline: bool) -> Path | None:
     """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None

@@ -10,13 +10,13 @@ from pathlib import Path
 from fleetnet.data.sources import Source, SourceOptions, open_source, open_source_spec
 from fleetnet.reporting import Advance, Warn
 from fleetnet.training.checkpoint import Checkpoint
-from fleetnet.training.classification import classification
 from fleetnet.training.loggers import Logger, open_loggers, used_before
 from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.run_folder import data_of, last_checkpoint
 from fleetnet.training.run_lock import check_unlocked
 from fleetnet.training.task import MakeTask
 from fleetnet.training.trainer import Trainer
+from fleetnet.training.usual_task import usual_task
 from fleetnet.weights.subject import LAST
 
 
@@ -75,7 +75,7 @@ class StoppedRun:
     def trainer(
         self,
         *,
-        task: MakeTask = classification,
+        task: MakeTask = usual_task,
         advance: Advance = lambda _: None,
         ranks: Ranks = ONLY,
     ) -> Trainer:
