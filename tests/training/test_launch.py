@@ -1,18 +1,22 @@
 """Starting several processes, and starting them anew: with programs that only end in some way."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import Run
+from fleetnet.cli.train_together import goes_on
 from fleetnet.errors import FleetnetError
 from fleetnet.training.launch import Launch, check_processes, shared_settings
+from fleetnet.training.launch_environment import Launched
 
 BEGIN = """
 import os, signal, sys, time
@@ -212,3 +216,23 @@ def test_continue_begins_a_run_and_goes_on_with_it(
         "optimizer.lr=0.02, not 0.5", "--resume"
     )
     fleetnet(*command[:-1]).assert_one_line("holds a run already")
+
+
+def test_a_restart_goes_on_with_what_its_own_launch_has_begun(tmp_path: Path) -> None:
+    """And not with an older run, whose launch by torchrun may have had the same name."""
+    variables = {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"}
+    first = Launched.found(variables)
+    again = Launched.found({**variables, "TORCHELASTIC_RESTART_COUNT": "1"})
+    assert first is not None
+    assert again is not None
+    assert first.name == again.name
+    assert first.name.startswith("none ")
+    assert not goes_on(tmp_path, again, asked=True)
+    (tmp_path / "last.ckpt").touch()
+    for launch, own in ((first.name, True), ("none", False), ("", False)):
+        (tmp_path / "run.json").write_text(json.dumps({"launch": launch}))
+        assert goes_on(tmp_path, again, asked=False) is own
+        assert not goes_on(tmp_path, first, asked=False)
+        assert goes_on(tmp_path, first, asked=True)
+    (tmp_path / "run.json").unlink()
+    assert not goes_on(tmp_path, replace(again, name=""), asked=False)

@@ -105,7 +105,7 @@ def goes_on(output: Path, launched: Launched | None, *, asked: bool) -> bool:
         return True
     if launched is None or not launched.restarts:
         return False
-    return launch_of(output) == launched.name
+    return bool(launched.name) and launch_of(output) == launched.name
 
 
 def check_unchanged(checkpoint: Checkpoint, output: Path, model: str, recipe: Recipe) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fleetnet.data.shares import Place
 from fleetnet.errors import FleetnetError
@@ -58,9 +60,23 @@ class Launched:
             Place(rank, size),
             _number(environment, "LOCAL_RANK"),
             meeting_file,
-            environment.get(LAUNCH, ""),
+            environment.get(LAUNCH, "") if meeting_file else _agent(environment.get(LAUNCH, "")),
             _number(environment, RESTARTS, 0),
         )
+
+
+def _agent(name: str) -> str:
+    """Return a name for a launch by torchrun: its own is often that of an earlier launch as well.
+
+    What starts our processes anew is the same process each time; where that cannot be told apart
+    from others, the launch has no name.
+    """
+    try:
+        # The 22nd field of a process: when it began. The second one may hold blanks.
+        fields = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
+        return f"{name} {platform.node()} {os.getppid()} {fields[19]}" if name else ""
+    except (OSError, IndexError):
+        return ""
 
 
 def _number(environment: Mapping[str, str], key: str, default: int = 0) -> int:
