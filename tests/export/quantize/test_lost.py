@@ -241,6 +241,16 @@ def test_commands_judge_by_labels(
     assert "lost: points of top-1 by " in tuned.out
 
 
+def test_a_checkpoint_is_judged_by_the_data_that_it_was_trained_on(
+    fleetnet: Run, checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
+    verified = fleetnet("verify", checkpoint)
+    assert verified.code == 0, verified
+    assert "judged by the labels of 9 images: the 9 held-out images of folder" in verified.err
+    fleetnet("verify", bundle.path).assert_one_line("no images: give real ones, --images, or")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
