@@ -124,7 +124,12 @@ class LabelledJudge:
             by_confidence.judgement.model_copy(update=told),
             by_confidence.passed,
             by_confidence.refuted,
-            f"{note}, so how sure fp32 was of each changed answer decides",
+            "; ".join(
+                filter(
+                    None,
+                    [f"{note}, so how sure fp32 was of what changed decides", by_confidence.note],
+                )
+            ),
         )
 
     def _too_few(self, judgement: Judgement, compared: _Compared) -> str:
