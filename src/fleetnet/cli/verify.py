@@ -138,8 +138,9 @@ def _print(report: Report) -> None:
     table.add_column("engine")
     table.add_column("precision")
     judged = any(comparison.verdict for comparison, _ in report.int8)
-    lost_too = ("points lost",) if judged else ()
-    for heading in ("images", "max |Δp|", "top-1 same", *lost_too, "ms/image", "threads"):
+    # In 80 columns.
+    compared = ("same", "lost") if judged else ("top-1 same",)
+    for heading in ("images", "max |Δp|", *compared, "ms/image", "threads"):
         table.add_column(heading, justify="right")
     for comparison in (*report.comparisons, *(comparison for comparison, _ in report.int8)):
         table.add_row(
