@@ -69,7 +69,7 @@ def test_converted_and_verified(
     assert record.max_abs_diff <= 1e-4
     names = {path.name for path in written.files_of(artifact)}
     if to == "paddle":
-        assert names == {"model.json", "model.pdmodel", "model.pdiparams"}
+        assert names == {"model.json", "model.pdiparams", "older.pdmodel", "older.pdiparams"}
         picture = sorted(shapes.glob("*/*"))[0]
         check_program(written, bundle, picture, TARGETS[to].environment)
     else:

@@ -31,7 +31,11 @@ def steps_of(graph: bytes) -> dict[str, bytes]:
     for node in model.graph.node:
         if node.op_type == "Constant":
             known[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
-    named = {name: f"w{number}" for number, name in enumerate(known)}
+    needed = dict.fromkeys(name for node in model.graph.node for name in node.input)
+    named = {
+        name: f"w{number:06}"
+        for number, name in enumerate(name for name in needed if name in known)
+    }
     steps, used = [], set()
     for node in model.graph.node:
         if node.op_type == "Constant":
@@ -57,7 +61,8 @@ def steps_of(graph: bytes) -> dict[str, bytes]:
         {"input": model.graph.input[0].name, "output": model.graph.output[0].name, "steps": steps}
     )
     buffer = io.BytesIO()
-    np.savez(buffer, **{named[name]: value for name, value in known.items() if name in used})
+    weights: dict[str, Any] = {named[name]: known[name] for name in named if name in used}
+    np.savez(buffer, **weights)
     return {STEPS: text.encode(), WEIGHTS: buffer.getvalue()}
 
 

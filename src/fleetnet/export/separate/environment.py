@@ -60,8 +60,8 @@ class Environment:
         if not self.python:
             return Path(sys.executable)
         versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-        for found in sorted(versions.glob(f"{self.python}.*/bin/python")):
-            return found
+        if kept := sorted(versions.glob(f"{self.python}.*/bin/python")):
+            return kept[0]
         name = f"python{self.python}"
         for folder in os.get_exec_path():
             # What pyenv puts there runs nothing unless the version was chosen.

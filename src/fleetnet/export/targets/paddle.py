@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError
 from fleetnet.export.agreeing import Agreeing
 from fleetnet.export.python_program import program
 from fleetnet.export.separate import Environment, Worker
@@ -11,13 +10,14 @@ from fleetnet.export.separate import convert as converted
 from fleetnet.export.targets.target import Files, Run, Target
 
 ENVIRONMENT = Environment("paddle", megabytes=830)
-NEWER, OLDER, WEIGHTS = "model.json", "model.pdmodel", "model.pdiparams"
+NEWER, OLDER = ("model.json", "model.pdiparams"), ("older.pdmodel", "older.pdiparams")
+"""Programs, and their weights, which each format orders in its own way."""
 _HOW = (
     """\
-`model.json` is the program for PaddlePaddle 3 (its PIR), `model.pdmodel` the same one for releases
-before it and for tools that know the older format; `model.pdiparams` are the weights of both. The
-input is `pixels`, the only output the logits. In Python (`pip install paddlepaddle fleetnet`), in
-this folder:
+`model.json` is the program for PaddlePaddle 3 (its PIR), with the weights in `model.pdiparams`;
+`older.pdmodel` and `older.pdiparams` are the same for releases before it, and for tools that know
+the older format. Copy the two that you need. The input is `pixels`, the only output the logits. In
+Python (`pip install paddlepaddle fleetnet`), in this folder:
 
 """
     + program(
@@ -64,23 +64,18 @@ def to_paddle(
     """
     shape = [batch, crop, crop, 3] if of_bytes else [batch, 3, crop, crop]
     settings = {"older": older, "bytes": of_bytes, "shape": shape}
-    files = (OLDER if older else NEWER, WEIGHTS)
+    files = OLDER if older else NEWER
     return converted(ENVIRONMENT, "paddle_convert", written, files, settings)
 
 
 def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
-    """Write the network as a program of Paddle's, in both formats.
-
-    Raises:
-        FleetnetError: their weights are not the same.
-    """
+    """Write the network as a program of Paddle's, in both formats."""
     size, crop = batch or 1, bundle.manifest.preprocess.crop
     written = steps(bundle, size)
-    newer = to_paddle(written, crop, size, older=False, of_bytes=True)
-    older = to_paddle(written, crop, size, older=True, of_bytes=True)
-    if newer[WEIGHTS] != older[WEIGHTS]:
-        raise FleetnetError("Paddle orders the weights of its two formats differently")
-    return {NEWER: newer[NEWER], WEIGHTS: newer[WEIGHTS], OLDER: older[OLDER]}
+    return {
+        **to_paddle(written, crop, size, older=False, of_bytes=True),
+        **to_paddle(written, crop, size, older=True, of_bytes=True),
+    }
 
 
 def load(files: Files) -> Run:

@@ -1,6 +1,6 @@
 """Turn steps.json and weights.npz into a static program of Paddle's, of the newer or older format.
 
-The newer one is model.json, the older one model.pdmodel; the weights are model.pdiparams.
+The newer one is model.json, the older one older.pdmodel; the weights are .pdiparams beside them.
 """
 
 import json
@@ -140,5 +140,9 @@ with paddle.static.program_guard(program, startup):
 executor = paddle.static.Executor(paddle.CPUPlace())
 executor.run(startup)
 paddle.static.save_inference_model(
-    str(folder / "model"), [pixels], [logits], executor, program=program
+    str(folder / ("older" if settings["older"] else "model")),
+    [pixels],
+    [logits],
+    executor,
+    program=program,
 )

@@ -1,4 +1,4 @@
-"""Answer pixels with model.json or, of the older format, model.pdmodel, on one thread."""
+"""Answer pixels with model.json or, of the older format, older.pdmodel, on one thread."""
 
 import json
 import os
@@ -16,8 +16,8 @@ def load():
     """Return what maps one batch of pixels to logits."""
     from paddle import inference
 
-    program = folder / ("model.pdmodel" if older else "model.json")
-    settings = inference.Config(str(program), str(folder / "model.pdiparams"))
+    names = ("older.pdmodel", "older.pdiparams") if older else ("model.json", "model.pdiparams")
+    settings = inference.Config(*(str(folder / name) for name in names))
     settings.disable_gpu()
     # With oneDNN some networks end with a segmentation fault, or wait for ever.
     settings.disable_mkldnn()
