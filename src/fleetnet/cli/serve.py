@@ -181,17 +181,24 @@ def _models(words: list[str]) -> dict[str, str]:
         path = open_bundle(subject if equals else word).path
         name = name if equals else name_of(path)
         if name in models:
-            raise FleetnetError(f"two models are called '{name}': give names, as in NAME={path}")
+            hint = f"NAME={path}" if "/" in name else f"{name}/2={path} for another version of it"
+            raise FleetnetError(f"two models are called '{name}': give names, as in {hint}")
         models[name] = str(path)
     return models
 
 
 def _routing(models: dict[str, str], split: list[str], shadow: list[str]) -> dict[str, Any]:
+    from fleetnet.serving.config import share_of
+
     routing: dict[str, Any] = {}
     for word in split:
         which, equals, share = word.partition("=")
         if not equals:
-            raise FleetnetError(f"a share is VERSION=SHARE, such as 2=10%, not '{word}'")
+            raise FleetnetError(f"--split is VERSION=SHARE, such as 2=10%, not '{word}'")
+        try:
+            share_of(share)
+        except ValueError as error:
+            raise FleetnetError(f"--split {word}: {error}") from None
         name, version = _which(models, which)
         routing.setdefault(name, {}).setdefault("split", {})[version] = share
     for word in shadow:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.inference.engines import Mode, Precision
@@ -25,6 +33,15 @@ Share = float | str
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false as 1 and 0."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("it must be a number")
+        return value
 
 
 class EngineSettings(_Section):
@@ -137,13 +154,13 @@ class RoutingSettings(_Section):
 
     @model_validator(mode="after")
     def _fits(self) -> RoutingSettings:
-        if sum(map(_share, self.split.values())) > 1 + 1e-9:
+        if sum(map(share_of, self.split.values())) > 1 + 1e-9:
             raise ValueError("the shares of split are more than 100% together")
         return self
 
     def routing(self) -> Routing:
         """Return the settings as the object that routes."""
-        shares = {version: _share(share) for version, share in self.split.items()}
+        shares = {version: share_of(share) for version, share in self.split.items()}
         return Routing(self.default, shares, self.shadow)
 
 
@@ -202,7 +219,7 @@ class Settings(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            key, text = first_problem(error)
+            key, text = first_problem(error, cls)
             variable = PREFIX + key.upper().replace(".", "_")
             origin = variable if variable in environment else where
             raise FleetnetError(f"{origin}: {key + ': ' if key else ''}{text}") from None
@@ -234,6 +251,21 @@ class Settings(_Section):
             ),
         )
 
+    def routed(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what routes and aliases lead to: the setting, the model and the version, if any."""
+        for name, routing in self.routing.items():
+            where = f"routing.{name}"
+            yield where, name, ""
+            for version in routing.split:
+                yield f"{where}.split", name, version
+            for setting in ("default", "shadow"):
+                version = getattr(routing, setting)
+                if version is not None:
+                    yield f"{where}.{setting}", name, version
+        for alias, target in self.aliases.items():
+            name, _, version = target.partition("/")
+            yield f"aliases.{alias}", name, version
+
     def routes(self) -> Models:
         """Return the routing and the aliases, with nothing loaded yet."""
         aliases = {}
@@ -243,7 +275,12 @@ class Settings(_Section):
         return Models({name: one.routing() for name, one in self.routing.items()}, aliases)
 
 
-def _share(share: Share) -> float:
+def share_of(share: Share) -> float:
+    """Return a share of requests, written as 0.1 or "10%".
+
+    Raises:
+        ValueError: it is none.
+    """
     text = str(share)
     try:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)

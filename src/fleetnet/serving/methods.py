@@ -45,6 +45,7 @@ class Call:
         trace: the trace that it belongs to; empty if none.
         traceparent: as of a :class:`Request`.
         attached: contents of inputs that came beside the message.
+        handed: whether the service got it, which counts what becomes of it then.
         facts: what a log says of the answer.
     """
 
@@ -55,6 +56,7 @@ class Call:
     trace: str = ""
     traceparent: str = ""
     attached: Sequence[bytes | memoryview] = ()
+    handed: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -127,6 +129,7 @@ class Methods:
         deadlines = [] if call.deadline is None else [call.deadline]
         if inference.timeout is not None:
             deadlines.append(deadline_in(inference.timeout))
+        call.handed = True
         result = await self._service.infer(
             Request(
                 images=inference.images,
@@ -140,6 +143,7 @@ class Methods:
                 trace=call.trace,
                 traceparent=call.traceparent,
                 protocol=call.protocol,
+                whole=True,
             )
         )
         call.facts |= {

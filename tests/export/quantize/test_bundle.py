@@ -275,7 +275,11 @@ def test_a_network_that_cannot_be_saved_is_refused(
     monkeypatch.setattr(session, "rank", lambda layers, *_: layers)
     with pytest.raises(VerificationError, match="nothing is written"):
         quantize_bundle(
-            Bundle.load(tmp_path / "b.bundle"), drawn, "shapes", engines=("onnxruntime",)
+            Bundle.load(tmp_path / "b.bundle"),
+            drawn,
+            "shapes",
+            engines=("onnxruntime",),
+            agreement=0.99,
         )
     assert snapshot(tmp_path / "b.bundle") == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fleetnet.bundle import Bundle, Quantization
@@ -16,7 +16,13 @@ from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.binomial import at_least
-from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.comparison import (
+    Comparison,
+    compare,
+    judged,
+    probabilities_of,
+    run_in_batches,
+)
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -24,11 +30,14 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
+from fleetnet.inference.judging import AgreementJudge, Judge, Verdict, sentence
 from fleetnet.reporting import Begin
 
 ENGINE = "onnxruntime"
 """Computes the fp32 answers that are the reference, and ranks the layers."""
 WeightBits = Literal[7, 8]
+LEAST_AGREEMENT = 1e-6
+"""A manifest has no room for less."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return everything but the network itself as JSON values."""
         return {
-            **asdict(self.comparison),
+            **self.comparison.to_json(),
             **self.quantization.model_dump(mode="json"),
             "agreement": self.comparison.agreement,
             "agreement_at_least": self.agreement_at_least,
@@ -96,6 +105,25 @@ class _Validated:
     def agreement(self) -> float:
         return self.comparison.agreement
 
+    @property
+    def verdict(self) -> Verdict:
+        return judged(self.comparison)
+
+
+def _standard(judge: Judge) -> guard.Standard[_Validated]:
+    """Return what a judge lets pass as the search takes it."""
+    if isinstance(judge, AgreementJudge):
+        return guard.agreeing(judge.wanted)
+    return guard.Standard(
+        passes=lambda one: one.verdict.passed,
+        shortfall=lambda one: "; ".join(
+            filter(None, (sentence(one.verdict.judgement), one.verdict.note))
+        ),
+        facts=lambda one: {"judgement": one.verdict.to_json()},
+        advice="use fp32 or bf16, more images, or a larger max_loss=",
+        arguments=("max_loss",),
+    )
+
 
 class Session:
     """What several engines' quantisation shares: the graph, its answers, the layers' ranking.
@@ -103,7 +131,8 @@ class Session:
     Args:
         bundle: the answers of its fp32 network are the reference.
         samples: images for calibration and for validation.
-        agreement: share of the validation images that have to get the same answer.
+        judge: says whether int8 loses too much on the validation images; a number is the share of
+            them that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
 
@@ -115,13 +144,14 @@ class Session:
         self,
         bundle: Bundle,
         samples: Samples,
-        agreement: float,
+        judge: Judge | float,
         weight_bits: WeightBits,
         begin: Begin,
     ) -> None:
         self._bundle = bundle
         self._samples = samples
-        self._agreement = agreement
+        activation = bundle.manifest.model.activation
+        self._judge = AgreementJudge(judge, activation) if isinstance(judge, float) else judge
         self._weight_bits = weight_bits
         self._begin = begin
         path, content = bundle.content(format="onnx")
@@ -146,18 +176,20 @@ class Session:
         self._reference.close()
 
     def quantize(self, engine: str) -> Result:
-        """Find an engine's int8 network that meets the agreement.
+        """Find an engine's int8 network that the judge lets pass.
 
         Args:
             engine: one that has a quantiser.
-
 
         Raises:
             VerificationError: there is none.
         """
         quantizer = self._quantizer(engine)
         found = guard.search(
-            lambda kept: self._validate(quantizer, kept), self._rank, self._agreement, engine
+            lambda kept: self._validate(quantizer, kept),
+            self._rank,
+            _standard(self._judge),
+            engine,
         )
         times = self._times(engine, found.validated.quantized)
         return Result(
@@ -167,7 +199,7 @@ class Session:
                 tool=quantizer.tool,
                 calibration_images=len(self._samples.calibration),
                 weight_bits=self._weight_bits,
-                agreement=self._agreement,
+                agreement=self._required(found.validated),
                 layers=len(self._layers),
                 kept_layers=tuple(layer.name for layer in found.kept),
                 kept_macs=macs_share(found.kept, self._layers),
@@ -176,6 +208,12 @@ class Session:
             latency_ms=times,
             attempts=found.attempts,
         )
+
+    def _required(self, validated: _Validated) -> float:
+        """Return the agreement that images without labels are held to from now on."""
+        if isinstance(self._judge, AgreementJudge):
+            return self._judge.wanted
+        return max(validated.agreement, LEAST_AGREEMENT)
 
     def _quantizer(self, engine: str) -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
@@ -195,6 +233,7 @@ class Session:
                     step(quantizer.engine, "validating", kept), len(self._samples.validation)
                 ),
                 self._bundle.manifest.model.activation,
+                self._judge,
             )
         return _Validated(quantized, comparison)
 

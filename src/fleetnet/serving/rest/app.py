@@ -23,6 +23,7 @@ from fleetnet.serving.auth import Role, Tokens, secret_of
 from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
+    Cause,
     ForbiddenError,
     NotFoundError,
     RequestError,
@@ -47,16 +48,10 @@ from fleetnet.serving.rest.inference import (
 )
 from fleetnet.serving.rest.openapi import docs_page, openapi_document
 from fleetnet.serving.rest.page_files import HEADERS, page_file
-from fleetnet.serving.rest.replies import STATUS, refusal, reply
+from fleetnet.serving.rest.replies import NO_METHOD, STATUS, NoMethodError, refusal, reply
 from fleetnet.serving.rest.schema import ClassifyRequest, ExplainQuery, IndexRequest, LoadRequest
 from fleetnet.serving.service import Service
-from fleetnet.serving.tensors import (
-    EXTENSIONS,
-    INPUTS,
-    PROBABILITIES,
-    outputs_of,
-    require_answers,
-)
+from fleetnet.serving.tensors import EXTENSIONS, INPUTS, PROBABILITIES, outputs_of
 
 PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -113,7 +108,7 @@ class App:
                 self._route("GET", "/", self._page, None),
                 self._route("GET", "/page/{name}", self._page, None),
             ],
-            exception_handlers={HTTPException: _unknown_path},
+            exception_handlers={HTTPException: self._unknown_path},
         )
         # A slash too many is another path, and not a redirect to wherever the client says it is.
         self.asgi.router.redirect_slashes = False
@@ -131,7 +126,7 @@ class App:
         begun = time.monotonic()
         identity = id_of(request.headers.get(ID_HEADER)) or new_id()
         request.state.id = identity
-        cause = None
+        cause: Cause | None = None
         try:
             self._hosts.check(request.headers.getlist("host"))
             _check_site(request)
@@ -148,9 +143,16 @@ class App:
         finally:
             self._bodies.release(request)
         response.headers[ID_HEADER] = identity
+        # Whoever asks whether the server is ready makes no error by asking too early.
         if role is not None:
+            if cause is not None and not getattr(request.state, "handed", False):
+                self.count(cause)
             self._log(request, response, cause, time.monotonic() - begun)
         return response
+
+    def count(self, cause: Cause) -> None:
+        """Count what was refused before the service knew of it."""
+        self._service.metrics.failed("", PROTOCOL, cause)
 
     def _log(self, request: Request, response: Response, cause: str | None, took: float) -> None:
         trace = trace_of(request.headers.get("traceparent"))
@@ -214,8 +216,8 @@ class App:
             embeddings=EMBEDDING in wanted,
             timeout_ms=None if not micros else micros / 1000,
             identity=id_of(inference.request.id),
+            whole=True,
         )
-        require_answers(result)
         content, json_length = write_inference(inference, result)
         if json_length is None:
             return Response(content, media_type="application/json")
@@ -296,6 +298,7 @@ class App:
             **wanted,
         )
         request.state.id = asked.id
+        request.state.handed = True
         return asked
 
     async def _explain(self, request: Request) -> Response:
@@ -378,17 +381,20 @@ class App:
     async def _docs(self, _: Request) -> Response:
         return Response(docs_page(), media_type="text/html", headers=HEADERS)
 
+    def _unknown_path(self, request: Request, error: Exception) -> Response:
+        """Answer what no route takes; Starlette says whether another method would be."""
+        self.count("not-found")
+        headers = error.headers or {} if isinstance(error, HTTPException) else {}
+        text = f"there is no {request.method} {request.url.path[:200]}"
+        if "allow" not in {name.lower() for name in headers}:
+            return refusal(NotFoundError(text))
+        response = refusal(NoMethodError(text))
+        response.status_code = NO_METHOD
+        response.headers.update(headers)
+        return response
+
     def _version(self, request: Request) -> Version:
         return self._service.models.find(_part(request, "model"), _part(request, "version"))
-
-
-def _unknown_path(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    response = refusal(NotFoundError(f"there is no {request.method} {request.url.path[:200]}"))
-    response.status_code = status
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
-    return response
 
 
 def _check_site(request: Request) -> None:
@@ -421,7 +427,7 @@ def _checked(schema: type[Schema], body: bytes) -> Schema:
     try:
         return schema.model_validate_json(body, strict=True)
     except ValidationError as error:
-        place, said = first_problem(error)
+        place, said = first_problem(error, schema)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
 
 
@@ -432,7 +438,7 @@ def _from_query(request: Request, schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(query)
     except ValidationError as error:
-        place, said = first_problem(error)
+        place, said = first_problem(error, schema)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
 
 

@@ -127,6 +127,8 @@ class Bodies:
             raise self._too_large()
         if not unpacker.eof:
             raise RequestError(f"the body is not valid {coding}: it is cut off")
+        if unpacker.unused_data:
+            raise RequestError(f"the body is not valid {coding}: something follows its end")
         return plain
 
     def _too_large(self) -> TooLargeError:

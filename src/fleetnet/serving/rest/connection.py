@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleetnet.serving.config import LimitSettings
+from fleetnet.serving.errors import Cause
 
 _QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
-    """Return the class of connections with these limits.
+def limited(limits: LimitSettings, count: Callable[[Cause], None]) -> type[HttpToolsProtocol]:
+    """Return the class of connections with these limits; ``count`` is told what it refuses.
 
     A connection over the number is closed at once. One whose headers are too long gets a 431, and
     one whose headers do not come in time is closed: otherwise a few clients that send a byte now
@@ -39,6 +41,7 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
             if len(self.connections) > limits.connections:
+                count("overloaded")
                 self.transport.abort()
             else:
                 self._wait_for_header()
@@ -143,6 +146,7 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
             super().on_message_complete()
 
         def send_400_response(self, msg: str) -> None:
+            count("too-large" if self._too_long else "invalid")
             if self._too_long:
                 self.transport.write(
                     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n"
@@ -168,6 +172,8 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def _give_up(self) -> None:
             if not self.transport.is_closing():
+                if self._seen or not self._in_header:
+                    count("too-slow")
                 self.transport.abort()
 
     return Limited
