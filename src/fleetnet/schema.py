@@ -129,8 +129,8 @@ def _plain(limit: object) -> str:
 
 
 def _but(value: object) -> str:
-    """Return what stands there instead, unless that is a whole section."""
-    if isinstance(value, dict):
+    """Return what stands there instead, unless that is a whole section or text."""
+    if isinstance(value, dict | bytes):
         return ""
     shown = _LISTS.repr(value) if isinstance(value, list | tuple) else repr(value)
     return f", not {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}"

@@ -64,6 +64,15 @@ def test_what_served_leaves_no_log_behind(fleetnet: Run, network: Path) -> None:
         ("prot: 1", "prot: nothing of this name is known, did you mean 'port'?"),
         ("port: true", "port: it must be a number, not True"),
         ("port: 1\nhost: a\nport: 2", "is not valid YAML at line 3: 'port' is there twice"),
+        ("grpc: false", "grpc: it must be settings of its own, each with a name, not False"),
+        ("brpc: 8002", "brpc: it must be settings of its own"),
+        ("engine: onnxruntime", "engine: it must be settings of its own"),
+        ("queue: 10", "queue: it must be settings of its own"),
+        ("drift: ref.json", "drift: it must be settings of its own"),
+        ("routing: [1]", "routing: it must be settings of its own"),
+        ("models: [a.bundle]", "models: it must be settings of its own"),
+        ("load: [network, nope]", "there is no model 'nope' to load"),
+        ("routing: {network: {split: {1.5: 10%}}}", 'written in quotes, as "1.10"'),
         ("aliases: {stable: network/9}", "aliases.stable: there is no version '9'"),
         ("routing: {network: {default: '7'}}", "routing.network.default: there is no version '7'"),
     ],
@@ -111,3 +120,33 @@ def test_what_lies_in_a_folder_and_is_no_model_is_said(
         "bad name.bundle": "a name has letters, digits, dots, hyphens and underscores only",
         "away": "a link that leads out of the folder",
     }
+
+
+def test_a_variable_does_not_hide_a_wrong_section(
+    fleetnet: Run, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("limits: 5", "utf-8")
+    monkeypatch.setenv("FLEETNET_SERVE_LIMITS_BODY", "100")
+    result = fleetnet("serve", str(network), "--config", str(file))
+    assert (result.code, "limits: it must be settings" in result.err) == (2, True), result.err
+
+
+def test_the_name_of_an_only_model_may_be_left_out_wherever_it_is_named(
+    fleetnet: Run, network: Path, versions: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"models: {{net/1: {network}, net/2: {network}}}", "utf-8")
+    for where in (["--config", str(file)], ["--folder", str(versions)]):
+        known = fleetnet("serve", *where, "--split", "2=10%", "--shadow", "1", "--log", "loud")
+        assert "log: it must be" in known.err, known.err
+        unknown = fleetnet("serve", *where, "--tokens", "nowhere", "--split", "9=10%")
+        assert "cannot read nowhere" in unknown.err
+    reference = fleetnet("serve", "--config", str(file), "--reference", "a.json")
+    assert "of which model is the reference" in reference.err
+
+
+def test_versions_in_yaml_may_be_numbers() -> None:
+    routing = {"shapes": {"default": 1, "split": {2: "10%"}, "shadow": 3}}
+    shown = Settings.load_all(None, {}, {"routing": routing}).routing["shapes"]
+    assert (shown.default, shown.split, shown.shadow) == ("1", {"2": "10%"}, "3")

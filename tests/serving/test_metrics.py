@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -87,7 +88,9 @@ def test_who_asks_whether_the_server_is_ready_makes_no_error(serve: Serve, netwo
 
 def test_what_is_no_request_is_counted_too(network: Path) -> None:
     with served(models={"net": network}, limits={"header": 1024, "header_seconds": 0.3}) as address:
-        assert statuses(asked(address, "no request\r\n\r\n")) == [400]
+        got = asked(address, "no request\r\n\r\n")
+        assert statuses(got) == [400]
+        assert json.loads(got.partition(b"\r\n\r\n")[2])["code"] == "request"
         assert statuses(
             asked(address, "GET / HTTP/1.1\r\nHost: localhost\r\nA: " + "a" * 2000)
         ) == [431]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -29,6 +30,16 @@ from fleetnet.yaml_text import NotYamlError, from_yaml
 PREFIX = "FLEETNET_SERVE_"
 MAX_FILE_BYTES = 2**20
 Share = float | str
+
+
+def _as_text(value: object) -> object:
+    """Take a version that YAML took for a number; ``1.10`` would have become 1.1."""
+    if type(value) is float:
+        raise ValueError('versions with a point are written in quotes, as "1.10"')
+    return str(value) if type(value) is int else value
+
+
+VersionName = Annotated[str, BeforeValidator(_as_text)]
 
 
 class _Section(BaseModel):
@@ -148,9 +159,9 @@ class DriftSettings(_Section):
 class RoutingSettings(_Section):
     """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
 
-    default: str | None = None
-    split: dict[str, Share] = Field(default_factory=dict)
-    shadow: str | None = None
+    default: VersionName | None = None
+    split: dict[VersionName, Share] = Field(default_factory=dict)
+    shadow: VersionName | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> RoutingSettings:
@@ -342,11 +353,14 @@ def _keys(section: type[BaseModel]) -> list[tuple[str, ...]]:
 
 
 def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Let settings come before those that are there; what is no section stays, to be refused."""
     for key, value in others.items():
-        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        elif isinstance(value, Mapping):
-            values[key] = {}
-            _merge(values[key], value)
-        elif value is not None:
-            values[key] = value
+        if not isinstance(value, Mapping):
+            if value is not None:
+                values[key] = value
+            continue
+        section = values.get(key)
+        section = {} if section is None else section
+        if isinstance(section, dict):
+            _merge(section, value)
+            values[key] = section

@@ -86,12 +86,15 @@ def check_models(settings: Settings) -> None:
     A folder may get the version later; then it is a warning.
 
     Raises:
-        FleetnetError: a route or alias names a model or version that there never will be.
+        FleetnetError: a route or alias names a model or version that there never will be, or one
+            that is to be loaded is not there.
     """
     repository = repository_of(settings)
     for path, why in repository.passed_over():
         log.warning("passed over %s: %s", path, why)
     known = {name: repository.versions(name) for name in repository.names()}
+    for name in settings.load or ():
+        repository.versions(name)
     for where, name, version in settings.routed():
         if name in known and (not version or version in known[name]):
             continue

@@ -411,7 +411,7 @@ class Service:
                 prepared.opened[each] = await asyncio.to_thread(self._opened, name, each, path)
             except BaseException as error:
                 known = isinstance(error, FleetnetError)
-                why = one_line(error) if known else "internal error"
+                why = one_line(error).replace(str(path), path.name) if known else "internal error"
                 self.discard(prepared)
                 self._say(name, each, "UNAVAILABLE", why)
                 raise

@@ -72,6 +72,7 @@ class Incoming:
             protocol=PROTOCOL,
             secret=secret,
             id=id_of(asked.request_id) or logged or new_id(),
+            begun=begun,
             deadline=_deadline(meta, begun),
             trace=trace.trace if trace else spanned,
             traceparent=traceparent,

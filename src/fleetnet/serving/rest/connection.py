@@ -11,7 +11,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleetnet.serving.config import LimitSettings
-from fleetnet.serving.errors import Cause
+from fleetnet.serving.errors import Cause, RequestError, ServingError, TooLargeError
+from fleetnet.serving.rest.replies import refusal
 
 _QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -145,16 +146,22 @@ def limited(limits: LimitSettings, count: Callable[[Cause], None]) -> type[HttpT
             self._seen = 0
             super().on_message_complete()
 
-        def send_400_response(self, msg: str) -> None:
+        def send_400_response(self, _: str) -> None:
             count("too-large" if self._too_long else "invalid")
             if self._too_long:
-                self.transport.write(
-                    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n"
-                    b"connection: close\r\n\r\n"
-                )
-                self.transport.close()
+                text = f"the headers are longer than {limits.header:,} bytes"
+                self._refuse("431 Request Header Fields Too Large", TooLargeError(text))
             else:
-                super().send_400_response(msg)
+                self._refuse("400 Bad Request", RequestError("this is no HTTP request"))
+
+        def _refuse(self, status: str, error: ServingError) -> None:
+            content = refusal(error).body
+            head = (
+                f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + bytes(content))
+            self.transport.close()
 
         def _count(self, size: int) -> None:
             self._header += size

@@ -28,7 +28,10 @@ STATUS: dict[Cause, int] = {
     "deadline": 504,
 }
 NO_METHOD = 405
-_UNREAD = ("too-large", "too-slow", "overloaded", "unauthenticated", "forbidden")
+_UNREAD = (
+    "too-large", "too-slow", "overloaded", "unauthenticated", "forbidden", "not-found", "invalid",
+    "deadline",
+)  # fmt: skip
 """Causes for which a body may not have been read: what follows on the connection is unknown."""
 
 
