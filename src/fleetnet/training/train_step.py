@@ -27,7 +27,7 @@ from fleetnet.training.recipe import Recipe
 from fleetnet.training.schedules import Schedule
 from fleetnet.training.step_results import StepOutput
 from fleetnet.training.sync_norm import average_statistics, synchronise_norms
-from fleetnet.training.task import BatchLoss, SampleTask, Task
+from fleetnet.training.task import BatchLoss, Task, loss_of
 
 
 class TrainStep:
@@ -136,10 +136,12 @@ class TrainStep:
         pixels = self._normalised(batch.pixels)
         labels = batch.labels.to(self.device, non_blocking=True)
         if self.ranks.size == 1 or len(labels) > 1 or (len(labels) and self._synchronised):
-            return self._loss_of(pixels, labels, batch.indices, rng)
+            return loss_of(self.task, self._forward, pixels, labels, batch.indices, rng)
         if len(labels):
             # Of which the others could not be read: a second time, for the variance in batch norm.
-            found = self._loss_of(
+            found = loss_of(
+                self.task,
+                self._forward,
                 pixels.repeat(2, 1, 1, 1),
                 torch.cat([labels, labels]),
                 batch.indices.repeat(2),
@@ -153,13 +155,6 @@ class TrainStep:
             with _evaluating(self.network):
                 loss = self._forward(pixels.new_zeros(1, *pixels.shape[1:])).sum() * 0
         return BatchLoss(loss, torch.zeros((), dtype=torch.int64, device=self.device))
-
-    def _loss_of(
-        self, pixels: Tensor, labels: Tensor, indices: Tensor, rng: np.random.Generator
-    ) -> BatchLoss:
-        if isinstance(self.task, SampleTask):
-            return self.task.loss_of_samples(self._forward, pixels, labels, indices, rng)
-        return self.task.loss(self._forward, pixels, labels, rng)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return self._normalise.channels_last(pixels.to(self.device, non_blocking=True))
