@@ -276,7 +276,7 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
         good, allowed = verdict.passed, f"allowed: {AGREEMENT:.0%}"
         agreed = comparison.agreement
         if not by_agreement:
-            allowed = sentence(verdict.judgement)
+            allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
     if not good:
         raise VerificationError(
             f"{target.title} in {comparison.precision} does not answer as the trained network "
