@@ -26,6 +26,7 @@ from fleetnet.export.converted_engine import ConvertedEngine, compared
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
+from fleetnet.export.int8 import in_int8, real_images
 from fleetnet.export.targets import Files, Target, find_target
 from fleetnet.export.verification_images import images_to_verify_with
 from fleetnet.files import Standing
@@ -103,18 +104,26 @@ def export_to(
     if target.environment is not None:
         target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
-    files = _files_of(target, bundle, precision, batch)
+    quantization = None
+    if precision == "int8" and target.int8 is not None:
+        samples, origin = real_images(subject, bundle, images, limit, left_out, begin)
+        say(f"{samples.summary} ({origin})")
+        files, quantization = in_int8(target, bundle, batch, samples, begin)
+        pixels = samples.validation
+    else:
+        files = _files_of(target, bundle, precision, batch)
+        if target.load is not None:
+            pixels, origin = _images(subject, bundle, images, limit, left_out)
     artifact = _artifact_of(target, files, precision, batch)
     records: tuple[Verification, ...] = ()
     if target.load is not None:
-        pixels, origin = _images(subject, bundle, images, limit, left_out)
         say(f"verifying on {count(len(pixels), 'image')} ({origin})")
         with ConvertedEngine(target, files, precision, batch) as converted:
             comparison = compared(converted, bundle, pixels)
         _check(comparison, target, tolerance)
         standard = tolerance if precision == "fp32" else 1.0
         records = (comparison.record(origin, standard),)
-    artifact = artifact.model_copy(update={"verification": records})
+    artifact = artifact.model_copy(update={"verification": records, "quantization": quantization})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
     if target.converters:
         converters = {"converters": target.converters}

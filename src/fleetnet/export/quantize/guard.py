@@ -13,6 +13,8 @@ from typing import Generic, Protocol, TypeVar
 from fleetnet.errors import VerificationError
 from fleetnet.export.quantize.layers import Layer, macs_share
 
+INSTEAD = "use fp32 or bf16, or a smaller agreement="
+"""What a refusal tells to do."""
 MOST_KEPT = 0.5
 """Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""
 
@@ -49,6 +51,7 @@ def search(
     ranking: Callable[[], Sequence[Layer]],
     wanted: float,
     what: str,
+    instead: str = INSTEAD,
 ) -> Found[T]:
     """Find the fewest of the most sensitive layers to keep for the agreement that is wanted.
 
@@ -61,6 +64,7 @@ def search(
         ranking: all layers, the most sensitive first; asked for only where it is needed.
         wanted: share of the images that have to get the same answer.
         what: what is quantised, for the error.
+        instead: what the error tells to do; it may name the argument ``agreement=``.
 
     Raises:
         VerificationError: too few answers agree even with half of the multiply-adds in fp32.
@@ -74,7 +78,7 @@ def search(
     failing, passing = 0, 0
     while not passing:
         if failing == most:
-            raise _refusal(what, kept, ranked, validated.agreement, wanted)
+            raise _refusal(what, kept, ranked, validated.agreement, wanted, instead)
         number = min(max(2 * failing, 1), most)
         kept = ranked[:number]
         validated, attempts = attempt(kept), attempts + 1
@@ -100,18 +104,24 @@ def _most(ranked: Sequence[Layer]) -> int:
 
 
 def _refusal(
-    what: str, kept: Sequence[Layer], ranked: Sequence[Layer], agreement: float, wanted: float
+    what: str,
+    kept: Sequence[Layer],
+    ranked: Sequence[Layer],
+    agreement: float,
+    wanted: float,
+    instead: str,
 ) -> VerificationError:
     share = macs_share(kept, ranked)
     return VerificationError(
         f"{what} in int8 gives the same answer on {agreement:.2%} of the images, {wanted:.2%} are "
         f"wanted, although the {len(kept)} most sensitive of {len(ranked)} layers ({share:.0%} of "
-        "the multiply-adds) stay in fp32: nothing is written; use fp32 or bf16, or a smaller "
-        "agreement=",
+        f"the multiply-adds) stay in fp32; rounding '{ranked[0].name}' changes the answers most: "
+        f"nothing is written; {instead}",
         engine=what,
         precision="int8",
         agreement=agreement,
         required_agreement=wanted,
         kept_layers=[layer.name for layer in kept],
-        arguments=["agreement"],
+        layer=ranked[0].name,
+        arguments=["agreement"] if "agreement=" in instead else [],
     )

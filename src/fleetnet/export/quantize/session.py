@@ -88,12 +88,15 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Validated:
+class Validated:
+    """An attempt: what was made, and how it compares."""
+
     quantized: Quantized
     comparison: Comparison
 
     @property
     def agreement(self) -> float:
+        """Share of the images with the same answer."""
         return self.comparison.agreement
 
 
@@ -151,31 +154,57 @@ class Session:
         Args:
             engine: one that has a quantiser.
 
-
         Raises:
             VerificationError: there is none.
         """
         quantizer = self._quantizer(engine)
-        found = guard.search(
-            lambda kept: self._validate(quantizer, kept), self._rank, self._agreement, engine
-        )
+        found = self.find(quantizer)
         times = self._times(engine, found.validated.quantized)
         return Result(
             quantized=found.validated.quantized,
             comparison=replace(found.validated.comparison, latency_ms=times["int8"], threads=1),
-            quantization=Quantization(
-                tool=quantizer.tool,
-                calibration_images=len(self._samples.calibration),
-                weight_bits=self._weight_bits,
-                agreement=self._agreement,
-                layers=len(self._layers),
-                kept_layers=tuple(layer.name for layer in found.kept),
-                kept_macs=macs_share(found.kept, self._layers),
-            ),
+            quantization=self.described(quantizer, found.kept, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
             attempts=found.attempts,
         )
+
+    def find(self, quantizer: Quantizer, instead: str = guard.INSTEAD) -> guard.Found[Validated]:
+        """Find the fewest layers to keep for the agreement that is wanted.
+
+        Args:
+            quantizer: makes the networks.
+            instead: what the error tells to do.
+
+        Raises:
+            VerificationError: keeping layers with half of the multiply-adds does not suffice.
+        """
+        return guard.search(
+            lambda kept: self._validate(quantizer, kept),
+            self._rank,
+            self._agreement,
+            quantizer.engine,
+            instead,
+        )
+
+    def described(
+        self, quantizer: Quantizer, kept: Sequence[Layer], weight_bits: WeightBits
+    ) -> Quantization:
+        """Return what the manifest says of a network with these layers kept."""
+        return Quantization(
+            tool=quantizer.tool,
+            calibration_images=len(self._samples.calibration),
+            weight_bits=weight_bits,
+            agreement=self._agreement,
+            layers=len(self._layers),
+            kept_layers=tuple(layer.name for layer in kept),
+            kept_macs=macs_share(kept, self._layers),
+        )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All of them, in the order they run."""
+        return tuple(self._layers)
 
     def _quantizer(self, engine: str) -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
@@ -183,7 +212,7 @@ class Session:
             self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
         return self._quantizers[engine]
 
-    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Validated:
+    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
         quantized = quantizer.quantize(kept)
         with quantized.open(available_threads()) as engine:
             comparison = compare(
@@ -196,7 +225,7 @@ class Session:
                 ),
                 self._bundle.manifest.model.activation,
             )
-        return _Validated(quantized, comparison)
+        return Validated(quantized, comparison)
 
     def _rank(self) -> list[Layer]:
         """Rank the layers by calibration images, not by validation images, which stay unseen."""

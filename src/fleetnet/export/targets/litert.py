@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from fleetnet.bundle import Bundle
 from fleetnet.export.android_project import kotlin
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
+from fleetnet.inference.engines import Pixels
+
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
 
 ENVIRONMENT = Environment("litert", megabytes=2200)
 FILE = "model.tflite"
@@ -39,6 +46,24 @@ def to_tflite(bundle: Bundle, precision: str, batch: int | None) -> Files:
     return convert(ENVIRONMENT, "litert_convert", {PROGRAM: program}, (FILE,), settings)
 
 
+def calibrate(
+    bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
+) -> Quantize:
+    """Measure the ranges once, by ``ai-edge-quantizer``, for every network in int8."""
+    network = to_tflite(bundle, "fp32", batch)
+    given = {**network, "images.npy": as_npy(pixels)}
+    ranges = convert(
+        ENVIRONMENT, "litert_calibrate", given, ("ranges.json",), {"batch": batch or 1}
+    )
+    shapes = [(layer.name, layer.weights) for layer in layers]
+
+    def quantize(kept: Sequence[str]) -> Files:
+        settings = {"layers": shapes, "kept": list(kept)}
+        return convert(ENVIRONMENT, "litert_quantize", {**network, **ranges}, (FILE,), settings)
+
+    return quantize
+
+
 def load(files: Files) -> Run:
     """Run a file in LiteRT's interpreter, with XNNPACK, on one thread."""
     return Worker(ENVIRONMENT, "litert_run", files)
@@ -48,7 +73,7 @@ TARGET = Target(
     name="litert",
     title="LiteRT",
     format="litert",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     package="ai-edge-litert",
     command="",
     convert=to_tflite,
@@ -57,6 +82,7 @@ TARGET = Target(
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),
     one_size=True,
+    int8=Int8("ai-edge-quantizer", calibrate),
     beside=kotlin,
     how=_HOW,
 )
