@@ -125,7 +125,9 @@ class _TargetQuantizer:
     ) -> None:
         assert target.int8 is not None  # noqa: S101 - for the type checker
         self.engine = target.title
-        self.tool = f"{target.int8.tool} {target.version_of(target.int8.tool)}".strip()
+        tool, environment = target.int8.tool, target.int8.environment
+        version = environment.version(tool) if environment else target.version_of(tool)
+        self.tool = f"{tool} {version}"
         self._target = target
         self._batch = batch
         advance = begin(f"{self.engine}: calibrating", 1)

@@ -33,32 +33,49 @@ It resizes by Fleetnet's C core, which gives the pixels that Python gives, to th
 `fleetnet export --to android` writes a whole project of these, with the camera."""
 
 
-def to_tflite(bundle: Bundle, precision: str, batch: int | None) -> Files:
+def to_tflite(bundle: Bundle, precision: str, batch: int | None, *, floats: bool = False) -> Files:
     """Convert the network by ``litert-torch``, which needs no TensorFlow.
 
-    In fp16 the weights are stored in half the space, and computed with in fp32.
+    In fp16 the weights are stored in half the space, and computed with in fp32. The pixels are
+    bytes, or, where ``floats`` are asked for, floating-point numbers from 0 to 255.
     """
     # Here, so that targets can be listed where PyTorch is not installed.
+    import torch
+
     from fleetnet.export.program import PROGRAM, exported_program
 
-    settings = {"precision": precision, "batch": batch, "crop": bundle.manifest.preprocess.crop}
-    program = exported_program(bundle, batch or 1)
+    crop = bundle.manifest.preprocess.crop
+    settings = {"precision": precision, "batch": batch, "crop": crop, "floats": floats}
+    program = exported_program(bundle, batch or 1, dtype=torch.float32 if floats else torch.uint8)
     return convert(ENVIRONMENT, "litert_convert", {PROGRAM: program}, (FILE,), settings)
 
 
 def calibrate(
-    bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
+    bundle: Bundle,
+    batch: int | None,
+    pixels: Pixels,
+    layers: Sequence[Layer],
+    *,
+    whole: bool = False,
 ) -> Quantize:
-    """Measure the ranges once, by ``ai-edge-quantizer``, for every network in int8."""
-    network = to_tflite(bundle, "fp32", batch)
+    """Measure the ranges once, by ``ai-edge-quantizer``, for every network in int8.
+
+    Where that is asked for, the ``whole`` is rounded, from input to output: the pixels less 128 go
+    in as ``int8``, and normalisation is rounded too.
+    """
+    network = to_tflite(bundle, "fp32", batch, floats=whole)
     given = {**network, "images.npy": as_npy(pixels)}
     ranges = convert(
-        ENVIRONMENT, "litert_calibrate", given, ("ranges.json",), {"batch": batch or 1}
+        ENVIRONMENT,
+        "litert_calibrate",
+        given,
+        ("ranges.json",),
+        {"batch": batch or 1, "floats": whole},
     )
     shapes = [(layer.name, layer.weights) for layer in layers]
 
     def quantize(kept: Sequence[str]) -> Files:
-        settings = {"layers": shapes, "kept": list(kept)}
+        settings = {"layers": shapes, "kept": list(kept), "whole": whole}
         return convert(ENVIRONMENT, "litert_quantize", {**network, **ranges}, (FILE,), settings)
 
     return quantize

@@ -37,10 +37,12 @@ class Int8:
         calibrate: measures the ranges, of a bundle's network for batches of one size, on images,
             ``uint8[N, crop, crop, 3]``; of that network it is given all layers. What it gives is
             called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`.
+        environment: that has the tool; None for the target's.
     """
 
     tool: str
     calibrate: Callable[[Bundle, int | None, Pixels, Sequence[Layer]], Quantize]
+    environment: Environment | None = None
 
 
 def as_npy(pixels: Pixels) -> bytes:

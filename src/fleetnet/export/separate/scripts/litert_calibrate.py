@@ -8,10 +8,13 @@ import numpy as np
 from ai_edge_quantizer import quantizer, recipe
 
 folder = Path(sys.argv[1])
-batch = json.loads((folder / "settings.json").read_text("utf-8"))["batch"]
+settings = json.loads((folder / "settings.json").read_text("utf-8"))
+batch = settings["batch"]
 images = np.load(folder / "images.npy")
 # The last batch is filled up with the first images.
 images = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
+if settings["floats"]:
+    images = images.astype(np.float32)
 given = [{"args_0": part} for part in images.reshape(-1, batch, *images.shape[1:])]
 calibrating = quantizer.Quantizer(str(folder / "model.tflite"), recipe.static_wi8_ai8())
 ranges = calibrating.calibrate({"serving_default": given}, num_threads=1)
@@ -19,4 +22,6 @@ written = {
     name: {bound: values.tolist() for bound, values in found.items()}
     for name, found in ranges.items()
 }
+if settings["floats"]:  # a step of 1, so that a byte less 128 is what the network takes
+    written["serving_default_args_0"] = {"min": [[[[0.0]]]], "max": [[[[255.0]]]]}
 (folder / "ranges.json").write_text(json.dumps(written), "utf-8")

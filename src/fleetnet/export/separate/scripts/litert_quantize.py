@@ -21,8 +21,9 @@ network = folder / "model.tflite"
 before, layers = operators_of(network.read_bytes(), settings["layers"])
 recipes = recipe_manager.RecipeManager()
 recipes.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
-# Normalisation, which comes before the first layer, stays as it is.
-kept = [*before, *(operator for name in settings["kept"] for operator in layers[name])]
+# Normalisation, which comes before the first layer, stays as it is where memory allows.
+kept = [] if settings["whole"] else before
+kept = [*kept, *(operator for name in settings["kept"] for operator in layers[name])]
 for known in dict.fromkeys(scope(*operator) for operator in kept):
     recipes.add_quantization_config(
         f"^{re.escape(known)}$",
