@@ -13,8 +13,6 @@ from typing import Generic, Protocol, TypeVar
 from fleetnet.errors import VerificationError
 from fleetnet.export.quantize.layers import Layer, macs_share
 
-INSTEAD = "use fp32 or bf16, or a smaller agreement="
-"""What a refusal tells to do."""
 MOST_KEPT = 0.5
 """Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""
 
@@ -51,7 +49,7 @@ def search(
     ranking: Callable[[], Sequence[Layer]],
     wanted: float,
     what: str,
-    instead: str = INSTEAD,
+    instead: str = "",
 ) -> Found[T]:
     """Find the fewest of the most sensitive layers to keep for the agreement that is wanted.
 
@@ -64,7 +62,7 @@ def search(
         ranking: all layers, the most sensitive first; asked for only where it is needed.
         wanted: share of the images that have to get the same answer.
         what: what is quantised, for the error.
-        instead: what the error tells to do; it may name the argument ``agreement=``.
+        instead: what the error tells to do, where there is no ``agreement=`` to make smaller.
 
     Raises:
         VerificationError: too few answers agree even with half of the multiply-adds in fp32.
@@ -116,12 +114,12 @@ def _refusal(
         f"{what} in int8 gives the same answer on {agreement:.2%} of the images, {wanted:.2%} are "
         f"wanted, although the {len(kept)} most sensitive of {len(ranked)} layers ({share:.0%} of "
         f"the multiply-adds) stay in fp32; rounding '{ranked[0].name}' changes the answers most: "
-        f"nothing is written; {instead}",
+        f"nothing is written; {instead or 'use fp32 or bf16, or a smaller agreement='}",
         engine=what,
         precision="int8",
         agreement=agreement,
         required_agreement=wanted,
         kept_layers=[layer.name for layer in kept],
         layer=ranked[0].name,
-        arguments=["agreement"] if "agreement=" in instead else [],
+        arguments=[] if instead else ["agreement"],
     )

@@ -169,12 +169,12 @@ class Session:
             attempts=found.attempts,
         )
 
-    def find(self, quantizer: Quantizer, instead: str = guard.INSTEAD) -> guard.Found[Validated]:
+    def find(self, quantizer: Quantizer, instead: str = "") -> guard.Found[Validated]:
         """Find the fewest layers to keep for the agreement that is wanted.
 
         Args:
             quantizer: makes the networks.
-            instead: what the error tells to do.
+            instead: what the error tells to do, in place of a smaller agreement.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.

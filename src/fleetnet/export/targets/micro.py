@@ -18,13 +18,14 @@ if TYPE_CHECKING:  # targets are listed where onnx is not installed
 
 ENVIRONMENT = Environment("micro", megabytes=90)
 _TAKES = """\
-`int8[1, {crop}, {crop}, 3]`, RGB: each byte of the pixels less 128, resized and cropped before"""
+`int8[1, {crop}, {crop}, 3]`, RGB: each byte of the pixels less 128"""
 _HOW = """\
 `main.cpp` is a whole program: it takes pictures of {crop} by {crop} pixels, bytes R, G and B row by
 row, from standard input, until there is a camera in place of `read_picture`, and prints the most
 probable class of each. `model_data.cpp` is the network as an array, which stays in flash; `model.h`
 has the operators that it takes, the size of the arena (`arena_bytes`, all the memory that is
-written to) and the step and zero point of the logits, which come as `int8`. Build these with
+written to) and the step and zero point of the logits, which
+come as `int8`. Build these with
 tflite-micro's sources:
 
     make -f tensorflow/lite/micro/tools/make/Makefile microlite
