@@ -288,11 +288,13 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
 
-# The stock clients of the Open Inference Protocol, which want older packages; tests/serving uses them
-# where they are there.
+# The stock clients of the Open Inference Protocol, which want older packages, and KServe's models of
+# its objects, without all that its own server wants; tests/serving and tests/deploy use them where
+# they are there.
 .venv-triton/.made: Makefile
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0' grpcio==1.85.3 protobuf==6.33.6
+	.venv-triton/$(PEER_PIP) --no-deps kserve==0.21.0
 	touch $@
 
 triton:

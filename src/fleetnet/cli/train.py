@@ -115,7 +115,7 @@ def train(
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(_resume_training(resume, data, source, None if log is None else _loggers(log)))
+        report(resume_training(resume, data, source, None if log is None else loggers_of(log)))
         return
     if data is None:
         raise FleetnetError(
@@ -127,19 +127,20 @@ def train(
     chosen = load_recipe(recipe, [*options, *(settings or [])], model)
     if output is not None:
         _check_free(output, overwrite=overwrite)
-    fetched = _fetched(weights, model, offline)
+    fetched = fetched_weights(weights, model, offline=offline)
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
         if search_lr:
             _search_lr(data, source, word, chosen, folder, fetched)
             return
         result = run_training(
-            data, source, model, chosen, folder, fetched, _loggers(log or DEFAULT_LOG)
+            data, source, model, chosen, folder, fetched, loggers_of(log or DEFAULT_LOG)
         )
-    _report(result)
+    report(result)
 
 
-def _report(result: TrainResult) -> None:
+def report(result: TrainResult) -> None:
+    """Print what a run reached, and what to do next."""
     from fleetnet.training.progress import best_epoch
 
     best = best_epoch(result.history)
@@ -191,9 +192,10 @@ def run_training(
     return _fit(trainer, loggers)
 
 
-def _resume_training(
+def resume_training(
     folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None
 ) -> TrainResult:
+    """Go on with the run in a folder; one that is complete stays as it is."""
     with needing(PYTORCH, "train", "training"):
         from fleetnet.training.resumption import StoppedRun
     run = StoppedRun.find(folder, data, options, log, warn=warn)
@@ -229,7 +231,7 @@ def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
     return result
 
 
-def _loggers(names: str) -> list[str]:
+def loggers_of(names: str) -> list[str]:
     """Return the loggers that ``--log`` names."""
     return [] if names == "none" else [name.strip() for name in names.split(",") if name.strip()]
 
@@ -258,7 +260,7 @@ def _search_lr(
     print_line(f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}")
 
 
-def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
+def fetched_weights(weights: str | None, model: str, *, offline: bool) -> Path | None:
     """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None

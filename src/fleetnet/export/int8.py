@@ -107,7 +107,7 @@ def in_int8(
     with contextlib.closing(Session(bundle, samples, AGREEMENT, 7, begin)) as session:
         quantizer = _TargetQuantizer(target, bundle, batch, samples, session.layers, begin)
         found = session.find(quantizer, _INSTEAD)
-        described = session.described(quantizer, found.kept, 8)
+        described = session.described(quantizer, found, 8)
     return found.validated.quantized.contents, described
 
 

@@ -77,6 +77,14 @@ def planes_network_of(bundle: Bundle) -> nn.Module:
     return _OfPlanes(load_network(bundle), bundle.manifest.preprocess).eval()
 
 
+def example_of(bundle: Bundle, batch: int, *, planes: bool = False) -> Tensor:
+    """Return black images as :func:`program_of` takes them."""
+    crop = bundle.manifest.preprocess.crop
+    if planes:
+        return torch.zeros(batch, 3, crop, crop)
+    return torch.zeros(batch, crop, crop, 3, dtype=torch.uint8)
+
+
 def program_of(
     bundle: Bundle, batch: int = 1, *, planes: bool = False, dtype: torch.dtype = torch.uint8
 ) -> torch.export.ExportedProgram:
@@ -90,12 +98,9 @@ def program_of(
     Raises:
         BundleError: its weights are absent or damaged.
     """
-    crop = bundle.manifest.preprocess.crop
-    if planes:
-        module, example = planes_network_of(bundle), torch.zeros(batch, 3, crop, crop)
-    else:
-        module = deployable_of(bundle)
-        example = torch.zeros(batch, crop, crop, 3, dtype=dtype)
+    module = planes_network_of(bundle) if planes else deployable_of(bundle)
+    example = example_of(bundle, batch, planes=planes)
+    example = example if planes else example.to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.export(module, (example,))

@@ -19,6 +19,9 @@ from fleetnet.weights.settings_file import model_named
 
 DEFAULT = "finetune"
 
+DivergenceName = Literal["js", "kl", "skl", "dkd"]
+"""Jensen-Shannon, Kullback-Leibler, its symmetric form, and decoupled knowledge distillation."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -146,6 +149,36 @@ class LossSettings(_Section):
     class_weights: Literal["none", "balanced"] = "none"
 
 
+class DistillSettings(_Section):
+    """Learning from the answers of other networks, the ``teachers``; none is off.
+
+    A teacher is named as every command names a model, or ``timm:NAME`` of the package timm; the
+    probabilities of several are averaged. ``loss`` compares answers at a ``temperature``, see
+    :mod:`fleetnet.training.distillation.losses`; ``dkd_alpha`` and ``dkd_beta`` are of ``dkd``. The
+    recipe's own loss, of the labels, has ``label_weight`` and the comparison with the teacher the
+    rest; feature maps of equal stride are compared with ``feature_weight`` besides.
+
+    ``scores`` is a file of answers, which are then looked up and not computed, and ``identities``
+    says which teachers are meant, so that no other ones take their place when a run is resumed.
+    """
+
+    teachers: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    scores: str | None = None
+    loss: DivergenceName = "js"
+    temperature: float = Field(1.0, ge=0.1, le=100)
+    dkd_alpha: float = Field(1.0, ge=0, le=1000)
+    dkd_beta: float = Field(8.0, ge=0, le=1000)
+    label_weight: float = Field(0.0, ge=0, le=1)
+    feature_weight: float = Field(0.0, ge=0, le=1e6)
+    batch_statistics: bool = False
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to learn from."""
+        return bool(self.teachers) or self.scores is not None
+
+
 class FreezeSettings(_Section):
     """Training the classifier before the rest.
 
@@ -195,6 +228,7 @@ class Recipe(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     loss: LossSettings = LossSettings()
+    distill: DistillSettings = DistillSettings()
     freeze: FreezeSettings = FreezeSettings()
     stop: StopSettings = StopSettings()
     ema: EmaSettings = EmaSettings()

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from fleetnet.training.optimizers import build_optimizer
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.schedules import Schedule
 from fleetnet.training.step_results import StepOutput
-from fleetnet.training.task import Task
+from fleetnet.training.task import BatchLoss, SampleTask, Task
 
 
 class TrainStep:
@@ -86,14 +87,20 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(batches):
             rng = generator(self.recipe.seed, "mix", step, number)
-            labels = batch.labels.to(self.device, non_blocking=True)
-            found = self.task.loss(self._forward, self._normalised(batch.pixels), labels, rng)
+            found = self._loss(batch, rng)
             share = images[number] / sum(images)
             self.scaler.scale(found.loss * share).backward()  # type: ignore[no-untyped-call]
             losses.append(found.loss.detach())
             hits.append(found.hits)
         self._update()
         return StepOutput(images, tuple(losses), tuple(hits), lr)
+
+    def _loss(self, batch: Batch, rng: np.random.Generator) -> BatchLoss:
+        labels = batch.labels.to(self.device, non_blocking=True)
+        pixels = self._normalised(batch.pixels)
+        if isinstance(self.task, SampleTask):
+            return self.task.loss_of_samples(self._forward, pixels, labels, batch.indices, rng)
+        return self.task.loss(self._forward, pixels, labels, rng)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return self._normalise.channels_last(pixels.to(self.device, non_blocking=True))

@@ -11,13 +11,13 @@ import torch
 
 from fleetnet.data.contents import NONE
 from fleetnet.data.sources import Source, fingerprint
+from fleetnet.data.sources.protocol import labelled_of
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import find_model
 from fleetnet.reporting import Advance
 from fleetnet.training.callbacks import Callback, CallbackList
 from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.checkpointing import Checkpointing
-from fleetnet.training.classification import classification
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.loop import TrainingLoop
 from fleetnet.training.precision import resolve
@@ -37,6 +37,7 @@ from fleetnet.training.run_setup import (
 from fleetnet.training.state import RunState
 from fleetnet.training.task import MakeTask, TaskSetup, task_of
 from fleetnet.training.train_step import TrainStep
+from fleetnet.training.usual_task import usual_task
 from fleetnet.training.validation import AnyMetrics, Validation
 from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import BEST, LAST
@@ -62,7 +63,7 @@ def train(
     *,
     weights: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
-    task: MakeTask = classification,
+    task: MakeTask = usual_task,
 ) -> TrainResult:
     """Train the network called ``model`` on the images of ``source``.
 
@@ -93,7 +94,7 @@ def resume(
     output: str | Path,
     *,
     callbacks: Sequence[Callback] = (),
-    task: MakeTask = classification,
+    task: MakeTask = usual_task,
 ) -> TrainResult:
     """Resume the run in the folder ``output`` as if it had never stopped.
 
@@ -131,7 +132,7 @@ class Trainer:
         output: Path,
         *,
         weights: str | Path | None = None,
-        task: MakeTask = classification,
+        task: MakeTask = usual_task,
         advance: Advance = lambda _: None,
         continued: Checkpoint | None = None,
     ) -> None:
@@ -160,15 +161,19 @@ class Trainer:
         recipe, classes = self.recipe, self.source.classes
         torch.manual_seed(recipe.seed)
         network = build_network(self.model, len(classes), recipe, weights, self.notes.append)
+        network = network.to(self.device)
         setup = TaskSetup(
             recipe=recipe,
             classes=classes,
             counts=class_counts(self.source, self.split),
             multi_label=self.source.multi_label,
             device=self.device,
+            network=network,
+            samples=len(self.source.samples),
+            labelled=labelled_of(self.source),
         )
         return TrainStep(
-            network.to(self.device),
+            network,
             recipe,
             self.preprocess,
             task_of(make_task, setup),
@@ -207,7 +212,7 @@ class Trainer:
         output: Path,
         *,
         checkpoint: Checkpoint | None = None,
-        task: MakeTask = classification,
+        task: MakeTask = usual_task,
         advance: Advance = lambda _: None,
     ) -> Trainer:
         """Return the run in ``output``, ready to resume from its last checkpoint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fleetnet.bundle import Bundle, Quantization
@@ -16,7 +16,13 @@ from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.binomial import at_least
-from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.comparison import (
+    Comparison,
+    compare,
+    judged,
+    probabilities_of,
+    run_in_batches,
+)
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -24,11 +30,14 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
+from fleetnet.inference.judging import AgreementJudge, Judge, Verdict, sentence
 from fleetnet.reporting import Begin
 
 ENGINE = "onnxruntime"
 """Computes the fp32 answers that are the reference, and ranks the layers."""
 WeightBits = Literal[7, 8]
+LEAST_AGREEMENT = 1e-6
+"""A manifest has no room for less."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return everything but the network itself as JSON values."""
         return {
-            **asdict(self.comparison),
+            **self.comparison.to_json(),
             **self.quantization.model_dump(mode="json"),
             "agreement": self.comparison.agreement,
             "agreement_at_least": self.agreement_at_least,
@@ -99,6 +108,26 @@ class Validated:
         """Share of the images with the same answer."""
         return self.comparison.agreement
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the judge said of it."""
+        return judged(self.comparison)
+
+
+def _standard(judge: Judge) -> guard.Standard[Validated]:
+    """Return what a judge lets pass as the search takes it."""
+    if isinstance(judge, AgreementJudge):
+        return guard.agreeing(judge.wanted)
+    return guard.Standard(
+        passes=lambda one: one.verdict.passed,
+        shortfall=lambda one: "; ".join(
+            filter(None, (sentence(one.verdict.judgement), one.verdict.note))
+        ),
+        facts=lambda one: {"judgement": one.verdict.to_json()},
+        advice="use fp32 or bf16, more images, or a larger max_loss=",
+        arguments=("max_loss",),
+    )
+
 
 class Session:
     """What several engines' quantisation shares: the graph, its answers, the layers' ranking.
@@ -106,7 +135,8 @@ class Session:
     Args:
         bundle: the answers of its fp32 network are the reference.
         samples: images for calibration and for validation.
-        agreement: share of the validation images that have to get the same answer.
+        judge: says whether int8 loses too much on the validation images; a number is the share of
+            them that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
 
@@ -118,13 +148,14 @@ class Session:
         self,
         bundle: Bundle,
         samples: Samples,
-        agreement: float,
+        judge: Judge | float,
         weight_bits: WeightBits,
         begin: Begin,
     ) -> None:
         self._bundle = bundle
         self._samples = samples
-        self._agreement = agreement
+        activation = bundle.manifest.model.activation
+        self._judge = AgreementJudge(judge, activation) if isinstance(judge, float) else judge
         self._weight_bits = weight_bits
         self._begin = begin
         path, content = bundle.content(format="onnx")
@@ -149,7 +180,7 @@ class Session:
         self._reference.close()
 
     def quantize(self, engine: str) -> Result:
-        """Find an engine's int8 network that meets the agreement.
+        """Find an engine's int8 network that the judge lets pass.
 
         Args:
             engine: one that has a quantiser.
@@ -163,48 +194,54 @@ class Session:
         return Result(
             quantized=found.validated.quantized,
             comparison=replace(found.validated.comparison, latency_ms=times["int8"], threads=1),
-            quantization=self.described(quantizer, found.kept, self._weight_bits),
+            quantization=self.described(quantizer, found, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
             attempts=found.attempts,
         )
 
-    def find(self, quantizer: Quantizer, instead: str = "") -> guard.Found[Validated]:
-        """Find the fewest layers to keep for the agreement that is wanted.
+    def find(self, quantizer: Quantizer, advice: str = "") -> guard.Found[Validated]:
+        """Find the fewest layers to keep for what the judge lets pass.
 
         Args:
             quantizer: makes the networks.
-            instead: what the error tells to do, in place of a smaller agreement.
+            advice: what the error tells to do, where there are no other arguments.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.
         """
+        standard = _standard(self._judge)
         return guard.search(
             lambda kept: self._validate(quantizer, kept),
             self._rank,
-            self._agreement,
+            replace(standard, advice=advice, arguments=()) if advice else standard,
             quantizer.engine,
-            instead,
         )
 
     def described(
-        self, quantizer: Quantizer, kept: Sequence[Layer], weight_bits: WeightBits
+        self, quantizer: Quantizer, found: guard.Found[Validated], weight_bits: WeightBits
     ) -> Quantization:
-        """Return what the manifest says of a network with these layers kept."""
+        """Return what the manifest says of what :meth:`find` ended with."""
         return Quantization(
             tool=quantizer.tool,
             calibration_images=len(self._samples.calibration),
             weight_bits=weight_bits,
-            agreement=self._agreement,
+            agreement=self._required(found.validated),
             layers=len(self._layers),
-            kept_layers=tuple(layer.name for layer in kept),
-            kept_macs=macs_share(kept, self._layers),
+            kept_layers=tuple(layer.name for layer in found.kept),
+            kept_macs=macs_share(found.kept, self._layers),
         )
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All of them, in the order they run."""
         return tuple(self._layers)
+
+    def _required(self, validated: Validated) -> float:
+        """Return the agreement that images without labels are held to from now on."""
+        if isinstance(self._judge, AgreementJudge):
+            return self._judge.wanted
+        return max(validated.agreement, LEAST_AGREEMENT)
 
     def _quantizer(self, engine: str) -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
@@ -224,6 +261,7 @@ class Session:
                     step(quantizer.engine, "validating", kept), len(self._samples.validation)
                 ),
                 self._bundle.manifest.model.activation,
+                self._judge,
             )
         return Validated(quantized, comparison)
 
