@@ -186,8 +186,12 @@ def test_bad_input_gets_one_line(
 ) -> None:
     command = ["distill", shapes, "-m", STUDENT, "-o", tmp_path / "out", *words()]
     fleetnet(*command, "-t", "nothing").assert_one_line("'nothing' is neither a file nor a network")
-    command = [*command[: -len(words()) - 1], tmp_path / "other", *words(), "-t", run_folder]
-    fleetnet(*command, "--unlabelled", tmp_path / "none").assert_one_line("does not exist")
+    nowhere = ("--unlabelled", tmp_path / "none")
+    fleetnet(*command, "-t", run_folder, *nowhere).assert_one_line("does not exist")
+    assert not (tmp_path / "out").exists()  # so the right words can follow
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "distill.json").write_text("{")
+    fleetnet(*command, "-t", run_folder).assert_one_line("distill.json cannot be read", "--output")
 
 
 @pytest.mark.parametrize(

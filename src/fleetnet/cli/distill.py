@@ -177,7 +177,9 @@ class _Distilling:
         parts = self._split(source)
         teachers = self._open_teachers(source)
         check_teachers(source, parts.val, teachers, say)
-        data, scores = self._prepare(source, parts, teachers, last)
+        pool = self._pool(source, parts) if work.unlabelled else None
+        work.record()
+        data, scores = self._prepare(source, parts, teachers, pool, last)
         if last in ("clean", "score", "merge"):
             return None
         options = work.options if data == work.data else SourceOptions()
@@ -212,6 +214,7 @@ class _Distilling:
         if SELF not in self.words:
             return
         work = self.work
+        work.record()
         self._train(work.data, work.options, work.plain_recipe, TEACHER, None)
         trained = str((work.folder / TEACHER).resolve())
         self.words = tuple(trained if word == SELF else word for word in self.words)
@@ -222,13 +225,17 @@ class _Distilling:
         return open_teachers(self.words, source.classes, self._loading.device, say=say)
 
     def _prepare(
-        self, source: Source, parts: Split, teachers: Sequence[Teacher], last: Step | None
+        self,
+        source: Source,
+        parts: Split,
+        teachers: Sequence[Teacher],
+        pool: Pool | None,
+        last: Step | None,
     ) -> tuple[str, Path | None]:
         """Return the data to train on, and the file of answers to look up, if they are to be."""
         work = self.work
-        if not work.unlabelled:
+        if pool is None:
             return work.data, self._own_answers(source, parts, teachers)
-        pool = self._pool(source, parts)
         with progress() as bar:
             begin = Steps(bar)
             found = pool.clean(begin, say)

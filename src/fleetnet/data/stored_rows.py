@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,6 @@ class StoredRows:
         if not parts:
             return np.empty((0, *self.shape), self.dtype)
         return np.concatenate(parts)
-
-    def missing(self) -> Iterator[int]:
-        """Yield the numbers of the rows that are not stored yet."""
-        yield from range(self.done, self.rows)
 
     def _is_ours(self) -> bool:
         try:

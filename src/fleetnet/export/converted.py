@@ -131,8 +131,12 @@ def export_to(
             shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
     artifact = _artifact_of(target, files, precision, batch)
     records: tuple[Verification, ...] = ()
+    samples: Files = {}
     if target.load is not None:
         pixels, origin = shown.pixels, shown.origin
+        if target.samples is not None:
+            _check_real(target, origin)
+            samples = target.samples(pixels)
         say(f"verifying on {count(len(pixels), 'image')} ({origin})")
         judge: Judge | None = None
         if quantization is not None:
@@ -151,17 +155,23 @@ def export_to(
     if target.converters:
         converters = {"converters": target.converters}
         manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
-    written = _write(output, target, manifest, files, replacing)
+    written = _write(output, target, manifest, files, samples, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
 
 
 def _write(
-    output: Path, target: Target, manifest: Manifest, files: Files, replacing: Standing
+    output: Path,
+    target: Target,
+    manifest: Manifest,
+    files: Files,
+    samples: Files,
+    replacing: Standing,
 ) -> Bundle:
     page = {README: description(target, manifest).encode()}
     beside = target.beside(files, manifest) if target.beside is not None else {}
+    beside = {**beside, **samples}
     if not target.version_folder:
         return write_bundle(output, manifest, {**page, **beside, **files}, replacing)
     around = target.around(manifest) if target.around is not None else {}
@@ -173,6 +183,20 @@ def _write(
         inside=target.version_folder,
         around={**page, **around},
     )
+
+
+def _check_real(target: Target, origin: str) -> None:
+    """Refuse to hand made-up pictures to tools that calibrate.
+
+    Raises:
+        DataError: the images are such.
+    """
+    if MADE_UP in origin:
+        raise DataError(
+            f"{target.title}: their tools calibrate on images like those to come, and made-up "
+            "pictures are none: give some of yours, images=",
+            arguments=["images"],
+        )
 
 
 def page_of(bundle: Bundle) -> Path:
@@ -267,7 +291,7 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
         good, allowed = verdict.passed, f"allowed: {AGREEMENT:.0%}"
         agreed = comparison.agreement
         if not by_agreement:
-            allowed = sentence(verdict.judgement)
+            allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
     if not good:
         raise VerificationError(
             f"{target.title} in {comparison.precision} does not answer as the trained network "

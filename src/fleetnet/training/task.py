@@ -87,6 +87,20 @@ class SampleTask(Protocol):
         ...
 
 
+def loss_of(
+    task: Task,
+    forward: Forward,
+    pixels: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    rng: np.random.Generator,
+) -> BatchLoss:
+    """Return a task's loss of a batch, as :meth:`SampleTask.loss_of_samples` if it has that."""
+    if isinstance(task, SampleTask):
+        return task.loss_of_samples(forward, pixels, labels, indices, rng)
+    return task.loss(forward, pixels, labels, rng)
+
+
 @dataclass(frozen=True)
 class TaskSetup:
     """What a task may depend on.

@@ -23,7 +23,7 @@ from fleetnet.training.optimizers import build_optimizer
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.schedules import Schedule
 from fleetnet.training.step_results import StepOutput
-from fleetnet.training.task import BatchLoss, SampleTask, Task
+from fleetnet.training.task import BatchLoss, Task, loss_of
 
 
 class TrainStep:
@@ -96,11 +96,9 @@ class TrainStep:
         return StepOutput(images, tuple(losses), tuple(hits), lr)
 
     def _loss(self, batch: Batch, rng: np.random.Generator) -> BatchLoss:
-        labels = batch.labels.to(self.device, non_blocking=True)
         pixels = self._normalised(batch.pixels)
-        if isinstance(self.task, SampleTask):
-            return self.task.loss_of_samples(self._forward, pixels, labels, batch.indices, rng)
-        return self.task.loss(self._forward, pixels, labels, rng)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        return loss_of(self.task, self._forward, pixels, labels, batch.indices, rng)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return self._normalise.channels_last(pixels.to(self.device, non_blocking=True))

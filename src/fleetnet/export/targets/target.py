@@ -95,6 +95,8 @@ class Target:
             where nothing here can.
         beside: gives files that are written beside those and the manifest, or in folders there, for
             people to change; None if there are none.
+        samples: gives files of real images for tools that calibrate, of those that it is verified
+            with, ``uint8[N, crop, crop, 3]``; None if there are none.
         version_folder: path of the folder that the files and the manifest go into, for servers
             that want a model's versions apart, and for projects; empty where they go into the
             output itself.
@@ -122,6 +124,7 @@ class Target:
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[Files, Manifest], Files] | None = None
+    samples: Callable[[Pixels], Files] | None = None
     version_folder: str = ""
     around: Callable[[Manifest], Files] | None = None
     how: str = ""

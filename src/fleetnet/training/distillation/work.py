@@ -83,7 +83,9 @@ class Work:
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:
-        """Keep other processes out of the folder while the block runs; begin or go on.
+        """Keep other processes out of the folder while the block runs.
+
+        If the block ends before :meth:`record`, a folder that was not there is gone again.
 
         Raises:
             OvertakenError: another process is at work there.
@@ -92,23 +94,33 @@ class Work:
         from filelock import Timeout
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / ".lock"
         try:
-            with locked(self.folder / ".lock", 0):
-                self._record()
-                yield
+            with locked(lock, 0):
+                self._compare()
+                try:
+                    yield
+                finally:
+                    if not (self.folder / REQUEST).exists():
+                        lock.unlink(missing_ok=True)
+                        with contextlib.suppress(OSError):
+                            self.folder.rmdir()  # which removes only an empty one
         except Timeout:
             raise OvertakenError(
                 f"another process distils in {self.folder}: wait for it, or choose another output=",
                 arguments=["output"],
             ) from None
 
-    def _record(self) -> None:
+    def record(self) -> None:
+        """Write what is asked for, to be compared with what a second command asks for."""
+        with atomic_file(self.folder / REQUEST) as file:
+            file.write_text(json.dumps(self.to_json(), indent=2) + "\n", "utf-8")
+
+    def _compare(self) -> None:
         path, now = self.folder / REQUEST, json.loads(json.dumps(self.to_json()))
         try:
             before = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
-            with atomic_file(path) as file:
-                file.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
             return
         except (OSError, ValueError, RecursionError):
             raise FleetnetError(
