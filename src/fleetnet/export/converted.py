@@ -117,40 +117,29 @@ def export_to(
     if target.environment is not None:
         target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
-    quantization = None
+    quantization, shown = None, None
     if precision == "int8" and target.int8 is not None:
-        samples, origin = real_images(
+        drawn, origin = real_images(
             subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
         )
-        say(f"{samples.summary} ({origin})")
-        files, quantization = in_int8(target, bundle, batch, samples, begin)
-        shown = _Shown(samples.validation, origin)
+        say(f"{drawn.summary} ({origin})")
+        files, quantization = in_int8(target, bundle, batch, drawn, begin)
+        shown = _Shown(drawn.validation, origin, by_agreement=True)
     else:
         files = _files_of(target, bundle, precision, batch)
         if target.load is not None:
             shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
     artifact = _artifact_of(target, files, precision, batch)
-    records: tuple[Verification, ...] = ()
     samples: Files = {}
-    if target.load is not None:
-        pixels, origin = shown.pixels, shown.origin
+    if shown is not None:
         if target.samples is not None:
-            _check_real(target, origin)
-            samples = target.samples(pixels)
-        say(f"verifying on {count(len(pixels), 'image')} ({origin})")
-        judge: Judge | None = None
-        if quantization is not None:
-            judge = AgreementJudge(AGREEMENT, bundle.manifest.model.activation)
-        elif precision != "fp32":
-            judge = shown.judge(bundle.manifest, max_loss)
-        with ConvertedEngine(target, files, precision, batch) as converted:
-            comparison = compared(converted, bundle, pixels, judge)
-        _check(comparison, target, tolerance)
-        if comparison.verdict and comparison.verdict.note:
-            say(comparison.verdict.note)
-        standard = tolerance if precision == "fp32" else 1.0
-        records = (comparison.record(origin, standard),)
-    artifact = artifact.model_copy(update={"verification": records, "quantization": quantization})
+            _check_real(target, shown.origin)
+            samples = target.samples(shown.pixels)
+        judge = None if precision == "fp32" else shown.judge(bundle.manifest, max_loss)
+        record = _verified(target, bundle, files, artifact, shown, judge, tolerance, say)
+        artifact = artifact.model_copy(
+            update={"verification": (record,), "quantization": quantization}
+        )
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
     if target.converters:
         converters = {"converters": target.converters}
@@ -159,6 +148,31 @@ def export_to(
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
+
+
+def _verified(
+    target: Target,
+    bundle: Bundle,
+    files: Files,
+    artifact: Artifact,
+    shown: _Shown,
+    judge: Judge | None,
+    tolerance: float,
+    say: Say,
+) -> Verification:
+    """Compare the converted network with the bundle's, and return what is recorded of it.
+
+    Raises:
+        VerificationError: the answers differ.
+    """
+    precision, batch = artifact.precision or "fp32", artifact.batch
+    say(f"verifying on {count(len(shown.pixels), 'image')} ({shown.origin})")
+    with ConvertedEngine(target, files, precision, batch) as converted:
+        comparison = compared(converted, bundle, shown.pixels, judge)
+    _check(comparison, target, tolerance)
+    if comparison.verdict and comparison.verdict.note:
+        say(comparison.verdict.note)
+    return comparison.record(shown.origin, tolerance if precision == "fp32" else 1.0)
 
 
 def _write(
@@ -226,19 +240,23 @@ def _artifact_of(target: Target, files: Files, precision: str, batch: int | None
 
 
 class _Shown(NamedTuple):
-    """Images to verify with: what a record calls them, and their labels if those are known."""
+    """Images to verify with: what a record calls them, and their labels if those are known.
+
+    ``by_agreement`` where int8 was searched by the same answers, which judge it then.
+    """
 
     pixels: Pixels
     origin: str
     labels: Labels | None = None
+    by_agreement: bool = False
 
     def judge(self, manifest: Manifest, max_loss: float) -> Judge:
         """Return what judges fewer bits on them."""
         activation = manifest.model.activation
         if self.labels is not None:
             return labelled_judge(self.labels, manifest, TOP1, max_loss)
-        if MADE_UP in self.origin:
-            # Nobody knows how sure a network should be of these.
+        if self.by_agreement or MADE_UP in self.origin:
+            # Of made-up pictures nobody knows how sure a network should be.
             return AgreementJudge(AGREEMENT, activation)
         metric = Metric.of(TOP1, manifest.classes, activation)
         return ConfidenceJudge(metric, max_loss, activation, manifest.temperature)
