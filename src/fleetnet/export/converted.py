@@ -119,12 +119,12 @@ def export_to(
     say(f"converting to {target.title} in {precision}")
     quantization = None
     if precision == "int8" and target.int8 is not None:
-        samples, origin = real_images(
+        drawn, origin = real_images(
             subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
         )
-        say(f"{samples.summary} ({origin})")
-        files, quantization = in_int8(target, bundle, batch, samples, begin)
-        shown = _Shown(samples.validation, origin)
+        say(f"{drawn.summary} ({origin})")
+        files, quantization = in_int8(target, bundle, batch, drawn, begin)
+        shown = _Shown(drawn.validation, origin)
     else:
         files = _files_of(target, bundle, precision, batch)
         if target.load is not None:
