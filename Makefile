@@ -198,6 +198,14 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
+# Training in one and in two processes, beside timm's loop in as many.
+.PHONY: bench-scale bench-scale-training
+
+bench-scale: bench-scale-training
+
+bench-scale-training: $(VENV)/.dev
+	$(BIN)/python benchmarks/training/together.py
+
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
 

@@ -62,7 +62,7 @@ def test_right_answers_that_are_lost_are_refused_by_the_labels() -> None:
 
 
 def test_too_few_images_say_how_many_it_takes_and_leave_it_to_confidence() -> None:
-    logits, labels = answers(300, margin=0.05)
+    logits, labels = answers(300, right=0.51, margin=0.05)
     found = turned(logits, rows_of(logits, labels, right=3, wrong=3))
     verdict = LabelledJudge(labels).judge(logits, found)
     assert verdict.passed
@@ -78,7 +78,7 @@ def test_too_few_images_say_how_many_it_takes_and_leave_it_to_confidence() -> No
 
 
 def test_too_few_images_that_speak_against_it_are_not_left_to_confidence() -> None:
-    logits, labels = answers(300, margin=0.05)
+    logits, labels = answers(300, right=0.51, margin=0.05)
     found = turned(logits, rows_of(logits, labels, right=4))
     verdict = LabelledJudge(labels).judge(logits, found)
     assert (verdict.passed, verdict.judgement.judged_by) == (False, "labels")
@@ -139,3 +139,15 @@ def test_answers_that_are_no_numbers_are_never_right() -> None:
     assert verdict.refuted
     assert verdict.judgement.found == 0
     assert verdict.to_json()["passed"] is False
+
+
+def test_a_network_that_is_less_sure_than_it_is_right_is_taken_to_be_surer() -> None:
+    logits, labels = answers(300, right=0.97, margin=0.05)
+    found = turned(logits, rows_of(logits, labels, right=2, wrong=2))
+    verdict = LabelledJudge(labels).judge(logits, found)
+    assert (verdict.passed, verdict.judgement.judged_by) == (False, "confidence")
+    # As sure as it is right, 97 %, each of the four costs nearly an image.
+    assert verdict.judgement.loss == pytest.approx(4 * 0.94 / 300, rel=0.1)
+    assert LabelledJudge(labels, temperature=1.3).judge(logits, found).judgement.loss == (
+        pytest.approx(verdict.judgement.loss, rel=1e-3)
+    )

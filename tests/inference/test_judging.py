@@ -76,6 +76,17 @@ def test_answers_that_are_no_numbers_lose_all() -> None:
     assert odd.to_json()["loss"] is None
 
 
+def test_a_network_that_has_learnt_nothing_may_not_answer_otherwise() -> None:
+    expected = logits_of(*[(0.334, 0.333, 0.333)] * 200)
+    tenth = judge(expected, changed(expected, slice(0, 20)))
+    assert (tenth.passed, tenth.note) == (True, "")
+    few = judge(expected, changed(expected, slice(0, 24)))
+    assert (few.passed, few.refuted) == (False, False)
+    assert few.note == "only 88.0% of the answers are the same"
+    half = judge(expected, changed(expected, slice(0, 100)))
+    assert (half.passed, half.refuted) == (False, True)
+
+
 def test_recall_counts_the_images_that_are_probably_of_the_class() -> None:
     expected = logits_of(*[(0.9, 0.1), (0.2, 0.8)] * 100)
     found = changed(expected, slice(0, 20, 2))  # ten that were cats are dogs now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,12 +10,13 @@ import typer
 from fleetnet.bundle import Bundle, Manifest
 from fleetnet.cli.console import progress, say, warn_unreadable
 from fleetnet.cli.sources import open_told
-from fleetnet.data.sources import SourceOptions
-from fleetnet.errors import FleetnetError
+from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.errors import PYTORCH, FleetnetError, needing
 from fleetnet.evaluation.labelled_images import LabelledImages, held_out_images, labelled_judge
 from fleetnet.evaluation.losses import Labels
 from fleetnet.inference.judging import MAX_LOSS, ConfidenceJudge, Judge
 from fleetnet.inference.metric import TOP1, WORDS, Metric
+from fleetnet.weights.subject import find_subject
 
 ENOUGH_LABELLED = 1000
 """How many labelled images to judge by: with 539 that do not differ, half a point is shown."""
@@ -25,7 +27,7 @@ LabelledOption = Annotated[
         "--data",
         metavar="DATA",
         help="Labelled images to judge by, as 'fleetnet evaluate' takes them; of the data that it "
-        "was trained on, the held-out part.",
+        "was trained on, the held-out part.  [without --images a checkpoint's own]",
     ),
 ]
 MaxLossOption = Annotated[
@@ -87,9 +89,8 @@ def judge_by(
     return ConfidenceJudge(chosen, share_of(max_loss), activation, manifest.temperature)
 
 
-def read_labelled(bundle: Bundle, data: str, options: SourceOptions, limit: int) -> LabelledImages:
+def read_labelled(bundle: Bundle, source: Source, limit: int) -> LabelledImages:
     """Return labelled images that a bundle's network was not trained on, showing what it takes."""
-    source = open_told(data, options)
     with progress() as bar:
         task = bar.add_task("reading images", total=min(len(source.samples), limit))
         images = held_out_images(source, bundle, limit, lambda count: bar.advance(task, count))
@@ -98,14 +99,37 @@ def read_labelled(bundle: Bundle, data: str, options: SourceOptions, limit: int)
     return images
 
 
-def need_images(images: list[str], data: str | None) -> None:
-    """Refuse a command without images.
+def labelled_source(
+    model: str, images: list[str], data: str | None, options: SourceOptions
+) -> Source | None:
+    """Return the labelled images to judge by: the data that is given or a checkpoint's own.
+
+    Args:
+        model: as it was named.
+        images: without labels; if there are any, a checkpoint's own data is left alone.
+        data: labelled, as it was named.
+        options: of the data.
 
     Raises:
-        FleetnetError: there are none.
+        FleetnetError: there are images of neither kind.
     """
-    if not images and data is None:
+    if data is not None:
+        return open_told(data, options)
+    if images:
+        return None
+    subject = find_subject(model)
+    source = _own_data(subject.path) if subject.kind == "weights" and subject.path else None
+    if source is None:
         raise FleetnetError(
             "no images: give real ones, images=, or labelled ones to judge by, data=",
             arguments=["images", "data"],
         )
+    return source
+
+
+def _own_data(checkpoint: Path) -> Source | None:
+    """Return the data that a checkpoint was trained on; None if it is not here any more."""
+    with needing(PYTORCH, "train", "reading a checkpoint"):
+        from fleetnet.export.held_out import training_source
+        from fleetnet.training.adopt import read_checkpoint
+    return training_source(read_checkpoint(checkpoint))

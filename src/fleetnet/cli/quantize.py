@@ -26,11 +26,11 @@ from fleetnet.cli.judging import (
     check_metric,
     check_standard,
     judge_by,
-    need_images,
+    labelled_source,
 )
 from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.sources import open_told, with_source_options
+from fleetnet.cli.sources import with_source_options
 from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
@@ -125,20 +125,19 @@ def quantize(
     engines = tuple(dict.fromkeys(engine or QUANTIZERS))
     images = images or []
     check_engines(engines)
-    need_images(images, data)
+    labelled = labelled_source(model, images, data, source)
     check_given(images)
     check_standard(agreement, max_loss, metric)
     opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
     check_metric(opened.manifest, metric)
-    if data is None and agreement is None:
+    if labelled is None and agreement is None:
         judge_by(opened.manifest, None, metric, max_loss)  # refuses what takes labels
     older = output is not None and (output / MANIFEST).is_file()
     warn_passed_over(opened)
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)
-    labelled = None if data is None else open_told(data, source)
     with progress(unit="") as bar:
         begin = Steps(bar)
         if labelled is None:

@@ -26,7 +26,7 @@ from fleetnet.cli.judging import (
     MetricOption,
     check_metric,
     judge_by,
-    need_images,
+    labelled_source,
     read_labelled,
 )
 from fleetnet.cli.opening import open_bundle
@@ -120,17 +120,17 @@ def tune(
     modes = modes_of(mode)
     check_names(engine or ())
     images = images or []
-    need_images(images, data)
+    labelled = labelled_source(model, images, data, source)
     check_given(images)
     opened = open_bundle(model, images)
     check_metric(opened.manifest, metric)
-    if data is None:
+    if labelled is None:
         judge = judge_by(opened.manifest, None, metric, max_loss)
         pixels = _unlabelled(opened, images, limit or ENOUGH)
     else:
-        labelled = read_labelled(opened, data, source, limit or ENOUGH_LABELLED)
-        judge = judge_by(opened.manifest, labelled.labels, metric, max_loss)
-        pixels = labelled.pixels
+        shown = read_labelled(opened, labelled, limit or ENOUGH_LABELLED)
+        judge = judge_by(opened.manifest, shown.labels, metric, max_loss)
+        pixels = shown.pixels
     if len(pixels) < MIN_IMAGES:
         are = "is" if len(pixels) == 1 else "are"
         warn(

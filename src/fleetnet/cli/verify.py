@@ -20,13 +20,13 @@ from fleetnet.cli.console import (
 from fleetnet.cli.judging import (
     ENOUGH_LABELLED,
     LabelledOption,
-    need_images,
+    labelled_source,
     read_labelled,
 )
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
 from fleetnet.cli.sources import with_source_options
-from fleetnet.data.sources import SourceOptions
+from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.evaluation.labelled_images import judge_again
 from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given, find_images
@@ -81,12 +81,12 @@ def verify(
     images show that more is lost than was allowed then.
     """
     images = images or []
-    need_images(images, data)
+    labelled = labelled_source(model, images, data, source)
     check_given(images)
     opened = open_bundle(model, images)
     for artifact in opened.artifacts:
         opened.files_of(artifact)  # checks the hashes
-    pixels, judge_of = _to_compare(opened, images, data, source, limit)
+    pixels, judge_of = _to_compare(opened, images, labelled, limit)
     report = verify_here(
         opened,
         pixels,
@@ -106,11 +106,11 @@ def verify(
 
 
 def _to_compare(
-    bundle: Bundle, images: list[str], data: str | None, source: SourceOptions, limit: int | None
+    bundle: Bundle, images: list[str], source: Source | None, limit: int | None
 ) -> tuple[Pixels, JudgeOf]:
     """Return the images to compare on, and what repeats a judgement on them."""
-    if data is not None:
-        labelled = read_labelled(bundle, data, source, limit or ENOUGH_LABELLED)
+    if source is not None:
+        labelled = read_labelled(bundle, source, limit or ENOUGH_LABELLED)
         return labelled.pixels, judge_again(labelled.labels)
     left_out = LeftOut()
     unreadable: list[str] = []
@@ -138,8 +138,9 @@ def _print(report: Report) -> None:
     table.add_column("engine")
     table.add_column("precision")
     judged = any(comparison.verdict for comparison, _ in report.int8)
-    lost_too = ("points lost",) if judged else ()
-    for heading in ("images", "max |Δp|", "top-1 same", *lost_too, "ms/image", "threads"):
+    # In 80 columns.
+    compared = ("same", "lost") if judged else ("top-1 same",)
+    for heading in ("images", "max |Δp|", *compared, "ms/image", "threads"):
         table.add_column(heading, justify="right")
     for comparison in (*report.comparisons, *(comparison for comparison, _ in report.int8)):
         table.add_row(

@@ -21,6 +21,7 @@ from fleetnet.evaluation.paired import (
     needed_for_share,
 )
 from fleetnet.evaluation.ranking import RankedScores
+from fleetnet.evaluation.temperature import fit_temperature
 from fleetnet.inference.engines import Logits
 from fleetnet.inference.judging import (
     LABELS,
@@ -97,10 +98,15 @@ class LabelledJudge:
         if bounds.high <= self.allowed or not bounds.low <= self.allowed:
             shown = bounds.high <= self.allowed
             return Verdict(judgement, shown, not shown)
-        return self._undecided(judgement, compared, expected, found)
+        return self._undecided(judgement, compared, expected, found, labels)
 
     def _undecided(
-        self, judgement: Judgement, compared: _Compared, expected: Logits, found: Logits
+        self,
+        judgement: Judgement,
+        compared: _Compared,
+        expected: Logits,
+        found: Logits,
+        labels: Labels,
     ) -> Verdict:
         note = self._too_few(judgement, compared)
         if self.metric.name == ROC_AUC:
@@ -109,15 +115,21 @@ class LabelledJudge:
         beyond = judgement.loss - self.allowed > 1.5 / compared.counted
         if beyond:
             return Verdict(judgement, passed=False, refuted=False, note=note)
+        temperature = self.temperature * _sharper(expected / self.temperature, labels)
         by_confidence = ConfidenceJudge(
-            self.metric, self.allowed, self.activation, self.temperature
+            self.metric, self.allowed, self.activation, temperature
         ).judge(expected, found)
         told = judgement.model_dump(include={"fp32", "found", "fp32_nll", "nll", "fp32_ece", "ece"})
         return Verdict(
             by_confidence.judgement.model_copy(update=told),
             by_confidence.passed,
             by_confidence.refuted,
-            f"{note}, so how sure fp32 was of each changed answer decides",
+            "; ".join(
+                filter(
+                    None,
+                    [f"{note}, so how sure fp32 was of what changed decides", by_confidence.note],
+                )
+            ),
         )
 
     def _too_few(self, judgement: Judgement, compared: _Compared) -> str:
@@ -192,6 +204,14 @@ class LabelledJudge:
             return np.asarray(own)
         others = np.delete(wide, self.metric.index or 0, axis=1)
         return np.asarray(own - np.logaddexp.reduce(others, axis=1))
+
+
+def _sharper(logits: Logits, labels: Labels) -> float:
+    """Return the temperature that the labels ask for if it makes fp32 surer of itself, else 1.
+
+    A network that is not sure enough of itself would make a changed answer look cheaper than it is.
+    """
+    return min(fit_temperature(_numbers(logits), labels), 1.0)
 
 
 def _numbers(logits: Logits) -> Logits:

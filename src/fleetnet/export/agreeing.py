@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleetnet.errors import FleetnetError
+from fleetnet.export.separate import Worker
 from fleetnet.export.targets.target import Run
 from fleetnet.inference.engines import Logits, Pixels
 
@@ -39,3 +40,9 @@ class Agreeing:
         if not apart <= _ALIKE * max(1.0, float(np.abs(found).max())):
             raise FleetnetError(f"{self.what} differ: logits by up to {apart:.2g}")
         return found
+
+    def close(self) -> None:
+        """End the processes that run the files, if any do; may be called again."""
+        for run in (self.first, self.second):
+            if isinstance(run, Worker):
+                run.close()

@@ -30,6 +30,7 @@ from fleetnet.export.converted_engine import ConvertedEngine, compared
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
+from fleetnet.export.int8 import in_int8, real_images
 from fleetnet.export.targets import Files, Target, find_target
 from fleetnet.export.verification_images import images_to_verify_with
 from fleetnet.files import Standing
@@ -85,7 +86,7 @@ def export_to(
             the same too.
         max_loss: share of top-1 that fewer bits may lose, by the labels of held-out images, or by
             how sure fp32 was of each answer that changed; of made-up pictures 99 % must get the
-            same answer.
+            same answer, and of int8 that is calibrated here, of real ones too.
         left_out: counts what is skipped in ``images``.
         say: called with what is being done, in a line.
         begin: called with the packages that a target's environment takes, if that has to be made.
@@ -116,14 +117,32 @@ def export_to(
     if target.environment is not None:
         target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
-    files = _files_of(target, bundle, precision, batch)
+    quantization = None
+    if precision == "int8" and target.int8 is not None:
+        samples, origin = real_images(
+            subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
+        )
+        say(f"{samples.summary} ({origin})")
+        files, quantization = in_int8(target, bundle, batch, samples, begin)
+        shown = _Shown(samples.validation, origin)
+    else:
+        files = _files_of(target, bundle, precision, batch)
+        if target.load is not None:
+            shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
     artifact = _artifact_of(target, files, precision, batch)
     records: tuple[Verification, ...] = ()
+    samples: Files = {}
     if target.load is not None:
-        shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
         pixels, origin = shown.pixels, shown.origin
+        if target.samples is not None:
+            _check_real(target, origin)
+            samples = target.samples(pixels)
         say(f"verifying on {count(len(pixels), 'image')} ({origin})")
-        judge = None if precision == "fp32" else shown.judge(bundle.manifest, max_loss)
+        judge: Judge | None = None
+        if quantization is not None:
+            judge = AgreementJudge(AGREEMENT, bundle.manifest.model.activation)
+        elif precision != "fp32":
+            judge = shown.judge(bundle.manifest, max_loss)
         with ConvertedEngine(target, files, precision, batch) as converted:
             comparison = compared(converted, bundle, pixels, judge)
         _check(comparison, target, tolerance)
@@ -131,22 +150,28 @@ def export_to(
             say(comparison.verdict.note)
         standard = tolerance if precision == "fp32" else 1.0
         records = (comparison.record(origin, standard),)
-    artifact = artifact.model_copy(update={"verification": records})
+    artifact = artifact.model_copy(update={"verification": records, "quantization": quantization})
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
     if target.converters:
         converters = {"converters": target.converters}
         manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
-    written = _write(output, target, manifest, files, replacing)
+    written = _write(output, target, manifest, files, samples, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
 
 
 def _write(
-    output: Path, target: Target, manifest: Manifest, files: Files, replacing: Standing
+    output: Path,
+    target: Target,
+    manifest: Manifest,
+    files: Files,
+    samples: Files,
+    replacing: Standing,
 ) -> Bundle:
     page = {README: description(target, manifest).encode()}
     beside = target.beside(files, manifest) if target.beside is not None else {}
+    beside = {**beside, **samples}
     if not target.version_folder:
         return write_bundle(output, manifest, {**page, **beside, **files}, replacing)
     around = target.around(manifest) if target.around is not None else {}
@@ -158,6 +183,20 @@ def _write(
         inside=target.version_folder,
         around={**page, **around},
     )
+
+
+def _check_real(target: Target, origin: str) -> None:
+    """Refuse to hand made-up pictures to tools that calibrate.
+
+    Raises:
+        DataError: the images are such.
+    """
+    if MADE_UP in origin:
+        raise DataError(
+            f"{target.title}: their tools calibrate on images like those to come, and made-up "
+            "pictures are none: give some of yours, images=",
+            arguments=["images"],
+        )
 
 
 def page_of(bundle: Bundle) -> Path:
@@ -252,7 +291,7 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
         good, allowed = verdict.passed, f"allowed: {AGREEMENT:.0%}"
         agreed = comparison.agreement
         if not by_agreement:
-            allowed = sentence(verdict.judgement)
+            allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
     if not good:
         raise VerificationError(
             f"{target.title} in {comparison.precision} does not answer as the trained network "

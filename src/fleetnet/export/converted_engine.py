@@ -75,14 +75,14 @@ class ConvertedEngine(Closing[Run]):
         """
         run = self._taken()
         given = next(whole_batches(pixels, self._batch)) if self._batch else pixels
-        if isinstance(run, Worker):
-            return run.latency_ms(given, runs)
         alone = run.first if isinstance(run, Agreeing) else run
+        if isinstance(alone, Worker):
+            return alone.latency_ms(given, runs)
         return median_ms(lambda: alone(given), runs)
 
     def close(self) -> None:
         """Take no more calls, and end what runs the files."""
-        if isinstance(self._loaded, Worker):
+        if isinstance(self._loaded, (Agreeing, Worker)):
             self._loaded.close()
         super().close()
 

@@ -26,6 +26,9 @@ MAX_LOSS = 0.005
 """Share of the metric that fewer bits may lose by default: half a point of top-1."""
 CONFIDENCE_Z = 1.6448536269514722
 """The normal distribution's 95 % quantile: each bound holds with that confidence."""
+LEAST_SAME = 0.9
+"""Share of the answers that have to be the same without labels, however unsure fp32 is: all
+answers of a network that has learnt nothing would cost nothing."""
 LABELS, CONFIDENCE, AGREEMENT = "labels", "confidence", "agreement"
 Floats = npt.NDArray[np.float64]
 
@@ -144,8 +147,16 @@ class ConfidenceJudge:
             high=loss + CONFIDENCE_Z * error,
             allowed=self.allowed,
         )
+        same = same_answers(expected, found, self.activation, boundary=0)
+        different = round((1 - same) * len(expected))
+        enough = explained_by_chance(len(expected), different, 1 - LEAST_SAME)
         # Written so that NaN passes nothing.
-        return Verdict(judgement, judgement.high <= self.allowed, not judgement.low <= self.allowed)
+        return Verdict(
+            judgement,
+            judgement.high <= self.allowed and same >= LEAST_SAME,
+            not judgement.low <= self.allowed or not enough,
+            "" if same >= LEAST_SAME else f"only {same:.1%} of the answers are the same",
+        )
 
     def _losses(self, expected: Logits, found: Logits) -> tuple[Floats, Floats]:
         """Return what each image is expected to lose, and what it counts, ``float64[N]`` each."""

@@ -91,11 +91,16 @@ class AugmentSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """Regularisation inside the network, and how it starts; None keeps the family's own dropout."""
+    """Regularisation inside the network, and how it starts; None keeps the family's own dropout.
+
+    With ``sync_norm``, batch norm is over the images of all processes that train together, not
+    over each one's own.
+    """
 
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
     zero_init: bool = False
+    sync_norm: bool = False
 
 
 class OptimizerSettings(_Section):
@@ -104,6 +109,8 @@ class OptimizerSettings(_Section):
     ``momentum`` and ``nesterov`` are of ``sgd``, ``momentum`` and ``alpha`` of ``rmsprop``,
     ``betas`` of ``adamw`` and ``lamb``; ``eps`` None is the optimiser's own. ``clip_norm`` and
     ``layer_decay`` are off at 0 and 1; gradients of ``accumulate`` batches make one step.
+    ``lr_scaling`` takes ``lr`` as that of steps of ``lr_images`` images, and multiplies it by how
+    many times as many a step has (``linear``, Goyal et al. 2017) or by the root of that (``root``).
     """
 
     name: Literal["sgd", "adamw", "rmsprop", "lamb"] = "sgd"
@@ -118,6 +125,8 @@ class OptimizerSettings(_Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     clip_norm: float = Field(0.0, ge=0)
     accumulate: int = Field(1, ge=1, le=65_536)
+    lr_scaling: Literal["none", "linear", "root"] = "none"
+    lr_images: int = Field(256, ge=1)
 
 
 class ScheduleSettings(_Section):
@@ -232,6 +241,15 @@ class Recipe(_Section):
     freeze: FreezeSettings = FreezeSettings()
     stop: StopSettings = StopSettings()
     ema: EmaSettings = EmaSettings()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate for steps of as many images as this recipe's."""
+        settings = self.optimizer
+        times = self.batch_size * settings.accumulate / settings.lr_images
+        powers = {"none": 0.0, "linear": 1.0, "root": 0.5}
+        scale: float = times ** powers[settings.lr_scaling]
+        return settings.lr * scale
 
     @classmethod
     def load(

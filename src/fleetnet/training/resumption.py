@@ -11,6 +11,7 @@ from fleetnet.data.sources import Source, SourceOptions, open_source, open_sourc
 from fleetnet.reporting import Advance, Warn
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.loggers import Logger, open_loggers, used_before
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.run_folder import data_of, last_checkpoint
 from fleetnet.training.run_lock import check_unlocked
 from fleetnet.training.task import MakeTask
@@ -71,8 +72,19 @@ class StoppedRun:
         )
         return cls(folder, checkpoint, source, loggers)
 
-    def trainer(self, *, task: MakeTask = usual_task, advance: Advance = lambda _: None) -> Trainer:
+    def trainer(
+        self,
+        *,
+        task: MakeTask = usual_task,
+        advance: Advance = lambda _: None,
+        ranks: Ranks = ONLY,
+    ) -> Trainer:
         """Return the run, ready to go on; see :meth:`fleetnet.training.trainer.Trainer.resumed`."""
         return Trainer.resumed(
-            self.source, self.folder, checkpoint=self.checkpoint, task=task, advance=advance
+            self.source,
+            self.folder,
+            checkpoint=self.checkpoint,
+            task=task,
+            advance=advance,
+            ranks=ranks,
         )

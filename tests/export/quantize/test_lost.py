@@ -231,7 +231,7 @@ def test_commands_judge_by_labels(
     verified = fleetnet("verify", output, "--data", others, "--tolerance", "1e-3")
     assert verified.code == 0, verified
     assert "points of recall of 'circle'" in verified.err
-    assert "points lost" in verified.out
+    assert verified.out.split()[:6] == ["engine", "precision", "images", "max", "|Δp|", "same"]
     tuned = fleetnet(
         "tune", output, "--data", others, "--engine", "onnxruntime", "--mode", "latency",
         "--threads", "1", "--seconds", "0", "--max-loss", "25",
@@ -239,6 +239,16 @@ def test_commands_judge_by_labels(
     assert tuned.code == 0, tuned
     assert "judged by the labels of 60 images: all 60 images of folder shapes" in tuned.err
     assert "lost: points of top-1 by " in tuned.out
+
+
+def test_a_checkpoint_is_judged_by_the_data_that_it_was_trained_on(
+    fleetnet: Run, checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
+    verified = fleetnet("verify", checkpoint)
+    assert verified.code == 0, verified
+    assert "judged by the labels of 9 images: the 9 held-out images of folder" in verified.err
+    fleetnet("verify", bundle.path).assert_one_line("no images: give real ones, --images, or")
 
 
 @pytest.mark.parametrize(

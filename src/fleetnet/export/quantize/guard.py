@@ -140,11 +140,12 @@ def _refusal(
     share = macs_share(kept, ranked)
     return VerificationError(
         f"{what} in int8 {standard.shortfall(last)}, although the {len(kept)} most sensitive of "
-        f"{len(ranked)} layers ({share:.0%} of the multiply-adds) stay in fp32: nothing is "
-        f"written; {standard.advice}",
+        f"{len(ranked)} layers ({share:.0%} of the multiply-adds) stay in fp32; rounding "
+        f"'{ranked[0].name}' changes the answers most: nothing is written; {standard.advice}",
         engine=what,
         precision="int8",
         kept_layers=[layer.name for layer in kept],
+        layer=ranked[0].name,
         arguments=list(standard.arguments),
         **standard.facts(last),
     )

@@ -104,6 +104,9 @@ def draw_samples(
     validation: int = VALIDATION,
     advance: Advance = lambda _: None,
     trained_images: Contents = NONE,
+    *,
+    least: int = 0,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> Samples:
     """Read images in a random order and split them; if they are few, a third is for calibration.
 
@@ -117,6 +120,8 @@ def draw_samples(
         validation: at most this many are for validation.
         advance: called with a count as images are read.
         trained_images: the contents of those that the network was trained on, where known.
+        least: so many are for validation, if need be with fewer for calibration.
+        read: gives the bytes of what ``images`` names.
 
     Raises:
         DataError: too few of them for calibration or for validation.
@@ -131,7 +136,7 @@ def draw_samples(
         if len(seen) >= calibration + validation:
             break
         try:
-            data = read_bytes(path)
+            data = read(path)
             pixels = preprocess.from_bytes(data)
         except ImageError as error:
             unreadable.append(f"{path}: {error}")
@@ -143,12 +148,12 @@ def draw_samples(
         seen[digest] = pixels
         contents.append(content_of(data))
         advance(1)
-    first = min(calibration, len(seen) // 3)
+    first = min(calibration, len(seen) // 3, max(len(seen) - least, 0))
     found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
     held_back = slice(first, first + validation)
     known = np.isin(np.array(contents[held_back], np.uint64), trained_images)
     samples = Samples(found[:first], found[held_back], len(unreadable), repeated, int(known.sum()))
-    _check_enough(samples, unreadable)
+    _check_enough(samples, unreadable, least)
     return samples
 
 
@@ -258,9 +263,10 @@ class _Reader:
         return image
 
 
-def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
+def _check_enough(samples: Samples, unreadable: Sequence[str], least: int = 0) -> None:
     calibration, validation = len(samples.calibration), len(samples.validation)
-    if calibration >= LEAST_CALIBRATION and validation >= LEAST_VALIDATION:
+    enough, least = max(ENOUGH, least + least // 2), max(LEAST_VALIDATION, least)
+    if calibration >= LEAST_CALIBRATION and validation >= least:
         return
     left_out = [
         f"{number} {what}"
@@ -273,7 +279,7 @@ def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
     reason = f" ({', '.join(left_out)})" if left_out else ""
     raise DataError(
         f"{calibration + validation} different images{reason} are too few to quantise with: "
-        f"calibration takes at least {LEAST_CALIBRATION}, validation at least {LEAST_VALIDATION} "
-        f"others and twice as many as calibration; give {ENOUGH} or more"
+        f"calibration takes at least {LEAST_CALIBRATION}, validation at least {least} "
+        f"others and twice as many as calibration; give {enough} or more"
         f"{the_first(unreadable, 'the first that cannot be read')}"
     )

@@ -97,20 +97,24 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Validated:
+class Validated:
+    """An attempt: what was made, and how it compares."""
+
     quantized: Quantized
     comparison: Comparison
 
     @property
     def agreement(self) -> float:
+        """Share of the images with the same answer."""
         return self.comparison.agreement
 
     @property
     def verdict(self) -> Verdict:
+        """What the judge said of it."""
         return judged(self.comparison)
 
 
-def _standard(judge: Judge) -> guard.Standard[_Validated]:
+def _standard(judge: Judge) -> guard.Standard[Validated]:
     """Return what a judge lets pass as the search takes it."""
     if isinstance(judge, AgreementJudge):
         return guard.agreeing(judge.wanted)
@@ -185,31 +189,55 @@ class Session:
             VerificationError: there is none.
         """
         quantizer = self._quantizer(engine)
-        found = guard.search(
-            lambda kept: self._validate(quantizer, kept),
-            self._rank,
-            _standard(self._judge),
-            engine,
-        )
+        found = self.find(quantizer)
         times = self._times(engine, found.validated.quantized)
         return Result(
             quantized=found.validated.quantized,
             comparison=replace(found.validated.comparison, latency_ms=times["int8"], threads=1),
-            quantization=Quantization(
-                tool=quantizer.tool,
-                calibration_images=len(self._samples.calibration),
-                weight_bits=self._weight_bits,
-                agreement=self._required(found.validated),
-                layers=len(self._layers),
-                kept_layers=tuple(layer.name for layer in found.kept),
-                kept_macs=macs_share(found.kept, self._layers),
-            ),
+            quantization=self.described(quantizer, found, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
             attempts=found.attempts,
         )
 
-    def _required(self, validated: _Validated) -> float:
+    def find(self, quantizer: Quantizer, advice: str = "") -> guard.Found[Validated]:
+        """Find the fewest layers to keep for what the judge lets pass.
+
+        Args:
+            quantizer: makes the networks.
+            advice: what the error tells to do, where there are no other arguments.
+
+        Raises:
+            VerificationError: keeping layers with half of the multiply-adds does not suffice.
+        """
+        standard = _standard(self._judge)
+        return guard.search(
+            lambda kept: self._validate(quantizer, kept),
+            self._rank,
+            replace(standard, advice=advice, arguments=()) if advice else standard,
+            quantizer.engine,
+        )
+
+    def described(
+        self, quantizer: Quantizer, found: guard.Found[Validated], weight_bits: WeightBits
+    ) -> Quantization:
+        """Return what the manifest says of what :meth:`find` ended with."""
+        return Quantization(
+            tool=quantizer.tool,
+            calibration_images=len(self._samples.calibration),
+            weight_bits=weight_bits,
+            agreement=self._required(found.validated),
+            layers=len(self._layers),
+            kept_layers=tuple(layer.name for layer in found.kept),
+            kept_macs=macs_share(found.kept, self._layers),
+        )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All of them, in the order they run."""
+        return tuple(self._layers)
+
+    def _required(self, validated: Validated) -> float:
         """Return the agreement that images without labels are held to from now on."""
         if isinstance(self._judge, AgreementJudge):
             return self._judge.wanted
@@ -221,7 +249,7 @@ class Session:
             self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
         return self._quantizers[engine]
 
-    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Validated:
+    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
         quantized = quantizer.quantize(kept)
         with quantized.open(available_threads()) as engine:
             comparison = compare(
@@ -235,7 +263,7 @@ class Session:
                 self._bundle.manifest.model.activation,
                 self._judge,
             )
-        return _Validated(quantized, comparison)
+        return Validated(quantized, comparison)
 
     def _rank(self) -> list[Layer]:
         """Rank the layers by calibration images, not by validation images, which stay unseen."""

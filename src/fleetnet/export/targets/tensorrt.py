@@ -91,7 +91,7 @@ def build(crop: int, batch: int) -> str:
 set -eu
 cd "$(dirname "$0")"
 trtexec --onnx=model.batch{batch}.onnx --saveEngine=model.batch{batch}.plan "$@"
-trtexec --onnx={ANY} --saveEngine=model.plan \\
+trtexec --onnx=model.onnx --saveEngine=model.plan \\
     {shapes} "$@"
 """
 

@@ -39,14 +39,20 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     return {FILE: plain_graph(bundle, size), OF_BYTES: plain_graph(bundle, size, planes=False)}
 
 
-def load(files: Files) -> Run:
-    """Open both graphs in ONNX Runtime, whose answers have to agree."""
-    engine, of_bytes = (OnnxRuntimeEngine(files[name], Setup()) for name in (FILE, OF_BYTES))
+def run_planes(graph: bytes) -> Run:
+    """Open a graph that takes planes in ONNX Runtime."""
+    engine = OnnxRuntimeEngine(graph, Setup())
 
     def run(pixels: Pixels) -> Logits:
         return engine.run(pixels.transpose(0, 3, 1, 2).astype("float32"))
 
-    return Agreeing(run, of_bytes.run, "the two graphs")
+    return run
+
+
+def load(files: Files) -> Run:
+    """Open both graphs in ONNX Runtime, whose answers have to agree."""
+    of_bytes = OnnxRuntimeEngine(files[OF_BYTES], Setup())
+    return Agreeing(run_planes(files[FILE]), of_bytes.run, "the two graphs")
 
 
 TARGET = Target(
