@@ -53,7 +53,10 @@ ranges = replace(
 )
 config = replace(config, input_activation=ranges, output_activation=ranges)
 quantizer = XNNPACKQuantizer().set_global(config)
-quantizer.set_filter_function(lambda node: layers.get(node.name) in rounded)
+# It is asked of weights too, which stand before all layers.
+quantizer.set_filter_function(
+    lambda node: node.op == "get_attr" or layers.get(node.name) in rounded
+)
 observed = prepare_pt2e(network, quantizer)
 with torch.no_grad():
     for part in given:
