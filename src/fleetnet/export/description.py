@@ -31,7 +31,7 @@ def description(target: Target, manifest: Manifest) -> str:
 
 Takes {taken}, resized and cropped as `preprocess` in
 `{folder}{MANIFEST}` says; normalisation is inside. Gives logits,
-`float32[{batch}, {manifest.model.num_classes}]`.
+`{target.gives}[{batch}, {manifest.model.num_classes}]`.
 
 {how}
 

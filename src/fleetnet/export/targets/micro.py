@@ -24,8 +24,7 @@ _HOW = """\
 row, from standard input, until there is a camera in place of `read_picture`, and prints the most
 probable class of each. `model_data.cpp` is the network as an array, which stays in flash; `model.h`
 has the operators that it takes, the size of the arena (`arena_bytes`, all the memory that is
-written to) and the step and zero point of the logits, which
-come as `int8`. Build these with
+written to) and the step and zero point by which the logits are numbers. Build these with
 tflite-micro's sources:
 
     make -f tensorflow/lite/micro/tools/make/Makefile microlite
@@ -86,4 +85,5 @@ TARGET = Target(
     beside=program,
     how=_HOW,
     takes=_TAKES,
+    gives="int8",
 )

@@ -105,6 +105,7 @@ class Target:
             ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
+        gives: the type of the logits.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
         made_by: packages of the environment that convert; the manifest names their versions.
@@ -129,6 +130,7 @@ class Target:
     around: Callable[[Manifest], Files] | None = None
     how: str = ""
     takes: str = ""
+    gives: str = "float32"
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
     one_size: bool = False
