@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from fleetnet.data.ahead import Announced
 from fleetnet.data.augment import Augment
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.data.sampling import Draw, InOrder, Shuffled
@@ -60,7 +61,7 @@ class Request(NamedTuple):
 class Requests(Sampler[Request]):
     """Yields the images of each batch with the epoch, because workers outlive an epoch."""
 
-    def __init__(self, order: InOrder | Shuffled, samples: int) -> None:
+    def __init__(self, order: InOrder | Shuffled | Announced, samples: int) -> None:
         self.order = order
         self.epoch = 0
         self.start = 0
