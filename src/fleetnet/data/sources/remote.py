@@ -323,8 +323,10 @@ def _index(
     bad = [shard for shard in shards if isinstance(shard, DataError)]
     good = [n for n, shard in enumerate(shards) if not isinstance(shard, DataError)]
     if bad and (options.bad_shards != "skip" or not good):
-        advice = "" if options.bad_shards == "skip" else "; go on without it with bad_shards='skip'"
-        raise DataError(f"{bad[0]}{advice}", code=bad[0].code, arguments=["bad_shards"])
+        if options.bad_shards == "skip":
+            raise bad[0]
+        message = f"{bad[0]}; go on without it with bad_shards='skip'"
+        raise following(bad[0], message, DataError, arguments=["bad_shards"])
     whole = [shard for shard in shards if not isinstance(shard, DataError)]
     urls = [files[n].url for n in good]
     check_kinds(whole, urls)

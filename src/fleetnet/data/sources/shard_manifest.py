@@ -59,6 +59,7 @@ class ShardManifest(BaseModel):
         made_from: what the samples were, for people.
         max_side: longest side that images were made smaller to; None where they are as they were.
         left_out: how many images could not be read, and so are not in the shards.
+        plan: a word for the data and options that they were made of.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -72,6 +73,7 @@ class ShardManifest(BaseModel):
     made_from: str = ""
     max_side: int | None = None
     left_out: int = 0
+    plan: str = ""
 
     def save(self, path: Path) -> None:
         """Write it.

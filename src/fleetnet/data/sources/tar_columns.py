@@ -152,6 +152,39 @@ class TarColumns:
                     _write_column(member, np.asarray(column, dtype))
 
 
+def joined(parts: Sequence[TarColumns]) -> TarColumns:
+    """Return what is known of several sets of shards, which have the same classes, as one."""
+    first = parts[0]
+    starts = np.cumsum([0, *(len(part.files) for part in parts)])
+    known = [part.digests for part in parts if part.digests is not None]
+    return TarColumns(
+        files=tuple(name for part in parts for name in part.files),
+        bytes=tuple(size for part in parts for size in part.bytes),
+        classes=first.classes,
+        multi_label=first.multi_label,
+        names=np.concatenate([part.names for part in parts]),
+        name_ends=_moved([part.name_ends for part in parts], [len(part.names) for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        label_ends=_moved(
+            [part.label_ends for part in parts], [len(part.labels) for part in parts]
+        ),
+        shards=np.concatenate(
+            [part.shards + start for part, start in zip(parts, starts, strict=False)]
+        ),
+        offsets=np.concatenate([part.offsets for part in parts]),
+        sizes=np.concatenate([part.sizes for part in parts]),
+        digests=np.concatenate(known) if len(known) == len(parts) else None,
+    )
+
+
+def _moved(
+    columns: Sequence[npt.NDArray[np.int64]], lengths: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """Return where things end in columns that come one after another."""
+    starts = np.cumsum([0, *lengths])
+    return np.concatenate([column + start for column, start in zip(columns, starts, strict=False)])
+
+
 def load(path: Path) -> TarColumns:
     """Return an index from its file; the columns are mapped, and read only where they are used.
 
@@ -231,6 +264,8 @@ def _map_column(archive: zipfile.ZipFile, view: memoryview, name: str) -> Any:
     if info.file_size - header != int(np.prod(shape)) * dtype.itemsize:
         raise ValueError(f"'{name}' is shorter or longer than it says")
     end = begin + info.file_size - header
+    if begin == end:
+        return np.empty(shape, dtype)
     return np.frombuffer(view[begin:end], dtype).reshape(shape)
 
 
