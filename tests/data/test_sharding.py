@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.shards.open_index import made
 from conftest import Run
 from fleetnet.data.contents import digest_of
 from fleetnet.data.duplicates import exact_groups
 from fleetnet.data.sharding import make
 from fleetnet.data.sharding.make import make_shards
 from fleetnet.data.sharding.plan import ShardOptions
+from fleetnet.data.sharding.tar_shard import TarShard
 from fleetnet.data.sources import Source, SourceOptions, fingerprint, open_source
 from fleetnet.data.sources.shard_manifest import INDEX, MANIFEST, ShardsKind
+from fleetnet.data.sources.tar_columns import load
 from fleetnet.errors import DataError
 from samples import encode
 
@@ -130,7 +134,7 @@ def test_splits_and_several_labels_stay(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["path,label,split", *rows]))
     source = open_source(str(tmp_path / "t.csv"), options=SourceOptions(multi_label="names"))
     for kind in ("webdataset", "parquet"):
-        make_shards(source, tmp_path / kind, ShardOptions(kind))  # type: ignore[arg-type]
+        make_shards(source, tmp_path / kind, ShardOptions(kind))
         made = open_source(str(tmp_path / kind))
         assert made.multi_label
         found = sorted((s.split or "", s.labels, made.read(n)) for n, s in enumerate(made.samples))
@@ -169,16 +173,16 @@ def test_larger_images_are_made_smaller(tmp_path: Path) -> None:
 def test_what_is_not_written_as_it_was_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    close = make.TarShard.close
+    close = TarShard.close
 
-    def damaging(shard: make.TarShard) -> str:
+    def damaging(shard: TarShard) -> str:
         digest = close(shard)
         content = bytearray(shard._path.read_bytes())
         content[700] ^= 1
         shard._path.write_bytes(content)
         return digest
 
-    monkeypatch.setattr(make.TarShard, "close", damaging)
+    monkeypatch.setattr(TarShard, "close", damaging)
     with pytest.raises(DataError, match="is not on the disk as it was written"):
         make_shards(open_source(str(folder)), tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.tar"))
@@ -190,6 +194,7 @@ def test_a_killed_call_is_continued(folder: Path, tmp_path: Path, after: int) ->
     program = f"""
 import os, signal
 from fleetnet.data.sharding.make import make_shards
+from fleetnet.data.sharding.tar_shard import TarShard
 from fleetnet.data.sharding.plan import ShardOptions
 from fleetnet.data.sources import open_source
 done = 0
@@ -240,3 +245,17 @@ def test_the_command(fleetnet: Run, folder: Path, tmp_path: Path) -> None:
     refused = fleetnet("data", "shard", str(folder), out)
     assert refused.code == 2
     assert "with other options: choose another place" in refused.err
+
+
+def test_an_index_is_mapped_and_not_copied(tmp_path: Path) -> None:
+    """Not into this process, nor into the workers that it is sent to."""
+    made(20_000).save(tmp_path / "index.npz")
+    found = load(tmp_path / "index.npz")
+    assert len(pickle.dumps(found)) < 1000
+    for name in ("name_ends", "labels", "label_ends", "shards", "offsets", "sizes", "digests"):
+        column = getattr(found, name)
+        assert not column.flags.owndata
+        assert not column.flags.writeable
+    table = found.table(np.zeros(len(found.files), np.int8))
+    assert len(table) == 20_000
+    assert table[19_999].labels == (19_999,)

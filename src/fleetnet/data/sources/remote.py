@@ -325,8 +325,12 @@ def _index(
     if bad and (options.bad_shards != "skip" or not good):
         if options.bad_shards == "skip":
             raise bad[0]
-        message = f"{bad[0]}; go on without it with bad_shards='skip'"
-        raise following(bad[0], message, DataError, arguments=["bad_shards"])
+        raise following(
+            bad[0],
+            f"{bad[0]}; go on without it with bad_shards='skip'",
+            DataError,
+            arguments=["bad_shards"],
+        )
     whole = [shard for shard in shards if not isinstance(shard, DataError)]
     urls = [files[n].url for n in good]
     check_kinds(whole, urls)
