@@ -198,6 +198,14 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
+# Training in one and in two processes, beside timm's loop in as many.
+.PHONY: bench-scale bench-scale-training
+
+bench-scale: bench-scale-training
+
+bench-scale-training: $(VENV)/.dev
+	$(BIN)/python benchmarks/training/together.py
+
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
 
@@ -288,11 +296,13 @@ PACKAGE := setup.py $(shell find src -type f -not -name '*.pyc' -not -name '*.so
 	.venv-paddle/bin/pip --disable-pip-version-check install --quiet --no-deps paddleclas==2.6.0
 	touch $@
 
-# The stock clients of the Open Inference Protocol, which want older packages; tests/serving uses them
-# where they are there.
+# The stock clients of the Open Inference Protocol, which want older packages, and KServe's models of
+# its objects, without all that its own server wants; tests/serving and tests/deploy use them where
+# they are there.
 .venv-triton/.made: Makefile
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/$(PEER_PIP) 'tritonclient[grpc,http]==2.73.0' grpcio==1.85.3 protobuf==6.33.6
+	.venv-triton/$(PEER_PIP) --no-deps kserve==0.21.0
 	touch $@
 
 triton:

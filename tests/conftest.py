@@ -45,8 +45,8 @@ settings.load_profile("house")
 def no_handler_of_loaders() -> None:
     """PyTorch's loader leaves a handler for the end of any child; each test begins without it.
 
-    Where many libraries are in one process, that handler was seen to end it by SIGSEGV when another
-    test started a program.
+    Python calls it on whichever test's thread a child ends, long after its loader is gone, and it
+    raises there for a worker that another test killed on purpose.
     """
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from broken_json import after, edits
 from conftest import Run
-from fleetnet.bundle import MANIFEST, Bundle, Manifest
+from fleetnet.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.inference.classifier import Classifier
@@ -151,7 +151,7 @@ def test_quantising_writes_it_in_the_format_of_now(old: Path, drawn: Path, fleet
         result = fleetnet("quantize", old, "--images", drawn, "--engine", "onnxruntime",
                           "--agreement", "0.5", "--json")  # fmt: skip
         assert result.code == 0, result
-        assert written(old)["format_version"] == "2.0"
+        assert written(old)["format_version"] == FORMAT_VERSION
         return result.err
 
     assert "newer version" not in quantise()

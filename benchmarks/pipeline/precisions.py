@@ -66,7 +66,9 @@ def report(bundle: Bundle, samples: Samples, title: str) -> None:
     for engine in ENGINES:
         kept, refused = "–", ""
         try:
-            bundle, (result,) = quantize_bundle(bundle, samples, title, engines=[engine])
+            bundle, (result,) = quantize_bundle(
+                bundle, samples, title, engines=[engine], agreement=0.99
+            )
             layers = result.quantization
             kept = f"{len(layers.kept_layers)} of {layers.layers} ({layers.kept_macs:.0%})"
         except VerificationError as error:

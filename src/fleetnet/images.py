@@ -233,7 +233,7 @@ def _check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
     if image.width * image.height > limit:
         what = " for a format that takes so long" if slow else ""
         raise ImageError(
-            f"{image.width}×{image.height} is more than {limit // 10**6} million pixels{what}",
+            f"{image.width}×{image.height} is more than {limit / 10**6:g} million pixels{what}",
             code="too-large",
             width=image.width,
             height=image.height,

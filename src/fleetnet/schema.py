@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fleetnet.errors import nearest
@@ -53,10 +54,30 @@ class Problem(NamedTuple):
     text: str
 
 
-def first_problem(error: ValidationError) -> Problem:
-    """Return the first thing that is wrong with a value, where, and what was expected."""
+def first_problem(error: ValidationError, schema: type[BaseModel] | None = None) -> Problem:
+    """Return the first thing that is wrong with a value, where, and what was expected.
+
+    Args:
+        error: what pydantic found.
+        schema: of the value, for the nearest name where one is unknown.
+    """
     details = error.errors(include_url=False)[0]
-    return Problem(".".join(map(str, details["loc"])), _in_words(details))
+    text = _in_words(details)
+    if schema is not None and details["type"] == "extra_forbidden":
+        *section, name = details["loc"]
+        text += nearest(str(name), _names_in(schema, section))
+    return Problem(".".join(map(str, details["loc"])), text)
+
+
+def _names_in(schema: type[BaseModel], section: Sequence[str | int]) -> list[str]:
+    """Return the names of a schema's settings, or of those in a section of it."""
+    for key in section:
+        field = schema.model_fields.get(str(key))
+        kind = field.annotation if field is not None else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        schema = kind
+    return [field.alias or name for name, field in schema.model_fields.items()]
 
 
 def facts_of(error: ValidationError) -> dict[str, Any]:
@@ -108,8 +129,8 @@ def _plain(limit: object) -> str:
 
 
 def _but(value: object) -> str:
-    """Return what stands there instead, unless that is a whole section."""
-    if isinstance(value, dict):
+    """Return what stands there instead, unless that is a whole section or text."""
+    if isinstance(value, dict | bytes):
         return ""
     shown = _LISTS.repr(value) if isinstance(value, list | tuple) else repr(value)
     return f", not {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}"

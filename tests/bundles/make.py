@@ -1,6 +1,6 @@
 """Make the archive of a bundle in today's format, for tests that keep reading it.
 
-    .venv/bin/python tests/bundles/make.py tests/bundles/version2_0.tar.xz
+    .venv/bin/python tests/bundles/make.py tests/bundles/version2_1.tar.xz
 
 The network is small, and nearly all of its weights are zero, so that the archive is small too.
 """
@@ -51,17 +51,18 @@ def sparse(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return made
 
 
-def make(folder: Path) -> Bundle:
+def make(folder: Path, name: str) -> Bundle:
     """Train, export and quantise, and return the bundle with everything that one can hold."""
     images = make_folder(folder / "images", 40, CLASSES)
+    others = make_folder(folder / "others", 60, CLASSES, seed=7)
     run = train(open_source(str(images)), "mobilenetv2_x0_25", Recipe.load(overrides=RECIPE),
                 folder / "run")  # fmt: skip
     trained = Checkpoint.load(run.last)
     replace(trained, state=sparse(trained.state), metrics={}, history=[]).save(folder / "it.ckpt")
-    path = folder / "version2_0.bundle"
+    path = folder / f"{name}.bundle"
     export_bundle(folder / "it.ckpt", path, calibrate=True, fixed_batches=[2])
     try:
-        main(["quantize", str(path), "--images", str(images), "--agreement", "0.5"])
+        main(["quantize", str(path), "--data", str(others), "--max-loss", "50"])
     except SystemExit as ended:
         if ended.code:
             raise
@@ -85,4 +86,5 @@ def pack(bundle: Bundle, archive: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        pack(make(Path(temporary)), Path(sys.argv[1]))
+        archive = Path(sys.argv[1])
+        pack(make(Path(temporary), archive.name.partition(".")[0]), archive)

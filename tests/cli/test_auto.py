@@ -14,6 +14,7 @@ from fleetnet.inference import tuning_cache
 from fleetnet.inference.engines import Mode
 from fleetnet.inference.tuning import tune
 from fleetnet.inference.tuning_cache import load_tuned
+from serving.conftest import serving
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +131,19 @@ def test_images_that_cannot_be_read_do_not_count(bundle: Bundle, shapes: Path) -
     few = [Path(path) for path in find_images([str(shapes)])][:20]
     assert tuning_cache.tuned_or_tune(bundle, "latency", [*few, *(b"garbage",) * 100]) is None
     assert tuning_cache.tuned_or_tune(bundle, "latency", [b"garbage"]) is None
+
+
+def test_a_server_computes_with_what_tuning_chose(
+    fleetnet: Run, bundle: Bundle, shapes: Path
+) -> None:
+    tuned = fleetnet(
+        "tune", bundle.path, "--images", shapes, "--engine", "onnxruntime", "--mode", "throughput",
+        "--seconds", "0",
+    )  # fmt: skip
+    assert tuned.code == 0
+    choice = load_tuned(bundle, "throughput")
+    assert choice is not None
+    with serving(models={"net": bundle.path}, engine={"name": "auto"}) as client:
+        card = client.get("/models/net/card").json()
+    assert card["engine"]["name"] == "onnxruntime", card["engine"]
+    assert card["engine"]["threads"] == choice.threads

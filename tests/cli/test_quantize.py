@@ -129,7 +129,7 @@ def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> No
     ("arguments", "words"),
     [
         (["nothing.bundle", "--images", "IMAGES"], ["no such file or folder: nothing.bundle"]),
-        (["BUNDLE"], ["Missing option '--images'"]),
+        (["BUNDLE"], ["no images: give real ones, --images, or labelled ones", "--data"]),
         (["BUNDLE", "--images", "/nothing"], ["/nothing does not exist"]),
         (["BUNDLE", "--images", "IMAGES/circle"], ["16 different images are too few", "45"]),
         (["BUNDLE", "--images", "IMAGES", "--agreement", "0"], ["agreement is 0.0"]),

@@ -50,6 +50,7 @@ def test_a_token_comes_from_the_environment(
         refused = fleetnet("predict", f"{address}/net", str(picture))
         assert (refused.code, refused.out) == (2, "")
         assert "this needs a token" in refused.err
+        assert "FLEETNET_TOKEN" in refused.err
         monkeypatch.setenv("FLEETNET_TOKEN", "a-token-of-a-client")
         assert fleetnet("predict", f"{address}/net", str(picture)).code == 0
 
@@ -58,6 +59,8 @@ def test_a_token_comes_from_the_environment(
     ("model", "more", "told"),
     [
         ("SERVER/other", [], "no model 'other'"),
+        ("127.0.0.1:8000/net", [], "a server's address is http://127.0.0.1:8000/net"),
+        ("localhost:8000", [], "a server's address is http://localhost:8000"),
         ("SERVER/net", ["--engine", "openvino"], "--engine is the server's choice"),
         ("SERVER/net", ["--batch-size", "4"], "--batch-size is the server's choice"),
         ("SERVER/net", ["--exact"], "--exact is the server's choice"),

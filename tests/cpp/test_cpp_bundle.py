@@ -26,10 +26,15 @@ def manifest() -> Values:
     bundle = Bundle.load(NETWORK)
     values: Values = json.loads(bundle.manifest.to_json())
     file = bundle.artifacts[0].files[0]
+    judged = {
+        "metric": "recall", "of_class": "c", "judged_by": "labels", "images": 8, "loss": 0.0,
+        "low": -0.1, "high": 0.1, "allowed": 0.2, "fp32": 0.5, "found": 0.5, "fp32_nll": 0.1,
+        "nll": 0.1, "fp32_ece": None, "ece": None,
+    }  # fmt: skip
     record = {
         "engine": "openvino", "engine_version": "1", "device": "cpu", "images": 8, "source": "s",
         "max_abs_diff": 0.1, "top1_agreement": 1.0, "tolerance": 1.0, "agreement": None,
-        "mean_abs_diff": 0.0, "latency_ms": 1.5, "machine": "m",
+        "mean_abs_diff": 0.0, "judgement": judged, "latency_ms": 1.5, "machine": "m",
     }  # fmt: skip
     made = {
         "tool": "t", "calibration_images": 8, "weight_bits": 8, "agreement": 0.99, "layers": 4,

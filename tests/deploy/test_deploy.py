@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
@@ -389,6 +390,45 @@ def test_the_autoscaler_asks_for_a_metric_that_the_adapter_makes() -> None:
     check_expression(query.replace("<<.LabelMatchers>>", 'namespace="x",pod=~"a|b"'))
     check_expression(rule["seriesQuery"])
     assert re.fullmatch(rule["name"]["matches"], rule["seriesQuery"].partition("{")[0])
+
+
+def kserve_model(name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the types of a KServe object's fields, and their names in YAML by those in Python."""
+    (models,) = (ROOT / ".venv-triton").glob("lib/*/site-packages/kserve/models")
+    tree = ast.parse((models / f"{name}.py").read_text("utf-8"))
+    found = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("openapi_types", "attribute_map")
+    }
+    return found["openapi_types"], found["attribute_map"]
+
+
+def check_fields(value: Object, model: str) -> None:
+    types, names = kserve_model(model)
+    types = {names[python]: kind for python, kind in types.items()}
+    plain = {"int": int, "str": str, "bool": bool}
+    for name, inner in value.items():
+        kind = types[name]
+        expected = plain.get(kind, list if kind.startswith("list[") else dict)
+        assert type(inner) is expected, (name, kind)
+
+
+@pytest.mark.skipif(
+    not list((ROOT / ".venv-triton").glob("lib/*/site-packages/kserve/models")),
+    reason="make .venv-triton/.made installs KServe's models",
+)
+def test_kserves_fields_are_those_of_its_published_models() -> None:
+    service = only("kserve/inferenceservice.yaml")
+    check_fields(service, "v1beta1_inference_service")
+    check_fields(service["spec"], "v1beta1_inference_service_spec")
+    check_fields(service["spec"]["predictor"], "v1beta1_predictor_spec")
+    with pytest.raises(KeyError):
+        check_fields({"minReplica": 1}, "v1beta1_predictor_spec")
+    with pytest.raises(AssertionError):
+        check_fields({"minReplicas": "1"}, "v1beta1_predictor_spec")
 
 
 def test_kserves_predictor_is_a_pod() -> None:

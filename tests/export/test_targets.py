@@ -162,6 +162,45 @@ def test_on_the_command_line(
     assert answers.code == 0, answers
 
 
+def test_fewer_bits_are_judged_by_what_is_known_of_the_images(
+    checkpoint: Path, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    judged = {}
+    for name, model, images in (
+        ("labels", checkpoint, []),
+        ("none", bundle.path, [str(shapes)]),
+        ("made up", bundle.path, []),
+    ):
+        made = export_to(model, "openvino:fp16", tmp_path / name, images=images)
+        (record,) = only(made).verification
+        judged[name] = record.judgement
+        page = (made.path / "README.md").read_text("utf-8")
+        assert "gives the same answer on" in page or "is expected to lose" in page
+    labels, none, made_up = judged.values()
+    assert labels is not None
+    assert (labels.judged_by, labels.images) == ("confidence", 9)
+    assert labels.fp32 == labels.found == pytest.approx(bundle.manifest.metrics["held_out"]["top1"])
+    assert none is not None
+    assert (none.judged_by, none.fp32, none.allowed) == ("confidence", None, 0.005)
+    assert made_up is not None
+    assert made_up.judged_by == "agreement"
+
+
+def test_a_conversion_that_loses_too_much_is_not_written(
+    fleetnet: conftest.Run, bundle: Bundle, shapes: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    added(monkeypatch, precisions=("fp16",), load=nothing_but_nan)
+    result = fleetnet(
+        "export", bundle.path, "--to", "odd", "-o", tmp_path / "made", "--images", shapes
+    )
+    assert result.code == 2
+    assert "in fp16 does not answer as the trained network does" in result.err.splitlines()[-1]
+    assert "it is expected to lose" in result.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+    fleetnet("export", bundle.path, "--max-loss", "1").assert_one_line("--max-loss")
+
+
 def test_the_default_output_is_named_for_the_target(
     fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
 ) -> None:

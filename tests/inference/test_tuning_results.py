@@ -41,7 +41,8 @@ def test_a_trial_is_json_with_none_where_nothing_was_measured() -> None:
     assert fast["out"] is None
     assert OUT.to_json() == {
         "engine": "onnxruntime", "precision": "fp32", "threads": 2, "batch": 4, "device": "gpu",
-        "milliseconds": None, "quartiles": None, "agreement": None, "out": "fails: no driver",
+        "milliseconds": None, "quartiles": None, "agreement": None, "judgement": None,
+        "out": "fails: no driver",
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_each_mode_is_tuned_and_remembered(bundle: Bundle, monkeypatch: pytest.M
     pixels = np.zeros((40, 8, 8, 3), np.uint8)
     results = tune_modes(bundle, pixels, modes_of(BOTH), threads=3, budget=0.5, showing=showing)
     assert shown == ["latency: trying", "throughput: trying"]
-    assert asked[0] == {"engines": None, "on": None, "threads": 3, "budget": 0.5}
+    assert asked[0] == {"engines": None, "on": None, "threads": 3, "budget": 0.5, "judge": None}
     assert load_tuned(bundle, "latency", 3) == results.choices[0]
     values = results.to_json()
     assert values["bundle"] == str(bundle.path)

@@ -90,7 +90,7 @@ def headers(data: bytes) -> None:
     with contextlib.suppress(ServingError):
         assert 0 <= length_of_json(length, 1000) <= 1000
     with contextlib.suppress(ServingError):
-        assert 0 <= _milliseconds(timeout) <= MAX_TIMEOUT_MS
+        assert 0 <= (_milliseconds(timeout) or 0) <= MAX_TIMEOUT_MS
     with contextlib.suppress(ServingError):
         Hosts(("localhost",)).check([host])
     with contextlib.suppress(ServingError):

@@ -645,6 +645,8 @@ def test_gzip_is_that_of_files(client: Client) -> None:
     meta = field_of(1, field_of(1, brpc_client.SERVICE) + field_of(2, LIVE)) + field_of(3, GZIP)
     client.send(packed(meta, gzip.compress(b"")))
     assert client.receive().message == field_of(1, 1)
+    client.send(packed(meta, gzip.compress(b"") + gzip.compress(b"")))
+    assert "not valid gzip" in client.receive().text
 
 
 def test_the_port_follows_that_of_http(network: Path) -> None:

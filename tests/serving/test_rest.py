@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from client.conftest import served
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.inference.classifier import Classifier
+from fleetnet.serving.rest import app as app_module
 from serving.conftest import Serve, service_of
+from serving.raw import asked, statuses
 
 TOLERANCE = 1e-4
 
@@ -146,7 +150,7 @@ def test_metadata_health_index_and_metrics(serve: Serve, network: Path, picture:
     client.post("/classify", content=b"")
     text = client.get("/metrics").text
     line = 'fleetnet_requests_total{model="net",protocol="rest",version="1"}'
-    assert f"{line} 2.0" in text
+    assert f"{line} 1.0" in text
     assert 'fleetnet_unreadable_images_total{model="net",version="1"} 1.0' in text
     assert 'fleetnet_inference_seconds_count{model="net",version="1"}' in text
 
@@ -179,6 +183,8 @@ def test_a_compressed_body_is_read_up_to_the_limit(
     assert client.post("/classify", content=bomb, headers=packed).status_code == 413
     cut = gzip.compress(picture)[:-12]
     assert client.post("/classify", content=cut, headers=packed).status_code == 400
+    more = client.post("/classify", content=gzip.compress(picture) + b"more", headers=packed)
+    assert (more.status_code, "follows its end" in more.text) == (400, True)
     other = {"content-encoding": "br"}
     assert client.post("/classify", content=picture, headers=other).status_code == 415
 
@@ -306,7 +312,7 @@ def test_limits_on_body_pixels_and_images(serve: Serve, network: Path, picture: 
     assert large.status_code == 400
     assert "1001×1000 is more than 1 million pixels" in large.json()["error"]
     form = client.post("/classify", files=[("image", ("a.jpg", picture))] * 3)
-    assert form.status_code == 400
+    assert form.status_code == 413
     body, headers = binary_request([picture] * 3)
     many = client.post("/v2/models/net/infer", content=body, headers=headers)
     assert many.status_code == 413
@@ -320,6 +326,57 @@ def test_a_deadline_that_passed_is_a_504(net: TestClient, picture: bytes) -> Non
     headers = {"X-Request-Timeout-Ms": "soon"}
     assert client.post("/classify", content=picture, headers=headers).status_code == 400
     assert 'cause="deadline"' in client.get("/metrics").text
+
+
+def test_the_time_of_a_request_counts_from_its_headers(
+    network: Path, picture: bytes, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(models={"net": network}) as address:
+        head = (
+            "POST /classify HTTP/1.1\r\nHost: localhost\r\nX-Request-Timeout-Ms: 30\r\n"
+            f"Content-Length: {len(picture)}\r\n\r\n"
+        )
+        got = asked(address, head, picture[:100])  # and the rest never comes
+    assert (statuses(got), b'"deadline"' in got) == ([504], True)
+
+    client = serve(models={"net": network})
+    computed: list[int] = []
+    loaded = service_of(client).models.find("net").loaded
+    monkeypatch.setattr(loaded, "compute", lambda pixels: computed.append(len(pixels)))
+    monkeypatch.setattr(app_module, "begun_of", lambda _: time.monotonic() - 1)
+    late = {"X-Request-Timeout-Ms": "900"}
+    body, headers = binary_request([picture])
+    slow, others = binary_request([picture], timeout=900_000)
+    for path, content, more in (
+        ("/classify", picture, late),
+        ("/explain", picture, late),
+        ("/v2/models/net/infer", body, {**headers, **late}),
+        ("/v2/models/net/infer", slow, others),
+    ):
+        response = client.post(path, content=content, headers=more)
+        assert (response.status_code, response.json()["code"]) == (504, "deadline"), path
+    assert computed == []
+
+
+def test_too_many_images_are_too_large_however_they_are_sent(
+    serve: Serve, network: Path, picture: bytes
+) -> None:
+    client = serve(models={"net": network}, limits={"images": 2})
+    encoded = [base64.b64encode(picture).decode()] * 3
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [3], "data": encoded}
+    for path, values in (
+        ("/classify", {"json": {"images": encoded}}),
+        ("/classify", {"files": [("image", picture)] * 3}),
+        ("/v2/models/net/infer", {"json": {"inputs": [tensor]}}),
+    ):
+        response = client.post(path, **values)
+        assert (response.status_code, response.json()["code"]) == (413, "too-large"), response.text
+
+
+def test_a_form_has_no_texts(net: TestClient, picture: bytes) -> None:
+    response = net.post("/classify", files=[("image", picture)], data={"model": "nope"})
+    assert response.status_code == 400
+    assert "/classify?top_k=3" in response.json()["error"]
 
 
 def test_a_full_queue_is_a_429_that_says_when(serve: Serve, network: Path, picture: bytes) -> None:

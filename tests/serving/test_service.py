@@ -362,6 +362,7 @@ class TestTokens:
             ("root aaaaaaaaaaaaaaaaaaa", "line 1: a line is a role"),
             ("infer", "line 1"),
             ("\ninfer short", "line 2: a token has at least"),
+            ("infer träge-langes-geheimnis", "line 1: a token is of ASCII characters"),
             ("admin sha256:" + "a" * 63, "line 1: after 'sha256:' come 64 hexadecimal digits"),
         ],
     )

@@ -303,7 +303,9 @@ def test_what_came_of_a_body_is_acknowledged_at_once() -> None:
     async def received() -> None:
         config = uvicorn.Config(app, lifespan="off", loop="asyncio", log_config=None)
         config.load()
-        protocol = limited(LimitSettings())(config, uvicorn.server.ServerState(), {})
+        protocol = limited(LimitSettings(), lambda _: None)(
+            config, uvicorn.server.ServerState(), {}
+        )
         protocol.connection_made(Transport())
         one = f"{POST}Content-Length: 6\r\n\r\n".encode()
         for piece, expected in ((one[:9], 1), (one[9:], 2), (b"abc", 3), (b"def", 3)):

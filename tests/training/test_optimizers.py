@@ -12,7 +12,12 @@ from compiling import two_blocks
 from fleetnet.models.registry import build_model
 from fleetnet.training.freezing import freeze, frozen_stages
 from fleetnet.training.losses import BinaryCrossEntropy, CrossEntropy, build_loss, class_weights
-from fleetnet.training.optimizers import RmsPropTF, build_optimizer, parameter_groups
+from fleetnet.training.optimizers import (
+    RmsPropTF,
+    build_optimizer,
+    load_optimizer,
+    parameter_groups,
+)
 from fleetnet.training.recipe import FreezeSettings, LossSettings, OptimizerSettings, Recipe
 from fleetnet.training.schedules import Schedule
 
@@ -214,3 +219,27 @@ def test_what_is_frozen_does_not_change() -> None:
     freeze(network, FreezeSettings(backbone_epochs=1), 2)
     assert all(p.requires_grad for p in network.parameters())
     assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("fused", [True, None])
+def test_a_state_goes_on_with_the_kernels_of_the_device_at_hand(
+    name: str, fused: bool | None
+) -> None:
+    """A run that is moved between a GPU, whose optimisers are fused, and a processor."""
+    torch.manual_seed(0)
+    kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+    parameters = [nn.Parameter(torch.randn(4)) for _ in range(2)]
+    before = kinds[name](parameters, lr=0.1, fused=None if fused else True)
+    after = kinds[name](parameters, lr=0.1, fused=fused)
+    for optimizer in (before, after):
+        for parameter in parameters:
+            parameter.grad = torch.ones(4)
+        if optimizer is after:
+            load_optimizer(after, before.state_dict())
+        optimizer.step()
+    assert [group["fused"] for group in after.param_groups] == [fused]
+    if name == "adamw":
+        assert all(int(after.state[parameter]["step"]) == 2 for parameter in parameters)
+    with pytest.raises(ValueError, match="argument"):
+        load_optimizer(after, {**before.state_dict(), "param_groups": []})

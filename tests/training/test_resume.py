@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,7 +133,8 @@ def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(
         _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert errors.strip().splitlines()[-1].startswith("stopped by SIGINT in epoch ")
+    # Python's tracker of shared memory, which the signal reaches too, may have a word after that.
+    assert re.search("^stopped by SIGINT in epoch ", errors, re.MULTILINE), errors
     assert f"fleetnet train --resume {tmp_path / 'run'}" in errors
     assert Checkpoint.load(tmp_path / "run" / "last.ckpt").training["progress"]["epoch"] > 1
 

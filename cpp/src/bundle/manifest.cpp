@@ -81,6 +81,20 @@ std::vector<std::size_t> read_self_test(const Value& value, bool newer) {
     return rows;
 }
 
+void read_judgement(const Value& value, bool newer) {
+    Fields judgement(value, newer);
+    judgement.required("metric").name();
+    if (const auto of_class = judgement.nullable("of_class")) of_class->text();
+    judgement.required("judged_by").name();
+    judgement.required("images").amount();
+    for (const char* name : {"loss", "low", "high"}) judgement.required(name).real();
+    judgement.required("allowed").share(0, 1);
+    for (const char* name : {"fp32", "found", "fp32_nll", "nll", "fp32_ece", "ece"}) {
+        if (const auto number = judgement.nullable(name)) number->real();
+    }
+    judgement.end();
+}
+
 void read_verification(const Value& value, bool newer) {
     Fields verification(value, newer);
     verification.required("engine").text();
@@ -94,6 +108,7 @@ void read_verification(const Value& value, bool newer) {
     for (const char* name : {"agreement", "mean_abs_diff"}) {
         if (const auto number = verification.nullable(name)) number->real();
     }
+    if (const auto judged = verification.nullable("judgement")) read_judgement(*judged, newer);
     verification.required("latency_ms").real();
     verification.required("machine").text();
     verification.end();

@@ -10,7 +10,7 @@ namespace fleetnet {
 namespace {
 
 /// The version that is written today. Readers of its major version may ignore unknown fields.
-constexpr const char* kVersion = "2.0";
+constexpr const char* kVersion = "2.1";
 
 struct Stored {
     const char* format;
@@ -125,7 +125,7 @@ bool to_current(Json& manifest) {
                     ", but this fleetnet reads version 1 and 2.x; update fleetnet");
     }
     manifest.set("format_version", Json::of_text(kVersion));
-    return *minor != "0";
+    return *minor != "0" && *minor != "1";
 }
 
 }  // namespace fleetnet

@@ -17,6 +17,7 @@ from fleetnet.benchmark.label_placement import Label, place_labels
 from fleetnet.benchmark.measured import Measurement
 from fleetnet.files import atomic_file
 from fleetnet.models.registry import structure
+from fleetnet.plotting import quiet
 
 DPI = 130
 _COLUMNS = 3
@@ -190,9 +191,7 @@ def _dress(axes: Axes, panel: Panel) -> None:
     axes.set_xlabel(panel.xlabel, fontsize=9)
     axes.set_ylabel("published ImageNet-1k top-1, %", fontsize=9)
     axes.margins(x=0.2, y=0.08)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
     axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())

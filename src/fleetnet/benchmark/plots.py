@@ -22,6 +22,7 @@ from fleetnet.benchmark.results import NetworkFacts, Results
 from fleetnet.benchmark.tables import settings
 from fleetnet.files import atomic_file
 from fleetnet.models.registry import find_name
+from fleetnet.plotting import quiet
 
 LATENCY, STORAGE = "accuracy_latency.png", "accuracy_storage.png"
 DPI = 150
@@ -199,9 +200,7 @@ def _dress(axes: Axes, title: str, xlabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.set_ylabel("published ImageNet-1k top-1, %")
     axes.margins(x=0.12, y=0.1)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
     ticks = matplotlib.ticker.LogLocator(subs=(1, 2, 5))
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

@@ -10,6 +10,7 @@ from fleetnet.bundle.artifacts import (
     TRAINED_IMAGES,
     Artifact,
     File,
+    Judgement,
     Quantization,
     Verification,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Calibration",
     "Content",
     "File",
+    "Judgement",
     "Manifest",
     "ModelInfo",
     "Quantization",

@@ -20,6 +20,41 @@ Key = tuple[str, str | None, int | None]
 """What an artifact is found by: its format, precision and batch size."""
 
 
+class Judgement(Strict):
+    """What an artifact in fewer bits was allowed to lose, and what it lost.
+
+    All losses are shares: 0.005 is half a point of accuracy. A negative loss is a gain.
+    """
+
+    metric: str = Field(min_length=1)
+    """What it is the loss of: ``top1``, ``exact_match``, ``recall``, ``roc_auc``."""
+    of_class: str | None = None
+    """The class that ``metric`` is of, where it is of one."""
+    judged_by: str = Field(min_length=1)
+    """``labels``: what the labels say was lost; ``confidence``: what the probabilities in fp32 lead
+    to expect; ``agreement``: the share of other answers, each of which counts as a loss."""
+    images: int = Field(ge=1)
+    loss: float
+    low: float
+    """The loss on all images is above this with 95 % confidence."""
+    high: float
+    """It is below this with 95 % confidence."""
+    allowed: float = Field(ge=0, le=1)
+    """The largest loss that passes."""
+    fp32: float | None = None
+    """The metric in fp32, as the labels say; null where there are none."""
+    found: float | None = None
+    """The metric in fewer bits."""
+    fp32_nll: float | None = None
+    """Negative log-likelihood of the labels in fp32."""
+    nll: float | None = None
+    """The same in fewer bits."""
+    fp32_ece: float | None = None
+    """Expected calibration error in fp32."""
+    ece: float | None = None
+    """The same in fewer bits."""
+
+
 class Verification(Strict):
     """How much one engine's answers differed from the trained network's, as measured."""
 
@@ -39,6 +74,8 @@ class Verification(Strict):
     """Share of the images with the same answer, where that decides whether the file is accepted."""
     mean_abs_diff: float | None = None
     """Mean difference of the probability of the network's most probable class."""
+    judgement: Judgement | None = None
+    """What it lost and was allowed to lose, where it has fewer bits than fp32."""
     latency_ms: float
     """Median time of one image, one thread, on ``machine``."""
     machine: str
@@ -52,7 +89,10 @@ class Quantization(Strict):
     """How many real images the ranges of the activations were measured on."""
     weight_bits: Literal[7, 8]
     agreement: float = Field(gt=0, le=1)
-    """Share of the images that must get the same answer as from the trained network."""
+    """Share of the images that must get the same answer as from the trained network.
+
+    Where the record of verification has a judgement by something else than agreement, it is the
+    share that was measured then, to which images without labels can be held."""
     layers: int = Field(ge=1)
     """How many layers with weights the network has."""
     kept_layers: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ class Manifest(Strict):
     """The content of ``fleetnet.json``, whatever version it was read from."""
 
     format: Literal["fleetnet-bundle"] = FORMAT
-    format_version: Literal["2.0"] = FORMAT_VERSION
+    format_version: Literal["2.1"] = FORMAT_VERSION
     model: ModelInfo
     classes: tuple[str, ...] = Field(min_length=1)
     preprocess: Annotated[

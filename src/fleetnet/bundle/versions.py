@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fleetnet.bundle.artifacts import TRAINED_IMAGES
 
-FORMAT_VERSION: Literal["2.0"] = "2.0"
+FORMAT_VERSION: Literal["2.1"] = "2.1"
 """The version that is written. Readers of this major version may ignore unknown fields."""
 _MAJOR = FORMAT_VERSION.partition(".")[0]
 

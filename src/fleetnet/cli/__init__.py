@@ -26,6 +26,7 @@ VERBS = (
     "data",
     "models",
     "train",
+    "distill",
     "runs",
     "evaluate",
     "explain",

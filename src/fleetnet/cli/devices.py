@@ -12,6 +12,7 @@ from fleetnet.cli.console import Steps, console, print_json, print_line, progres
 from fleetnet.cli.opening import open_bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.devices import Device, chosen, measure, measured
+from fleetnet.inference.judging import lost
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +77,7 @@ def _print(found: list[Device], *, with_figures: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("target", no_wrap=True)
     if with_figures:
-        for heading in ("images", "max |Δp|", "top-1 same", "size", "ms/image"):
+        for heading in ("images", "max |Δp|", "top-1 same", "lost", "size", "ms/image"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("")
     else:
@@ -97,11 +98,12 @@ def _figures(device: Device) -> list[str]:
     record = device.record
     volume = "–" if device.bytes is None else size(device.bytes)
     if record is None:
-        return ["–", "–", "–", volume, "–"]
+        return ["–", "–", "–", "–", volume, "–"]
     return [
         str(record.images),
         f"{record.max_abs_diff:.1e}",
         f"{record.top1_agreement:.1%}",
+        lost(record.judgement),
         volume,
         f"{record.latency_ms:.2f}",
     ]

@@ -21,10 +21,12 @@ from fleetnet.cli.console import (
     warn,
     warn_left_out,
 )
+from fleetnet.cli.judging import MaxLossOption, share_of
 from fleetnet.cli.opening import open_file, warn_passed_over
 from fleetnet.cli.options import WeightsArgument
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
+from fleetnet.inference.judging import lost, sentence
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
@@ -52,7 +54,10 @@ def export(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Verify with at most this many images.  [64; with --to 128]"),
+        typer.Option(
+            min=1,
+            help="Verify with at most this many images.  [64; with --to 128, or 1,000 with labels]",
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -81,6 +86,7 @@ def export(
         Path | None,
         typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
     ] = None,
+    max_loss: MaxLossOption = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -105,8 +111,12 @@ def export(
             )
         if len(fixed_batch or ()) > 1:
             raise FleetnetError("--to takes one --fixed-batch: convert again for the others")
-        _run_export_to(subject, to, output, images or [], limit, tolerance, fixed_batch)
+        _run_export_to(subject, to, output, images or [], limit, tolerance, fixed_batch, max_loss)
         return
+    if max_loss is not None:
+        raise FleetnetError(
+            "--max-loss is for fewer bits than fp32: give it with --to, or to 'fleetnet quantize'"
+        )
     if subject.kind == "bundle":
         raise FleetnetError(
             f"{model} is exported already: it is a bundle, copy it where you need it"
@@ -139,6 +149,7 @@ def _run_export_to(
     limit: int | None,
     tolerance: float | None,
     fixed_batch: list[int] | None,
+    max_loss: float | None,
 ) -> None:
     """Convert, saying what goes on and what there is in the end."""
     check_installed("export")
@@ -154,8 +165,9 @@ def _run_export_to(
             output or subject.beside(to.replace(":", "-")),
             batch=fixed_batch[0] if fixed_batch else None,
             images=images,
-            limit=converted.IMAGES if limit is None else limit,
+            limit=limit,
             tolerance=converted.TOLERANCE if tolerance is None else tolerance,
+            max_loss=share_of(max_loss),
             left_out=left_out,
             say=say,
             begin=Steps(bar),
@@ -207,7 +219,9 @@ def print_bundle(bundle: Bundle) -> None:
         if artifact.verification:
             table = Table(box=None, pad_edge=False, header_style="bold")
             table.add_column("engine")
-            for heading in ("images", "max |Δp|", "top-1 same", "ms/image, 1 thread"):
+            fewer = any(record.judgement for record in artifact.verification)
+            lost_too = ("points lost",) if fewer else ()
+            for heading in ("images", "max |Δp|", "top-1 same", *lost_too, "ms/image, 1 thread"):
                 table.add_column(heading, justify="right")
             for record in artifact.verification:
                 table.add_row(
@@ -215,6 +229,10 @@ def print_bundle(bundle: Bundle) -> None:
                     str(record.images),
                     f"{record.max_abs_diff:.1e}",
                     f"{record.top1_agreement:.0%}",
+                    *([lost(record.judgement)] if fewer else []),
                     f"{record.latency_ms:.2f}",
                 )
             console().print(table)
+            for record in artifact.verification:
+                if record.judgement:
+                    print_line(f"{record.engine}: {sentence(record.judgement)}")

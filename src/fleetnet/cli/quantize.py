@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
-from fleetnet.bundle import MANIFEST
+from fleetnet.bundle import MANIFEST, Judgement
 from fleetnet.cli.console import (
     Steps,
     console,
@@ -19,13 +19,26 @@ from fleetnet.cli.console import (
     warn,
     warn_left_out,
 )
+from fleetnet.cli.judging import (
+    LabelledOption,
+    MaxLossOption,
+    MetricOption,
+    check_metric,
+    check_standard,
+    judge_by,
+    labelled_source,
+)
 from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
+from fleetnet.cli.sources import with_source_options
+from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import require_all
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.verify import AGREEMENT
+from fleetnet.inference.comparison import judged
+from fleetnet.inference.judging import lost, sentence
+from fleetnet.inference.metric import TOP1
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
 from fleetnet.text import either
@@ -46,16 +59,21 @@ def register(app: typer.Typer) -> None:
     app.command("quantize", short_help="Add int8, as accurate as asked for.")(quantize)
 
 
+@with_source_options
 def quantize(
     model: ModelArgument,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--images",
             metavar="PATH",
-            help="Real images, not trained on: files, folders or globs; may be repeated.",
+            help="Real images, not trained on: files, folders or globs; may be repeated. Beside "
+            "--data they only calibrate.",
         ),
-    ],
+    ] = None,
+    data: LabelledOption = None,
+    max_loss: MaxLossOption = None,
+    metric: MetricOption = TOP1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [in place]")
     ] = None,
@@ -68,11 +86,13 @@ def quantize(
         ),
     ] = None,
     agreement: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, max=1, help="Share of the validation images that must get the same answer."
+            min=0,
+            max=1,
+            help="Instead, want the same answer on this share of the validation images.",
         ),
-    ] = AGREEMENT,
+    ] = None,
     calibration: Annotated[
         int, typer.Option(min=10, help="Calibrate with at most so many images.")
     ] = 300,
@@ -87,22 +107,32 @@ def quantize(
         ),
     ] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Add the network in int8 to a bundle, for OpenVINO and for ONNX Runtime.
 
-    Some of the images are for calibration, the others for validation. If too many answers differ,
-    the most sensitive layers stay in fp32; if that does not help either, nothing is written.
+    Some of the images are for calibration, the others for validation: what int8 loses there is
+    counted by the labels of --data, or without labels by how sure fp32 was of each answer that
+    changed. If that is too much, the most sensitive layers stay in fp32; if that does not help
+    either, nothing is written.
     """
     require_all(NEEDS, "quantize", "quantize")
     from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
     from fleetnet.export.quantize.report import QuantizationReport
-    from fleetnet.export.quantize.samples import draw_samples
+    from fleetnet.export.quantize.samples import draw_labelled_samples, draw_samples
 
     engines = tuple(dict.fromkeys(engine or QUANTIZERS))
+    images = images or []
     check_engines(engines)
+    labelled = labelled_source(model, images, data, source)
     check_given(images)
+    check_standard(agreement, max_loss, metric)
     opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
+    check_metric(opened.manifest, metric)
+    if labelled is None and agreement is None:
+        judge_by(opened.manifest, None, metric, max_loss)  # refuses what takes labels
     older = output is not None and (output / MANIFEST).is_file()
     warn_passed_over(opened)
     left_out = LeftOut()
@@ -110,24 +140,38 @@ def quantize(
     warn_left_out(left_out)
     with progress(unit="") as bar:
         begin = Steps(bar)
-        samples = draw_samples(
-            paths,
-            opened.manifest.preprocess,
-            calibration,
-            validation,
-            begin("reading images", min(len(paths), calibration + validation)),
-            trained_images_of(opened),
-        )
+        if labelled is None:
+            samples = draw_samples(
+                paths,
+                opened.manifest.preprocess,
+                calibration,
+                validation,
+                begin("reading images", min(len(paths), calibration + validation)),
+                trained_images_of(opened),
+            )
+            part = printable(", ".join(Path(image).name or image for image in images))
+        else:
+            samples, part = draw_labelled_samples(
+                labelled,
+                opened,
+                calibration,
+                validation,
+                begin("reading images", min(len(labelled.samples), calibration + validation)),
+                paths,
+            )
         say(samples.summary)
         for doubt in samples.doubts(agreement):
             warn(doubt)
         written, results = quantize_bundle(
             opened,
             samples,
-            printable(", ".join(Path(image).name or image for image in images)),
+            part,
             output=output,
             engines=engines,
             agreement=agreement,
+            judge=None
+            if agreement is not None
+            else judge_by(opened.manifest, samples.labels, metric, max_loss),
             weight_bits=cast("WeightBits", weight_bits),
             begin=begin,
         )
@@ -146,7 +190,7 @@ def _print(results: list[Result]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
     offered = list(dict.fromkeys(name for result in results for name in result.latency_ms))
-    for heading in ("images", "same answer", "surely", "mean |Δp|", "layers kept", "MB", "→ int8"):
+    for heading in ("images", "same answer", "lost", "mean |Δp|", "layers kept", "MB", "→ int8"):
         table.add_column(heading, justify="right")
     for name in offered:
         table.add_column(f"ms {name}", justify="right")
@@ -156,7 +200,7 @@ def _print(results: list[Result]) -> None:
             result.comparison.engine,
             str(result.comparison.images),
             f"{result.comparison.agreement:.2%}",
-            f"{result.agreement_at_least:.2%}",
+            lost(judged(result.comparison).judgement),
             f"{result.comparison.mean_abs_diff:.4f}",
             f"{len(result.quantization.kept_layers)} of {result.quantization.layers}",
             f"{result.bytes_before / 1e6:.2f}",
@@ -166,9 +210,28 @@ def _print(results: list[Result]) -> None:
     console().print(table)
 
 
+def _beside(judgement: Judgement) -> str:
+    """Return what else labels say, for people; empty where there are none."""
+    before, after = judgement.fp32, judgement.found
+    if before is None or after is None:
+        return ""
+    pairs = [f"{before:.2%} in fp32, {after:.2%} in int8"]
+    for name, in_fp32, in_int8 in (
+        ("NLL", judgement.fp32_nll, judgement.nll),
+        ("ECE", judgement.fp32_ece, judgement.ece),
+    ):
+        if in_fp32 is not None and in_int8 is not None:
+            pairs.append(f"{name} {in_fp32:.4f} and {in_int8:.4f}")
+    return f"; {'; '.join(pairs)}"
+
+
 def _print_notes(result: Result) -> None:
     out = console()
     engine, kept = result.comparison.engine, result.quantization.kept_layers
+    verdict = judged(result.comparison)
+    if verdict.note:
+        print_line(f"{engine}: {verdict.note}")
+    print_line(f"{engine}: {sentence(verdict.judgement)}{_beside(verdict.judgement)}")
     if kept:
         out.print(
             f"{engine}: in fp32, with {result.quantization.kept_macs:.0%} of the multiply-adds: "

@@ -13,11 +13,18 @@ from fleetnet.inference.prediction import Prediction
 
 TOKEN = "FLEETNET_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with the token; a flag would show it to whoever lists processes."""
+_NO_SCHEME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?")
 _ADDRESS = re.compile(r"(https?://[^/?#]*(?:/.*)?)/([^/?#]+)/?")
 
 
 def is_address(model: str) -> bool:
-    """Tell whether a model is a server's."""
+    """Tell whether a model is a server's.
+
+    Raises:
+        FleetnetError: it looks like an address whose scheme is missing, and there is no such file.
+    """
+    if _NO_SCHEME.fullmatch(model) and not os.path.lexists(model):
+        raise FleetnetError(f"there is no file {model}; a server's address is http://{model}")
     return model.startswith(("http://", "https://"))
 
 
@@ -37,7 +44,7 @@ def predictions_of(
     Raises:
         FleetnetError: one is; or the server gives no answer.
     """
-    from fleetnet.client import Client
+    from fleetnet.client import AccessError, Client
 
     for name, value in options.items():
         if value:
@@ -45,4 +52,7 @@ def predictions_of(
     found = _ADDRESS.fullmatch(model)
     address, name = (found[1], unquote(found[2])) if found else (model, "")
     with Client(address, model=name, token=os.environ.get(TOKEN) or None) as client:
-        yield from client.classify_many(images, top_k=top_k, concurrency=8 if at_once else 1)
+        try:
+            yield from client.classify_many(images, top_k=top_k, concurrency=8 if at_once else 1)
+        except AccessError as error:
+            raise FleetnetError(f"{error} (the variable {TOKEN} holds the token)") from None

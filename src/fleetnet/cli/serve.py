@@ -135,9 +135,8 @@ def serve(
     from fleetnet.serving.lifecycle import repository_of
     from fleetnet.serving.lifecycle import serve as run
 
-    models = _models(bundles or [])
     flags: dict[str, Any] = {
-        "models": models,
+        "models": _models(bundles or []),
         "folder": folder,
         "host": host,
         "port": port,
@@ -155,13 +154,16 @@ def serve(
             "batch": max_batch,
         },
         "queue": {"delay_ms": max_delay},
-        "routing": _routing(models, split or [], shadow or []),
-        "drift": {"references": _references(models, reference or [])},
     }
-    settings = Settings.load_all(config, os.environ, flags)
-    names = repository_of(settings).names()
-    if not names:
+    repository = repository_of(Settings.load_all(config, os.environ, flags))
+    versions = {name: list(repository.versions(name)) for name in repository.names()}
+    if not versions:
         raise FleetnetError("there is nothing to serve: name a bundle, or a folder of models")
+    names = list(versions)
+    # They may leave out the name of an only model, wherever that is named.
+    flags["routing"] = _routing(names, split or [], shadow or [])
+    flags["drift"] = {"references": _references(versions, reference or [])}
+    settings = Settings.load_all(config, os.environ, flags)
     for key in settings.drift.references:
         if key.partition("/")[0] not in names:
             raise FleetnetError(
@@ -181,47 +183,51 @@ def _models(words: list[str]) -> dict[str, str]:
         path = open_bundle(subject if equals else word).path
         name = name if equals else name_of(path)
         if name in models:
-            raise FleetnetError(f"two models are called '{name}': give names, as in NAME={path}")
+            hint = f"NAME={path}" if "/" in name else f"{name}/2={path} for another version of it"
+            raise FleetnetError(f"two models are called '{name}': give names, as in {hint}")
         models[name] = str(path)
     return models
 
 
-def _routing(models: dict[str, str], split: list[str], shadow: list[str]) -> dict[str, Any]:
+def _routing(names: list[str], split: list[str], shadow: list[str]) -> dict[str, Any]:
+    from fleetnet.serving.config import share_of
+
     routing: dict[str, Any] = {}
     for word in split:
         which, equals, share = word.partition("=")
         if not equals:
-            raise FleetnetError(f"a share is VERSION=SHARE, such as 2=10%, not '{word}'")
-        name, version = _which(models, which)
+            raise FleetnetError(f"--split is VERSION=SHARE, such as 2=10%, not '{word}'")
+        try:
+            share_of(share)
+        except ValueError as error:
+            raise FleetnetError(f"--split {word}: {error}") from None
+        name, version = _which(names, which)
         routing.setdefault(name, {}).setdefault("split", {})[version] = share
     for word in shadow:
-        name, version = _which(models, word)
+        name, version = _which(names, word)
         routing.setdefault(name, {})["shadow"] = version
     return routing
 
 
-def _references(models: dict[str, str], words: list[str]) -> dict[str, str]:
-    """Return the references by model; a name may be left out where there is only one model."""
-    from fleetnet.serving.repository import FIRST
-
+def _references(versions: dict[str, list[str]], words: list[str]) -> dict[str, str]:
+    """Return the references by model; a name may be left out where there is only one bundle."""
+    bundles = [f"{name}/{version}" for name, several in versions.items() for version in several]
     references: dict[str, str] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not equals:
-            if len(models) != 1:
+            if len(bundles) != 1:
                 raise FleetnetError(f"of which model is the reference {word}? Give NAME={word}")
-            name, path = next(iter(models)), word
-            name = name if "/" in name else f"{name}/{FIRST}"
+            name, path = bundles[0], word
         references[name] = path
     return references
 
 
-def _which(models: dict[str, str], word: str) -> tuple[str, str]:
+def _which(names: list[str], word: str) -> tuple[str, str]:
     """Return a model and a version; the model may be left out where there is only one."""
     name, slash, version = word.partition("/")
     if slash:
         return name, version
-    names = sorted({model.partition("/")[0] for model in models})
     if len(names) != 1:
         raise FleetnetError(f"of which model is the version '{word}'? Give NAME/{word}")
     return names[0], word

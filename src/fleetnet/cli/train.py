@@ -27,8 +27,19 @@ from fleetnet.cli.sources import (
     warn_of_names,
     with_source_options,
 )
-from fleetnet.data.sources import SourceOptions
+from fleetnet.cli.train_together import (
+    check_output,
+    check_unchanged,
+    goes_on,
+    is_of_a_launch,
+    joined_with_others,
+    start,
+)
+from fleetnet.data.sources import Source, SourceOptions, open_source
 from fleetnet.errors import PYTORCH, FleetnetError, needing
+from fleetnet.reporting import Advance
+from fleetnet.training.launch import check_processes
+from fleetnet.training.launch_environment import Launched
 from fleetnet.training.loggers import Logger, open_loggers
 from fleetnet.training.new_run import new_run_folder
 from fleetnet.training.shorthands import shorthands
@@ -36,6 +47,7 @@ from fleetnet.weights.settings_file import NETWORK, model_named
 from fleetnet.weights.subject import LAST, find_weights_for
 
 if TYPE_CHECKING:
+    from fleetnet.training.ranks import Ranks
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import Trainer, TrainResult
 
@@ -91,6 +103,22 @@ def train(
         bool,
         typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
     ] = False,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Go on with the run in --output if it was begun; else begin it."
+        ),
+    ] = False,
+    nproc: Annotated[
+        int | None,
+        typer.Option("--nproc", metavar="N", help="Train in N processes on this machine."),
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(help="With --nproc: start all anew so often if one is killed or hangs.")
+    ] = 3,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Of several processes: wait so long for one.")
+    ] = 600.0,
     log: Annotated[
         str | None,
         typer.Option(
@@ -105,17 +133,25 @@ def train(
 
     A quarter of each class is held out by a seeded split (--set data.val_fraction=0.25) and
     evaluated after each epoch; data with train/ and val/ keeps its own split, and test/ is not
-    used. Ctrl-C saves and ends; --resume goes on as if the run had never stopped.
+    used. Ctrl-C saves and ends; --resume goes on as if the run had never stopped. In several
+    processes (--nproc, or torchrun -m fleetnet train) a batch is shared among them.
     """
+    check_processes(1 if nproc is None else nproc, restarts, timeout)
+    launched = Launched.found()
+    starts = nproc is not None and nproc > 1 and not is_of_a_launch()
     if resume is not None:
         changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
-        if any(changes):
+        if any(changes) or go_on:
             raise FleetnetError(
                 "--resume goes on with a run as it was begun: its model, recipe and settings "
                 "cannot change; for a new run from its weights give --weights "
                 f"{resume / 'last.ckpt'}"
             )
-        _report(_resume_training(resume, data, source, None if log is None else _loggers(log)))
+        if starts:
+            raise typer.Exit(start(nproc or 1, restarts, []))
+        with joined_with_others(launched, timeout) as ranks:
+            named = None if log is None else loggers_of(log)
+            report(resume_training(resume, data, source, named, ranks), ranks)
         return
     if data is None:
         raise FleetnetError(
@@ -125,21 +161,48 @@ def train(
     word, model = model, model_named(model)
     options = [*shorthands(epochs, size), *(["data.strict=true"] if strict else [])]
     chosen = load_recipe(recipe, [*options, *(settings or [])], model)
-    if output is not None:
+    several = starts or (launched is not None and launched.place.size > 1)
+    if search_lr and (several or go_on):
+        raise FleetnetError("--find-lr trains nothing, and in one process")
+    if not starts:
+        check_output(output, launched, go_on=go_on)
+    restarted = launched is not None and launched.restarts > 0
+    if output is not None and not go_on and not restarted and not several:
         _check_free(output, overwrite=overwrite)
-    fetched = _fetched(weights, model, offline)
+    fetched = fetched_weights(weights, model, offline=offline)
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
         if search_lr:
             _search_lr(data, source, word, chosen, folder, fetched)
             return
-        result = run_training(
-            data, source, model, chosen, folder, fetched, _loggers(log or DEFAULT_LOG)
-        )
-    _report(result)
+        if starts:
+            place_of_all = ["--output", str(folder)] if output is None else []
+            raise typer.Exit(start(nproc or 1, restarts, place_of_all))
+        with joined_with_others(launched, timeout) as ranks:
+            if ranks.from_first(lambda: goes_on(folder, launched, asked=go_on)):
+                named = None if log is None else loggers_of(log)
+                result = resume_training(folder, data, source, named, ranks, (model, chosen))
+            else:
+                with ranks.together():
+                    if ranks.is_first:
+                        _check_free(folder, overwrite=overwrite)
+                result = run_training(
+                    data,
+                    source,
+                    model,
+                    chosen,
+                    folder,
+                    fetched,
+                    loggers_of(log or DEFAULT_LOG),
+                    ranks,
+                )
+            report(result, ranks)
 
 
-def _report(result: TrainResult) -> None:
+def report(result: TrainResult, ranks: Ranks | None = None) -> None:
+    """Print what a run reached, and what to do next; of several processes, in the first one."""
+    if ranks is not None and not ranks.is_first:
+        return
     from fleetnet.training.progress import best_epoch
 
     best = best_epoch(result.history)
@@ -179,30 +242,60 @@ def run_training(
     output: Path,
     weights: str | Path | None = None,
     log: Sequence[str] = (),
+    ranks: Ranks | None = None,
 ) -> TrainResult:
-    """Train with a progress bar; warn of images that could not be read."""
+    """Train with a progress bar; warn of images that could not be read.
+
+    Of several processes only the first shows anything.
+    """
     with needing(PYTORCH, "train", "training"):
+        from fleetnet.training.ranks import ONLY
         from fleetnet.training.trainer import Trainer
-    loggers = open_loggers(log, output, warn=warn)
-    source = open_told(data, options)
-    warn_of_names(source)
-    with comparing(source) as advance:
-        trainer = Trainer(source, model, recipe, output, weights=weights, advance=advance)
+    ranks = ranks or ONLY
+    with ranks.together():
+        loggers = open_loggers(log, output, warn=warn)
+        source = open_source(data, options=options)
+        if ranks.is_first:
+            tell_of(source)
+            warn_of_names(source)
+        with _comparing(source, ranks) as advance:
+            trainer = Trainer(
+                source, model, recipe, output, weights=weights, advance=advance, ranks=ranks
+            )
     return _fit(trainer, loggers)
 
 
-def _resume_training(
-    folder: Path, data: str | None, options: SourceOptions, log: Sequence[str] | None
+def resume_training(
+    folder: Path,
+    data: str | None,
+    options: SourceOptions,
+    log: Sequence[str] | None,
+    ranks: Ranks | None = None,
+    wanted: tuple[str, Recipe] | None = None,
 ) -> TrainResult:
+    """Go on with the run in a folder; one that is complete stays as it is.
+
+    ``wanted`` is what a command line that may have begun it asks for.
+    """
     with needing(PYTORCH, "train", "training"):
+        from fleetnet.training.ranks import ONLY
         from fleetnet.training.resumption import StoppedRun
-    run = StoppedRun.find(folder, data, options, log, warn=warn)
-    tell_of(run.source)
-    with comparing(run.source) as advance:
-        trainer = run.trainer(advance=advance)
+    ranks = ranks or ONLY
+    with ranks.together():
+        run = StoppedRun.find(folder, data, options, log, warn=warn)
+        if wanted is not None:
+            check_unchanged(run.checkpoint, folder, *wanted)
+        if ranks.is_first:
+            tell_of(run.source)
+        with _comparing(run.source, ranks) as advance:
+            trainer = run.trainer(advance=advance, ranks=ranks)
     if trainer.finished:
         return _complete(trainer)
     return _fit(trainer, run.loggers)
+
+
+def _comparing(source: Source, ranks: Ranks) -> contextlib.AbstractContextManager[Advance]:
+    return comparing(source) if ranks.is_first else contextlib.nullcontext(lambda _: None)
 
 
 def _complete(trainer: Trainer) -> TrainResult:
@@ -211,15 +304,18 @@ def _complete(trainer: Trainer) -> TrainResult:
     settings = trainer.output / NETWORK
     model = settings if settings.exists() else trainer.model
     how = "as planned" if done == epochs else f"of {epochs}: it had stopped getting better"
-    say(
-        f"the run in {trainer.output} is complete, {count(done, 'epoch')} {how}, and stays as it "
-        "is; to train on from its weights begin a new one: fleetnet train DATA --model "
-        f"{model} --weights {trainer.output / LAST}"
-    )
+    if trainer.ranks.is_first:
+        say(
+            f"the run in {trainer.output} is complete, {count(done, 'epoch')} {how}, and stays as "
+            "it is; to train on from its weights begin a new one: fleetnet train DATA --model "
+            f"{model} --weights {trainer.output / LAST}"
+        )
     return trainer.fit()
 
 
 def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
+    if not trainer.ranks.is_first:
+        return trainer.fit()
     from fleetnet.cli.training_progress import TrainingProgress
     from fleetnet.training.logging_callback import LoggingCallback
 
@@ -229,7 +325,7 @@ def _fit(trainer: Trainer, loggers: Sequence[Logger]) -> TrainResult:
     return result
 
 
-def _loggers(names: str) -> list[str]:
+def loggers_of(names: str) -> list[str]:
     """Return the loggers that ``--log`` names."""
     return [] if names == "none" else [name.strip() for name in names.split(",") if name.strip()]
 
@@ -255,10 +351,13 @@ def _search_lr(
     plot(found, picture)
     print_line(f"learning rate: {found.suggestion:.2g}, where the loss falls fastest")
     print_line(f"picture: {picture}")
-    print_line(f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}")
+    scaled = "" if recipe.optimizer.lr_scaling == "none" else " --set optimizer.lr_scaling=none"
+    print_line(
+        f"next: fleetnet train {data} -m {model} --set optimizer.lr={found.suggestion:.2g}{scaled}"
+    )
 
 
-def _fetched(weights: str | None, model: str, offline: bool) -> Path | None:
+def fetched_weights(weights: str | None, model: str, *, offline: bool) -> Path | None:
     """Return the file of ``--weights``, fetched if it is a published set that is not here."""
     if weights is None:
         return None

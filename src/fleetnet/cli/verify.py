@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.amounts import count
+from fleetnet.bundle import Bundle
 from fleetnet.cli.console import (
     console,
     print_json,
@@ -16,15 +17,28 @@ from fleetnet.cli.console import (
     warn_left_out,
     warn_unreadable,
 )
+from fleetnet.cli.judging import (
+    ENOUGH_LABELLED,
+    LabelledOption,
+    labelled_source,
+    read_labelled,
+)
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, ModelArgument
+from fleetnet.cli.sources import with_source_options
+from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.evaluation.labelled_images import judge_again
 from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.comparison import Comparison
-from fleetnet.inference.engines import CPU
-from fleetnet.inference.verification import Report, verify_here
-from fleetnet.inference.verify import TOLERANCE, prepare
+from fleetnet.inference.engines import CPU, Pixels
+from fleetnet.inference.judging import judge_without_labels, lost, sentence
+from fleetnet.inference.verification import Report, stands, verify_here
+from fleetnet.inference.verify import TOLERANCE, JudgeOf, prepare
 from fleetnet.left_out import LeftOut
+
+LIMIT = 256
+"""How many images without labels."""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,47 +46,54 @@ def register(app: typer.Typer) -> None:
     app.command("verify", short_help="Compare engines with the trained network.")(verify)
 
 
+@with_source_options
 def verify(
     model: ModelArgument,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--images",
             metavar="PATH",
             help="Real images: files, folders or globs; may be repeated.",
         ),
-    ],
-    limit: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 256,
+    ] = None,
+    data: LabelledOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"At most this many images.  [{LIMIT}; with labels {ENOUGH_LABELLED}]"
+        ),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of a probability to allow.")
     ] = TOLERANCE,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Compare every installed engine that has the device with the trained network, here.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
-    gave at export to made-up images which the bundle records. A network in int8 has to give the
-    same answers for the share of images that it was quantised for, or for so few less that chance
-    explains it.
+    gave at export to made-up images which the bundle records. For a network in int8, the judgement
+    that it passed when it was made is repeated, by labels if there are any; it fails if these
+    images show that more is lost than was allowed then.
     """
+    images = images or []
+    labelled = labelled_source(model, images, data, source)
     check_given(images)
     opened = open_bundle(model, images)
     for artifact in opened.artifacts:
         opened.files_of(artifact)  # checks the hashes
-    left_out = LeftOut()
-    unreadable: list[str] = []
-    paths = find_images(images, left_out)
-    pixels = prepare(paths, opened.manifest.preprocess, limit, unreadable)
-    warn_left_out(left_out)
-    warn_unreadable(unreadable)
+    pixels, judge_of = _to_compare(opened, images, labelled, limit)
     report = verify_here(
         opened,
         pixels,
         tolerance=tolerance,
         threads=threads,
         device=CPU if device is None else device,
+        judge_of=judge_of,
         say=say,
     )
     if as_json:
@@ -84,7 +105,28 @@ def verify(
         raise failure
 
 
+def _to_compare(
+    bundle: Bundle, images: list[str], source: Source | None, limit: int | None
+) -> tuple[Pixels, JudgeOf]:
+    """Return the images to compare on, and what repeats a judgement on them."""
+    if source is not None:
+        labelled = read_labelled(bundle, source, limit or ENOUGH_LABELLED)
+        return labelled.pixels, judge_again(labelled.labels)
+    left_out = LeftOut()
+    unreadable: list[str] = []
+    paths = find_images(images, left_out)
+    pixels = prepare(paths, bundle.manifest.preprocess, limit or LIMIT, unreadable)
+    warn_left_out(left_out)
+    warn_unreadable(unreadable)
+    return pixels, judge_without_labels
+
+
 def _kept(comparison: Comparison, standard: float) -> str:
+    if comparison.verdict is not None:
+        verdict = comparison.verdict
+        note = f" ({verdict.note})" if verdict.note else ""
+        more = "" if verdict.passed else ", which these images neither show nor refute"
+        return f"{comparison.engine} in int8: {sentence(verdict.judgement)}{more}{note}"
     same = f"{comparison.engine} in int8: the same answer on {comparison.agreement:.2%}"
     if comparison.agreement >= standard:
         return f"{same}, {standard:.2%} are wanted"
@@ -95,7 +137,10 @@ def _print(report: Report) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
     table.add_column("precision")
-    for heading in ("images", "max |Δp|", "top-1 same", "ms/image", "threads"):
+    judged = any(comparison.verdict for comparison, _ in report.int8)
+    # In 80 columns.
+    compared = ("same", "lost") if judged else ("top-1 same",)
+    for heading in ("images", "max |Δp|", *compared, "ms/image", "threads"):
         table.add_column(heading, justify="right")
     for comparison in (*report.comparisons, *(comparison for comparison, _ in report.int8)):
         table.add_row(
@@ -106,6 +151,11 @@ def _print(report: Report) -> None:
             str(comparison.images),
             f"{comparison.max_abs_diff:.1e}",
             f"{comparison.top1_agreement:.2%}",
+            *(
+                [lost(comparison.verdict.judgement if comparison.verdict else None)]
+                if judged
+                else []
+            ),
             f"{comparison.latency_ms:.2f}",
             str(comparison.threads),
         )
@@ -117,5 +167,5 @@ def _print(report: Report) -> None:
         within = f"within {report.tolerance:g} of {whose}"
         say(f"verified: probabilities {within}, the same top-1 on all")
     for comparison, standard in report.int8:
-        if comparison.meets(standard):
+        if stands(comparison, standard):
             say(_kept(comparison, standard))

@@ -87,7 +87,7 @@ class BundleCheck:
             "reference": self.reference,
             "tolerance": self.tolerance,
             "engines": [
-                {**vars(comparison), "passed": self.allows(comparison)}
+                {**comparison.to_json(), "passed": self.allows(comparison)}
                 for comparison in self.comparisons
             ],
         }

@@ -16,6 +16,7 @@ from fleetnet.data.augment import Augment
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.data.sampling import Draw, InOrder, Shuffled
 from fleetnet.data.seeds import generator
+from fleetnet.data.shares import Place, shared
 from fleetnet.data.sources import Source
 from fleetnet.errors import ImageError
 from fleetnet.images import Pixels
@@ -59,10 +60,14 @@ class Request(NamedTuple):
 
 
 class Requests(Sampler[Request]):
-    """Yields the images of each batch with the epoch, because workers outlive an epoch."""
+    """Yields the images of each batch with the epoch, because workers outlive an epoch.
 
-    def __init__(self, order: InOrder | Shuffled | Announced, samples: int) -> None:
+    Of several processes that train together, each yields its share of the same batches.
+    """
+
+    def __init__(self, order: InOrder | Shuffled | Announced, samples: int, place: Place) -> None:
         self.order = order
+        self.place = place
         self.epoch = 0
         self.start = 0
         self.seen = np.zeros(samples, bool)
@@ -71,8 +76,9 @@ class Requests(Sampler[Request]):
         return -(-self.order.images // self.order.batch_size) - self.start
 
     def __iter__(self) -> Iterator[Request]:
-        for position, draw in enumerate(self.order.draws(self.epoch)):
+        for position, whole in enumerate(self.order.draws(self.epoch)):
             if position >= self.start:
+                draw = shared(whole, self.place)
                 yield Request(draw, ~self.seen[draw.indices])
 
 

@@ -12,6 +12,7 @@ from fleetnet.data.ahead import announced
 from fleetnet.data.augment import Augment
 from fleetnet.data.batches import Batch, Batches, Requests
 from fleetnet.data.sampling import InOrder, Sampling, Shuffled
+from fleetnet.data.shares import ALONE, Place
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.data.workers import is_death, worker_options
@@ -38,6 +39,8 @@ class Loader:
         repeats: the same.
         buffer: the same.
         strict: stop at the first image that cannot be read instead of leaving it out.
+        place: of this process among those that train together: each loads its share of every batch,
+            which may be empty.
 
     Raises:
         DataError: no images.
@@ -57,6 +60,7 @@ class Loader:
         repeats: int = 1,
         buffer: int = 4096,
         strict: bool = False,
+        place: Place = ALONE,
     ) -> None:
         if not len(indices):
             raise DataError(f"no images to load from {source.description}")
@@ -71,7 +75,7 @@ class Loader:
                 repeats=repeats,
                 buffer=buffer,
             )
-        self._requests = Requests(announced(source, self._order), len(source.samples))
+        self._requests = Requests(announced(source, self._order), len(source.samples), place)
         self._workers = workers
         self._strict = strict
         self._loader = DataLoader(
@@ -82,7 +86,7 @@ class Loader:
             collate_fn=_as_it_is,
             # Its own: PyTorch's global one would give other dropout with other numbers of workers.
             generator=torch.Generator(),
-            **worker_options(workers, batch_size * preprocess.crop**2 * 3),
+            **worker_options(workers, -(-batch_size // place.size) * preprocess.crop**2 * 3),
         )
 
     def __len__(self) -> int:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from fleetnet.evaluation.metrics import CHUNK_VALUES, Floats, divided, mean_over
 
 LEVEL = 0.95
+NORMAL_QUANTILE = 1.959963984540054
+"""The normal distribution's 97.5 % quantile, for :data:`LEVEL`."""
 Statistic = Callable[[Floats], Floats]
 """Maps weights of the images, ``float64[B, N]``, to a figure for each row, ``float64[B]``."""
 
@@ -111,7 +113,7 @@ def wilson(hits: int, images: int) -> Interval:
 
     With three of three images right, the bootstrap's interval would have no width; this one has.
     """
-    z = 1.959963984540054  # the normal distribution's 97.5 % quantile, for LEVEL
+    z = NORMAL_QUANTILE
     share, ratio = hits / images, z * z / images
     centre = (share + ratio / 2) / (1 + ratio)
     half = z * math.sqrt(share * (1 - share) / images + ratio / (4 * images)) / (1 + ratio)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fleetnet.amounts import count
 from fleetnet.bundle import (
@@ -21,17 +23,23 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
+from fleetnet.evaluation.labelled_images import labelled_judge, read_labelled
+from fleetnet.evaluation.losses import Labels
 from fleetnet.export.cached import bundle_of
 from fleetnet.export.converted_engine import ConvertedEngine, compared
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.held_out import held_out_part
+from fleetnet.export.int8 import in_int8, real_images
 from fleetnet.export.targets import Files, Target, find_target
 from fleetnet.export.verification_images import images_to_verify_with
 from fleetnet.files import Standing
 from fleetnet.image_files import check_given, find_images
-from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.comparison import Comparison, judged
 from fleetnet.inference.engines import Pixels
+from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
+from fleetnet.inference.judging import MAX_LOSS, AgreementJudge, ConfidenceJudge, Judge, sentence
+from fleetnet.inference.metric import TOP1, Metric
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
@@ -40,8 +48,9 @@ from fleetnet.reporting import Begin, Fetched, Say
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.weights.subject import Subject, file_of, find_subject
 
-IMAGES = 128
-"""Default of how many images a conversion is verified with."""
+IMAGES, LABELLED = 128, 1000
+"""Defaults of how many images a conversion is verified with, and of how many that have labels."""
+SEED = 0
 TOLERANCE = 1e-3
 """Largest difference of a probability that a conversion to fp32 may make."""
 
@@ -53,8 +62,9 @@ def export_to(
     *,
     batch: int | None = None,
     images: Iterable[str] = (),
-    limit: int = IMAGES,
+    limit: int | None = None,
     tolerance: float = TOLERANCE,
+    max_loss: float = MAX_LOSS,
     left_out: LeftOut | None = None,
     say: Say = lambda _: None,
     begin: Begin = lambda _what, _steps: lambda _done: None,
@@ -70,9 +80,13 @@ def export_to(
         batch: the only batch size that the files take; None if they take any.
         images: files, folders and globs to verify with; if empty, held-out images of the data that
             a checkpoint was trained on if it still is there, else made-up pictures.
-        limit: verify with at most this many images.
+        limit: verify with at most this many images; None for 128, or with fewer bits and held-out
+            images, whose labels are known, for 1,000.
         tolerance: largest difference of a probability to allow in fp32, where every top-1 has to be
-            the same too; with fewer bits, 99 % of the images must get the same answer.
+            the same too.
+        max_loss: share of top-1 that fewer bits may lose, by the labels of held-out images, or by
+            how sure fp32 was of each answer that changed; of made-up pictures 99 % must get the
+            same answer, and of int8 that is calibrated here, of real ones too.
         left_out: counts what is skipped in ``images``.
         say: called with what is being done, in a line.
         begin: called with the packages that a target's environment takes, if that has to be made.
@@ -92,7 +106,7 @@ def export_to(
         batch = batch or 1
     if batch is not None:
         check_batch(batch)
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise DataError(f"cannot verify with {limit} images: at least one is needed")
     output, images = Path(output), tuple(images)
     subject = model if isinstance(model, Subject) else find_subject(model)
@@ -103,33 +117,75 @@ def export_to(
     if target.environment is not None:
         target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
-    files = _files_of(target, bundle, precision, batch)
+    quantization, shown = None, None
+    if precision == "int8" and target.int8 is not None:
+        drawn, origin = real_images(
+            subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
+        )
+        say(f"{drawn.summary} ({origin})")
+        files, quantization = in_int8(target, bundle, batch, drawn, begin)
+        shown = _Shown(drawn.validation, origin, by_agreement=True)
+    else:
+        files = _files_of(target, bundle, precision, batch)
+        if target.load is not None:
+            shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
     artifact = _artifact_of(target, files, precision, batch)
-    records: tuple[Verification, ...] = ()
-    if target.load is not None:
-        pixels, origin = _images(subject, bundle, images, limit, left_out)
-        say(f"verifying on {count(len(pixels), 'image')} ({origin})")
-        with ConvertedEngine(target, files, precision, batch) as converted:
-            comparison = compared(converted, bundle, pixels)
-        _check(comparison, target, tolerance)
-        standard = tolerance if precision == "fp32" else 1.0
-        records = (comparison.record(origin, standard),)
-    artifact = artifact.model_copy(update={"verification": records})
+    samples: Files = {}
+    if shown is not None:
+        if target.samples is not None:
+            _check_real(target, shown.origin)
+            samples = target.samples(shown.pixels)
+        judge = None if precision == "fp32" else shown.judge(bundle.manifest, max_loss)
+        record = _verified(target, bundle, files, artifact, shown, judge, tolerance, say)
+        artifact = artifact.model_copy(
+            update={"verification": (record,), "quantization": quantization}
+        )
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
     if target.converters:
         converters = {"converters": target.converters}
         manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
-    written = _write(output, target, manifest, files, replacing)
+    written = _write(output, target, manifest, files, samples, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")
     return written
 
 
+def _verified(
+    target: Target,
+    bundle: Bundle,
+    files: Files,
+    artifact: Artifact,
+    shown: _Shown,
+    judge: Judge | None,
+    tolerance: float,
+    say: Say,
+) -> Verification:
+    """Compare the converted network with the bundle's, and return what is recorded of it.
+
+    Raises:
+        VerificationError: the answers differ.
+    """
+    precision, batch = artifact.precision or "fp32", artifact.batch
+    say(f"verifying on {count(len(shown.pixels), 'image')} ({shown.origin})")
+    with ConvertedEngine(target, files, precision, batch) as converted:
+        comparison = compared(converted, bundle, shown.pixels, judge)
+    _check(comparison, target, tolerance)
+    if comparison.verdict and comparison.verdict.note:
+        say(comparison.verdict.note)
+    return comparison.record(shown.origin, tolerance if precision == "fp32" else 1.0)
+
+
 def _write(
-    output: Path, target: Target, manifest: Manifest, files: Files, replacing: Standing
+    output: Path,
+    target: Target,
+    manifest: Manifest,
+    files: Files,
+    samples: Files,
+    replacing: Standing,
 ) -> Bundle:
     page = {README: description(target, manifest).encode()}
     beside = target.beside(files, manifest) if target.beside is not None else {}
+    beside = {**beside, **samples}
     if not target.version_folder:
         return write_bundle(output, manifest, {**page, **beside, **files}, replacing)
     around = target.around(manifest) if target.around is not None else {}
@@ -141,6 +197,20 @@ def _write(
         inside=target.version_folder,
         around={**page, **around},
     )
+
+
+def _check_real(target: Target, origin: str) -> None:
+    """Refuse to hand made-up pictures to tools that calibrate.
+
+    Raises:
+        DataError: the images are such.
+    """
+    if MADE_UP in origin:
+        raise DataError(
+            f"{target.title}: their tools calibrate on images like those to come, and made-up "
+            "pictures are none: give some of yours, images=",
+            arguments=["images"],
+        )
 
 
 def page_of(bundle: Bundle) -> Path:
@@ -169,22 +239,56 @@ def _artifact_of(target: Target, files: Files, precision: str, batch: int | None
         raise FleetnetError(f"the target '{target.name}' gives odd files: {reason}") from None
 
 
+class _Shown(NamedTuple):
+    """Images to verify with: what a record calls them, and their labels if those are known.
+
+    ``by_agreement`` where int8 was searched by the same answers, which judge it then.
+    """
+
+    pixels: Pixels
+    origin: str
+    labels: Labels | None = None
+    by_agreement: bool = False
+
+    def judge(self, manifest: Manifest, max_loss: float) -> Judge:
+        """Return what judges fewer bits on them."""
+        activation = manifest.model.activation
+        if self.labels is not None:
+            return labelled_judge(self.labels, manifest, TOP1, max_loss)
+        if self.by_agreement or MADE_UP in self.origin:
+            # Of made-up pictures nobody knows how sure a network should be.
+            return AgreementJudge(AGREEMENT, activation)
+        metric = Metric.of(TOP1, manifest.classes, activation)
+        return ConfidenceJudge(metric, max_loss, activation, manifest.temperature)
+
+
 def _images(
     subject: Subject,
     bundle: Bundle,
     images: tuple[str, ...],
-    limit: int,
+    limit: int | None,
     left_out: LeftOut | None,
-) -> tuple[Pixels, str]:
-    """Return the images to verify with, and what the record calls them."""
+    *,
+    labelled: bool,
+) -> _Shown:
+    """Return the images to verify with, with their labels if those are wanted and known."""
     preprocess = bundle.manifest.preprocess
+    most = IMAGES if limit is None else limit
     if images:
         origin = printable(", ".join(Path(image).name or image for image in images))
-        return prepare(find_images(images, left_out), preprocess, limit), origin
+        return _Shown(prepare(find_images(images, left_out), preprocess, most), origin)
     if subject.kind != "weights":
-        return made_up_pictures(limit, preprocess.crop), f"{limit} {MADE_UP}"
+        return _Shown(made_up_pictures(most, preprocess.crop), f"{most} {MADE_UP}")
     trained = read_checkpoint(file_of(subject))
-    return images_to_verify_with(trained, (), limit, held_out_part(trained), left_out, made_up=True)
+    held_out = held_out_part(trained)
+    if labelled and held_out is not None:
+        source, indices = held_out
+        shuffled = np.random.default_rng(SEED).permutation(indices)
+        origin = f"held-out images of {source.description}"
+        most = LABELLED if limit is None else limit
+        found = read_labelled(source, shuffled, bundle.manifest, most, origin)
+        return _Shown(found.pixels, origin, found.labels)
+    return _Shown(*images_to_verify_with(trained, (), most, held_out, left_out, made_up=True))
 
 
 def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
@@ -196,18 +300,22 @@ def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
     required: dict[str, Any]
     if comparison.precision == "fp32":
         required = {"tolerance": tolerance}
-        good, allowed = comparison.passes(tolerance), f"{tolerance:g} and 100%"
+        good, allowed = comparison.passes(tolerance), f"allowed: {tolerance:g} and 100%"
         agreed = comparison.top1_agreement
     else:
-        required = {"required_agreement": AGREEMENT}
-        good, allowed = comparison.agreement >= AGREEMENT, f"{AGREEMENT:.0%}"
+        verdict = judged(comparison)
+        by_agreement = verdict.judgement.judged_by == BY_AGREEMENT
+        required = {"required_agreement": AGREEMENT} if by_agreement else {}
+        good, allowed = verdict.passed, f"allowed: {AGREEMENT:.0%}"
         agreed = comparison.agreement
+        if not by_agreement:
+            allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
     if not good:
         raise VerificationError(
             f"{target.title} in {comparison.precision} does not answer as the trained network "
             f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
             f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
-            f"(allowed: {allowed})",
+            f"({allowed})",
             target=target.name,
             **comparison.facts,
             **required,

@@ -9,6 +9,7 @@ import numpy as np
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError, one_line
+from fleetnet.export.agreeing import Agreeing
 from fleetnet.export.fixed_batch import whole_batches
 from fleetnet.export.separate import Worker
 from fleetnet.export.targets import Files, Run, Target
@@ -28,6 +29,7 @@ from fleetnet.inference.engines import (
     Precision,
     open_engine,
 )
+from fleetnet.inference.judging import Judge
 
 
 class ConvertedEngine(Closing[Run]):
@@ -67,16 +69,20 @@ class ConvertedEngine(Closing[Run]):
         yield from map(self.run, batches)
 
     def latency_ms(self, pixels: Pixels, runs: int) -> float:
-        """Return the median time of so many runs, without the way to a process apart and back."""
+        """Return the median time of so many runs, without the way to a process apart and back.
+
+        Where two files have to agree, it is the first one's.
+        """
         run = self._taken()
-        if isinstance(run, Worker):
-            given = next(whole_batches(pixels, self._batch)) if self._batch else pixels
-            return run.latency_ms(given, runs)
-        return median_ms(lambda: self.run(pixels), runs)
+        given = next(whole_batches(pixels, self._batch)) if self._batch else pixels
+        alone = run.first if isinstance(run, Agreeing) else run
+        if isinstance(alone, Worker):
+            return alone.latency_ms(given, runs)
+        return median_ms(lambda: alone(given), runs)
 
     def close(self) -> None:
         """Take no more calls, and end what runs the files."""
-        if isinstance(self._loaded, Worker):
+        if isinstance(self._loaded, (Agreeing, Worker)):
             self._loaded.close()
         super().close()
 
@@ -88,13 +94,16 @@ class ConvertedEngine(Closing[Run]):
         )
 
 
-def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comparison:
+def compared(
+    converted: ConvertedEngine, bundle: Bundle, pixels: Pixels, judge: Judge | None = None
+) -> Comparison:
     """Compare the answers with those of the trained network, in PyTorch.
 
     Args:
         converted: what runs the files.
         bundle: whose network was converted.
         pixels: the images, ``uint8[N, crop, crop, 3]``.
+        judge: says what fewer bits lose on them.
 
     Raises:
         VerificationError: they are not even of the same shape.
@@ -115,4 +124,5 @@ def compared(converted: ConvertedEngine, bundle: Bundle, pixels: Pixels) -> Comp
         expected,
         probabilities_of(manifest),
         activation=manifest.model.activation,
+        judge=judge,
     )

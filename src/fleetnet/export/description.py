@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fleetnet.amounts import count
-from fleetnet.bundle import MANIFEST, Manifest
+from fleetnet.bundle import MANIFEST, Manifest, Verification
 from fleetnet.export.targets import Target
+from fleetnet.inference.judging import sentence
 
 README = "README.md"
 
@@ -54,5 +55,10 @@ def _verification(target: Target, manifest: Manifest) -> str:
         f"Verified with {record.engine} {record.engine_version} against the trained network on "
         f"{count(record.images, 'image')} ({record.source}):\n"
         f"probabilities differ by up to {record.max_abs_diff:.1e}, the most probable class is the "
-        f"same on {record.top1_agreement:.1%}."
+        f"same on {record.top1_agreement:.1%}.{_judged(record)}"
     )
+
+
+def _judged(record: Verification) -> str:
+    """Return what fewer bits lost, if that was judged."""
+    return f"\nIt {sentence(record.judgement)}." if record.judgement else ""

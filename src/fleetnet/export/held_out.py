@@ -20,7 +20,7 @@ def held_out_part(trained: Checkpoint) -> HeldOut | None:
     If names or classes have changed since, held-out images are recognised by their content; those
     that the weights had been trained on earlier are left out.
     """
-    source = _training_source(trained)
+    source = training_source(trained)
     if source is None:
         return None
     if fingerprint(source) == trained.data.get("fingerprint"):
@@ -40,7 +40,7 @@ def why_gone(trained: Checkpoint) -> str:
     return "the images that this checkpoint was trained on are not here any more"
 
 
-def _training_source(checkpoint: Checkpoint) -> Source | None:
+def training_source(checkpoint: Checkpoint) -> Source | None:
     """Open a checkpoint's training data, if it is still there; it may have changed."""
     try:
         return open_source_spec(checkpoint.data.get("spec", {}))

@@ -13,14 +13,15 @@ from onnxscript import ir, optimizer
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.onnx import INPUT, LOGITS
-from fleetnet.export.program import program_of
+from fleetnet.export.program import example_of, program_of
 
 OPSET = 11
 
 
-def plain_graph(bundle: Bundle, batch: int) -> bytes:
+def plain_graph(bundle: Bundle, batch: int, *, planes: bool = True) -> bytes:
     """Return an ONNX file that takes ``float32[batch, 3, crop, crop]``, RGB, from 0 to 255.
 
+    Without ``planes`` it takes ``uint8[batch, crop, crop, 3]``, as the bundle's own graph does.
     It gives logits, ``float32[batch, K]``; normalisation is inside.
 
     Raises:
@@ -28,15 +29,14 @@ def plain_graph(bundle: Bundle, batch: int) -> bytes:
         FleetnetError: the network needs an operator that ONNX itself does not have.
     """
     # Sizes are numbers in the program, so the graph does not compute them.
-    program = program_of(bundle, batch, planes=True)
-    crop = bundle.manifest.preprocess.crop
+    program = program_of(bundle, batch, planes=planes)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
         warnings.simplefilter("ignore")
         # By the older exporter: the newer one has no opset below 18, and converting down fails.
         torch.onnx.export(
             program.module(),
-            (torch.zeros(batch, 3, crop, crop),),
+            (example_of(bundle, batch, planes=planes),),
             path,
             input_names=[INPUT],
             output_names=[LOGITS],

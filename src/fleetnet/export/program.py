@@ -77,30 +77,38 @@ def planes_network_of(bundle: Bundle) -> nn.Module:
     return _OfPlanes(load_network(bundle), bundle.manifest.preprocess).eval()
 
 
+def example_of(bundle: Bundle, batch: int, *, planes: bool = False) -> Tensor:
+    """Return black images as :func:`program_of` takes them."""
+    crop = bundle.manifest.preprocess.crop
+    if planes:
+        return torch.zeros(batch, 3, crop, crop)
+    return torch.zeros(batch, crop, crop, 3, dtype=torch.uint8)
+
+
 def program_of(
-    bundle: Bundle, batch: int = 1, *, planes: bool = False
+    bundle: Bundle, batch: int = 1, *, planes: bool = False, dtype: torch.dtype = torch.uint8
 ) -> torch.export.ExportedProgram:
     """Export a bundle's network for batches of one size.
 
     It is :func:`deployable_of`, or :func:`planes_network_of` where ``planes`` are asked for: from
     ``uint8[batch, crop, crop, 3]`` or ``float32[batch, 3, crop, crop]``, RGB, to logits,
-    ``float32[batch, K]``; normalisation is inside and batch norm folded.
+    ``float32[batch, K]``; normalisation is inside and batch norm folded. The bytes of
+    the former may be of another ``dtype``, from 0 to 255 still.
 
     Raises:
         BundleError: its weights are absent or damaged.
     """
-    crop = bundle.manifest.preprocess.crop
-    if planes:
-        module, example = planes_network_of(bundle), torch.zeros(batch, 3, crop, crop)
-    else:
-        module = deployable_of(bundle)
-        example = torch.zeros(batch, crop, crop, 3, dtype=torch.uint8)
+    module = planes_network_of(bundle) if planes else deployable_of(bundle)
+    example = example_of(bundle, batch, planes=planes)
+    example = example if planes else example.to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.export(module, (example,))
 
 
-def exported_program(bundle: Bundle, batch: int = 1, *, planes: bool = False) -> bytes:
+def exported_program(
+    bundle: Bundle, batch: int = 1, *, planes: bool = False, dtype: torch.dtype = torch.uint8
+) -> bytes:
     """Return :func:`program_of` as ``torch.export.load`` reads it.
 
     Raises:
@@ -109,7 +117,7 @@ def exported_program(bundle: Bundle, batch: int = 1, *, planes: bool = False) ->
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program_of(bundle, batch, planes=planes), buffer)
+        torch.export.save(program_of(bundle, batch, planes=planes, dtype=dtype), buffer)
     return buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.inference.comparison import BATCH, Comparison
 from fleetnet.inference.engines import CPU, ENGINES, Pixels
+from fleetnet.inference.judging import sentence
 from fleetnet.inference.verification import Report
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ def _beyond_tolerance(
 
 
 def _too_few_agree(comparison: Comparison, standard: float) -> VerificationError:
+    if comparison.verdict is not None:
+        return VerificationError(
+            f"{comparison.engine} in int8 {sentence(comparison.verdict.judgement)}: use "
+            "precision='fp32' here, or quantise with images like these",
+            arguments=["precision"],
+            **comparison.facts,
+        )
     return VerificationError(
         f"{comparison.engine} in int8 gives the trained network's answer on "
         f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "

@@ -18,6 +18,7 @@ from fleetnet.bundle import Activation, Manifest, Verification
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import CPU, Engine, Logits, Pixels, Precision
+from fleetnet.inference.judging import Judge, Verdict
 from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
 from fleetnet.measuring import Work, time_runs
 from fleetnet.reporting import Advance
@@ -47,6 +48,8 @@ class Comparison:
     mean_abs_diff: float = 0.0
     """Mean difference of the probability of the reference's most probable class."""
     device: str = CPU
+    verdict: Verdict | None = None
+    """What fewer bits lose; None where that was not judged."""
 
     def passes(self, tolerance: float) -> bool:
         """Tell whether every probability is close enough and every top-1 is the same."""
@@ -81,7 +84,13 @@ class Comparison:
             "difference": difference if math.isfinite(difference) else None,
             "top1_agreement": self.top1_agreement,
             "agreement": self.agreement,
+            **({"judgement": self.verdict.to_json()} if self.verdict else {}),
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        values = {key: value for key, value in vars(self).items() if key != "verdict"}
+        return values | {"judgement": self.verdict.to_json() if self.verdict else None}
 
     def record(self, source: str, tolerance: float) -> Verification:
         """Return the comparison as the manifest keeps it."""
@@ -97,7 +106,11 @@ class Comparison:
             latency_ms=self.latency_ms,
             machine=machine(),
             **(
-                {"agreement": self.agreement, "mean_abs_diff": self.mean_abs_diff}
+                {
+                    "agreement": self.agreement,
+                    "mean_abs_diff": self.mean_abs_diff,
+                    "judgement": self.verdict.judgement if self.verdict else None,
+                }
                 if self.precision != "fp32"
                 else {}
             ),
@@ -111,6 +124,7 @@ def compare(
     probabilities_of: ToProbabilities = softmax,
     advance: Advance = lambda _: None,
     activation: Activation = "softmax",
+    judge: Judge | None = None,
 ) -> Comparison:
     """Run ``engine`` and compare its probabilities with those of ``expected``.
 
@@ -123,6 +137,7 @@ def compare(
         probabilities_of: how logits become probabilities.
         advance: called with a count as images are done.
         activation: whether an image has one class, ``softmax``, or any number, ``sigmoid``.
+        judge: says what the other answers lose; None where that is not asked.
     """
     difference, agreed = 0.0, 0
     found: list[Logits] = []
@@ -131,19 +146,19 @@ def compare(
         part = pixels[start : start + BATCH]
         reference = probabilities_of(expected[start : start + BATCH])
         outputs = getattr(engine, "outputs", None)
-        answers = outputs(part) if outputs else {"logits": engine.run(part)}
-        probabilities = probabilities_of(answers["logits"])
-        for candidate in (probabilities, answers.get("probabilities", probabilities)):
+        given = outputs(part) if outputs else {"logits": engine.run(part)}
+        probabilities = probabilities_of(given["logits"])
+        for candidate in (probabilities, given.get("probabilities", probabilities)):
             # np.maximum passes NaN on; max() might drop it.
             difference = float(np.maximum(difference, np.abs(candidate - reference).max()))
         best = reference.argmax(1)
         agreed += int((probabilities.argmax(1) == best).sum())
         rows = np.arange(len(part))
         shifts.append(np.abs(probabilities[rows, best] - reference[rows, best]))
-        found.append(answers["logits"])
+        found.append(given["logits"])
         advance(len(part))
     timed = getattr(engine, "latency_ms", None)
-    one = pixels[:1]
+    one, answers = pixels[:1], np.concatenate(found)
     return Comparison(
         engine=engine.name,
         engine_version=engine.version,
@@ -154,9 +169,17 @@ def compare(
         threads=engine.threads,
         precision=engine.precision,
         device=engine.device,
-        agreement=same_answers(expected, np.concatenate(found), activation, boundary=0),
+        agreement=same_answers(expected, answers, activation, boundary=0),
         mean_abs_diff=float(np.concatenate(shifts).mean()),
+        verdict=judge.judge(expected, answers) if judge else None,
     )
+
+
+def judged(comparison: Comparison) -> Verdict:
+    """Return the verdict of a comparison that was made with a judge."""
+    if comparison.verdict is None:
+        raise ValueError(f"{comparison.engine} was compared without a judge")
+    return comparison.verdict
 
 
 def median_ms(work: Work, runs: int = LATENCY_RUNS) -> float:

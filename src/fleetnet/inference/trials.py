@@ -17,13 +17,17 @@ from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.comparison import probabilities_of
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels
+from fleetnet.inference.judging import ConfidenceJudge, Judge, Verdict, sentence
+from fleetnet.inference.metric import TOP1, Metric
 from fleetnet.measuring import Clock, seconds_of, spread
 from fleetnet.reporting import Say
 
 TOP1_AGREEMENT = 0.995
+"""Least share of the images with the same answer, of another engine in fp32."""
 MEAN_DIFFERENCE = 0.01
+"""Largest mean difference of probabilities, where no labels say what it costs."""
 MIN_IMAGES = 32
-"""With fewer, precisions below fp32 are out: agreement on a handful of images says little."""
+"""With fewer, precisions below fp32 are out: a handful of images says little."""
 BURST = 5
 """Runs in a row before another candidate's turn; the first is affected by the candidate before."""
 ROUNDS = 20
@@ -43,6 +47,7 @@ class Trial:
         candidate: what was tried.
         milliseconds: per image, one figure for each burst, in the order of measuring.
         agreement: with fp32; None if it was not compared.
+        verdict: what fewer bits lose; None if it was not judged.
         reason: why it is out, else empty.
     """
 
@@ -50,6 +55,7 @@ class Trial:
     milliseconds: tuple[float, ...] = ()
     agreement: Agreement | None = None
     reason: str = ""
+    verdict: Verdict | None = None
 
     @property
     def median(self) -> float:
@@ -71,6 +77,7 @@ class Trial:
             "milliseconds": self.median if self.milliseconds else None,
             "quartiles": list(self.quartiles) if self.milliseconds else None,
             "agreement": vars(self.agreement) if self.agreement else None,
+            "judgement": self.verdict.to_json() if self.verdict else None,
             "out": self.reason or None,
         }
 
@@ -85,13 +92,15 @@ class Trials:
         mode: Mode,
         opener: Opener,
         clock: Clock,
+        judge: Judge | None = None,
     ) -> None:
+        self.judge = judge or default_judge(bundle)
         self.bundle, self.pixels, self.mode = bundle, pixels, mode
         self.opener, self.clock = opener, clock
         self.expected: Logits | None = None
         self._fastest = float("inf")
         self._engines: dict[Candidate, Engine] = {}
-        self._judged: dict[Candidate, Agreement] = {}
+        self._judged: dict[Candidate, tuple[Agreement, Verdict | None]] = {}
         self._times: dict[Candidate, list[float]] = {}
         self._reasons: dict[Candidate, str] = {}
 
@@ -113,7 +122,7 @@ class Trials:
             alike = replace(candidate, threads=1)
             if alike not in self._judged:
                 self._judged[alike] = self._compare(candidate, engine)
-            self._reasons[candidate] = _objection(candidate, self._judged[alike])
+            self._reasons[candidate] = _objection(*self._judged[alike])
         except Exception as error:
             # An engine that does not work here gets a row in the table and ends nothing: a driver,
             # an instruction or a compiler may be missing, and every runtime raises its own errors.
@@ -140,7 +149,7 @@ class Trials:
         self._fastest = min(self._fastest, taken)
         return taken / self._fastest if self._fastest > 0 else 1.0
 
-    def _compare(self, candidate: Candidate, engine: Engine) -> Agreement:
+    def _compare(self, candidate: Candidate, engine: Engine) -> tuple[Agreement, Verdict | None]:
         answers = _answers(engine, self.pixels, candidate.batch)
         if self.expected is None:
             if candidate.precision != "fp32":
@@ -148,11 +157,14 @@ class Trials:
             self.expected = answers
         count = min(len(self.expected), len(answers))
         to_probabilities = probabilities_of(self.bundle.manifest)
-        return agreement(
-            to_probabilities(self.expected[:count]),
-            to_probabilities(answers[:count]),
+        expected, answers = self.expected[:count], answers[:count]
+        found = agreement(
+            to_probabilities(expected),
+            to_probabilities(answers),
             self.bundle.manifest.model.activation,
         )
+        judged = candidate.precision != "fp32"
+        return found, self.judge.judge(expected, answers) if judged else None
 
     def time(self, budget: float, say: Say) -> None:
         """Time bursts in turns, so that other load on the machine affects all alike."""
@@ -173,8 +185,9 @@ class Trials:
     def results(self) -> list[Trial]:
         """Return what was measured, the fastest first, those that are out last."""
         found = [
-            Trial(c, tuple(times), self._judged.get(replace(c, threads=1)), self._reasons[c])
+            Trial(c, tuple(times), found, self._reasons[c], verdict)
             for c, times in self._times.items()
+            for found, verdict in [self._judged.get(replace(c, threads=1), (None, None))]
         ]
         # To the microsecond, so that of equal times the one with fewer threads comes first.
         return sorted(
@@ -194,12 +207,26 @@ def _in_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
         yield pixels[start : start + batch]
 
 
-def _objection(candidate: Candidate, found: Agreement) -> str:
-    if not found.top1 >= TOP1_AGREEMENT:
+def default_judge(bundle: Bundle) -> Judge:
+    """Return what judges precisions of a bundle where there are no labels."""
+    model = bundle.manifest.model
+    metric = Metric.of(TOP1, bundle.manifest.classes, model.activation)
+    return ConfidenceJudge(
+        metric, activation=model.activation, temperature=bundle.manifest.temperature
+    )
+
+
+def _objection(found: Agreement, verdict: Verdict | None) -> str:
+    """Return why a candidate is out; empty if it is not."""
+    if verdict is None and not found.top1 >= TOP1_AGREEMENT:
         return f"top-1 the same on {found.top1:.1%} only"
-    if not found.mean_difference <= MEAN_DIFFERENCE:
+    if verdict is not None and not verdict.passed:
+        note = f"; {verdict.note}" if verdict.note else ""
+        return f"{sentence(verdict.judgement)}; top-1 the same on {found.top1:.1%}{note}"
+    without_labels = verdict is None or verdict.judgement.fp32 is None
+    if without_labels and not found.mean_difference <= MEAN_DIFFERENCE:
         return f"probabilities off by {found.mean_difference:.4f}"
-    if candidate.precision != "fp32" and found.images < MIN_IMAGES:
+    if verdict is not None and found.images < MIN_IMAGES:
         few = "is" if found.images == 1 else "are"
         return f"{count(found.images, 'image')} {few} too few"
     return ""

@@ -2,7 +2,8 @@
 
 Everything available is tried with the network itself: every engine on every device that its runtime
 finds, in every precision it offers there and, on the processor, with several numbers of threads.
-Candidates that do not answer as fp32 does on real images are out; of the rest, the fastest wins.
+Candidates that lose more than is allowed against fp32 on real images are out; of the rest, the
+fastest wins.
 :mod:`fleetnet.inference.tuning_cache` remembers it.
 """
 
@@ -17,6 +18,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.candidates import Candidate, candidates
 from fleetnet.inference.engines import Engine, Mode, Pixels, open_engine
+from fleetnet.inference.judging import Judge
 from fleetnet.inference.trials import Opener, Trial, Trials
 from fleetnet.measuring import Clock
 from fleetnet.reporting import Say
@@ -47,6 +49,7 @@ def tune(
     on: Sequence[str] | None = None,
     threads: int | None = None,
     budget: float = BUDGET_S,
+    judge: Judge | None = None,
     say: Say = lambda _: None,
     opener: Opener | None = None,
     clock: Clock = time.perf_counter,
@@ -62,6 +65,8 @@ def tune(
         on: which devices to try; None for all that each engine's runtime finds.
         threads: how many to compute with; None to try powers of two up to all in latency mode.
         budget: seconds for the timing; comparing answers takes additional time.
+        judge: says what a precision below fp32 loses on ``pixels``, by their labels for instance;
+            None to allow half a point of top-1, as far as fp32's probabilities let expect.
         say: called with what is being tried, in a line.
         opener: opens an engine; tests replace it.
         clock: returns seconds; tests replace it.
@@ -72,7 +77,7 @@ def tune(
     if not len(pixels):
         raise FleetnetError("tuning takes at least one image")
     everything = list(candidates(bundle, mode, engines, on, threads))
-    with contextlib.closing(Trials(bundle, pixels, mode, opener or _open, clock)) as trials:
+    with contextlib.closing(Trials(bundle, pixels, mode, opener or _open, clock, judge)) as trials:
         for candidate in everything:
             say(f"trying {candidate}")
             trials.check(candidate)

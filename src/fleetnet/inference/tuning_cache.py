@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetnet.amounts import count
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Judgement
 from fleetnet.cache import cache_folder
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.files import atomic_file
@@ -27,6 +27,7 @@ from fleetnet.inference.engines import (
     find_device,
     installed_engines,
 )
+from fleetnet.inference.judging import sentence
 from fleetnet.inference.trials import MIN_IMAGES, Trial
 from fleetnet.inference.tuning import Tuning, tune
 from fleetnet.inference.verify import prepare
@@ -52,6 +53,8 @@ class TunedSettings(BaseModel):
     top1_agreement: float
     mean_difference: float
     images: int
+    judgement: Judgement | None = None
+    """What a precision below fp32 loses."""
     runner_up: str = ""
     """The second best candidate with the right answers, with its milliseconds per image."""
 
@@ -71,6 +74,7 @@ class TunedSettings(BaseModel):
             top1_agreement=found.top1 if found else 1.0,
             mean_difference=found.mean_difference if found else 0.0,
             images=tuning.images,
+            judgement=best.verdict.judgement if best.verdict else None,
             runner_up=_runner_up(tuning.trials[1:]),
         )
 
@@ -78,9 +82,10 @@ class TunedSettings(BaseModel):
         """Say what was chosen and why, on one line."""
         candidate = Candidate(self.engine, self.precision, self.threads, self.batch, self.device)
         why = f"; next best: {self.runner_up}" if self.runner_up else ""
+        loses = f", {sentence(self.judgement)}" if self.judgement else ""
         return (
             f"{candidate}: {self.milliseconds:.2f} ms an image, top-1 as in fp32 on "
-            f"{self.top1_agreement:.1%} of {count(self.images, 'image')}{why}"
+            f"{self.top1_agreement:.1%} of {count(self.images, 'image')}{loses}{why}"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from fleetnet.bundle import Bundle
 from fleetnet.errors import unknown
 from fleetnet.inference.engines import Mode, Pixels
+from fleetnet.inference.judging import Judge
 from fleetnet.inference.tuning import BUDGET_S, Tuning, tune
 from fleetnet.inference.tuning_cache import TunedSettings, save_tuned
 from fleetnet.reporting import Say
@@ -73,6 +74,7 @@ def tune_modes(
     on: Sequence[str] | None = None,
     threads: int | None = None,
     budget: float = BUDGET_S,
+    judge: Judge | None = None,
     showing: Callable[[Mode], AbstractContextManager[Say]] = lambda _: nullcontext(lambda _: None),
 ) -> TuningResults:
     """Tune a bundle for each mode, and remember the choices for ``auto``.
@@ -85,6 +87,7 @@ def tune_modes(
         on: likewise.
         threads: likewise.
         budget: likewise, for each mode.
+        judge: likewise.
         showing: returns, for a mode, a context whose value is called with what is being tried.
 
     Raises:
@@ -102,6 +105,7 @@ def tune_modes(
                     on=on,
                     threads=threads,
                     budget=budget,
+                    judge=judge,
                     say=say,
                 )
             )

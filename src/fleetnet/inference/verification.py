@@ -21,8 +21,9 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
+from fleetnet.inference.judging import judge_without_labels
 from fleetnet.inference.left_out_engines import LeftOutEngine, left_out_engines
-from fleetnet.inference.verify import verify_bundle, verify_quantized
+from fleetnet.inference.verify import JudgeOf, verify_bundle, verify_quantized
 from fleetnet.reporting import Say
 
 
@@ -32,7 +33,8 @@ class Report:
 
     Attributes:
         comparisons: of the engines, each in the first precision that it offers on the device.
-        int8: of the engines that compute in int8, each with the agreement that is required.
+        int8: of the engines that compute in int8, each with the agreement that is required where
+            the comparison has no verdict, see :func:`stands`.
         has_reference: whether the reference was the trained network itself; otherwise its answers
             at export, which the bundle records.
         tolerance: largest allowed difference of a probability.
@@ -52,8 +54,8 @@ class Report:
 
     @property
     def int8_failed(self) -> tuple[Comparison, float] | None:
-        """The first in int8 with too little agreement, and what is required; None if none."""
-        return next(((one, wanted) for one, wanted in self.int8 if not one.meets(wanted)), None)
+        """The first in int8 that differs too much, and the agreement required; None if none."""
+        return next(((one, wanted) for one, wanted in self.int8 if not stands(one, wanted)), None)
 
     @property
     def passed(self) -> bool:
@@ -66,18 +68,33 @@ class Report:
             "passed": self.passed,
             "tolerance": self.tolerance,
             "reference": REFERENCE if self.has_reference else "self_test",
-            "engines": [vars(one) for one in self.comparisons],
+            "engines": [one.to_json() for one in self.comparisons],
             "int8": [
                 {
-                    **vars(one),
+                    **one.to_json(),
                     "required_agreement": wanted,
-                    "passed": one.meets(wanted),
+                    "passed": stands(one, wanted),
                     "reference": REFERENCE if self.has_reference else "fp32",
                 }
                 for one, wanted in self.int8
             ],
             "not_compared": [vars(one) for one in self.not_compared],
         }
+
+
+def stands(comparison: Comparison, wanted: float) -> bool:
+    """Tell whether int8 may be what its bundle says of it, as far as these images show.
+
+    They are a sample: it fails only if they show that more is lost than was allowed, or that less
+    agrees.
+
+    Args:
+        comparison: with the trained network.
+        wanted: the agreement required, where the comparison has no verdict.
+    """
+    if comparison.verdict is not None:
+        return not comparison.verdict.refuted
+    return comparison.meets(wanted)
 
 
 def verify_here(
@@ -87,6 +104,7 @@ def verify_here(
     tolerance: float,
     threads: int = 1,
     device: str = CPU,
+    judge_of: JudgeOf = judge_without_labels,
     say: Say = lambda _: None,
 ) -> Report:
     """Compare every installed engine that can load the bundle, and has the device, with PyTorch.
@@ -97,6 +115,8 @@ def verify_here(
         tolerance: largest difference of a probability to allow.
         threads: to compute with.
         device: as the engines' runtimes name it.
+        judge_of: what repeats the judgement that int8 passed, with the labels of ``pixels`` if
+            there are any.
         say: called with what the user should know.
 
     Raises:
@@ -127,6 +147,6 @@ def verify_here(
             for engine in engines
             if "int8" in precisions(engine.name, bundle, engine.device)
         ]
-        int8 = tuple(verify_quantized(bundle, quantized, pixels, reference or engines[0]))
+        int8 = tuple(verify_quantized(bundle, quantized, pixels, reference or engines[0], judge_of))
         not_compared = tuple(left_out_engines(bundle, places, without))
     return Report(comparisons, int8, reference is not None, tolerance, not_compared)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fleetnet.bundle import Bundle, Manifest
+from fleetnet.bundle import Bundle, Judgement, Manifest
 from fleetnet.errors import DataError, ImageError, the_first
 from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import Engine, Pixels
+from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
+from fleetnet.inference.judging import Judge, judge_without_labels
 from fleetnet.preprocess import Preprocess
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that export and verification allow by default."""
 AGREEMENT = 0.99
-"""Default share of the images for which int8 must give the trained network's answer."""
+"""Share of the images for which int8 must give the trained network's answer, where nothing else is
+recorded or asked for."""
+JudgeOf = Callable[[Judgement, Manifest], Judge]
+"""Gives what repeats a bundle's judgement on the images at hand."""
 
 
 def prepare(
@@ -86,30 +91,43 @@ def verify_bundle(
 
 
 def verify_quantized(
-    bundle: Bundle, engines: Sequence[Engine], pixels: Pixels, reference: Engine
+    bundle: Bundle,
+    engines: Sequence[Engine],
+    pixels: Pixels,
+    reference: Engine,
+    judge_of: JudgeOf = judge_without_labels,
 ) -> Iterator[tuple[Comparison, float]]:
     """Compare engines that compute in int8; returns each with the agreement required.
 
+    If the bundle records that something else than agreement was judged, the comparison has a
+    verdict, which counts instead.
+
     Args:
-        bundle: records the agreement required.
+        bundle: records what was judged, and the agreement required.
         engines: what to check.
         pixels: real images, ``uint8[N, crop, crop, 3]``; on made-up ones, int8 may give any answer.
         reference: the trained network in PyTorch, or, without PyTorch, an engine in fp32.
+        judge_of: what repeats the judgement.
     """
     expected = run_in_batches(reference, pixels)
     for engine in engines:
+        agreement, judgement = _standard(bundle.manifest, engine.name)
+        judged = judgement is not None and judgement.judged_by != BY_AGREEMENT
         comparison = compare(
             engine,
             pixels,
             expected,
             probabilities_of(bundle.manifest),
             activation=bundle.manifest.model.activation,
+            judge=judge_of(judgement, bundle.manifest) if judgement and judged else None,
         )
-        yield comparison, _standard(bundle.manifest, engine.name)
+        yield comparison, agreement
 
 
-def _standard(manifest: Manifest, engine: str) -> float:
+def _standard(manifest: Manifest, engine: str) -> tuple[float, Judgement | None]:
+    """Return the agreement that int8 has to reach in an engine, and how it was judged."""
     for artifact in manifest.artifacts:
-        if artifact.quantization and engine in (record.engine for record in artifact.verification):
-            return artifact.quantization.agreement
-    return AGREEMENT
+        for record in artifact.verification if artifact.quantization else ():
+            if artifact.quantization and record.engine == engine:
+                return artifact.quantization.agreement, record.judgement
+    return AGREEMENT, None

@@ -138,6 +138,10 @@ def read_tokens(file: Path) -> list[tuple[bytes, Role]]:
             raise FleetnetError(
                 f"{file}: line {number}: a line is a role, infer or admin, and a token"
             )
+        if not words[1].isascii():
+            raise FleetnetError(
+                f"{file}: line {number}: a token is of ASCII characters, which headers can carry"
+            )
         hashed = _HASHED.fullmatch(words[1])
         if hashed is None and words[1].lower().startswith("sha256:"):
             # Taken for a token, the text in the file would open the door.

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fleetnet.errors import FleetnetError, nearest
 from fleetnet.inference.engines import Mode, Precision
@@ -23,8 +32,27 @@ MAX_FILE_BYTES = 2**20
 Share = float | str
 
 
+def _as_text(value: object) -> object:
+    """Take a version that YAML took for a number; ``1.10`` would have become 1.1."""
+    if type(value) is float:
+        raise ValueError('versions with a point are written in quotes, as "1.10"')
+    return str(value) if type(value) is int else value
+
+
+VersionName = Annotated[str, BeforeValidator(_as_text)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false as 1 and 0."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("it must be a number")
+        return value
 
 
 class EngineSettings(_Section):
@@ -131,19 +159,19 @@ class DriftSettings(_Section):
 class RoutingSettings(_Section):
     """Which versions of a model answer where none is asked for; shares are 0.1 or "10%"."""
 
-    default: str | None = None
-    split: dict[str, Share] = Field(default_factory=dict)
-    shadow: str | None = None
+    default: VersionName | None = None
+    split: dict[VersionName, Share] = Field(default_factory=dict)
+    shadow: VersionName | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> RoutingSettings:
-        if sum(map(_share, self.split.values())) > 1 + 1e-9:
+        if sum(map(share_of, self.split.values())) > 1 + 1e-9:
             raise ValueError("the shares of split are more than 100% together")
         return self
 
     def routing(self) -> Routing:
         """Return the settings as the object that routes."""
-        shares = {version: _share(share) for version, share in self.split.items()}
+        shares = {version: share_of(share) for version, share in self.split.items()}
         return Routing(self.default, shares, self.shadow)
 
 
@@ -202,7 +230,7 @@ class Settings(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            key, text = first_problem(error)
+            key, text = first_problem(error, cls)
             variable = PREFIX + key.upper().replace(".", "_")
             origin = variable if variable in environment else where
             raise FleetnetError(f"{origin}: {key + ': ' if key else ''}{text}") from None
@@ -234,6 +262,21 @@ class Settings(_Section):
             ),
         )
 
+    def routed(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what routes and aliases lead to: the setting, the model and the version, if any."""
+        for name, routing in self.routing.items():
+            where = f"routing.{name}"
+            yield where, name, ""
+            for version in routing.split:
+                yield f"{where}.split", name, version
+            for setting in ("default", "shadow"):
+                version = getattr(routing, setting)
+                if version is not None:
+                    yield f"{where}.{setting}", name, version
+        for alias, target in self.aliases.items():
+            name, _, version = target.partition("/")
+            yield f"aliases.{alias}", name, version
+
     def routes(self) -> Models:
         """Return the routing and the aliases, with nothing loaded yet."""
         aliases = {}
@@ -243,7 +286,12 @@ class Settings(_Section):
         return Models({name: one.routing() for name, one in self.routing.items()}, aliases)
 
 
-def _share(share: Share) -> float:
+def share_of(share: Share) -> float:
+    """Return a share of requests, written as 0.1 or "10%".
+
+    Raises:
+        ValueError: it is none.
+    """
     text = str(share)
     try:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -305,11 +353,14 @@ def _keys(section: type[BaseModel]) -> list[tuple[str, ...]]:
 
 
 def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Let settings come before those that are there; what is no section stays, to be refused."""
     for key, value in others.items():
-        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        elif isinstance(value, Mapping):
-            values[key] = {}
-            _merge(values[key], value)
-        elif value is not None:
-            values[key] = value
+        if not isinstance(value, Mapping):
+            if value is not None:
+                values[key] = value
+            continue
+        section = values.get(key)
+        section = {} if section is None else section
+        if isinstance(section, dict):
+            _merge(section, value)
+            values[key] = section

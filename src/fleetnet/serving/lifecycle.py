@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from fleetnet.errors import FleetnetError, nearest
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.logs import logs_put_back, set_up_logs
@@ -79,6 +80,34 @@ def repository_of(settings: Settings) -> Repository:
     return Repository(given, settings.folder)
 
 
+def check_models(settings: Settings) -> None:
+    """Log what of the folder is no model, and refuse routes and aliases to what there is not.
+
+    A folder may get the version later; then it is a warning.
+
+    Raises:
+        FleetnetError: a route or alias names a model or version that there never will be, or one
+            that is to be loaded is not there.
+    """
+    repository = repository_of(settings)
+    for path, why in repository.passed_over():
+        log.warning("passed over %s: %s", path, why)
+    known = {name: repository.versions(name) for name in repository.names()}
+    for name in settings.load or ():
+        repository.versions(name)
+    for where, name, version in settings.routed():
+        if name in known and (not version or version in known[name]):
+            continue
+        if name in known:
+            there = f"there is no version '{version}' of '{name}'"
+            there += f" (there are: {', '.join(known[name])})"
+        else:
+            there = f"there is no model '{name}'{nearest(name, known)}"
+        if settings.folder is None:
+            raise FleetnetError(f"{where}: {there}")
+        log.warning("%s: %s yet: until it is loaded, others answer", where, there)
+
+
 async def serve(
     settings: Settings, ready: Callable[[dict[str, str]], None] = lambda _: None
 ) -> bool:
@@ -102,6 +131,7 @@ async def _serve(settings: Settings, ready: Callable[[dict[str, str]], None]) ->
     set_up_logs(settings.log)
     tokens = Tokens(settings.tokens)
     warn_if_open(settings, tokens)
+    check_models(settings)
     if settings.workers > 1:
         from fleetnet.serving.workers.supervisor import supervise
 

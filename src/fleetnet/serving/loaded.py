@@ -154,7 +154,7 @@ class LoadedModel:
             return preprocess.from_bytes(picture, exact=exact, max_pixels=self.max_pixels)
         if picture.size > 3 * self.max_pixels:
             size = "×".join(map(str, picture.shape[1::-1]))
-            raise ImageError(f"{size} is more than {self.max_pixels // 10**6} million pixels")
+            raise ImageError(f"{size} is more than {self.max_pixels / 10**6:g} million pixels")
         pixels = preprocess(from_array(picture))
         if watch is not None:
             watch.saw(measure(pixels, picture.shape[1], picture.shape[0]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from fleetnet.serving.errors import NotFoundError, RequestError
 from fleetnet.serving.models import Version
 from fleetnet.serving.open_inference import parse_inference, write_response
 from fleetnet.serving.parsing import parsed
-from fleetnet.serving.requests import Request, deadline_in, new_id
+from fleetnet.serving.requests import Request, new_id
 from fleetnet.serving.service import Service
 from fleetnet.serving.tensors import EXTENSIONS, INPUTS, facts_of, outputs_of
 
@@ -41,20 +42,24 @@ class Call:
         protocol: that it came by.
         secret: its token; None if it has none.
         id: its request id, which the message's replaces.
-        deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
+        begun: when it came, by :func:`time.monotonic`; from then on counts the message's timeout.
+        deadline: when the answer is worth nothing any more, by the same clock.
         trace: the trace that it belongs to; empty if none.
         traceparent: as of a :class:`Request`.
         attached: contents of inputs that came beside the message.
+        handed: whether the service got it, which counts what becomes of it then.
         facts: what a log says of the answer.
     """
 
     protocol: str
     secret: str | None = None
     id: str = field(default_factory=new_id)
+    begun: float = field(default_factory=time.monotonic)
     deadline: float | None = None
     trace: str = ""
     traceparent: str = ""
     attached: Sequence[bytes | memoryview] = ()
+    handed: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -126,7 +131,8 @@ class Methods:
         call.id = inference.log_id or call.id
         deadlines = [] if call.deadline is None else [call.deadline]
         if inference.timeout is not None:
-            deadlines.append(deadline_in(inference.timeout))
+            deadlines.append(call.begun + inference.timeout)
+        call.handed = True
         result = await self._service.infer(
             Request(
                 images=inference.images,
@@ -140,6 +146,7 @@ class Methods:
                 trace=call.trace,
                 traceparent=call.traceparent,
                 protocol=call.protocol,
+                whole=True,
             )
         )
         call.facts |= {

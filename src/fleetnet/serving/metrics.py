@@ -86,8 +86,11 @@ class Metrics:
 
     def answered(self, result: Result, protocol: str) -> None:
         """Count a request that was answered."""
+        self._requests.labels(result.model, result.version, protocol).inc()
+
+    def looked_at(self, result: Result) -> None:
+        """Count the images of a request, whether that can be answered with them or not."""
         which = (result.model, result.version)
-        self._requests.labels(*which, protocol).inc()
         unreadable = sum(answer.error is not None for answer in result.answers)
         self._images.labels(*which).inc(len(result.answers) - unreadable)
         if unreadable:
@@ -100,7 +103,10 @@ class Metrics:
         self._explained.labels(model, version).inc()
 
     def failed(self, model: str, protocol: str, cause: str) -> None:
-        """Count a request that was not answered; the model is a loaded one's name, or empty."""
+        """Count a request that was not answered; the model is a loaded one's name, or empty.
+
+        The service counts what reached it, and a transport what it refused itself.
+        """
         self._errors.labels(model, protocol, cause).inc()
 
     def computed(self, lane: Lane, size: int, seconds: float) -> None:

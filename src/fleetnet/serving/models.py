@@ -104,7 +104,7 @@ class Models:
 
         Raises:
             RequestError: no model is named, and there are several.
-            NotFoundError: it is not loaded.
+            NotFoundError: it, or no model at all, is loaded.
         """
         name, version = self._named(name, version)
         versions = self._versions.get(name)
@@ -156,6 +156,8 @@ class Models:
 
     def _named(self, name: str, version: str) -> tuple[str, str]:
         if not name:
+            if not self._versions:
+                raise NotFoundError("no model is loaded")
             if len(self._versions) != 1:
                 raise RequestError(
                     f"name the model: {len(self._versions)} are loaded ({', '.join(self.names())})"

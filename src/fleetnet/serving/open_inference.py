@@ -30,7 +30,6 @@ from fleetnet.serving.tensors import (
     known_outputs,
     only_input,
     output_of,
-    require_answers,
 )
 
 MAX_TIMEOUT = 3600.0
@@ -168,10 +167,10 @@ def _whole(parameters: Mapping[str, InferParameter], name: str) -> int | None:
 def write_response(inference: Inference, result: Result) -> ModelInferResponse:
     """Return a result as a message, whose tensors are in the form in which the request's were.
 
-    Raises:
-        RequestError: one of the images cannot be read.
+    Args:
+        inference: what was asked.
+        result: of which every image has an answer.
     """
-    require_answers(result)
     response = ModelInferResponse(
         model_name=result.model, model_version=result.version, id=inference.id
     )

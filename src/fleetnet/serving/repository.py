@@ -22,7 +22,7 @@ def check_name(what: str, name: str) -> str:
     Raises:
         RequestError: it holds anything but letters, digits, dots, hyphens and underscores.
     """
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not _is_name(name):
         raise RequestError(
             f"{name[:100]!r} is no {what}: give up to 100 letters, digits, dots, hyphens or "
             "underscores, the first a letter or a digit"
@@ -41,7 +41,7 @@ def name_of(path: Path) -> str:
     for ending in _ENDINGS:
         name = name.removesuffix(ending)
     name = re.sub("[^A-Za-z0-9._-]+", "-", name).strip("-._")
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not _is_name(name):
         raise FleetnetError(f"{path} gives no name for a model: give one, as in NAME={path}")
     return name
 
@@ -79,6 +79,38 @@ class Repository:
             found = {_stem(path) for path in _entries(self._folder)}
             names |= {name for name in found if self._in_folder(name)}
         return sorted(names)
+
+    def passed_over(self) -> list[tuple[Path, str]]:
+        """Return what lies in the folder and is no model, each with the reason.
+
+        Hidden files are none of it, nor are files that are no networks, such as a README.
+        """
+        if self._folder is None:
+            return []
+        found: list[tuple[Path, str]] = []
+        for path in _visible(self._folder):
+            name = _stem(path)
+            known = _is_name(name) and self._in_folder(name)
+            inside = _visible(path) if path.is_dir() and not (path / MANIFEST).is_file() else []
+            if not known:
+                found += [(path, why)] if (why := self._why_not(path)) else []
+            elif FIRST not in known or path != known[FIRST]:
+                found += [
+                    (each, why)
+                    for each in inside
+                    if each not in known.values() and (why := self._why_not(each))
+                ]
+        return found
+
+    def _why_not(self, path: Path) -> str:
+        """Return why a file or folder is no model; empty if nobody would take it for one."""
+        if not path.is_dir() and not path.name.endswith(".onnx"):
+            return ""
+        if self._folder is not None and not _within(path, self._folder.resolve()):
+            return "a link that leads out of the folder"
+        if not _is_name(_stem(path)):
+            return "a name has letters, digits, dots, hyphens and underscores only"
+        return f"there is no {MANIFEST} in it" if path.is_dir() else "it is no file"
 
     def versions(self, name: str) -> dict[str, Path]:
         """Return the versions of a model with their paths, the oldest first.
@@ -139,7 +171,7 @@ class Repository:
         if not found and inside.is_dir() and _within(inside, root):
             for path in _entries(inside):
                 version = _stem(path)
-                if _NAME.fullmatch(version) and ".." not in version and _is_bundle(path, root):
+                if _is_name(version) and _is_bundle(path, root):
                     found[version] = path
         return found
 
@@ -151,12 +183,19 @@ def _stem(path: Path) -> str:
     return path.name
 
 
-def _entries(folder: Path) -> Iterable[Path]:
+def _is_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text)) and ".." not in text
+
+
+def _visible(folder: Path) -> list[Path]:
     try:
-        entries = sorted(folder.iterdir())
+        return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     except OSError:
         return []
-    return [path for path in entries if _NAME.fullmatch(path.name) and ".." not in path.name]
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    return [path for path in _visible(folder) if _is_name(path.name)]
 
 
 def _within(path: Path, root: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fleetnet.errors import ImageError
 from fleetnet.images import Pixels
 from fleetnet.inference.prediction import Score
+from fleetnet.serving.errors import RequestError
 
 Picture = bytes | Pixels
 """An image file's content, or ``uint8[H, W, 3]`` in RGB, upright, of any size."""
@@ -45,6 +46,7 @@ class Request:
         trace: the trace that the request belongs to, 32 hexadecimal digits; empty if none.
         traceparent: W3C's header that says the same and the caller's span, as it came, unchecked.
         protocol: that it came by, for the metrics.
+        whole: whether one image that cannot be read fails the request.
     """
 
     images: tuple[Picture, ...]
@@ -58,6 +60,7 @@ class Request:
     trace: str = ""
     traceparent: str = ""
     protocol: str = ""
+    whole: bool = False
 
 
 def deadline_in(seconds: float) -> float:
@@ -131,3 +134,16 @@ class Result:
     classes: tuple[str, ...]
     answers: tuple[Answer, ...]
     timing: Timing
+
+
+def require_answers(result: Result) -> None:
+    """Refuse a whole request if one of its images cannot be read.
+
+    Raises:
+        RequestError: one cannot; the error names its number.
+    """
+    for number, answer in enumerate(result.answers):
+        if answer.error is not None:
+            raise RequestError(
+                f"image {number}: {answer.error}", code=answer.error.code, image=number
+            )

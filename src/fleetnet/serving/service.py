@@ -41,7 +41,7 @@ from fleetnet.serving.metrics import Metrics, same_classes
 from fleetnet.serving.models import Models, Version
 from fleetnet.serving.occlusion import MAX_GRID
 from fleetnet.serving.repository import Repository, check_name
-from fleetnet.serving.requests import Answer, Picture, Request, Result
+from fleetnet.serving.requests import Answer, Picture, Request, Result, require_answers
 from fleetnet.serving.traces import Traces
 
 log = logging.getLogger("fleetnet.serving")
@@ -180,7 +180,8 @@ class Service:
         """Answer a request; cancelling this takes its images out of the queue.
 
         Raises:
-            RequestError: it asks for what cannot be given.
+            RequestError: it asks for what cannot be given, or is to be answered as a whole and
+                has an image that cannot be read.
             NotFoundError: the model or version is not loaded.
             TooLargeError: too many images.
             OverloadedError: the queue is full.
@@ -188,12 +189,18 @@ class Service:
             DeadlineError: the deadline passed.
             InternalError: something else went wrong, which is in the log.
         """
-        if self._traces is None:
-            return await self._counted(request)
-        with self._traces.of(request) as answered:
+        with self._traced(request) as answered:
             result = await self._counted(request)
             answered(result)
         return result
+
+    def _traced(
+        self, request: Request, name: str = "infer"
+    ) -> contextlib.AbstractContextManager[Callable[[Result | Explanation], None]]:
+        """Make a span of a request, if somebody wants one; what is yielded takes its answer."""
+        if self._traces is None:
+            return contextlib.nullcontext(lambda _: None)
+        return self._traces.of(request, name)
 
     async def _counted(self, request: Request) -> Result:
         """Answer a request, and count what became of it."""
@@ -202,6 +209,12 @@ class Service:
             version, shadow = self.models.route(request.model, request.version)
             seen.model = version.model
             result = await self._infer(version, request)
+            self.metrics.looked_at(result)
+            if request.whole:
+                require_answers(result)
+        if all(answer.error is not None for answer in result.answers):
+            self.metrics.failed(result.model, request.protocol, "invalid")
+            return result
         self.metrics.answered(result, request.protocol)
         if shadow is not None:
             self._spawn(self._shadow(shadow, request, result))
@@ -221,9 +234,7 @@ class Service:
             ImageError: the image cannot be read.
             ServingError: as :meth:`infer`; NotFoundError too where no heat maps are given.
         """
-        if self._traces is None:
-            return await self._counted_explanation(request, index)
-        with self._traces.of(request, "explain") as answered:
+        with self._traced(request, "explain") as answered:
             explanation = await self._counted_explanation(request, index)
             answered(explanation)
         return explanation
@@ -400,7 +411,7 @@ class Service:
                 prepared.opened[each] = await asyncio.to_thread(self._opened, name, each, path)
             except BaseException as error:
                 known = isinstance(error, FleetnetError)
-                why = one_line(error) if known else "internal error"
+                why = one_line(error).replace(str(path), path.name) if known else "internal error"
                 self.discard(prepared)
                 self._say(name, each, "UNAVAILABLE", why)
                 raise

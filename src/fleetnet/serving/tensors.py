@@ -158,19 +158,6 @@ def byte_values(values: Any) -> npt.NDArray[np.uint8]:
     return numbers.astype(np.uint8).reshape(-1)
 
 
-def require_answers(result: Result) -> None:
-    """Refuse a whole request if one of its images cannot be read: a tensor has no place for that.
-
-    Raises:
-        RequestError: one cannot; the error names its number.
-    """
-    for number, answer in enumerate(result.answers):
-        if answer.error is not None:
-            raise RequestError(
-                f"image {number}: {answer.error}", code=answer.error.code, image=number
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class Output:
     """An output tensor.

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fleetnet.files import atomic_file
+from fleetnet.plotting import quiet
 from fleetnet.study.channel_study import ChannelLine, drawn
 from fleetnet.study.correlation import Correlation
 from fleetnet.study.ramps import REFERENCE
@@ -77,7 +78,7 @@ def _draw_shapes(axes: Axes, results: Sequence[ChannelLine], colors: dict[str, s
     axes.set_title("Channels of the blocks", loc="left", fontweight="bold")
     axes.set_xlabel("block")
     axes.set_ylabel("channels")
-    _dress(axes)
+    quiet(axes)
 
 
 def _draw_scatter(
@@ -114,10 +115,4 @@ def _draw_scatter(
     axes.set_xlabel("rank / channels of the untrained network, mean over blocks")
     axes.set_ylabel("held-out top-1 after a short training, %")
     axes.margins(0.1)
-    _dress(axes)
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)

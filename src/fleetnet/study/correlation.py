@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.evaluation.bootstrap import Interval
+from fleetnet.evaluation.bootstrap import NORMAL_QUANTILE, Interval
 
 Floats = npt.NDArray[np.float64]
-_Z = 1.959963984540054
 RESAMPLES = 2000
 LEAST = 5
 """Networks below which no interval means anything."""
@@ -81,7 +80,7 @@ def fisher(coefficient: float, points: int) -> Interval:
     """Return the interval of Pearson's coefficient of so many points (Fisher 1915)."""
     if abs(coefficient) == 1.0:
         return Interval(coefficient, coefficient)
-    centre, half = math.atanh(coefficient), _Z / math.sqrt(points - 3)
+    centre, half = math.atanh(coefficient), NORMAL_QUANTILE / math.sqrt(points - 3)
     return Interval(math.tanh(centre - half), math.tanh(centre + half))
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from fleetnet.files import atomic_file
+from fleetnet.plotting import quiet
 from fleetnet.study.nonlinearities import NONLINEARITIES
 from fleetnet.study.random_blocks import BLOCKS
 from fleetnet.study.rank_figures import Figure
@@ -88,9 +89,7 @@ def _panel(axes: Axes, figures: Sequence[Figure], block: str, threshold: float) 
             label=name,
         )
     axes.set_ylim(0, 1.04)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
 
 
 def _dress(picture: Picture, panel: Axes, title: str) -> None:

@@ -6,6 +6,7 @@ import time
 
 from fleetnet.errors import FleetnetError
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.run_folder import RunFolder
 from fleetnet.training.state import RunState
 from fleetnet.training.validation import AnyMetrics
@@ -20,13 +21,23 @@ class Checkpointing:
         run: what every checkpoint says about the run.
         folder: where to save.
         minutes: between saves within an epoch.
+        ranks: the processes that train together, of which the first writes. All of them have to
+            save at the same time.
     """
 
-    def __init__(self, state: RunState, run: Checkpoint, folder: RunFolder, minutes: float) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        run: Checkpoint,
+        folder: RunFolder,
+        minutes: float,
+        ranks: Ranks = ONLY,
+    ) -> None:
         self.state = state
         self.run = run
         self.folder = folder
         self.minutes = minutes
+        self._ranks = ranks
         self._saved_at = 0.0
 
     def start(self) -> None:
@@ -56,12 +67,17 @@ class Checkpointing:
         best = progress.best is progress.history[-1]
         # The best first: a run killed between the two repeats this epoch and writes both again.
         self._save(metrics, (BEST, LAST) if best else (LAST,))
-        self.folder.write_history(progress.history)
+        if self._ranks.is_first:
+            self.folder.write_history(progress.history)
 
     def _save(self, metrics: AnyMetrics | None, names: tuple[str, ...]) -> None:
         if not self.state.train_step.is_finite():
             raise self.diverged("weights are no longer numbers")
-        self.folder.write_checkpoint(self.state.checkpoint(self.run, metrics), names)
+        if self._ranks.size > 1:
+            found = self._ranks.collected(self.state.found(keep=self._ranks.is_first))
+            self.state.merge(found[1:])
+        if self._ranks.is_first:
+            self.folder.write_checkpoint(self.state.checkpoint(self.run, metrics), names)
         self._saved_at = time.monotonic()
 
     def diverged(self, what: str) -> FleetnetError:

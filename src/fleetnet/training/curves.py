@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleetnet.errors import DataError, nearest, require
 from fleetnet.files import atomic_file
 from fleetnet.labels import printable
+from fleetnet.plotting import quiet
 from fleetnet.text import shorten
 from fleetnet.training.runs import Run
 
@@ -113,8 +114,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
 
 
 def _legend_name(name: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from fleetnet.data.batches import Batch
 from fleetnet.data.loader import Loader
@@ -24,6 +24,7 @@ from fleetnet.training.device_copies import copied_ahead
 from fleetnet.training.early_stopping import stops_early
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.progress import EpochRecord
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.state import RunState
 from fleetnet.training.step_results import StepOutput, read_results
@@ -38,6 +39,26 @@ class _Unread(NamedTuple):
     seconds: float
 
 
+class _Answers(NamedTuple):
+    """What a process has found out about its shares of the held-out images; a list per batch."""
+
+    logits: list[Logits]
+    labels: list[npt.NDArray[np.generic]]
+    indices: list[npt.NDArray[np.int64]]
+    unreadable: list[str]
+
+
+class _Agreed(NamedTuple):
+    """What the processes that train together do next; the first one decides on what has time."""
+
+    images: int
+    """In their shares of a batch together."""
+    signal: signal.Signals | None
+    """One of them was asked to end by it."""
+    save: bool
+    read: bool
+
+
 class TrainingLoop:
     """Trains the rest of a run.
 
@@ -50,6 +71,7 @@ class TrainingLoop:
         data: describes the source, for messages.
         checkpointing: saves the state.
         interruption: says when to stop; the caller of :meth:`run` has to enter it.
+        ranks: the processes that train together; each of them runs this loop.
     """
 
     def __init__(
@@ -63,6 +85,7 @@ class TrainingLoop:
         data: str,
         checkpointing: Checkpointing,
         interruption: Interruption,
+        ranks: Ranks = ONLY,
     ) -> None:
         self.state = state
         self.recipe = recipe
@@ -72,6 +95,7 @@ class TrainingLoop:
         self.data = data
         self._checkpointing = checkpointing
         self._interruption = interruption
+        self._ranks = ranks
         self._callback = Callback()
         self._unread: list[_Unread] = []
         self._read_at = 0.0
@@ -131,26 +155,30 @@ class TrainingLoop:
         batches = self._watched(copied_ahead(loaded, train_step.device))
         started = time.perf_counter()
         while group := list(itertools.islice(batches, self.recipe.optimizer.accumulate)):
-            readable = [batch for batch in group if len(batch.labels)]
+            readable = [(batch, agreed) for batch, agreed in group if agreed.images]
             if not readable:
                 progress.batch += len(group)
                 continue
-            for batch in readable:
+            for batch, _ in readable:
                 self.state.trained_images.add(batch.contents)
-            output = train_step.take(readable, progress.step + len(self._unread))
+            output = train_step.take(
+                [batch for batch, _ in readable],
+                progress.step + len(self._unread),
+                images=[agreed.images for _, agreed in readable],
+            )
             self._unread.append(_Unread(output, len(group), time.perf_counter() - started))
             self._callback.on_step(sum(output.images), output.lr)
-            self._read_or_save_where_due()
+            self._read_or_save([agreed for _, agreed in group])
             started = time.perf_counter()
         self._read()
 
-    def _read_or_save_where_due(self) -> None:
-        if self._checkpointing.due:
+    def _read_or_save(self, agreed: Sequence[_Agreed]) -> None:
+        """Do what was agreed on with one of the batches of a step."""
+        if any(one.save for one in agreed):
             self._read()
             self._checkpointing.save()
         steps = self.state.progress.step + len(self._unread)
-        waited = time.monotonic() - self._read_at
-        if steps % step_results.READ_STEPS == 0 or waited >= step_results.READ_SECONDS:
+        if steps % step_results.READ_STEPS == 0 or any(one.read for one in agreed):
             self._read()
 
     def _read(self) -> None:
@@ -175,13 +203,32 @@ class TrainingLoop:
             Figures(images, progress.loss, progress.train_top1, results[-1].lr)
         )
 
-    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, _Agreed]]:
         """Yield batches and record unreadable images; end if a signal asks for it."""
         for batch in batches:
-            self._end_if_asked()
+            agreed = self._agreed(len(batch.labels))
+            self._end_if_asked(agreed)
             self.state.unreadable.update(dict.fromkeys(batch.unreadable))
-            yield batch
-        self._end_if_asked()
+            yield batch, agreed
+        self._end_if_asked(self._agreed(0))
+
+    def _agreed(self, images: int) -> _Agreed:
+        """Agree with the other processes on what to do next; ``images`` are in this one's share."""
+        asked = self._interruption.signal
+        waited = time.monotonic() - self._read_at
+        told = self._ranks.told(
+            images,
+            0 if asked is None else int(asked),
+            self._checkpointing.due,
+            waited >= step_results.READ_SECONDS,
+        )
+        number = max(one[1] for one in told)
+        return _Agreed(
+            images=sum(one[0] for one in told),
+            signal=signal.Signals(number) if number else None,
+            save=bool(told[0][2]),
+            read=bool(told[0][3]),
+        )
 
     def validate(self) -> Validation:
         """Measure the held-out images with the current weights.
@@ -189,26 +236,35 @@ class TrainingLoop:
         Raises:
             DataError: none of them can be read.
         """
-        logits: list[Logits] = []
-        labels: list[Tensor] = []
-        unreadable: list[str] = []
+        answers = _Answers([], [], [], [])
         with TorchEngine(self.state.train_step.evaluated, self.preprocess) as engine:
-            for batch in self._watched(self.val_loader.batches()):
+            for batch, _ in self._watched(self.val_loader.batches()):
                 self.state.held_out_images.add(batch.contents)
-                unreadable += batch.unreadable
+                answers.unreadable.extend(batch.unreadable)
                 if len(batch.labels):
-                    logits.append(engine.run(batch.pixels.numpy()))
-                    labels.append(batch.labels)
+                    answers.logits.append(engine.run(batch.pixels.numpy()))
+                    answers.labels.append(batch.labels.numpy())
+                    answers.indices.append(batch.indices.numpy())
+        collected = self._ranks.collected(answers)
+        return self._ranks.from_first(lambda: self._measured(collected))
+
+    def _measured(self, collected: Sequence[_Answers]) -> Validation:
+        """Return the figures from the answers of all processes, each image's once."""
+        logits, labels, indices, unreadable = (
+            [*itertools.chain.from_iterable(parts)] for parts in zip(*collected, strict=True)
+        )
         if not labels:
             raise DataError(
                 f"no held-out image of {self.data} could be read{the_first(unreadable)}"
             )
+        # In the order of the images, whichever process had them.
+        order = np.argsort(np.concatenate(indices), kind="stable")
         task = self.state.train_step.task
-        return task.validate(np.concatenate(logits), torch.cat(labels).numpy())
+        return task.validate(np.concatenate(logits)[order], np.concatenate(labels)[order])
 
-    def _end_if_asked(self) -> None:
+    def _end_if_asked(self, agreed: _Agreed) -> None:
         """Save and leave, if a signal asked for it."""
-        number = self._interruption.signal
+        number = agreed.signal
         if number is None:
             return
         self._read()

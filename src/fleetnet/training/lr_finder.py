@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleetnet.errors import FleetnetError, require
 from fleetnet.files import atomic_file
+from fleetnet.plotting import quiet
 from fleetnet.reporting import Advance
 from fleetnet.training.step_results import READ_STEPS, StepOutput, StepResult, read_results
 from fleetnet.training.trainer import Trainer
@@ -150,7 +151,6 @@ def plot(found: LearningRates, path: Path) -> None:
     axes.set_xscale("log")
     axes.set_ylim(top=min(max(found.losses), 2 * found.losses[0]) * 1.05)
     axes.set(xlabel="learning rate", ylabel="loss (smoothed)", title="Learning-rate search")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=150)

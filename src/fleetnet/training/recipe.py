@@ -19,6 +19,9 @@ from fleetnet.weights.settings_file import model_named
 
 DEFAULT = "finetune"
 
+DivergenceName = Literal["js", "kl", "skl", "dkd"]
+"""Jensen-Shannon, Kullback-Leibler, its symmetric form, and decoupled knowledge distillation."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,11 +91,16 @@ class AugmentSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """Regularisation inside the network, and how it starts; None keeps the family's own dropout."""
+    """Regularisation inside the network, and how it starts; None keeps the family's own dropout.
+
+    With ``sync_norm``, batch norm is over the images of all processes that train together, not
+    over each one's own.
+    """
 
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
     zero_init: bool = False
+    sync_norm: bool = False
 
 
 class OptimizerSettings(_Section):
@@ -101,6 +109,8 @@ class OptimizerSettings(_Section):
     ``momentum`` and ``nesterov`` are of ``sgd``, ``momentum`` and ``alpha`` of ``rmsprop``,
     ``betas`` of ``adamw`` and ``lamb``; ``eps`` None is the optimiser's own. ``clip_norm`` and
     ``layer_decay`` are off at 0 and 1; gradients of ``accumulate`` batches make one step.
+    ``lr_scaling`` takes ``lr`` as that of steps of ``lr_images`` images, and multiplies it by how
+    many times as many a step has (``linear``, Goyal et al. 2017) or by the root of that (``root``).
     """
 
     name: Literal["sgd", "adamw", "rmsprop", "lamb"] = "sgd"
@@ -115,6 +125,8 @@ class OptimizerSettings(_Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     clip_norm: float = Field(0.0, ge=0)
     accumulate: int = Field(1, ge=1, le=65_536)
+    lr_scaling: Literal["none", "linear", "root"] = "none"
+    lr_images: int = Field(256, ge=1)
 
 
 class ScheduleSettings(_Section):
@@ -144,6 +156,36 @@ class LossSettings(_Section):
     name: Literal["cross-entropy", "binary"] = "cross-entropy"
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"
+
+
+class DistillSettings(_Section):
+    """Learning from the answers of other networks, the ``teachers``; none is off.
+
+    A teacher is named as every command names a model, or ``timm:NAME`` of the package timm; the
+    probabilities of several are averaged. ``loss`` compares answers at a ``temperature``, see
+    :mod:`fleetnet.training.distillation.losses`; ``dkd_alpha`` and ``dkd_beta`` are of ``dkd``. The
+    recipe's own loss, of the labels, has ``label_weight`` and the comparison with the teacher the
+    rest; feature maps of equal stride are compared with ``feature_weight`` besides.
+
+    ``scores`` is a file of answers, which are then looked up and not computed, and ``identities``
+    says which teachers are meant, so that no other ones take their place when a run is resumed.
+    """
+
+    teachers: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    scores: str | None = None
+    loss: DivergenceName = "js"
+    temperature: float = Field(1.0, ge=0.1, le=100)
+    dkd_alpha: float = Field(1.0, ge=0, le=1000)
+    dkd_beta: float = Field(8.0, ge=0, le=1000)
+    label_weight: float = Field(0.0, ge=0, le=1)
+    feature_weight: float = Field(0.0, ge=0, le=1e6)
+    batch_statistics: bool = False
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to learn from."""
+        return bool(self.teachers) or self.scores is not None
 
 
 class FreezeSettings(_Section):
@@ -195,9 +237,19 @@ class Recipe(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     loss: LossSettings = LossSettings()
+    distill: DistillSettings = DistillSettings()
     freeze: FreezeSettings = FreezeSettings()
     stop: StopSettings = StopSettings()
     ema: EmaSettings = EmaSettings()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate for steps of as many images as this recipe's."""
+        settings = self.optimizer
+        times = self.batch_size * settings.accumulate / settings.lr_images
+        powers = {"none": 0.0, "linear": 1.0, "root": 0.5}
+        scale: float = times ** powers[settings.lr_scaling]
+        return settings.lr * scale
 
     @classmethod
     def load(

@@ -10,12 +10,13 @@ from pathlib import Path
 from fleetnet.data.sources import Source, SourceOptions, open_source, open_source_spec
 from fleetnet.reporting import Advance, Warn
 from fleetnet.training.checkpoint import Checkpoint
-from fleetnet.training.classification import classification
 from fleetnet.training.loggers import Logger, open_loggers, used_before
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.run_folder import data_of, last_checkpoint
 from fleetnet.training.run_lock import check_unlocked
 from fleetnet.training.task import MakeTask
 from fleetnet.training.trainer import Trainer
+from fleetnet.training.usual_task import usual_task
 from fleetnet.weights.subject import LAST
 
 
@@ -72,9 +73,18 @@ class StoppedRun:
         return cls(folder, checkpoint, source, loggers)
 
     def trainer(
-        self, *, task: MakeTask = classification, advance: Advance = lambda _: None
+        self,
+        *,
+        task: MakeTask = usual_task,
+        advance: Advance = lambda _: None,
+        ranks: Ranks = ONLY,
     ) -> Trainer:
         """Return the run, ready to go on; see :meth:`fleetnet.training.trainer.Trainer.resumed`."""
         return Trainer.resumed(
-            self.source, self.folder, checkpoint=self.checkpoint, task=task, advance=advance
+            self.source,
+            self.folder,
+            checkpoint=self.checkpoint,
+            task=task,
+            advance=advance,
+            ranks=ranks,
         )

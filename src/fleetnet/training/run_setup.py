@@ -11,18 +11,22 @@ from fleetnet.amounts import count
 from fleetnet.data.augment import Augment
 from fleetnet.data.contents import Contents, are_among
 from fleetnet.data.loader import Loader
+from fleetnet.data.shares import ALONE, Place
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Split, check_classes, split
 from fleetnet.errors import DataError, FleetnetError
 from fleetnet.models.base import Network
 from fleetnet.reporting import Advance, Note, Say
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.recipe import Recipe
 from fleetnet.weights.create import create_model
 
 
-def find_device(wanted: str) -> torch.device:
+def find_device(wanted: str, ranks: Ranks = ONLY) -> torch.device:
     """Return the device that a recipe wants; ``auto`` is CUDA where there is any.
+
+    Each of several processes on a machine has a CUDA device of its own.
 
     Raises:
         FleetnetError: there is no such device here.
@@ -31,6 +35,15 @@ def find_device(wanted: str) -> torch.device:
         raise FleetnetError("device is 'cuda', but PyTorch finds no CUDA device here")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and ranks.size > 1:
+        devices = torch.cuda.device_count()
+        if ranks.local_rank >= devices:
+            raise FleetnetError(
+                f"this machine has {count(devices, 'CUDA device')} and more processes than that: "
+                "start one for each, or set device=cpu",
+                settings=["device"],
+            )
+        return torch.device("cuda", ranks.local_rank)
     return torch.device(wanted)
 
 
@@ -99,8 +112,13 @@ def class_counts(source: Source, parts: Split) -> list[int]:
     return counts
 
 
-def build_loaders(source: Source, parts: Split, recipe: Recipe) -> tuple[Loader, Loader]:
-    """Return the loaders of the training images and of the held-out images."""
+def build_loaders(
+    source: Source, parts: Split, recipe: Recipe, place: Place = ALONE
+) -> tuple[Loader, Loader]:
+    """Return the loaders of the training images and of the held-out images.
+
+    Those of the process at ``place`` load its share of each batch.
+    """
     preprocess = recipe.input.preprocess()
     train_loader = Loader(
         source,
@@ -113,6 +131,7 @@ def build_loaders(source: Source, parts: Split, recipe: Recipe) -> tuple[Loader,
             **recipe.augment.model_dump(exclude={"mixup", "cutmix", "mix_probability"}),
         ),
         seed=recipe.seed,
+        place=place,
         **recipe.data.model_dump(include={"sampling", "repeats", "buffer", "strict"}),
     )
     val_loader = Loader(
@@ -122,6 +141,7 @@ def build_loaders(source: Source, parts: Split, recipe: Recipe) -> tuple[Loader,
         batch_size=recipe.batch_size,
         workers=recipe.data.workers,
         strict=recipe.data.strict,
+        place=place,
     )
     return train_loader, val_loader
 

@@ -152,6 +152,15 @@ def read_run(path: Path, warn: Warn) -> Run:
     return Run(path, description, _flat(recipe), tuple(read_metrics(path / METRICS, warn)))
 
 
+def launch_of(path: Path) -> str:
+    """Return the name of the launch that began the run in a folder; empty if none did."""
+    try:
+        values = json.loads((path / DESCRIPTION).read_text("utf-8"))
+        return str(values.get("launch", ""))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
+
+
 def differing(runs: Sequence[Run]) -> list[str]:
     """Return the settings that are not the same in all runs, in the recipe's order."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)

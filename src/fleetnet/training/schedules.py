@@ -25,7 +25,7 @@ class Schedule:
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
         self.settings: ScheduleSettings = recipe.schedule
-        self.lr = recipe.optimizer.lr
+        self.lr = recipe.lr
         self.steps_per_epoch = steps_per_epoch
         self.total = recipe.epochs * steps_per_epoch
         self.warmup = min(self.settings.warmup_epochs * steps_per_epoch, self.total)

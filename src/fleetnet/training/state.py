@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from fleetnet.data.contents import NONE, Contents, Remembered
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.progress import EpochRecord, Progress
 from fleetnet.training.train_step import TrainStep, plain
 from fleetnet.training.validation import AnyMetrics
+
+
+class Found(NamedTuple):
+    """What a process has found out about the images that it has seen."""
+
+    unreadable: tuple[str, ...]
+    trained: Contents
+    held_out: Contents
 
 
 class RunState:
@@ -27,6 +37,25 @@ class RunState:
         self.trained_images = Remembered(trained_images)
         self.held_out_images = Remembered()
         self._remembers = True
+
+    def found(self, *, keep: bool) -> Found:
+        """Return what was found out about images, and forget it unless ``keep``."""
+        found = Found(
+            tuple(self.unreadable),
+            self.trained_images.contents(),
+            self.held_out_images.contents(),
+        )
+        if not keep:
+            self.unreadable = {}
+            self.trained_images, self.held_out_images = Remembered(), Remembered()
+        return found
+
+    def merge(self, others: Sequence[Found]) -> None:
+        """Add what several processes have found out."""
+        for found in others:
+            self.unreadable.update(dict.fromkeys(found.unreadable))
+            self.trained_images.add(found.trained)
+            self.held_out_images.add(found.held_out)
 
     def checkpoint(self, run: Checkpoint, metrics: AnyMetrics | None) -> Checkpoint:
         """Return all of it as a checkpoint.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fleetnet.bundle import Activation
 from fleetnet.errors import FleetnetError
@@ -63,6 +63,44 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SampleTask(Protocol):
+    """A task whose loss depends on which images a batch has; it is asked for this one then."""
+
+    def loss_of_samples(
+        self,
+        forward: Forward,
+        pixels: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        rng: np.random.Generator,
+    ) -> BatchLoss:
+        """Compute the loss of one batch, as :meth:`Task.loss`.
+
+        Args:
+            forward: as there.
+            pixels: likewise.
+            labels: likewise.
+            rng: likewise.
+            indices: ``int64[N]``, of the images in the source, on the processor.
+        """
+        ...
+
+
+def loss_of(
+    task: Task,
+    forward: Forward,
+    pixels: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    rng: np.random.Generator,
+) -> BatchLoss:
+    """Return a task's loss of a batch, as :meth:`SampleTask.loss_of_samples` if it has that."""
+    if isinstance(task, SampleTask):
+        return task.loss_of_samples(forward, pixels, labels, indices, rng)
+    return task.loss(forward, pixels, labels, rng)
+
+
 @dataclass(frozen=True)
 class TaskSetup:
     """What a task may depend on.
@@ -73,6 +111,9 @@ class TaskSetup:
         counts: training images of each class.
         multi_label: whether images have any number of classes.
         device: that the network is on.
+        network: that is trained, to look into; its answers come from what the task is given.
+        samples: how many images the source has; None if not known.
+        labelled: how many of them, the first ones, have labels of their own; None for all.
     """
 
     recipe: Recipe
@@ -80,6 +121,9 @@ class TaskSetup:
     counts: Sequence[int]
     multi_label: bool
     device: torch.device
+    network: nn.Module | None = None
+    samples: int | None = None
+    labelled: int | None = None
 
 
 MakeTask = Callable[[TaskSetup], Task]

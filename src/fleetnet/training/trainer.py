@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fleetnet.data.contents import NONE
 from fleetnet.data.sources import Source, fingerprint
+from fleetnet.data.sources.protocol import labelled_of
 from fleetnet.errors import CheckpointError
 from fleetnet.models.registry import find_model
 from fleetnet.reporting import Advance
 from fleetnet.training.callbacks import Callback, CallbackList
 from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.checkpointing import Checkpointing
-from fleetnet.training.classification import classification
 from fleetnet.training.interruption import Interruption
 from fleetnet.training.loop import TrainingLoop
 from fleetnet.training.precision import resolve
 from fleetnet.training.progress import EpochRecord, Progress
+from fleetnet.training.ranks import ONLY, Ranks
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.run_folder import RunFolder, last_checkpoint
 from fleetnet.training.run_setup import (
@@ -37,6 +41,7 @@ from fleetnet.training.run_setup import (
 from fleetnet.training.state import RunState
 from fleetnet.training.task import MakeTask, TaskSetup, task_of
 from fleetnet.training.train_step import TrainStep
+from fleetnet.training.usual_task import usual_task
 from fleetnet.training.validation import AnyMetrics, Validation
 from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import BEST, LAST
@@ -62,7 +67,8 @@ def train(
     *,
     weights: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
-    task: MakeTask = classification,
+    task: MakeTask = usual_task,
+    ranks: Ranks = ONLY,
 ) -> TrainResult:
     """Train the network called ``model`` on the images of ``source``.
 
@@ -77,6 +83,8 @@ def train(
             classes is replaced by a fresh one.
         callbacks: called during the run.
         task: makes the task that the network is trained for.
+        ranks: the processes that train together; each calls this with the same arguments, inside of
+            :func:`fleetnet.training.ranks.joined`.
 
     Raises:
         OvertakenError: another process is writing a run to ``output``.
@@ -84,7 +92,16 @@ def train(
             full, or the loss is no longer a number.
         Interrupted: SIGINT or SIGTERM came; the run is saved, and :func:`resume` continues it.
     """
-    trainer = Trainer(source, model, recipe or Recipe(), Path(output), weights=weights, task=task)
+    with ranks.together():
+        trainer = Trainer(
+            source,
+            model,
+            recipe or Recipe(),
+            Path(output),
+            weights=weights,
+            task=task,
+            ranks=ranks,
+        )
     return trainer.fit(callbacks)
 
 
@@ -93,32 +110,36 @@ def resume(
     output: str | Path,
     *,
     callbacks: Sequence[Callback] = (),
-    task: MakeTask = classification,
+    task: MakeTask = usual_task,
+    ranks: Ranks = ONLY,
 ) -> TrainResult:
     """Resume the run in the folder ``output`` as if it had never stopped.
 
-    On the same machine with as many threads, a run on a CPU ends with exactly the same weights as
-    an uninterrupted one.
+    On the same machine with as many threads and processes, a run on a CPU ends with exactly the
+    same weights as an uninterrupted one.
 
     Args:
         source: the data that the run trains on.
         output: its folder.
         callbacks: called during the run.
         task: the one that the run was started with.
+        ranks: as in :func:`train`; the run may have been started with another number of them.
 
     Raises:
         CheckpointError: there is no checkpoint that training can resume from.
         FleetnetError: as in :func:`train`.
     """
-    return Trainer.resumed(source, Path(output), task=task).fit(callbacks)
+    with ranks.together():
+        trainer = Trainer.resumed(source, Path(output), task=task, ranks=ranks)
+    return trainer.fit(callbacks)
 
 
 class Trainer:
     """A run that is ready to start or to resume: everything is checked, nothing written yet.
 
     Args:
-        source: as in :func:`train`, and so are ``model``, ``recipe``, ``output``, ``weights`` and
-            ``task``.
+        source: as in :func:`train`, and so are ``model``, ``recipe``, ``output``, ``weights``,
+            ``task`` and ``ranks``.
         advance: called with how many images were compared in the search for copies.
         continued: the checkpoint in ``output`` that the run resumes from; see :meth:`resumed`.
     """
@@ -131,22 +152,24 @@ class Trainer:
         output: Path,
         *,
         weights: str | Path | None = None,
-        task: MakeTask = classification,
+        task: MakeTask = usual_task,
         advance: Advance = lambda _: None,
         continued: Checkpoint | None = None,
+        ranks: Ranks = ONLY,
     ) -> None:
         self._folder = RunFolder(output, continued)
         self.source = source
         self.model = find_model(model_named(model)).name
         self.output = output
-        self.device = find_device(recipe.device)
+        self.ranks = ranks
+        self.device = find_device(recipe.device, ranks)
         precision = resolve(recipe.precision, self.device)
         self.recipe = recipe.model_copy(update={"precision": precision})
         self.preprocess = recipe.input.preprocess()
         self.notes: list[str] = []
         """What the user should know before training starts."""
         self.split = split_data(source, recipe, advance, self.notes.append)
-        self.train_loader, self.val_loader = build_loaders(source, self.split, recipe)
+        self.train_loader, self.val_loader = build_loaders(source, self.split, recipe, ranks.place)
         if weights is not None:
             check_sample_bits(sample_bits_of(weights), recipe, self.notes.append)
         known = NONE if weights is None else trained_images_of(weights)
@@ -160,19 +183,24 @@ class Trainer:
         recipe, classes = self.recipe, self.source.classes
         torch.manual_seed(recipe.seed)
         network = build_network(self.model, len(classes), recipe, weights, self.notes.append)
+        network = network.to(self.device)
         setup = TaskSetup(
             recipe=recipe,
             classes=classes,
             counts=class_counts(self.source, self.split),
             multi_label=self.source.multi_label,
             device=self.device,
+            network=network,
+            samples=len(self.source.samples),
+            labelled=labelled_of(self.source),
         )
         return TrainStep(
-            network.to(self.device),
+            network,
             recipe,
             self.preprocess,
             task_of(make_task, setup),
             steps_per_epoch=math.ceil(len(self.train_loader) / recipe.optimizer.accumulate),
+            ranks=self.ranks,
         )
 
     def _build_loop(self) -> TrainingLoop:
@@ -195,9 +223,10 @@ class Trainer:
             val_loader=self.val_loader,
             data=self.source.description,
             checkpointing=Checkpointing(
-                self._state, unchanging, self._folder, self.recipe.checkpoint_minutes
+                self._state, unchanging, self._folder, self.recipe.checkpoint_minutes, self.ranks
             ),
             interruption=self._interruption,
+            ranks=self.ranks,
         )
 
     @classmethod
@@ -207,8 +236,9 @@ class Trainer:
         output: Path,
         *,
         checkpoint: Checkpoint | None = None,
-        task: MakeTask = classification,
+        task: MakeTask = usual_task,
         advance: Advance = lambda _: None,
+        ranks: Ranks = ONLY,
     ) -> Trainer:
         """Return the run in ``output``, ready to resume from its last checkpoint.
 
@@ -241,6 +271,7 @@ class Trainer:
             task=task,
             advance=advance,
             continued=checkpoint,
+            ranks=ranks,
         )
         try:
             trainer._state.load(checkpoint)
@@ -270,20 +301,36 @@ class Trainer:
             OvertakenError: another run writes to the folder, or has done so since this one was
                 prepared.
         """
-        with self._folder.taken() as locked:
-            if not locked:
-                self.notes.append(
-                    f"{self.output} cannot be locked on its file system: see that no other run "
-                    "writes it"
-                )
+        self.ranks.check_same(self._in_common(), "images or settings")
+        with contextlib.ExitStack() as stack:
+            with self.ranks.together():
+                self._take_folder(stack)
             try:
                 return self._fit(CallbackList(callbacks))
             finally:
                 self.train_loader.close()
                 self.val_loader.close()
 
-    def _fit(self, callback: Callback) -> TrainResult:
+    def _in_common(self) -> str:
+        """Return what has to be the same in all processes that train together."""
+        if self.ranks.size == 1:
+            return ""
+        run = [self.model, self.recipe.model_dump_json(), fingerprint(self.source)]
+        split = hashlib.sha256(self.split.train.tobytes() + self.split.val.tobytes()).hexdigest()
+        return "\n".join([*run, split, str(self.progress.position())])
+
+    def _take_folder(self, stack: contextlib.ExitStack) -> None:
+        """Keep other runs out of the folder, and begin to write to it."""
+        if not self.ranks.is_first:
+            return
+        if not stack.enter_context(self._folder.taken()):
+            self.notes.append(
+                f"{self.output} cannot be locked on its file system: see that no other run "
+                "writes it"
+            )
         self._describe_run()
+
+    def _fit(self, callback: Callback) -> TrainResult:
         with self._interruption:
             callback.on_train_start(self)
             validation = self._loop.run(callback)
@@ -309,9 +356,17 @@ class Trainer:
                     "val_images": len(self.split.val),
                     "recipe": self.recipe.model_dump(mode="json"),
                     "device": str(self.device),
+                    **self._launch(),
                 }
             )
         self._folder.write_history(self.progress.history)
+
+    def _launch(self) -> dict[str, Any]:
+        """Return what the description of a run says of several processes."""
+        return {
+            **({"processes": self.ranks.size} if self.ranks.size > 1 else {}),
+            **({"launch": self.ranks.launch} if self.ranks.launch else {}),
+        }
 
     def validate(self) -> Validation:
         """Measure the held-out images with the current weights.

@@ -23,6 +23,7 @@ from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquant
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
+from fleetnet.image_files import find_images
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.comparison import Comparison, compare, run_in_batches
@@ -30,6 +31,7 @@ from fleetnet.inference.engines import Logits, Pixels, open_engine, precisions
 from fleetnet.inference.engines.openvino import core
 from fleetnet.reporting import Advance
 from samples import CLASSES
+from serving.conftest import serving
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +124,25 @@ def test_engines_find_int8_and_answer_as_recorded(both: Both, drawn: Samples) ->
         classifier = Classifier(written, engine=name, precision="int8")
         prediction = next(classifier.predict(drawn.validation[0]))
         assert prediction.probability <= 1
+
+
+def test_a_server_answers_in_int8(both: Both, others: Path) -> None:
+    images = sorted(find_images([str(others)]))[:4]
+    for engine in ("onnxruntime", "openvino"):
+        chosen = {"name": engine, "precision": "int8"}
+        with (
+            serving(models={"net": both[0].path}, engine=chosen) as client,
+            Classifier(both[0].path, engine=engine, precision="int8", threads=1) as classifier,
+        ):
+            card = client.get("/models/net/card").json()["engine"]
+            assert (card["name"], card["precision"]) == (engine, "int8")
+            for image, expected in zip(images, classifier.predict(images), strict=True):
+                answer = client.post("/classify", content=Path(image).read_bytes()).json()
+                (told,) = answer["predictions"]
+                assert told["top"][0]["class"] == expected.label
+                assert told["top"][0]["probability"] == pytest.approx(
+                    expected.top[0].probability, abs=1e-4
+                )
 
 
 def test_weights_are_int8_by_channel_and_pixels_are_normalised_in_fp32(both: Both) -> None:
@@ -275,7 +296,11 @@ def test_a_network_that_cannot_be_saved_is_refused(
     monkeypatch.setattr(session, "rank", lambda layers, *_: layers)
     with pytest.raises(VerificationError, match="nothing is written"):
         quantize_bundle(
-            Bundle.load(tmp_path / "b.bundle"), drawn, "shapes", engines=("onnxruntime",)
+            Bundle.load(tmp_path / "b.bundle"),
+            drawn,
+            "shapes",
+            engines=("onnxruntime",),
+            agreement=0.99,
         )
     assert snapshot(tmp_path / "b.bundle") == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.bundle"]

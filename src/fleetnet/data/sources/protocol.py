@@ -108,6 +108,16 @@ class Fetches(Protocol):
 
 
 @runtime_checkable
+class PartlyLabelled(Protocol):
+    """A source with images that nobody has labelled, after those that have labels."""
+
+    @property
+    def labelled(self) -> int:
+        """How many images, the first ones, have labels of their own; the others' are guessed."""
+        ...
+
+
+@runtime_checkable
 class HasNotes(Protocol):
     """A source that has notes on how it understood the data."""
 
@@ -125,6 +135,11 @@ class LeavesOut(Protocol):
     def left_out(self) -> LeftOut:
         """What it left out."""
         ...
+
+
+def labelled_of(source: Source) -> int | None:
+    """Return how many images, the first ones, have labels of their own; None for all."""
+    return source.labelled if isinstance(source, PartlyLabelled) else None
 
 
 def notes_of(source: Source) -> tuple[str, ...]:

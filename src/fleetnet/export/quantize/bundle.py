@@ -18,7 +18,8 @@ from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result, Session, WeightBits
 from fleetnet.files import Standing
-from fleetnet.inference.verify import AGREEMENT
+from fleetnet.inference.judging import AgreementJudge, ConfidenceJudge, Judge
+from fleetnet.inference.metric import TOP1, Metric
 from fleetnet.reporting import Begin
 
 WEIGHT_BITS: WeightBits = 7
@@ -34,7 +35,8 @@ def quantize_bundle(
     *,
     output: Path | None = None,
     engines: Sequence[str] | None = None,
-    agreement: float = AGREEMENT,
+    agreement: float | None = None,
+    judge: Judge | None = None,
     weight_bits: WeightBits = WEIGHT_BITS,
     begin: Begin = lambda _what, _steps: lambda _done: None,
 ) -> tuple[Bundle, list[Result]]:
@@ -48,12 +50,15 @@ def quantize_bundle(
         source: where they are from, for the record.
         output: where to write; None for the bundle's own place.
         engines: of :data:`fleetnet.export.quantize.quantizers.QUANTIZERS`; None for all of them.
-        agreement: share of the validation images that must get the same answer, above 0, at most 1.
+        agreement: share of the validation images that must get the same answer, above 0, at most
+            1, in place of a judge.
+        judge: says whether int8 loses too much; if there is neither, half a point of top-1 may be
+            lost, as far as the probabilities in fp32 let expect.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
 
     Raises:
-        VerificationError: too many answers differ, however many layers are kept in fp32.
+        VerificationError: too much is lost, however many layers are kept in fp32.
         BundleError: the bundle is damaged or no folder, or holds what the manifest does not list.
         OvertakenError: another process has written there in the meantime.
         FleetnetError: a value out of range, or the place cannot be written to.
@@ -61,7 +66,8 @@ def quantize_bundle(
     engines = tuple(QUANTIZERS) if engines is None else engines
     replacing = check_request(bundle, output, engines, agreement)
     contents = _contents(bundle)
-    with contextlib.closing(Session(bundle, samples, agreement, weight_bits, begin)) as session:
+    judge = judge or judge_of(bundle, agreement)
+    with contextlib.closing(Session(bundle, samples, judge, weight_bits, begin)) as session:
         results = [session.quantize(engine) for engine in engines]
     artifacts = {artifact.key: artifact for artifact in bundle.artifacts}
     for result in results:
@@ -77,6 +83,16 @@ def quantize_bundle(
     manifest = bundle.manifest.with_artifacts(artifacts.values(), str(bundle.path))
     files = {file.name: contents[file.name] for made in artifacts.values() for file in made.files}
     return write_bundle(output or bundle.path, manifest, files, replacing), results
+
+
+def judge_of(bundle: Bundle, agreement: float | None = None) -> Judge:
+    """Return what judges a bundle's int8 without labels: by agreement where that is asked for."""
+    manifest = bundle.manifest
+    activation = manifest.model.activation
+    if agreement is not None:
+        return AgreementJudge(agreement, activation)
+    metric = Metric.of(TOP1, manifest.classes, activation)
+    return ConfidenceJudge(metric, activation=activation, temperature=manifest.temperature)
 
 
 def check_engines(engines: Sequence[str]) -> None:
@@ -99,7 +115,7 @@ def check_engines(engines: Sequence[str]) -> None:
 
 
 def check_request(
-    bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float
+    bundle: Bundle, output: Path | None, engines: Sequence[str], agreement: float | None = None
 ) -> Standing:
     """Refuse at once what :func:`quantize_bundle` would refuse, except damaged files.
 
@@ -111,7 +127,7 @@ def check_request(
             and would be lost.
         FleetnetError: a value out of range, or ``output`` holds something else.
     """
-    if not 0 < agreement <= 1:
+    if agreement is not None and not 0 < agreement <= 1:
         raise FleetnetError(f"agreement is {agreement}; it must be above 0 and at most 1")
     check_engines(engines)
     if bundle.path.is_file():

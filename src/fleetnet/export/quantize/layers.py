@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -22,11 +22,13 @@ class Layer:
         name: the dotted name of the module, such as ``blocks.3.expand``.
         nodes: names of the graph's nodes that belong to it, the one with weights first.
         macs: multiply-adds for one image.
+        weights: shape of its weights.
     """
 
     name: str
     nodes: tuple[str, ...]
     macs: int
+    weights: tuple[int, ...] = ()
 
 
 def read_graph(content: bytes, where: str) -> onnx.ModelProto:
@@ -60,10 +62,11 @@ def layers_of(model: onnx.ModelProto, where: str) -> tuple[Layer, ...]:
     for node in model.graph.node:
         if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights:
             macs = _macs(node, weights[node.input[1]], shapes.get(node.output[0], ()))
-            layers.append(Layer(layer_name(node.name), (node.name,), macs))
+            shape = weights[node.input[1]]
+            layers.append(Layer(layer_name(node.name), (node.name,), macs, shape))
         elif layers:
             last = layers[-1]
-            layers[-1] = Layer(last.name, (*last.nodes, node.name), last.macs)
+            layers[-1] = replace(last, nodes=(*last.nodes, node.name))
     if not layers:
         raise BundleError(f"{where} has no layer with weights: there is nothing to quantise")
     if len({layer.name for layer in layers}) != len(layers):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from fleetnet.amounts import count
+from fleetnet.bundle import Bundle
 from fleetnet.data.contents import NONE, Contents, content_of
+from fleetnet.data.sources import Source, fingerprint
+from fleetnet.data.splits import Indices, split
 from fleetnet.errors import DataError, ImageError, the_first
+from fleetnet.evaluation.labelled_images import labels_of, trained_on, unseen
+from fleetnet.evaluation.losses import Labels
 from fleetnet.image_bytes import read_bytes
 from fleetnet.inference.binomial import enough_to_show
 from fleetnet.inference.engines import Pixels
@@ -38,6 +45,7 @@ class Samples:
         unreadable: how many files were left out because they could not be read.
         repeated: how many were left out because an image with the same pixels was there.
         trained_on: how many validation images the network was trained on, as far as is known.
+        labels: of the validation images, as the network numbers them; None if they have none.
     """
 
     calibration: Pixels
@@ -45,6 +53,7 @@ class Samples:
     unreadable: int
     repeated: int
     trained_on: int = 0
+    labels: Labels | None = None
 
     @property
     def summary(self) -> str:
@@ -55,11 +64,12 @@ class Samples:
             f"images{repeated}"
         )
 
-    def doubts(self, agreement: float) -> Iterator[str]:
+    def doubts(self, agreement: float | None) -> Iterator[str]:
         """Yield a line for whatever makes a comparison on these images say less than it seems to.
 
         Args:
-            agreement: share of the validation images that have to get the same answer.
+            agreement: share of the validation images that have to get the same answer; None if
+                something else is asked for.
         """
         validation = len(self.validation)
         if self.unreadable:
@@ -70,8 +80,8 @@ class Samples:
                 f"the network was trained on {self.trained_on} of the {validation} validation "
                 "images: int8 agrees more often on those than on new images"
             )
-        enough = enough_to_show(agreement)
-        if agreement < 1 and validation < enough:
+        enough = enough_to_show(agreement or 1)
+        if agreement is not None and agreement < 1 and validation < enough:
             yield (
                 f"{validation} images cannot show that {agreement:.2%} of all agree, even if they "
                 f"all do: that takes {enough}"
@@ -94,6 +104,9 @@ def draw_samples(
     validation: int = VALIDATION,
     advance: Advance = lambda _: None,
     trained_images: Contents = NONE,
+    *,
+    least: int = 0,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> Samples:
     """Read images in a random order and split them; if they are few, a third is for calibration.
 
@@ -107,6 +120,8 @@ def draw_samples(
         validation: at most this many are for validation.
         advance: called with a count as images are read.
         trained_images: the contents of those that the network was trained on, where known.
+        least: so many are for validation, if need be with fewer for calibration.
+        read: gives the bytes of what ``images`` names.
 
     Raises:
         DataError: too few of them for calibration or for validation.
@@ -121,7 +136,7 @@ def draw_samples(
         if len(seen) >= calibration + validation:
             break
         try:
-            data = read_bytes(path)
+            data = read(path)
             pixels = preprocess.from_bytes(data)
         except ImageError as error:
             unreadable.append(f"{path}: {error}")
@@ -133,18 +148,125 @@ def draw_samples(
         seen[digest] = pixels
         contents.append(content_of(data))
         advance(1)
-    first = min(calibration, len(seen) // 3)
+    first = min(calibration, len(seen) // 3, max(len(seen) - least, 0))
     found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
     held_back = slice(first, first + validation)
     known = np.isin(np.array(contents[held_back], np.uint64), trained_images)
     samples = Samples(found[:first], found[held_back], len(unreadable), repeated, int(known.sum()))
-    _check_enough(samples, unreadable)
+    _check_enough(samples, unreadable, least)
     return samples
 
 
-def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
+def draw_labelled_samples(
+    source: Source,
+    bundle: Bundle,
+    calibration: int = CALIBRATION,
+    validation: int = VALIDATION,
+    advance: Advance = lambda _: None,
+    calibrate_with: Iterable[str] = (),
+) -> tuple[Samples, str]:
+    """Read labelled images, of which those for validation keep their labels.
+
+    Of the data that the network was trained on, training images are for calibration, where labels
+    do not count, and the held-out ones are for validation. Of other data, a third is for
+    calibration if they are few.
+
+    Args:
+        source: of the images.
+        bundle: whose network; tells what it was trained on.
+        calibration: as in :func:`draw_samples`.
+        validation: likewise.
+        advance: likewise.
+        calibrate_with: paths of other images to calibrate with.
+
+    Returns:
+        The samples, and which images the validation images are, in words.
+
+    Raises:
+        DataError: too few of them, or their classes are not the network's.
+    """
+    selection = unseen(source, bundle)
+    rng = np.random.default_rng(SEED)
+    judging = rng.permutation(selection.indices)
+    known = trained_on(bundle.manifest)
+    others = tuple(calibrate_with)
+    if others:
+        calibrating = judging[:0]
+    elif fingerprint(source) == known.get("fingerprint"):
+        calibrating = rng.permutation(split(source, known["val_fraction"], known["seed"]).train)
+    else:
+        first = min(calibration, len(judging) // 3)
+        calibrating, judging = judging[:first], judging[first:]
+    reader = _Reader(source, bundle.manifest.preprocess, advance)
+    if others:
+        shown = reader.take_files(others, calibration)
+    else:
+        shown, _ = reader.take(calibrating, calibration)
+    judged, taken = reader.take(judging, validation)
+    samples = Samples(
+        _stacked(shown),
+        _stacked(judged),
+        len(reader.unreadable),
+        reader.repeated,
+        labels=labels_of(source, taken, bundle.manifest),
+    )
+    _check_enough(samples, reader.unreadable)
+    return samples, selection.description
+
+
+def _stacked(pixels: Sequence[Pixels]) -> Pixels:
+    return np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8)
+
+
+class _Reader:
+    """Reads images of a source, none of them twice."""
+
+    def __init__(self, source: Source, preprocess: Preprocess, advance: Advance) -> None:
+        self._source, self._preprocess, self._advance = source, preprocess, advance
+        self._seen: set[bytes] = set()
+        self.unreadable: list[str] = []
+        self.repeated = 0
+
+    def take(self, indices: Indices, limit: int) -> tuple[list[Pixels], list[int]]:
+        """Return at most so many images, and their indices."""
+        pixels: list[Pixels] = []
+        taken: list[int] = []
+        for index in map(int, indices):
+            if len(taken) >= limit:
+                break
+            image = self._read(self._source.samples[index].name, partial(self._source.read, index))
+            if image is not None:
+                pixels.append(image)
+                taken.append(index)
+        return pixels, taken
+
+    def take_files(self, paths: Iterable[str], limit: int) -> list[Pixels]:
+        """Return at most so many images of files."""
+        shuffled = list(paths)
+        np.random.default_rng(SEED).shuffle(shuffled)
+        found = (self._read(path, partial(read_bytes, path)) for path in shuffled)
+        return list(islice((image for image in found if image is not None), limit))
+
+    def _read(self, name: str, read: Callable[[], bytes]) -> Pixels | None:
+        """Return an image; None if it cannot be read or has been there."""
+        try:
+            image = self._preprocess.from_bytes(read())
+        except ImageError as error:
+            self.unreadable.append(f"{name}: {error}")
+            return None
+        digest = hashlib.sha256(image.tobytes()).digest()
+        if digest in self._seen:
+            self.repeated += 1
+            return None
+        self._seen.add(digest)
+        self._advance(1)
+        return image
+
+
+def _check_enough(samples: Samples, unreadable: Sequence[str], least: int = 0) -> None:
     calibration, validation = len(samples.calibration), len(samples.validation)
-    if calibration >= LEAST_CALIBRATION and validation >= LEAST_VALIDATION:
+    enough, least = max(ENOUGH, least + least // 2), max(LEAST_VALIDATION, least)
+    if calibration >= LEAST_CALIBRATION and validation >= least:
         return
     left_out = [
         f"{number} {what}"
@@ -157,7 +279,7 @@ def _check_enough(samples: Samples, unreadable: Sequence[str]) -> None:
     reason = f" ({', '.join(left_out)})" if left_out else ""
     raise DataError(
         f"{calibration + validation} different images{reason} are too few to quantise with: "
-        f"calibration takes at least {LEAST_CALIBRATION}, validation at least {LEAST_VALIDATION} "
-        f"others and twice as many as calibration; give {ENOUGH} or more"
+        f"calibration takes at least {LEAST_CALIBRATION}, validation at least {least} "
+        f"others and twice as many as calibration; give {enough} or more"
         f"{the_first(unreadable, 'the first that cannot be read')}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fleetnet.bundle import Bundle, Quantization
@@ -16,7 +16,13 @@ from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
 from fleetnet.inference.binomial import at_least
-from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
+from fleetnet.inference.comparison import (
+    Comparison,
+    compare,
+    judged,
+    probabilities_of,
+    run_in_batches,
+)
 from fleetnet.inference.engines import (
     Engine,
     Precision,
@@ -24,11 +30,14 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
+from fleetnet.inference.judging import AgreementJudge, Judge, Verdict, sentence
 from fleetnet.reporting import Begin
 
 ENGINE = "onnxruntime"
 """Computes the fp32 answers that are the reference, and ranks the layers."""
 WeightBits = Literal[7, 8]
+LEAST_AGREEMENT = 1e-6
+"""A manifest has no room for less."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return everything but the network itself as JSON values."""
         return {
-            **asdict(self.comparison),
+            **self.comparison.to_json(),
             **self.quantization.model_dump(mode="json"),
             "agreement": self.comparison.agreement,
             "agreement_at_least": self.agreement_at_least,
@@ -88,13 +97,36 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Validated:
+class Validated:
+    """An attempt: what was made, and how it compares."""
+
     quantized: Quantized
     comparison: Comparison
 
     @property
     def agreement(self) -> float:
+        """Share of the images with the same answer."""
         return self.comparison.agreement
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the judge said of it."""
+        return judged(self.comparison)
+
+
+def _standard(judge: Judge) -> guard.Standard[Validated]:
+    """Return what a judge lets pass as the search takes it."""
+    if isinstance(judge, AgreementJudge):
+        return guard.agreeing(judge.wanted)
+    return guard.Standard(
+        passes=lambda one: one.verdict.passed,
+        shortfall=lambda one: "; ".join(
+            filter(None, (sentence(one.verdict.judgement), one.verdict.note))
+        ),
+        facts=lambda one: {"judgement": one.verdict.to_json()},
+        advice="use fp32 or bf16, more images, or a larger max_loss=",
+        arguments=("max_loss",),
+    )
 
 
 class Session:
@@ -103,7 +135,8 @@ class Session:
     Args:
         bundle: the answers of its fp32 network are the reference.
         samples: images for calibration and for validation.
-        agreement: share of the validation images that have to get the same answer.
+        judge: says whether int8 loses too much on the validation images; a number is the share of
+            them that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
 
@@ -115,13 +148,14 @@ class Session:
         self,
         bundle: Bundle,
         samples: Samples,
-        agreement: float,
+        judge: Judge | float,
         weight_bits: WeightBits,
         begin: Begin,
     ) -> None:
         self._bundle = bundle
         self._samples = samples
-        self._agreement = agreement
+        activation = bundle.manifest.model.activation
+        self._judge = AgreementJudge(judge, activation) if isinstance(judge, float) else judge
         self._weight_bits = weight_bits
         self._begin = begin
         path, content = bundle.content(format="onnx")
@@ -146,36 +180,68 @@ class Session:
         self._reference.close()
 
     def quantize(self, engine: str) -> Result:
-        """Find an engine's int8 network that meets the agreement.
+        """Find an engine's int8 network that the judge lets pass.
 
         Args:
             engine: one that has a quantiser.
-
 
         Raises:
             VerificationError: there is none.
         """
         quantizer = self._quantizer(engine)
-        found = guard.search(
-            lambda kept: self._validate(quantizer, kept), self._rank, self._agreement, engine
-        )
+        found = self.find(quantizer)
         times = self._times(engine, found.validated.quantized)
         return Result(
             quantized=found.validated.quantized,
             comparison=replace(found.validated.comparison, latency_ms=times["int8"], threads=1),
-            quantization=Quantization(
-                tool=quantizer.tool,
-                calibration_images=len(self._samples.calibration),
-                weight_bits=self._weight_bits,
-                agreement=self._agreement,
-                layers=len(self._layers),
-                kept_layers=tuple(layer.name for layer in found.kept),
-                kept_macs=macs_share(found.kept, self._layers),
-            ),
+            quantization=self.described(quantizer, found, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
             attempts=found.attempts,
         )
+
+    def find(self, quantizer: Quantizer, advice: str = "") -> guard.Found[Validated]:
+        """Find the fewest layers to keep for what the judge lets pass.
+
+        Args:
+            quantizer: makes the networks.
+            advice: what the error tells to do, where there are no other arguments.
+
+        Raises:
+            VerificationError: keeping layers with half of the multiply-adds does not suffice.
+        """
+        standard = _standard(self._judge)
+        return guard.search(
+            lambda kept: self._validate(quantizer, kept),
+            self._rank,
+            replace(standard, advice=advice, arguments=()) if advice else standard,
+            quantizer.engine,
+        )
+
+    def described(
+        self, quantizer: Quantizer, found: guard.Found[Validated], weight_bits: WeightBits
+    ) -> Quantization:
+        """Return what the manifest says of what :meth:`find` ended with."""
+        return Quantization(
+            tool=quantizer.tool,
+            calibration_images=len(self._samples.calibration),
+            weight_bits=weight_bits,
+            agreement=self._required(found.validated),
+            layers=len(self._layers),
+            kept_layers=tuple(layer.name for layer in found.kept),
+            kept_macs=macs_share(found.kept, self._layers),
+        )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All of them, in the order they run."""
+        return tuple(self._layers)
+
+    def _required(self, validated: Validated) -> float:
+        """Return the agreement that images without labels are held to from now on."""
+        if isinstance(self._judge, AgreementJudge):
+            return self._judge.wanted
+        return max(validated.agreement, LEAST_AGREEMENT)
 
     def _quantizer(self, engine: str) -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
@@ -183,7 +249,7 @@ class Session:
             self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
         return self._quantizers[engine]
 
-    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> _Validated:
+    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
         quantized = quantizer.quantize(kept)
         with quantized.open(available_threads()) as engine:
             comparison = compare(
@@ -195,8 +261,9 @@ class Session:
                     step(quantizer.engine, "validating", kept), len(self._samples.validation)
                 ),
                 self._bundle.manifest.model.activation,
+                self._judge,
             )
-        return _Validated(quantized, comparison)
+        return Validated(quantized, comparison)
 
     def _rank(self) -> list[Layer]:
         """Rank the layers by calibration images, not by validation images, which stay unseen."""

@@ -36,10 +36,13 @@ class Environment:
     Attributes:
         name: of the file in ``locks/`` that lists every package with its version.
         megabytes: about what it takes on disk.
+        python: the version that its packages are made for, such as ``3.7``, where that is not ours;
+            users have to have it.
     """
 
     name: str
     megabytes: int
+    python: str = ""
 
     ending: ClassVar[str] = ".py"
     """Of the names of scripts that it runs."""
@@ -47,7 +50,24 @@ class Environment:
     @property
     def missing(self) -> str:
         """What it takes that nobody can fetch for a user, and that is not here; else empty."""
-        return ""
+        if self.interpreter is not None:
+            return ""
+        return f"Python {self.python} as 'python{self.python}' on the PATH, or of pyenv"
+
+    @property
+    def interpreter(self) -> Path | None:
+        """The Python that it is made with: ours, or one of another version; None without one."""
+        if not self.python:
+            return Path(sys.executable)
+        versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+        if kept := sorted(versions.glob(f"{self.python}.*/bin/python")):
+            return kept[0]
+        name = f"python{self.python}"
+        for folder in os.get_exec_path():
+            # What pyenv puts there runs nothing unless the version was chosen.
+            if (found := shutil.which(name, path=folder)) and Path(folder).name != "shims":
+                return Path(found)
+        return None
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -62,7 +82,8 @@ class Environment:
     @property
     def folder(self) -> Path:
         """Where it is, or will be: another one for other versions, and for another Python."""
-        made_of = self._lock + sys.version.encode() + sys.base_prefix.encode()
+        ours = sys.version + sys.base_prefix
+        made_of = self._lock + (f"{self.interpreter}" if self.python else ours).encode()
         digest = hashlib.sha256(made_of).hexdigest()[:12]
         return cache_folder() / "environments" / f"{self.name}-{digest}"
 
@@ -128,7 +149,14 @@ class Environment:
 
     def _fill(self, advance: Advance) -> None:
         """Put the packages into the folder."""
-        self._run([sys.executable, "-m", "venv", self.folder], "make", lambda _: None)
+        interpreter = self.interpreter
+        if interpreter is None:
+            raise FleetnetError(
+                f"the environment '{self.name}' needs {self.missing}",
+                code="not-installed",
+                package=f"python{self.python}",
+            )
+        self._run([interpreter, "-m", "venv", self.folder], "make", lambda _: None)
         install = ["-m", "pip", "install", *_QUIETLY, *self.requirements]
         self._run([self.program, *install], "install", advance)
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
+from fleetnet.inference.engines import Pixels
+
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
 
 ENVIRONMENT = Environment("executorch", megabytes=1200)
 FILE = "model.pte"
@@ -41,6 +48,22 @@ def to_pte(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     return convert(ENVIRONMENT, "executorch_convert", {PROGRAM: program}, (FILE,))
 
 
+def calibrate(
+    bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
+) -> Quantize:
+    """Export the network once; PyTorch's pt2e measures the ranges anew for each one in int8."""
+    from fleetnet.export.program import PROGRAM, exported_program
+
+    given = {PROGRAM: exported_program(bundle, batch or 1), "images.npy": as_npy(pixels)}
+    names = [layer.name for layer in layers]
+
+    def quantize(kept: Sequence[str]) -> Files:
+        settings = {"layers": names, "kept": list(kept), "batch": batch or 1}
+        return convert(ENVIRONMENT, "executorch_quantize", given, (FILE,), settings)
+
+    return quantize
+
+
 def load(files: Files) -> Run:
     """Run a file in ExecuTorch's runtime, on one thread."""
     return Worker(ENVIRONMENT, "executorch_run", files)
@@ -50,7 +73,7 @@ TARGET = Target(
     name="executorch",
     title="ExecuTorch",
     format="executorch",
-    precisions=("fp32",),
+    precisions=("fp32", "int8"),
     package="executorch",
     command="",
     convert=to_pte,
@@ -61,4 +84,5 @@ TARGET = Target(
     environment=ENVIRONMENT,
     made_by=("executorch", "torch"),
     one_size=True,
+    int8=Int8("torchao", calibrate),
 )

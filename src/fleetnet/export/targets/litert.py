@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from fleetnet.bundle import Bundle
 from fleetnet.export.android_project import kotlin
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
+from fleetnet.inference.engines import Pixels
+
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
 
 ENVIRONMENT = Environment("litert", megabytes=2200)
 FILE = "model.tflite"
@@ -26,17 +33,52 @@ It resizes by Fleetnet's C core, which gives the pixels that Python gives, to th
 `fleetnet export --to android` writes a whole project of these, with the camera."""
 
 
-def to_tflite(bundle: Bundle, precision: str, batch: int | None) -> Files:
+def to_tflite(bundle: Bundle, precision: str, batch: int | None, *, floats: bool = False) -> Files:
     """Convert the network by ``litert-torch``, which needs no TensorFlow.
 
-    In fp16 the weights are stored in half the space, and computed with in fp32.
+    In fp16 the weights are stored in half the space, and computed with in fp32. The pixels are
+    bytes, or, where ``floats`` are asked for, floating-point numbers from 0 to 255.
     """
     # Here, so that targets can be listed where PyTorch is not installed.
+    import torch
+
     from fleetnet.export.program import PROGRAM, exported_program
 
-    settings = {"precision": precision, "batch": batch, "crop": bundle.manifest.preprocess.crop}
-    program = exported_program(bundle, batch or 1)
+    crop = bundle.manifest.preprocess.crop
+    settings = {"precision": precision, "batch": batch, "crop": crop, "floats": floats}
+    program = exported_program(bundle, batch or 1, dtype=torch.float32 if floats else torch.uint8)
     return convert(ENVIRONMENT, "litert_convert", {PROGRAM: program}, (FILE,), settings)
+
+
+def calibrate(
+    bundle: Bundle,
+    batch: int | None,
+    pixels: Pixels,
+    layers: Sequence[Layer],
+    *,
+    whole: bool = False,
+) -> Quantize:
+    """Measure the ranges once, by ``ai-edge-quantizer``, for every network in int8.
+
+    Where that is asked for, the ``whole`` is rounded, from input to output: the pixels less 128 go
+    in as ``int8``, and normalisation is rounded too.
+    """
+    network = to_tflite(bundle, "fp32", batch, floats=whole)
+    given = {**network, "images.npy": as_npy(pixels)}
+    ranges = convert(
+        ENVIRONMENT,
+        "litert_calibrate",
+        given,
+        ("ranges.json",),
+        {"batch": batch or 1, "floats": whole},
+    )
+    shapes = [(layer.name, layer.weights) for layer in layers]
+
+    def quantize(kept: Sequence[str]) -> Files:
+        settings = {"layers": shapes, "kept": list(kept), "whole": whole}
+        return convert(ENVIRONMENT, "litert_quantize", {**network, **ranges}, (FILE,), settings)
+
+    return quantize
 
 
 def load(files: Files) -> Run:
@@ -48,7 +90,7 @@ TARGET = Target(
     name="litert",
     title="LiteRT",
     format="litert",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     package="ai-edge-litert",
     command="",
     convert=to_tflite,
@@ -57,6 +99,7 @@ TARGET = Target(
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),
     one_size=True,
+    int8=Int8("ai-edge-quantizer", calibrate),
     beside=kotlin,
     how=_HOW,
 )

@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fleetnet.bundle import Bundle, Manifest
 from fleetnet.errors import INSTALL, FleetnetError
 from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
+
 Files = Mapping[str, bytes]
 """Contents of files by their plain names, the one that a runtime is given first."""
 Run = Callable[[Pixels], Logits]
 """Maps ``uint8[N, crop, crop, 3]``, preprocessed RGB, to logits ``float32[N, K]``."""
+
+Quantize = Callable[[Sequence[str]], Files]
+"""Makes the files of a network in int8, in which the layers of these names stay in fp32."""
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How a target gets a network in int8 whose ranges are measured on real images.
+
+    Attributes:
+        tool: the package that rounds.
+        calibrate: measures the ranges, of a bundle's network for batches of one size, on images,
+            ``uint8[N, crop, crop, 3]``; of that network it is given all layers. What it gives is
+            called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`.
+        environment: that has the tool; None for the target's.
+    """
+
+    tool: str
+    calibrate: Callable[[Bundle, int | None, Pixels, Sequence[Layer]], Quantize]
+    environment: Environment | None = None
+
+
+def as_npy(pixels: Pixels) -> bytes:
+    """Return images as a ``.npy`` file, for scripts that calibrate."""
+    buffer = io.BytesIO()
+    np.save(buffer, pixels)
+    return buffer.getvalue()
 
 
 def only_one_image(batch: int | None, who: str) -> None:
@@ -61,6 +95,8 @@ class Target:
             where nothing here can.
         beside: gives files that are written beside those and the manifest, or in folders there, for
             people to change; None if there are none.
+        samples: gives files of real images for tools that calibrate, of those that it is verified
+            with, ``uint8[N, crop, crop, 3]``; None if there are none.
         version_folder: path of the folder that the files and the manifest go into, for servers
             that want a model's versions apart, and for projects; empty where they go into the
             output itself.
@@ -72,6 +108,8 @@ class Target:
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
         made_by: packages of the environment that convert; the manifest names their versions.
+        int8: makes int8 with calibration images; where that is None, ``convert`` makes what it
+            offers, and gets none.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
     """
@@ -86,6 +124,7 @@ class Target:
     load: Callable[[Files], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[Files, Manifest], Files] | None = None
+    samples: Callable[[Pixels], Files] | None = None
     version_folder: str = ""
     around: Callable[[Manifest], Files] | None = None
     how: str = ""
@@ -93,6 +132,7 @@ class Target:
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
     one_size: bool = False
+    int8: Int8 | None = None
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
@@ -107,10 +147,14 @@ class Target:
     @property
     def version(self) -> str:
         """Version of the package that runs it; empty where that is not installed here."""
+        return self.version_of(self.package)
+
+    def version_of(self, package: str) -> str:
+        """Return the version of a package where it is run; empty where that is not installed."""
         if self.environment is not None:
-            return self.environment.version(self.package)
+            return self.environment.version(package)
         try:
-            return importlib.metadata.version(self.package)
+            return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             return ""
 

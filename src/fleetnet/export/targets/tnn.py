@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
+from fleetnet.export.agreeing import Agreeing
 from fleetnet.export.native_program import built, program
 from fleetnet.export.targets.target import Files, Run, Target
 from fleetnet.inference.engines import Logits, Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
 
-FILE = "model.onnx"
-PLANES = "`float32[{batch}, 3, {crop}, {crop}]`, the planes R, G and B of an image, from 0 to 255"
+FILE, OF_BYTES = "model.onnx", "model.uint8.onnx"
+_TAKES = """\
+`float32[{batch}, 3, {crop}, {crop}]`, the planes R, G and B of an image, from 0 to 255, as
+`model.onnx`, or `uint8[{batch}, {crop}, {crop}, 3]`, its bytes in rows, as `model.uint8.onnx`"""
 
 _HOW = """\
-The graph is ONNX of opset 11 with fixed shapes and no operator beyond ONNX's own. TNN's converter,
-in `tools/convert2tnn` of its sources, makes its `.tnnproto` and `.tnnmodel` of it:
+Both graphs are ONNX of opset 11 with fixed shapes and no operator beyond ONNX's own, and gave the
+same answers here: take the one whose input your reader knows. For TNN that is `model.onnx`. The
+converter, in `tools/convert2tnn` of TNN's sources, makes a `.tnnproto` and a `.tnnmodel` of it:
 
     python3 converter.py onnx2tnn model.onnx -optimize -v=v1.0 -o .
 
 Then give an instance of TNN a `Mat` of the type `N8UC3` with the bytes of a picture, RGB, in rows;
 the `MatConvertParam` keeps its scale of 1 and its bias of 0. This page's figures are from ONNX
-Runtime, which reads the same file: TNN itself was not run.
+Runtime, which reads the same files: TNN itself was not run.
 
 """ + built(
     "TNN's headers and library (`include`, `lib`) in a folder PREFIX, and the converter's files"
@@ -31,17 +35,24 @@ def convert(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     # Here, so that targets can be listed where PyTorch is not installed.
     from fleetnet.export.plain_onnx import plain_graph
 
-    return {FILE: plain_graph(bundle, batch or 1)}
+    size = batch or 1
+    return {FILE: plain_graph(bundle, size), OF_BYTES: plain_graph(bundle, size, planes=False)}
 
 
-def load(files: Files) -> Run:
-    """Open the graph in ONNX Runtime."""
-    engine = OnnxRuntimeEngine(files[FILE], Setup())
+def run_planes(graph: bytes) -> Run:
+    """Open a graph that takes planes in ONNX Runtime."""
+    engine = OnnxRuntimeEngine(graph, Setup())
 
     def run(pixels: Pixels) -> Logits:
         return engine.run(pixels.transpose(0, 3, 1, 2).astype("float32"))
 
     return run
+
+
+def load(files: Files) -> Run:
+    """Open both graphs in ONNX Runtime, whose answers have to agree."""
+    of_bytes = OnnxRuntimeEngine(files[OF_BYTES], Setup())
+    return Agreeing(run_planes(files[FILE]), of_bytes.run, "the two graphs")
 
 
 TARGET = Target(
@@ -57,5 +68,5 @@ TARGET = Target(
     needs={"torch": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},
     one_size=True,
     beside=program("tnn"),
-    takes=PLANES,
+    takes=_TAKES,
 )

@@ -20,6 +20,7 @@ from fleetnet.serving.brpc.frames import packed
 from fleetnet.serving.brpc.meta import RpcMeta
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
+    Cause,
     RequestError,
     TooLargeError,
     UnsupportedError,
@@ -71,6 +72,7 @@ class Incoming:
             protocol=PROTOCOL,
             secret=secret,
             id=id_of(asked.request_id) or logged or new_id(),
+            begun=begun,
             deadline=_deadline(meta, begun),
             trace=trace.trace if trace else spanned,
             traceparent=traceparent,
@@ -187,8 +189,14 @@ class Calls:
         self._log(incoming, number, cause_of(error))
         return packed(reply)
 
-    def _log(self, incoming: Incoming, number: int | None, cause: str | None) -> None:
+    def count(self, cause: Cause) -> None:
+        """Count what was refused, and never became a call that the service knows."""
+        self._service.metrics.failed("", PROTOCOL, cause)
+
+    def _log(self, incoming: Incoming, number: int | None, cause: Cause | None) -> None:
         call = incoming.call
+        if cause is not None and not call.handed:
+            self.count(cause)
         log.info(
             "%s",
             incoming.method[:100],

@@ -91,7 +91,7 @@ def _inflated(kind: int, data: Bytes, limit: int) -> bytes | None:
         raise ValueError from error
     if len(plain) > limit:
         return None
-    if not unpacker.eof:
+    if not unpacker.eof or unpacker.unused_data:
         raise ValueError
     return plain
 

@@ -61,6 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(UNSENT)
         if not self._opened(self):
+            self._calls.count("overloaded")
             self.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -94,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
                 error,
                 extra={"protocol": PROTOCOL, "address": self._peer()},
             )
+            self._calls.count("invalid")
             self.abort()
 
     def _begin(self, event: Meta) -> None:

@@ -100,6 +100,7 @@ class BrpcTransport:
             await asyncio.sleep(min(1.0, self._settings.limits.body_seconds / 4))
             now = time.monotonic()
             for connection in [one for one in self._connections if one.is_too_slow(now)]:
+                self._calls.count("too-slow")
                 connection.abort()
 
 

@@ -78,7 +78,7 @@ class Calls:
         async def handler(_: Any, context: Context) -> bytes:
             call = _call_of(context)
             self._count()
-            with _logged(name, call) as line:
+            with self._logged(name, call) as line:
                 try:
                     self._methods.check(name, call)
                     with self._held(await self._received(context)) as data:
@@ -121,9 +121,10 @@ class Calls:
         """Answer the requests of a stream as they are done, in any order; their ids tell which."""
         call = _call_of(context)
         self._count()
-        with _logged(STREAM, call) as line:
+        with self._logged(STREAM, call) as line:
             try:
                 self._methods.check(INFER, call)
+                call.handed = True  # each of its requests is counted by itself
                 await self._answer_all(context)
             except Exception as error:
                 await _abort(context, call, line.refuse(error))
@@ -156,7 +157,7 @@ class Calls:
     async def _streamed(self, data: bytes, context: Context) -> ModelStreamInferResponse:
         call, response = _call_of(context), ModelStreamInferResponse()
         told = response.infer_response
-        with _logged(INFER, call) as line:
+        with self._logged(INFER, call) as line:
             try:
                 with self._held(data):
                     answer = await self._methods.call(INFER, data, call)
@@ -170,6 +171,20 @@ class Calls:
                     told.parameters["retry_after"].double_param = refusal.retry_after
         told.parameters["triton_final_response"].bool_param = True
         return response
+
+    @contextlib.contextmanager
+    def _logged(self, name: str, call: Call) -> Iterator[_Line]:
+        """Write a line of a call when it ends, and count it if the service never saw it."""
+        line = _Line(name, call)
+        try:
+            yield line
+        except asyncio.CancelledError:
+            line.cause, line.status = "cancelled", grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            line.write()
+            if line.cause is not None and not call.handed:
+                self._service.metrics.failed("", PROTOCOL, line.cause)
 
 
 class _Line:
@@ -204,18 +219,6 @@ class _Line:
                 **self._call.facts,
             },
         )
-
-
-@contextlib.contextmanager
-def _logged(name: str, call: Call) -> Iterator[_Line]:
-    line = _Line(name, call)
-    try:
-        yield line
-    except asyncio.CancelledError:
-        line.cause, line.status = "cancelled", grpc.StatusCode.CANCELLED
-        raise
-    finally:
-        line.write()
 
 
 async def _next(context: Context, stopping: asyncio.Future[Any]) -> bytes | None:

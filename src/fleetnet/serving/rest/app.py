@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -23,6 +23,8 @@ from fleetnet.serving.auth import Role, Tokens, secret_of
 from fleetnet.serving.card import card_of
 from fleetnet.serving.config import LimitSettings
 from fleetnet.serving.errors import (
+    Cause,
+    DeadlineError,
     ForbiddenError,
     NotFoundError,
     RequestError,
@@ -34,8 +36,8 @@ from fleetnet.serving.explaining import Explanation
 from fleetnet.serving.loaded import EMBEDDING
 from fleetnet.serving.logs import id_of, trace_of
 from fleetnet.serving.models import Version
-from fleetnet.serving.requests import Answer, Picture, Result, deadline_in, new_id
-from fleetnet.serving.rest.body import Bodies, aside, parse_form, unless_gone
+from fleetnet.serving.requests import Answer, Picture, Result, new_id
+from fleetnet.serving.rest.body import Bodies, aside, parse_form, too_many, unless_gone
 from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.rest.inference import (
     LENGTH_HEADER,
@@ -47,16 +49,10 @@ from fleetnet.serving.rest.inference import (
 )
 from fleetnet.serving.rest.openapi import docs_page, openapi_document
 from fleetnet.serving.rest.page_files import HEADERS, page_file
-from fleetnet.serving.rest.replies import STATUS, refusal, reply
+from fleetnet.serving.rest.replies import NO_METHOD, STATUS, NoMethodError, refusal, reply
 from fleetnet.serving.rest.schema import ClassifyRequest, ExplainQuery, IndexRequest, LoadRequest
 from fleetnet.serving.service import Service
-from fleetnet.serving.tensors import (
-    EXTENSIONS,
-    INPUTS,
-    PROBABILITIES,
-    outputs_of,
-    require_answers,
-)
+from fleetnet.serving.tensors import EXTENSIONS, INPUTS, PROBABILITIES, outputs_of
 
 PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -113,7 +109,7 @@ class App:
                 self._route("GET", "/", self._page, None),
                 self._route("GET", "/page/{name}", self._page, None),
             ],
-            exception_handlers={HTTPException: _unknown_path},
+            exception_handlers={HTTPException: self._unknown_path},
         )
         # A slash too many is another path, and not a redirect to wherever the client says it is.
         self.asgi.router.redirect_slashes = False
@@ -126,16 +122,24 @@ class App:
 
         return Route(path, endpoint, methods=[method])
 
-    async def _answered(self, request: Request, handler: Handler, role: Role | None) -> Response:
-        """Let a handler answer; whatever goes wrong is a response, and a line in the log."""
-        begun = time.monotonic()
+    async def _answered(
+        self, request: Request, handler: Handler, role: Role | Literal["none"] | None
+    ) -> Response:
+        """Let a handler answer; whatever goes wrong is a response, and a line in the log.
+
+        Args:
+            request: to be answered.
+            handler: of its path.
+            role: that the request needs; ``none`` for none, None if its success is no event either.
+        """
+        begun = request.state.begun = time.monotonic()
         identity = id_of(request.headers.get(ID_HEADER)) or new_id()
         request.state.id = identity
-        cause = None
+        cause: Cause | None = None
         try:
             self._hosts.check(request.headers.getlist("host"))
             _check_site(request)
-            if role is not None:
+            if role is not None and role != "none":
                 self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
         except ClientDisconnect:
@@ -148,9 +152,17 @@ class App:
         finally:
             self._bodies.release(request)
         response.headers[ID_HEADER] = identity
-        if role is not None:
+        # Whoever asks whether the server is ready makes no error by asking too early.
+        asked_for_health = role is None and cause == "unavailable"
+        if cause is not None and not asked_for_health and not hasattr(request.state, "handed"):
+            self.count(cause)
+        if role is not None or cause not in (None, "unavailable"):
             self._log(request, response, cause, time.monotonic() - begun)
         return response
+
+    def count(self, cause: Cause) -> None:
+        """Count what was refused before the service knew of it."""
+        self._service.metrics.failed("", PROTOCOL, cause)
 
     def _log(self, request: Request, response: Response, cause: str | None, took: float) -> None:
         trace = trace_of(request.headers.get("traceparent"))
@@ -193,8 +205,23 @@ class App:
         version = self._version(request)
         return reply(_metadata_of(version, self._service.models.versions(version.model)))
 
+    async def _body(self, request: Request) -> bytes:
+        """Return a body, as long as its answer is worth something.
+
+        Raises:
+            DeadlineError: the request's deadline passed before it was there.
+            ServingError: as :meth:`Bodies.read`.
+        """
+        given = _milliseconds(request.headers.get(TIMEOUT_HEADER))
+        left = None if given is None else begun_of(request) + given / 1000 - time.monotonic()
+        try:
+            async with asyncio.timeout(None if left is None else max(left, 0)):
+                return await self._bodies.read(request)
+        except TimeoutError:
+            raise DeadlineError("the deadline passed before the body was there") from None
+
     async def _infer(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._body(request)
         length = request.headers.get(LENGTH_HEADER)
         json_bytes = length_of_json(length, len(body))
         parse: Callable[[], Inference] = lambda: parse_inference(  # noqa: E731
@@ -214,8 +241,8 @@ class App:
             embeddings=EMBEDDING in wanted,
             timeout_ms=None if not micros else micros / 1000,
             identity=id_of(inference.request.id),
+            whole=True,
         )
-        require_answers(result)
         content, json_length = write_inference(inference, result)
         if json_length is None:
             return Response(content, media_type="application/json")
@@ -226,7 +253,7 @@ class App:
         )
 
     async def _classify(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._body(request)
         kind = _kind(request)
         if kind == "application/json":
             asked = await self._json(request, ClassifyRequest, body)
@@ -258,7 +285,7 @@ class App:
 
     def _check_number(self, images: int) -> None:
         if images > self._limits.images:
-            raise RequestError(f"{images} images are more than {self._limits.images} in a request")
+            raise too_many(images, self._limits.images)
 
     async def _result(
         self,
@@ -282,24 +309,24 @@ class App:
         identity: str | None = None,
         **wanted: Any,
     ) -> service_requests.Request:
-        given = request.headers.get(TIMEOUT_HEADER)
-        if given is not None:
-            timeout_ms = _milliseconds(given)
+        given = _milliseconds(request.headers.get(TIMEOUT_HEADER))
+        timeout_ms = timeout_ms if given is None else given
         trace = trace_of(request.headers.get("traceparent"))
         asked = service_requests.Request(
             images=images,
             id=identity or request.state.id,
-            deadline=None if timeout_ms is None else deadline_in(timeout_ms / 1000),
+            deadline=None if timeout_ms is None else begun_of(request) + timeout_ms / 1000,
             trace=trace.trace if trace else "",
             traceparent=request.headers.get("traceparent", ""),
             protocol=PROTOCOL,
             **wanted,
         )
         request.state.id = asked.id
+        request.state.handed = True
         return asked
 
     async def _explain(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._body(request)
         _check_raw(_kind(request), "an image")
         query = _from_query(request, ExplainQuery)
         if not body:
@@ -378,17 +405,23 @@ class App:
     async def _docs(self, _: Request) -> Response:
         return Response(docs_page(), media_type="text/html", headers=HEADERS)
 
+    async def _unknown_path(self, request: Request, error: Exception) -> Response:
+        """Answer what no route takes; Starlette says whether another method would be."""
+        headers = error.headers or {} if isinstance(error, HTTPException) else {}
+        known = "allow" in {name.lower() for name in headers}
+        kind = NoMethodError if known else NotFoundError
+
+        async def unknown(_: Request) -> Response:
+            raise kind(f"there is no {request.method} {request.url.path[:200]}")
+
+        response = await self._answered(request, unknown, "none")
+        if known and response.status_code == STATUS["not-found"]:
+            response.status_code = NO_METHOD
+            response.headers.update(headers)
+        return response
+
     def _version(self, request: Request) -> Version:
         return self._service.models.find(_part(request, "model"), _part(request, "version"))
-
-
-def _unknown_path(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    response = refusal(NotFoundError(f"there is no {request.method} {request.url.path[:200]}"))
-    response.status_code = status
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
-    return response
 
 
 def _check_site(request: Request) -> None:
@@ -421,7 +454,7 @@ def _checked(schema: type[Schema], body: bytes) -> Schema:
     try:
         return schema.model_validate_json(body, strict=True)
     except ValidationError as error:
-        place, said = first_problem(error)
+        place, said = first_problem(error, schema)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
 
 
@@ -432,11 +465,24 @@ def _from_query(request: Request, schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(query)
     except ValidationError as error:
-        place, said = first_problem(error)
+        place, said = first_problem(error, schema)
         raise RequestError(f"{place + ': ' if place else ''}{said}") from None
 
 
-def _milliseconds(text: str) -> float:
+def begun_of(request: Request) -> float:
+    """Return when a request's headers were there, from which its time counts."""
+    begun: float = request.state.begun
+    return begun
+
+
+def _milliseconds(text: str | None) -> float | None:
+    """Return how much time a header gives a request; None if there is no header.
+
+    Raises:
+        RequestError: it is no such number.
+    """
+    if text is None:
+        return None
     try:
         number = float(text)
     except ValueError:

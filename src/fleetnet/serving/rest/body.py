@@ -127,11 +127,19 @@ class Bodies:
             raise self._too_large()
         if not unpacker.eof:
             raise RequestError(f"the body is not valid {coding}: it is cut off")
+        if unpacker.unused_data:
+            raise RequestError(f"the body is not valid {coding}: something follows its end")
         return plain
 
     def _too_large(self) -> TooLargeError:
         limit = self._limits.body
         return TooLargeError(f"the body is larger than {limit:,} bytes", limit=limit)
+
+
+def too_many(images: int | None, limit: int) -> TooLargeError:
+    """Return why a request with so many images is refused; None where nobody counted them all."""
+    found = "the images" if images is None else f"{images} images"
+    return TooLargeError(f"{found} are more than {limit} in a request", given=images, limit=limit)
 
 
 def _whole(digits: str) -> int:
@@ -159,7 +167,8 @@ async def parse_form(request: Request, body: bytes, max_files: int) -> list[byte
     """Return the files of a multipart form, in their order.
 
     Raises:
-        RequestError: it is no such form, or has too many parts.
+        RequestError: it is no such form, has too many parts, or texts among them.
+        TooLargeError: it has too many files.
     """
     return await aside(lambda: _at_once(_files(request, body, max_files)), len(body))
 
@@ -182,12 +191,22 @@ async def _files(request: Request, body: bytes, max_files: int) -> list[bytes]:
     parser = _InMemory(request.headers, stream(), max_files=max_files, max_fields=16)
     try:
         form = await parser.parse()
-        values = [value for _, value in form.multi_items()]
-        return [await value.read() for value in values if isinstance(value, UploadFile)]
+        files = []
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                raise RequestError(
+                    f"the form has the text '{name[:50]}': a form has images only, and the rest is "
+                    "in the address, as in /classify?top_k=3"
+                )
+            files.append(await value.read())
     except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise too_many(None, max_files) from None
         raise RequestError(f"the form cannot be read: {error.message}") from None
     except (KeyError, LookupError, ValueError) as error:
         raise RequestError("the form cannot be read: its content type is damaged") from error
+    else:
+        return files
     finally:
         parser.close()
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleetnet.serving.config import LimitSettings
+from fleetnet.serving.errors import Cause, RequestError, ServingError, TooLargeError
+from fleetnet.serving.rest.replies import refusal
 
 _QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
-    """Return the class of connections with these limits.
+def limited(limits: LimitSettings, count: Callable[[Cause], None]) -> type[HttpToolsProtocol]:
+    """Return the class of connections with these limits; ``count`` is told what it refuses.
 
     A connection over the number is closed at once. One whose headers are too long gets a 431, and
     one whose headers do not come in time is closed: otherwise a few clients that send a byte now
@@ -39,6 +42,7 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
             if len(self.connections) > limits.connections:
+                count("overloaded")
                 self.transport.abort()
             else:
                 self._wait_for_header()
@@ -142,15 +146,22 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
             self._seen = 0
             super().on_message_complete()
 
-        def send_400_response(self, msg: str) -> None:
+        def send_400_response(self, _: str) -> None:
+            count("too-large" if self._too_long else "invalid")
             if self._too_long:
-                self.transport.write(
-                    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n"
-                    b"connection: close\r\n\r\n"
-                )
-                self.transport.close()
+                text = f"the headers are longer than {limits.header:,} bytes"
+                self._refuse("431 Request Header Fields Too Large", TooLargeError(text))
             else:
-                super().send_400_response(msg)
+                self._refuse("400 Bad Request", RequestError("this is no HTTP request"))
+
+        def _refuse(self, status: str, error: ServingError) -> None:
+            content = refusal(error).body
+            head = (
+                f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + bytes(content))
+            self.transport.close()
 
         def _count(self, size: int) -> None:
             self._header += size
@@ -168,6 +179,8 @@ def limited(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def _give_up(self) -> None:
             if not self.transport.is_closing():
+                if self._seen or not self._in_header:
+                    count("too-slow")
                 self.transport.abort()
 
     return Limited

@@ -35,6 +35,7 @@ _ERRORS = {
     "408": "The body came too slowly.",
     "413": "The body or the number of images is over the limit.",
     "415": "The content is of a type that is not taken.",
+    "431": "The headers are too long.",
     "429": "The queue is full: Retry-After says when to try again.",
     "503": "The service starts or is being stopped.",
     "504": "The deadline passed.",
@@ -64,7 +65,14 @@ _CLASS = {
     "description": "Index of the class to look for; left out, the most probable one.",
     "schema": {"type": "integer", "minimum": 0},
 }
-_IMAGE = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+_LENGTH = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "description": "Bytes of JSON before binary tensors; left out where all is JSON.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_IMAGE = {"image/*": {"schema": {"type": "string", "format": "binary"}}, **_BYTES}
 _IMAGES = {
     **_IMAGE,
     "multipart/form-data": {
@@ -155,10 +163,14 @@ def _paths() -> dict[str, Any]:
         }
         paths[f"{path}/infer"] = {
             "post": _operation(
-                "Infer, by the Open Inference Protocol", "InferResponse", body="InferRequest",
-                parameters=[*parameters, _TIMEOUT],
+                "Infer, by the Open Inference Protocol; JSON, or JSON before binary tensors",
+                "InferResponse", body="InferRequest", content=_BYTES,
+                parameters=[*parameters, _TIMEOUT, _LENGTH],
             )
         }  # fmt: skip
+        answered = paths[f"{path}/infer"]["post"]["responses"]["200"]
+        answered["content"] |= _BYTES
+        answered["headers"] = {_LENGTH["name"]: {"schema": _LENGTH["schema"]}}
     return paths
 
 
@@ -186,6 +198,10 @@ def _operation(
             **{status: {"description": text, "content": wrong} for status, text in _ERRORS.items()},
         },
     }
+    for status in ("429", "503"):
+        operation["responses"][status]["headers"] = {
+            "Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}
+        }
     if or_400 is not None:  # of several images none can be read, and each says why
         either = [_reference("ErrorResponse"), _reference(or_400)]
         refused = operation["responses"]["400"]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fleetnet.json_text import json_text
-from fleetnet.serving.errors import Cause, refusal_of
+from fleetnet.serving.errors import Cause, NotFoundError, refusal_of
 
 STATUS: dict[Cause, int] = {
     "invalid": 400,
@@ -27,12 +27,22 @@ STATUS: dict[Cause, int] = {
     "unavailable": 503,
     "deadline": 504,
 }
-_UNREAD = ("too-large", "too-slow", "overloaded", "unauthenticated", "forbidden")
+NO_METHOD = 405
+_UNREAD = (
+    "too-large", "too-slow", "overloaded", "unauthenticated", "forbidden", "not-found", "invalid",
+    "deadline",
+)  # fmt: skip
 """Causes for which a body may not have been read: what follows on the connection is unknown."""
 
 
 LINGER_SECONDS = 2.0
 """How long the rest of a refused body is taken, for a client that listens only when all is sent."""
+
+
+class NoMethodError(NotFoundError):
+    """The path is known, but not with this method."""
+
+    code = "no-method"
 
 
 class _Lingering(Response):

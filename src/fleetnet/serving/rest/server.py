@@ -54,7 +54,7 @@ class RestTransport:
         listening = bind(settings.host, settings.port, shared=settings.workers > 1)
         config = uvicorn.Config(
             self._app.asgi,
-            http=limited(settings.limits),
+            http=limited(settings.limits, self._app.count),
             loop="asyncio",
             lifespan="off",
             ws="none",

@@ -10,7 +10,8 @@ import torch
 folder = Path(sys.argv[1])
 settings = json.loads((folder / "settings.json").read_text("utf-8"))
 network = torch.export.load(folder / "program.pt2").module()
-example = torch.zeros(settings["batch"], settings["crop"], settings["crop"], 3, dtype=torch.uint8)
+shape = (settings["batch"], settings["crop"], settings["crop"], 3)
+example = torch.zeros(shape, dtype=torch.float32 if settings["floats"] else torch.uint8)
 made = folder / "model.tflite"
 litert_torch.convert(network, (example,)).export(str(made))
 if settings["precision"] == "fp16":
