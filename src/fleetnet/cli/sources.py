@@ -20,7 +20,7 @@ from fleetnet.labels import printable
 _DATA_HELP = (
     "Labelled images: a folder of class folders (or train/, val/ and test/ of those); a list or "
     "CSV file; .tar or .parquet files, or a folder or pattern of them, .tar also behind s3://, "
-    "gs://, az:// or https://; hf://OWNER/NAME; or 'elpv'."
+    "gs://, az:// or https://; or 'elpv'."
 )
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
 
