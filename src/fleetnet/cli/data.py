@@ -11,6 +11,7 @@ from fleetnet.amounts import count
 from fleetnet.cli.console import console, print_json, progress, say, warn_left_out
 from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
+from fleetnet.cli.data_shard import shard
 from fleetnet.cli.sources import DataArgument, with_source_options
 from fleetnet.data.check import check as run_check
 from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE, usual_distance
@@ -26,15 +27,19 @@ from fleetnet.errors import DataError
 
 def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
-    data = typer.Typer(help="Look at labelled images before training.", rich_markup_mode=None)
+    data = typer.Typer(
+        help="Look at labelled images before training, or make shards of them.",
+        rich_markup_mode=None,
+    )
     data.callback()(_data)
     data.command("check", short_help="Say what is wrong with labelled images.")(check)
     data.command("preview", short_help="Draw what augmentation makes of images.")(preview)
+    data.command("shard", short_help="Write labelled images into shards.")(shard)
     app.add_typer(data, name="data")
 
 
 def _data() -> None:
-    """Look at labelled images before training."""
+    """Look at labelled images before training, or make shards of them."""
 
 
 @with_source_options

@@ -19,7 +19,8 @@ from fleetnet.labels import printable
 
 _DATA_HELP = (
     "Labelled images: a folder of class folders (or train/, val/ and test/ of those); a list or "
-    "CSV file; .tar or .parquet files, or a folder or pattern of them; or 'elpv'."
+    "CSV file; .tar or .parquet files, or a folder or pattern of them, .tar also behind s3://, "
+    "gs://, az:// or https://; or 'elpv'."
 )
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
 
@@ -68,6 +69,11 @@ OPTIONS: dict[str, Any] = {
     ),
     **_option(
         "label_separator", "Between several labels of an image.  [comma; | in a CSV file]", "TEXT"
+    ),
+    **_option(
+        "bad_shards",
+        "Of shards behind a URL, what cannot be read when opened.  [stop]",
+        "stop|skip",
     ),
 }
 """By the name of the argument; what each says is its help."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from fleetnet.data.ahead import Announced
 from fleetnet.data.augment import Augment
 from fleetnet.data.contents import NONE, Contents, content_of
 from fleetnet.data.sampling import Draw, InOrder, Shuffled
@@ -64,7 +65,7 @@ class Requests(Sampler[Request]):
     Of several processes that train together, each yields its share of the same batches.
     """
 
-    def __init__(self, order: InOrder | Shuffled, samples: int, place: Place) -> None:
+    def __init__(self, order: InOrder | Shuffled | Announced, samples: int, place: Place) -> None:
         self.order = order
         self.place = place
         self.epoch = 0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fleetnet.data.contents import content_of, digest_of
 from fleetnet.data.reading import for_each
-from fleetnet.data.sources.protocol import ReadsEnds, Source
+from fleetnet.data.sources.protocol import HasDigests, ReadsEnds, Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import ImageError
 from fleetnet.reporting import Advance
@@ -25,7 +25,8 @@ def exact_groups(source: Source, advance: Advance = lambda _: None) -> Indices:
 
     Sizes are compared first; then the ends of images that share a size, where the source can read
     an end without the rest; only images that agree in both are read whole and compared by their
-    digests. An image that cannot be read is in a group of its own.
+    digests. An image that cannot be read is in a group of its own. Where the source knows the
+    digests of all images, none is read.
 
     Args:
         source: whose images to compare.
@@ -36,6 +37,9 @@ def exact_groups(source: Source, advance: Advance = lambda _: None) -> Indices:
     """
     count = len(source.samples)
     groups = np.arange(count)
+    if isinstance(source, HasDigests) and source.digests is not None:
+        advance(count)
+        return _first_equal(source.digests)
     sizes = np.array([n for _, n in for_each(source, partial(_size, source), groups)], np.int64)
     suspects = _sharing(groups, sizes)
     advance(count - len(suspects))
@@ -48,6 +52,17 @@ def exact_groups(source: Source, advance: Advance = lambda _: None) -> Indices:
         if digest is not None:
             groups[index] = first.setdefault(digest, index)
         advance(1)
+    return groups
+
+
+def _first_equal(digests: npt.NDArray[np.uint8]) -> Indices:
+    """Return for each row the index of the first one that is equal."""
+    halves = np.ascontiguousarray(digests).view(np.uint64)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first of equals comes first
+    ordered = halves[order]
+    begins = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)][: len(order)]
+    groups = np.empty(len(order), np.intp)
+    groups[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
     return groups
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import torch
 from torch.utils.data import DataLoader
 
+from fleetnet.data.ahead import announced
 from fleetnet.data.augment import Augment
 from fleetnet.data.batches import Batch, Batches, Requests
 from fleetnet.data.sampling import InOrder, Sampling, Shuffled
@@ -74,7 +75,7 @@ class Loader:
                 repeats=repeats,
                 buffer=buffer,
             )
-        self._requests = Requests(self._order, len(source.samples), place)
+        self._requests = Requests(announced(source, self._order), len(source.samples), place)
         self._workers = workers
         self._strict = strict
         self._loader = DataLoader(

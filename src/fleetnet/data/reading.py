@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fleetnet.data.sources.protocol import Source
+from fleetnet.data.sources.protocol import Fetches, Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.threads import map_in_threads
 
@@ -37,5 +37,6 @@ def for_each(
         return [(index, function(index)) for index in chunk]
 
     chunks = (chunk.tolist() for chunk in np.split(indices, bounds))
-    for results in map_in_threads(results_of, chunks, THREADS):
+    threads = min(source.at_once, THREADS) if isinstance(source, Fetches) else THREADS
+    for results in map_in_threads(results_of, chunks, threads):
         yield from results

@@ -1,4 +1,3 @@
-import io
 import json
 import multiprocessing
 import pickle
@@ -18,29 +17,7 @@ from fleetnet.errors import DataError, ImageError
 from fleetnet.images import decode
 from listed import read_all
 from samples import draw, encode
-
-Members = list[tuple[str, bytes]]
-
-
-def shard(path: Path, members: Members, form: int = tarfile.PAX_FORMAT) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=form) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-def pairs(numbers: range, classes: int = 2) -> Members:
-    return [
-        member
-        for number in numbers
-        for member in (
-            (f"{number:04d}.jpg", b"image %d" % number),
-            (f"{number:04d}.cls", b"%d" % (number % classes)),
-        )
-    ]
+from tars import Members, pairs, shard
 
 
 @pytest.fixture
@@ -297,7 +274,7 @@ def test_an_image_beyond_the_limit_is_unreadable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_source(str(folder))
-    monkeypatch.setattr("fleetnet.data.sources.webdataset.MAX_BYTES", 5)
+    monkeypatch.setattr("fleetnet.data.sources.tar_source.MAX_BYTES", 5)
     with pytest.raises(ImageError, match="larger than"):
         source.read(0)
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fleetnet.data.sources.labels import MultiLabel
 from fleetnet.errors import DataError, unknown
 
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|", "\\t": "\t"}
 """Words for separators that are hard to type."""
+BadShards = Literal["stop", "skip"]
 _PATHS = ("root", "classes", "val_list")
 
 
@@ -31,9 +32,11 @@ class SourceOptions:
         split_column: column that says train or val.
         multi_label: how labels are written if images have any number of them.
         label_separator: between several labels of an image.
+        bad_shards: what is done about a shard that cannot be read when the data is opened:
+            ``stop``, as if None, or ``skip``.
 
     Raises:
-        DataError: a separator or the value of ``multi_label`` is not known.
+        DataError: a separator or the value of ``multi_label`` or ``bad_shards`` is not known.
     """
 
     label: str | None = None
@@ -46,6 +49,7 @@ class SourceOptions:
     split_column: str | None = None
     multi_label: MultiLabel | None = None
     label_separator: str | None = None
+    bad_shards: BadShards | None = None
 
     def __post_init__(self) -> None:
         for field in ("separator", "label_separator"):
@@ -56,15 +60,13 @@ class SourceOptions:
                     f"{argument(field)} is empty: give a character, such as 'comma'",
                     arguments=[field],
                 )
-        kinds = get_args(MultiLabel)
-        if self.multi_label is not None and self.multi_label not in kinds:
-            raise unknown(
-                "value of multi_label=",
-                self.multi_label,
-                kinds,
-                DataError,
-                arguments=["multi_label"],
-            )
+        self._check_word("multi_label", get_args(MultiLabel))
+        self._check_word("bad_shards", get_args(BadShards))
+
+    def _check_word(self, field: str, known: Collection[str]) -> None:
+        value = getattr(self, field)
+        if value is not None and value not in known:
+            raise unknown(f"value of {argument(field)}", value, known, DataError, arguments=[field])
 
     def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
         """Refuse options that do not apply to a kind of source.

@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from fleetnet.data.sources.samples import Indices, Sample
 from fleetnet.left_out import LeftOut
 
@@ -74,6 +77,33 @@ class ReadsEnds(Protocol):
         Raises:
             ImageError: the file cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class HasDigests(Protocol):
+    """A source that may know what its images' bytes are without reading them."""
+
+    @property
+    def digests(self) -> npt.NDArray[np.uint8] | None:
+        """``uint8[N, 16]``: :func:`fleetnet.data.contents.digest_of` each image's bytes, if known.
+
+        None where they have to be read.
+        """
+        ...
+
+
+@runtime_checkable
+class Fetches(Protocol):
+    """A source whose shards are fetched from elsewhere and do not all stay."""
+
+    @property
+    def at_once(self) -> int:
+        """How many shards may be read at once, so that none has to be fetched twice for it."""
+        ...
+
+    def expect(self, shards: Sequence[int]) -> None:
+        """Begin to fetch what is read next, in that order; forget what was expected before."""
         ...
 
 

@@ -60,10 +60,9 @@ class SampleTable(Sequence[Sample]):
         ends: npt.ArrayLike | None = None,
         splits: npt.ArrayLike | None = None,
     ) -> None:
-        encoded = [name.encode("utf-8", "surrogatepass") for name in names]
-        count = len(encoded)
-        self._name_ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        self._names = b"".join(encoded)
+        joined, self._name_ends = join_names(names)
+        count = len(self._name_ends)
+        self._names: bytes | memoryview = joined
         self.values = np.asarray(labels, np.int32)
         """``int32[M]``: the labels of all samples, one after another."""
         self.ends = np.arange(1, count + 1) if ends is None else np.asarray(ends, np.int64)
@@ -72,6 +71,29 @@ class SampleTable(Sequence[Sample]):
         """``int8[N]``: each sample's split as a code of :data:`SPLITS`."""
         if not len(self.ends) == len(self.splits) == count:
             raise ValueError("names, labels and splits are of different lengths")
+
+    @classmethod
+    def mapped(
+        cls,
+        names: npt.NDArray[np.uint8],
+        name_ends: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int32],
+        ends: npt.NDArray[np.int64],
+        splits: npt.NDArray[np.int8],
+    ) -> SampleTable:
+        """Return a table of columns that may lie in a file that is mapped; nothing is copied.
+
+        Args:
+            names: ``uint8[M]``, one after another, in UTF-8.
+            name_ends: ``int64[N]``, where each ends.
+            labels: as in the class.
+            ends: likewise.
+            splits: likewise.
+        """
+        table = cls.__new__(cls)
+        table._names, table._name_ends = names.data, name_ends
+        table.values, table.ends, table.splits = labels, ends, splits
+        return table
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SampleTable:
@@ -88,7 +110,7 @@ class SampleTable(Sequence[Sample]):
     def name(self, index: int) -> str:
         """Return a sample's name."""
         start = self._name_ends[index - 1] if index else 0
-        return self._names[start : self._name_ends[index]].decode("utf-8", "surrogatepass")
+        return str(self._names[start : self._name_ends[index]], "utf-8", "surrogatepass")
 
     def labels_of(self, index: int) -> tuple[int, ...]:
         """Return a sample's labels."""
@@ -139,7 +161,13 @@ class SampleTable(Sequence[Sample]):
                 self.splits[stretch].tolist(),
                 strict=True,
             ):
-                name = self._names[name_start:name_end].decode("utf-8", "surrogatepass")
+                name = str(self._names[name_start:name_end], "utf-8", "surrogatepass")
                 labels = tuple(self.values[label_start:label_end].tolist())
                 yield Sample(name, labels, SPLITS[split])
                 name_start, label_start = name_end, label_end
+
+
+def join_names(names: Iterable[str]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """Return names one after another in UTF-8, and where each ends."""
+    encoded = [name.encode("utf-8", "surrogatepass") for name in names]
+    return b"".join(encoded), np.cumsum([len(name) for name in encoded], dtype=np.int64)

@@ -51,25 +51,42 @@ class Shard(NamedTuple):
     labels: list[object]
     kind: str
     """Of the members that hold the labels."""
+    bytes: int
+    """How many the file has."""
 
 
 def index_shards(files: list[Path], key: str | None) -> list[Shard]:
     """Read the headers and labels of all shards, a few shards at once."""
     workers = min(THREADS, len(files))
-    shards = list(map_in_threads(lambda file: _index_shard(file, key), files, workers))
+    shards = list(map_in_threads(lambda file: index_shard(file, key), files, workers))
+    check_kinds(shards, [str(file) for file in files])
+    return shards
+
+
+def check_kinds(shards: Sequence[Shard], files: Sequence[str]) -> None:
+    """Refuse shards that have their labels in different kinds of members, or no samples at all.
+
+    Args:
+        shards: what is in each.
+        files: what messages call them.
+    """
     kinds = {shard.kind: file for file, shard in zip(files, shards, strict=True) if shard.kind}
     if len(kinds) > 1:
         (one, first), (other, second), *_ = kinds.items()
         raise DataError(f"{first} has its labels in .{one} and {second} in .{other}")
     if not kinds:
         raise DataError(f"no samples in {files[0]}: its members must be key.jpg and key.cls")
-    return shards
 
 
-def _index_shard(path: Path, key: str | None) -> Shard:
-    """Read the headers of a shard and the labels between them."""
+def index_shard(path: Path, key: str | None) -> Shard:
+    """Read the headers of a shard and the labels between them.
+
+    Raises:
+        DataError: it cannot be read, is damaged, or a sample has no label.
+    """
     try:
-        return _samples_of(path, _members(path), Handle(path), key)
+        found = _samples_of(path, _members(path), Handle(path), key)
+        return found._replace(bytes=path.stat().st_size)
     except OSError as error:
         raise DataError(
             f"cannot read {path}: {error.strerror or error}", code="unreadable", file=str(path)
@@ -79,7 +96,7 @@ def _index_shard(path: Path, key: str | None) -> Shard:
 def _samples_of(
     path: Path, members: Iterator[tuple[str, Member]], handle: Handle, key: str | None
 ) -> Shard:
-    shard = Shard([], [], [], [], "")
+    shard = Shard([], [], [], [], "", 0)
     seen: set[str] = set()
     kinds = _LABELS if key is None else ("json",)
     for name, images, labels in _samples_among(members, kinds, path):

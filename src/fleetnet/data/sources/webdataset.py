@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fleetnet.amounts import count
 from fleetnet.data.sources.kind import SourceKind
-from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader
+from fleetnet.data.sources.labels import KnownClasses
 from fleetnet.data.sources.lru_cache import LruCache, one
 from fleetnet.data.sources.options import SourceOptions
-from fleetnet.data.sources.samples import SampleTable
+from fleetnet.data.sources.shard_manifest import index_beside
 from fleetnet.data.sources.shards import Handle, but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
+from fleetnet.data.sources.tar_columns import TarColumns
 from fleetnet.data.sources.tar_index import index_shards
-from fleetnet.errors import DataError, ImageError, at
-from fleetnet.image_bytes import MAX_BYTES
+from fleetnet.data.sources.tar_source import TarSource, columns_of
+from fleetnet.errors import DataError, ImageError
 from fleetnet.labels import printable
 
 SUFFIX = ".tar"
@@ -25,7 +28,7 @@ CLASSES_FILE = "classes.txt"
 OPEN_FILES = 64
 
 
-class WebDatasetSource:
+class WebDatasetSource(TarSource):
     """Tar files of samples, indexed by their headers and read at any place.
 
     A sample is the members that share a key, the name up to the first dot after the last slash: one
@@ -34,6 +37,9 @@ class WebDatasetSource:
     ``img.v2.cls``), each image is a sample with that label. Samples are numbered in the order of
     the files, so reading in order is sequential. Shards with train or val in their names are the
     splits of the data.
+
+    Where ``shards.json`` beside the shards says that their index is there too, and no option says
+    how labels are to be read, the index is mapped in place of reading the headers.
 
     Args:
         data: a file, a pattern (``{000..003}`` is expanded) or a folder.
@@ -50,83 +56,83 @@ class WebDatasetSource:
 
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
-        if len(options.label_columns) > 1:
-            raise DataError(
-                "a WebDataset has its label under one key: give one in label_columns=",
-                arguments=["label_columns"],
-            )
+        check_key(options)
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
-        _, _, self.notes = with_test_if_it_fits(
-            lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
+        (columns, splits), used, notes = with_test_if_it_fits(
+            lambda files: _index(data, options, root, files), chosen, but_test(chosen)
         )
+        super().__init__(
+            columns,
+            splits,
+            LocalShards([file for file, _ in used]),
+            description=(
+                f"WebDataset {printable(Path(data).absolute().name)}, {count(len(used), 'shard')}"
+            ),
+            spec=options.spec(Path(data).absolute()),
+            notes=notes,
+        )
+
+
+class LocalShards:
+    """Reads shards of this machine.
+
+    Args:
+        files: by their numbers.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
         self._handles: LruCache[Path, Handle] = LruCache(OPEN_FILES, one)
 
-    def _open(
-        self, data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
-    ) -> None:
-        """Index the shards."""
-        self._files = [file for file, _ in chosen]
-        self.description = (
-            f"WebDataset {printable(Path(data).absolute().name)}, {count(len(chosen), 'shard')}"
-        )
-        self.spec = options.spec(Path(data).absolute())
-        self.multi_label = options.multi_label is not None
-        beside = root / CLASSES_FILE
-        known = KnownClasses.read(options.classes or (beside if beside.is_file() else None))
-        reader = LabelReader(known, options.multi_label, options.label_separator or ",")
-        key = options.label_columns[0] if options.label_columns else None
-        shards = index_shards(self._files, key)
-        names: list[str] = []
-        for file, shard in zip(self._files, shards, strict=True):
-            below = file.absolute().relative_to(root).as_posix()
-            for name, label in zip(shard.names, shard.labels, strict=True):
-                names.append(f"{below}/{name}")
-                try:
-                    reader.add_value(label)
-                except LabelError as error:
-                    place = f"{file}: {name}"
-                    raise at(place, error, DataError, file=str(file), member=name) from None
-        counts = [len(shard.names) for shard in shards]
-        self.shards = np.repeat(np.arange(len(shards)), counts)
-        self._offsets = np.array([n for shard in shards for n in shard.offsets], np.int64)
-        self._sizes = np.array([n for shard in shards for n in shard.sizes], np.int64)
-        splits = np.repeat(np.array([split for _, split in chosen], np.int8), counts)
+    def read_at(self, shard: int, offset: int, size: int) -> bytes:
+        """Return bytes of a shard."""
+        path = self._files[shard]
         try:
-            self.classes, values, ends = reader.finish(splits)
-        except DataError as error:
-            raise at(data, error, DataError, file=data) from None
-        self.samples = SampleTable(names, values, ends, splits)
-
-    def read(self, index: int) -> bytes:
-        """Return the encoded bytes of sample ``index``."""
-        size = int(self._sizes[index])
-        if not size:
-            raise ImageError("the file is empty", code="empty")
-        if size > MAX_BYTES:
-            raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
-        return self._read_at(index, int(self._offsets[index]), size)
-
-    def size(self, index: int) -> int:
-        """Return the image's size, as the tar says."""
-        return int(self._sizes[index])
-
-    def read_end(self, index: int, count: int) -> bytes:
-        """Return the last ``count`` bytes of the image."""
-        size = int(self._sizes[index])
-        count = min(count, size)
-        return self._read_at(index, int(self._offsets[index]) + size - count, count)
-
-    def _read_at(self, index: int, offset: int, size: int) -> bytes:
-        path = self._files[self.shards[index]]
-        try:
-            data = self._handles.get(path, lambda: Handle(path)).read_at(offset, size)
+            return self._handles.get(path, lambda: Handle(path)).read_at(offset, size)
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
-        if len(data) < size:
-            raise ImageError(f"{path.name} is shorter than it was", code="truncated")
-        return data
+
+    def name(self, shard: int) -> str:
+        """Return a shard's name."""
+        return self._files[shard].name
+
+
+def check_key(options: SourceOptions) -> None:
+    """Refuse labels in several places.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(options.label_columns) > 1:
+        raise DataError(
+            "a WebDataset has its label under one key: give one in label_columns=",
+            arguments=["label_columns"],
+        )
+
+
+def reads_labels_as_usual(options: SourceOptions) -> bool:
+    """Tell whether no option changes what an index that lies beside the shards says of labels."""
+    return options == SourceOptions()
+
+
+def _index(
+    data: str, options: SourceOptions, root: Path, chosen: list[tuple[Path, int]]
+) -> tuple[TarColumns, npt.NDArray[np.int8]]:
+    """Return what is in the shards, and the split of each."""
+    files = [file for file, _ in chosen]
+    names = [file.absolute().relative_to(root).as_posix() for file in files]
+    splits = np.array([split for _, split in chosen], np.int8)
+    if reads_labels_as_usual(options):
+        indexed = index_beside(root, names, [file.stat().st_size for file in files])
+        if indexed is not None:
+            return indexed, splits
+    beside = root / CLASSES_FILE
+    known = KnownClasses.read(options.classes or (beside if beside.is_file() else None))
+    shards = index_shards(files, options.label_columns[0] if options.label_columns else None)
+    places = [str(file) for file in files]
+    return columns_of(shards, names, splits, known, options, data, places), splits
 
 
 def _decompress(data: str) -> str | None:

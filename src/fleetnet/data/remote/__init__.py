@@ -1,0 +1,1 @@
+"""Shards that lie elsewhere: finding and fetching them, and a bounded cache of them."""

@@ -1,0 +1,1 @@
+"""Making shards of labelled images."""
