@@ -1,6 +1,7 @@
 """Budgets, the networks within them, and the front that none beats."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -113,13 +114,25 @@ def test_figures_are_those_of_this_machine_and_these_versions() -> None:
     "text",
     ["", "[]", "{}", '{"conditions": 1, "figures": [{"model": 3}]}', "[" * 100_000,
      '{"figures": [{"model": "a", "size": "x", "engine": "o", "precision": "f", "threads": 1,'
-     ' "p50": 1, "bytes": 1, "macs": 1, "parameters": 1}]}'],
+     ' "p50": 1, "bytes": 1, "macs": 1, "parameters": 1}]}',
+     '{"figures": [{"model": "a", "size": 1, "engine": "o", "precision": "f", "threads": 1,'
+     ' "p50": Infinity, "bytes": 1, "macs": 1, "parameters": 1}]}'],
 )  # fmt: skip
 def test_a_damaged_file_is_named(text: str) -> None:
     measured_file().parent.mkdir()
     measured_file().write_text(text)
     with pytest.raises(FleetnetError, match=r"measured\.json is damaged: remove it"):
         read_measured()
+
+
+def test_a_part_of_the_networks_is_said_to_be_one(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetnet.benchmark.machine.this_machine", lambda _: MACHINE)
+    write_measured(MACHINE, (measurement("MobileNetV2", 8), measurement("ReXNet_1_0", 9)))
+    result = fleetnet("models", "--best", "--latency", "1s")
+    assert result.code == 0, result
+    assert re.search(r"warning: 2 of \d\d networks were measured here", result.err), result.err
 
 
 def test_the_command_says_what_is_missing(fleetnet: Run) -> None:

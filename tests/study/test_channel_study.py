@@ -197,6 +197,10 @@ def test_the_command_prints_every_network(shapes: Path, tmp_path: Path, fleetnet
     result = fleetnet(*words, "--params", "700")
     assert result.code == 2
     assert "is as small as --params 700 and --macs 1000000" in result.err
+    for size in (5, 1100):
+        result = fleetnet("study", "channels", shapes, "-o", tmp_path / "new", "--size", str(size))
+        assert (result.code, result.err.count("\n")) == (2, 1), result
+        assert f"images of 32 to 1024 pixels a side, not --size {size}" in result.err
 
 
 def line(name: str, kind: str, top1: float) -> ChannelLine:

@@ -155,6 +155,10 @@ def test_the_command_prints_a_table_and_draws(
     values = json.loads(fleetnet(*words, "--json").out)
     assert values["settings"]["seed"] == 3
     assert len(values["figures"]) == len(POINTS) * len(NONLINEARITIES) * 2
+    # Of one batch nothing is known of the spread between batches.
+    batches = {one["networks"]: one["error"] is None for one in values["figures"]}
+    assert batches == dict.fromkeys(batches, True)
+    assert "standard errors take more networks" in " ".join(result.out.split())
 
 
 def test_the_command_refuses_other_settings_and_thresholds(

@@ -94,6 +94,7 @@ UNITS: dict[str, dict[str, float]] = {
     "size": {"kb": 1e3, "mb": 1e6, "gb": 1e9},
     "macs": {"k": 1e3, "m": 1e6, "g": 1e9},
 }
+_WRITTEN = {"latency": "us, ms, s", "size": "kB, MB, GB", "macs": "k, M, G"}
 _EXAMPLES = {"latency": "5ms", "size": "5MB", "macs": "100M"}
 
 
@@ -111,7 +112,7 @@ def amount(text: str, kind: str) -> float:
     units = UNITS[kind]
     if found is None or found[2].lower() not in units or float(found[1]) == 0:
         raise FleetnetError(
-            f"{kind}='{text}' is no {kind}: a number and a unit ({', '.join(units)}), such as "
+            f"{kind}='{text}' is no {kind}: a number and a unit ({_WRITTEN[kind]}), such as "
             f"{_EXAMPLES[kind]}",
             arguments=[kind],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ def read_measured(machine: Machine | None = None) -> tuple[Measurement, ...]:
             and isinstance(one.engine, str)
             and isinstance(one.precision, str)
             and min(one.size, one.threads, one.p50, one.bytes, one.macs, one.parameters) > 0
+            and math.isfinite(one.p50)
             for one in found
         )
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from fleetnet.models.registry import NAMES
 if TYPE_CHECKING:
     from fleetnet.benchmark.choice import Choice
     from fleetnet.benchmark.machine import Machine
+    from fleetnet.benchmark.measured import Measurement
 
 
 def register(app: typer.Typer) -> None:
@@ -101,8 +103,21 @@ def _plot(path: Path) -> None:
     measured = read_measured(machine)
     if not measured:
         warn("nothing was measured on this machine yet: 'fleetnet bench --all' does that")
+    _warn_of_a_part(measured)
     draw_picture(measured, path, machine.line if measured else "")
     say(f"written: {path}")
+
+
+def _warn_of_a_part(measured: Sequence[Measurement]) -> None:
+    """Warn where some networks have no figures, because measuring is under way or was stopped."""
+    from fleetnet.benchmark.choice import candidates
+
+    found, every = {one.model for one in measured}, {one.model for one in candidates()}
+    if found and every - found:
+        warn(
+            f"{len(every & found)} of {len(every)} networks were measured here: 'fleetnet bench "
+            "--all' goes on"
+        )
 
 
 def _best(limits: dict[str, str | None], *, as_json: bool) -> None:
@@ -120,6 +135,7 @@ def _best(limits: dict[str, str | None], *, as_json: bool) -> None:
             "nothing was measured on this machine yet, with these versions: 'fleetnet bench --all' "
             "does that"
         )
+    _warn_of_a_part(measured)
     precision = limits["precision"] or "fp32"
     known = dict.fromkeys(one.precision for one in measured)
     if precision not in known:

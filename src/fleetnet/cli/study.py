@@ -14,7 +14,7 @@ from fleetnet.cli.options import RecipeOption, SettingsOption
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.train import load_recipe
 from fleetnet.data.sources import SourceOptions
-from fleetnet.errors import PYTORCH, FleetnetError, needing
+from fleetnet.errors import PYTORCH, FleetnetError, Interrupted, needing
 from fleetnet.training.shorthands import shorthands
 
 if TYPE_CHECKING:
@@ -117,12 +117,13 @@ def channels(
     stopped goes on where it was.
     """
     with needing(PYTORCH, "train", "a study"):
-        from fleetnet.study.budget import Budget
+        from fleetnet.study.budget import Budget, check_size
         from fleetnet.study.channel_figures import channel_correlation, channel_json
         from fleetnet.study.channel_study import BEST, ChannelSettings, study_channels
     with needing(("matplotlib",), "report", "drawing plots"):
         from fleetnet.study.channel_plots import draw_channels
     chosen = load_recipe(recipe, [*shorthands(epochs, size), *(settings or [])])
+    check_size(chosen.input.crop)
     opened = open_told(data, source)
     budget = Budget(
         parameters=params, macs=macs, classes=len(opened.classes), size=chosen.input.crop
@@ -135,14 +136,20 @@ def channels(
             bar.update(task, description=candidate.shape.name)
             return []
 
-        results = study_channels(
-            opened,
-            chosen,
-            plan,
-            output,
-            begin=begin,
-            done=lambda done, _: bar.update(task, completed=done),
-        )
+        try:
+            results = study_channels(
+                opened,
+                chosen,
+                plan,
+                output,
+                begin=begin,
+                done=lambda done, _: bar.update(task, completed=done),
+            )
+        except Interrupted as error:
+            raise Interrupted(
+                "stopped; what was measured is kept, and the same command goes on",
+                error.exit_code,
+            ) from None
     found = channel_correlation(results)
     if as_json:
         print_json(channel_json(results, found, plan))
@@ -205,8 +212,10 @@ def _print_ranks(figures: list[Figure], threshold: float) -> None:
         table.add_row(block, f"{ratio:.1f}", *cells)
     out = console()
     out.print(table)
-    error = max(figure.error for figure in shown)
+    errors = [figure.error for figure in shown if figure.error is not None]
+    known = "" if len(errors) == len(shown) else " where a point has several batches"
+    told = f"are at most {max(errors):.3f}{known}" if errors else "take more networks"
     out.print(
         f"rank over output channels, mean; singular values above {threshold:g} of the largest "
-        f"count; standard errors are at most {error:.3f}"
+        f"count; standard errors {told}"
     )

@@ -10,6 +10,8 @@ from fleetnet.models.mobilenetv2 import STAGES
 from fleetnet.study.ramps import Shape
 
 _LEAST_CHANNELS, _MOST_CHANNELS = 4, 1024
+LEAST_SIZE, MOST_SIZE = 32, 1024
+"""Sides of the images, in pixels."""
 _HALVINGS = 40
 EXPANSION = 6
 
@@ -31,9 +33,22 @@ class Budget(BaseModel):
     parameters: int = Field(ge=1)
     macs: int = Field(ge=1)
     classes: int = Field(ge=1)
-    size: int = Field(ge=32, le=1024)
+    size: int = Field(ge=LEAST_SIZE, le=MOST_SIZE)
     stem: int = 16
     head: int = 256
+
+
+def check_size(size: int) -> None:
+    """Refuse images of another size than a study takes.
+
+    Raises:
+        FleetnetError: they are smaller or larger.
+    """
+    if not LEAST_SIZE <= size <= MOST_SIZE:
+        raise FleetnetError(
+            f"a study takes images of {LEAST_SIZE} to {MOST_SIZE} pixels a side, not size='{size}'",
+            arguments=["size"],
+        )
 
 
 def widest(shape: Shape, budget: Budget) -> Description:

@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from fleetnet.amounts import count
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source, fingerprint
 from fleetnet.errors import FleetnetError
@@ -235,7 +236,8 @@ def _write_best(
     best = best_of(results)
     network = next(one.network for one in chosen if one.shape.name == best.name)
     comment = (
-        f"The best of {len(drawn(results))} configurations of channels on {source.description}:\n"
+        f"The best of {count(len(drawn(results)), 'configuration')} of channels that "
+        f"{'was' if len(drawn(results)) == 1 else 'were'} drawn, on {source.description}:\n"
         f"top-1 {best.top1:.2%} of {best.images} held-out images after a short training."
     )
     write_description(network, output / BEST, comment)

@@ -23,6 +23,7 @@ class Figure(NamedTuple):
         threshold: of the numerical rank.
         mean: of rank over the output's channels.
         error: standard error of the mean, over batches: the networks of a batch have one width.
+            None of a single batch.
         networks: how many were measured.
     """
 
@@ -31,7 +32,7 @@ class Figure(NamedTuple):
     nonlinearity: str
     threshold: float
     mean: float
-    error: float
+    error: float | None
     networks: int
 
 
@@ -58,7 +59,7 @@ def _shares(lines: Iterable[RankLine], block: str, ratio: float, name: str) -> l
 def _figure(block: str, ratio: float, name: str, threshold: float, batches: list[Any]) -> Figure:
     everything = np.concatenate(batches)
     means = np.array([batch.mean() for batch in batches])
-    error = float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
+    error = float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else None
     mean = float(everything.mean())
     return Figure(block, ratio, name, threshold, mean, error, len(everything))
 
@@ -71,7 +72,11 @@ def rank_json(figures: Iterable[Figure], settings: RankSettings) -> dict[str, An
         "settings": settings.model_dump(mode="json"),
         "expansion": EXPANSION,
         "figures": [
-            {**figure._asdict(), "mean": round(figure.mean, 5), "error": round(figure.error, 6)}
+            {
+                **figure._asdict(),
+                "mean": round(figure.mean, 5),
+                "error": None if figure.error is None else round(figure.error, 6),
+            }
             for figure in figures
         ],
     }

@@ -79,7 +79,7 @@ def _panel(axes: Axes, figures: Sequence[Figure], block: str, threshold: float) 
         axes.errorbar(
             [point.ratio for point in points],
             [point.mean for point in points],
-            yerr=[1.96 * point.error for point in points],
+            yerr=[1.96 * (point.error or 0.0) for point in points],
             color=color,
             marker=marker,
             markersize=size,
