@@ -55,6 +55,12 @@ def test_configured_names_are_the_only_ones(tmp_path: Path) -> None:
         hosts.check(["service.example", "service.example"])
 
 
+def test_a_request_says_which_host_it_is_for(network: Path) -> None:
+    with served(models={"net": network}) as address:
+        assert statuses(asked(address, "GET /v2 HTTP/1.1\r\nConnection: close\r\n\r\n")) == [400]
+        assert statuses(asked(address, "GET /v2 HTTP/1.0\r\n\r\n")) == [200]
+
+
 def test_a_page_that_was_led_here_gets_nothing(network: Path) -> None:
     with served(models={"net": network}) as address:
         for path in ("/v2/models/net", "/metrics", "/", "/models/net/card"):

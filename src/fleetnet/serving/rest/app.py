@@ -137,7 +137,10 @@ class App:
         request.state.id = identity
         cause: Cause | None = None
         try:
-            self._hosts.check(request.headers.getlist("host"))
+            hosts = request.headers.getlist("host")
+            if not hosts and request.scope.get("http_version") == "1.1":
+                raise RequestError("a request of HTTP/1.1 says which host it is for")
+            self._hosts.check(hosts)
             _check_site(request)
             if role is not None and role != "none":
                 self._tokens.check(secret_of(request.headers), role)
