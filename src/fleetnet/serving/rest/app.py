@@ -137,10 +137,7 @@ class App:
         request.state.id = identity
         cause: Cause | None = None
         try:
-            hosts = request.headers.getlist("host")
-            if not hosts and request.scope.get("http_version") == "1.1":
-                raise RequestError("a request of HTTP/1.1 says which host it is for")
-            self._hosts.check(hosts)
+            self._hosts.check(_hosts_of(request))
             _check_site(request)
             if role is not None and role != "none":
                 self._tokens.check(secret_of(request.headers), role)
@@ -425,6 +422,18 @@ class App:
 
     def _version(self, request: Request) -> Version:
         return self._service.models.find(_part(request, "model"), _part(request, "version"))
+
+
+def _hosts_of(request: Request) -> list[str]:
+    """Return for which host a request is, as often as it says so.
+
+    Raises:
+        RequestError: it does not say, as HTTP/1.1 wants it.
+    """
+    hosts = request.headers.getlist("host")
+    if not hosts and request.scope.get("http_version") == "1.1":
+        raise RequestError("a request of HTTP/1.1 says which host it is for")
+    return hosts
 
 
 def _check_site(request: Request) -> None:
