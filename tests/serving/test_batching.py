@@ -286,6 +286,8 @@ def test_models_take_turns_however_long_the_queue_of_one_is() -> None:
     futures = [first.submit(pictures(number)) for number in range(100)]
     assert busy.begun.acquire(timeout=LONG)
     answer = second.submit(pictures(1))
+    while not second._ready:  # it is decoded on another thread, which may be slow
+        time.sleep(0.001)
     busy.open.set()
     answer.result(LONG)
     # Not behind the hundred that were there before.

@@ -177,7 +177,7 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 
 def test_the_documents_give_grpcurl_a_message_of_the_protocol() -> None:
     page = (ROOT / "docs" / "serving.md").read_text("utf-8")
-    (text,) = re.findall(r"printf '(.*)' \"\$\(base64", page)
+    (text,) = re.findall(r"""printf '({"inputs".*)' "\$\(base64""", page)
     message = json_format.Parse(text % base64.b64encode(b"image").decode(), ModelInferRequest())
     assert images(message) == (b"image",)
 

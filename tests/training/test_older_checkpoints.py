@@ -9,6 +9,7 @@ import lzma
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from fleetnet.export.bundle import export_bundle
 from fleetnet.inference.classifier import Classifier
 from fleetnet.training.callbacks import Callback
 from fleetnet.training.checkpoint import Checkpoint
+from fleetnet.training.recipe import DistillSettings
 from fleetnet.training.trainer import Trainer, resume
 
 PACKED = Path(__file__).with_name("checkpoints") / "format-1.ckpt.xz"
@@ -50,6 +52,20 @@ def test_training_goes_on_from_the_first_format(run: Path, shapes: Path) -> None
     assert set(before.trained_images) <= set(after.trained_images)
 
 
+def added(values: dict[str, Any], before: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Return what there was not before; everything else has to be as it was."""
+    assert not before.keys() - values.keys()
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in before:
+            found[place + name] = value
+        elif isinstance(value, dict) and isinstance(before[name], dict):
+            found |= added(value, before[name], f"{place}{name}.")
+        else:
+            assert value == before[name], place + name
+    return found
+
+
 def test_everything_in_the_first_format_is_kept_when_it_is_written_again(
     run: Path, shapes: Path
 ) -> None:
@@ -62,7 +78,14 @@ def test_everything_in_the_first_format_is_kept_when_it_is_written_again(
     torch.testing.assert_close(again.training, before.training, rtol=0, atol=0)
     torch.testing.assert_close(again.state, before.state, rtol=0, atol=0)
     assert list(again.training) == list(before.training)
-    for name in ("model", "classes", "preprocess", "recipe", "activation", "epoch", "history"):
+    # Settings that came later are there at what the run has done without them.
+    assert added(again.recipe, before.recipe) == {
+        "model.sync_norm": False,
+        "optimizer.lr_scaling": "none",
+        "optimizer.lr_images": 256,
+        "distill": DistillSettings().model_dump(mode="json"),
+    }
+    for name in ("model", "classes", "preprocess", "activation", "epoch", "history"):
         assert getattr(again, name) == getattr(before, name), name
     assert again.trained_images.tolist() == before.trained_images.tolist()
     assert again.held_out_images.tolist() == before.held_out_images.tolist()

@@ -28,7 +28,7 @@ from fleetnet.errors import DataError
 def register(app: typer.Typer) -> None:
     """Add the verb and its own verbs."""
     data = typer.Typer(
-        help="Look at labelled images before training, or make shards of them.",
+        help="Look at labelled images, or make shards of them.",
         rich_markup_mode=None,
     )
     data.callback()(_data)
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _data() -> None:
-    """Look at labelled images before training, or make shards of them."""
+    """Look at labelled images, or make shards of them."""
 
 
 @with_source_options

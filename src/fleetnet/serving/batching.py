@@ -410,13 +410,14 @@ class Batcher:
                 lane._computing.end(seconds)
                 lane._per_image = _mean(lane._per_image, seconds / len(batch))
                 self._to_compute.notify()
+            # Before anybody has an answer, so that who has one and asks for figures finds it there.
+            self._on_batch(lane, len(batch), seconds)
             for row, place in enumerate(batch):
                 if failure is not None:
                     _fail(place.job, _internal(failure))
                     continue
                 rows = {name: values[row] for name, values in outputs.items()}
                 self._finish(place, Outcome(rows, timing=_timing(place, seconds, len(batch))))
-            self._on_batch(lane, len(batch), seconds)
 
     def _next_batch(self) -> tuple[Lane, list[_Place], list[Pixels]] | None:
         with self._lock:
