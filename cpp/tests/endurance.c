@@ -1,9 +1,10 @@
 /* Sixteen threads share one classifier for many images: each gets its own answers to the end, and
 the memory that is used stays what it was after the first tenth.
 
-What is used is what was allocated and not freed, where the allocator says so (glibc). What the
-process has in memory may grow without that: sixteen threads free what others allocated, and now and
-then the allocator takes new pages all the same.
+Where the allocator says what was allocated and not freed (glibc), that may hardly grow. OpenVINO
+has an allocator of its own, TBB's, which says nothing: what the process has in memory is looked at
+for its sake. That was seen to grow by some kilobytes for each call in one process of sixty, though
+only one thread computes; so it is tried in a second process before it is called wrong.
 
     endurance [IMAGES [THROUGHPUT [BUNDLE]]] */
 #define _DEFAULT_SOURCE /* and with it POSIX */
@@ -171,14 +172,20 @@ int main(int count, char** arguments) {
     printf("\n");
     fleetnet_close(classifier);
     for (size_t i = 0; i < PICTURES; ++i) free(pictures[i].data);
-    const int known = used[STEPS] > 0;
-    const long* measured = known ? used : resident;
-    const long growth = measured[STEPS] - measured[1];
-#ifdef FLEETNET_WATCHED
-    (void)growth, (void)known; /* some of it is not ours */
-#else
-    if (growth > (known ? ALLOWED_ALLOCATED : ALLOWED_RESIDENT)) {
-        fprintf(stderr, "memory has grown by %.1f MiB\n", (double)growth / (1 << 20));
+#ifndef FLEETNET_WATCHED /* with which some of it is not ours */
+    if (used[STEPS] - used[1] > ALLOWED_ALLOCATED) {
+        fprintf(stderr, "%.1f MiB were allocated and not freed\n",
+                (double)(used[STEPS] - used[1]) / (1 << 20));
+        return 1;
+    }
+    if (resident[STEPS] - resident[1] > ALLOWED_RESIDENT) {
+        fprintf(stderr, "memory has grown by %.1f MiB\n",
+                (double)(resident[STEPS] - resident[1]) / (1 << 20));
+        if (atomic_load(&wrong) == 0 && used[STEPS] > 0 && !getenv("FLEETNET_SECOND")) {
+            setenv("FLEETNET_SECOND", "1", 1);
+            fflush(NULL);
+            execv("/proc/self/exe", arguments);
+        }
         return 1;
     }
 #endif
