@@ -111,6 +111,7 @@ def test_what_lies_in_a_folder_and_is_no_model_is_said(
     (folder / "README.md").write_text("Models.")
     (folder / ".hidden").mkdir()
     shutil.copy(network, folder / "net.onnx")
+    shutil.copytree(versions / "shapes" / "1", folder / "net.bundle")
     with caplog.at_level(logging.WARNING, "fleetnet.serving"):
         check_models(Settings.load_all(None, {}, {"folder": folder}))
     said = {record.args[0].name: record.args[1] for record in caplog.records}  # type: ignore[index, union-attr]
@@ -119,6 +120,7 @@ def test_what_lies_in_a_folder_and_is_no_model_is_said(
         "3": "there is no fleetnet.json in it",
         "bad name.bundle": "a name has letters, digits, dots, hyphens and underscores only",
         "away": "a link that leads out of the folder",
+        "net.onnx": "another model has its name",
     }
 
 

@@ -87,30 +87,21 @@ class Repository:
         """
         if self._folder is None:
             return []
+        root = self._folder.resolve()
         found: list[tuple[Path, str]] = []
         for path in _visible(self._folder):
             name = _stem(path)
-            known = _is_name(name) and self._in_folder(name)
-            inside = _visible(path) if path.is_dir() and not (path / MANIFEST).is_file() else []
-            if not known:
-                found += [(path, why)] if (why := self._why_not(path)) else []
-            elif FIRST not in known or path != known[FIRST]:
-                found += [
-                    (each, why)
-                    for each in inside
-                    if each not in known.values() and (why := self._why_not(each))
-                ]
+            known = self._in_folder(name) if _is_name(name) else {}
+            if path in known.values():
+                continue
+            alone = not known or not path.is_dir() or _is_bundle(path, root)
+            looked_at = [path] if alone else _visible(path)
+            found += [
+                (each, why)
+                for each in looked_at
+                if each not in known.values() and (why := _why_not(each, root))
+            ]
         return found
-
-    def _why_not(self, path: Path) -> str:
-        """Return why a file or folder is no model; empty if nobody would take it for one."""
-        if not path.is_dir() and not path.name.endswith(".onnx"):
-            return ""
-        if self._folder is not None and not _within(path, self._folder.resolve()):
-            return "a link that leads out of the folder"
-        if not _is_name(_stem(path)):
-            return "a name has letters, digits, dots, hyphens and underscores only"
-        return f"there is no {MANIFEST} in it" if path.is_dir() else "it is no file"
 
     def versions(self, name: str) -> dict[str, Path]:
         """Return the versions of a model with their paths, the oldest first.
@@ -196,6 +187,19 @@ def _visible(folder: Path) -> list[Path]:
 
 def _entries(folder: Path) -> Iterable[Path]:
     return [path for path in _visible(folder) if _is_name(path.name)]
+
+
+def _why_not(path: Path, root: Path) -> str:
+    """Return why a file or folder is no model; empty if nobody would take it for one."""
+    if not path.is_dir() and not path.name.endswith(".onnx"):
+        return ""
+    if not _within(path, root):
+        return "a link that leads out of the folder"
+    if not _is_name(_stem(path)):
+        return "a name has letters, digits, dots, hyphens and underscores only"
+    if _is_bundle(path, root):
+        return "another model has its name"
+    return f"there is no {MANIFEST} in it" if path.is_dir() else "it is no file"
 
 
 def _within(path: Path, root: Path) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -118,19 +118,20 @@ class App:
         self, method: str, path: str, handler: Handler, role: Role | None = "infer"
     ) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await self._answered(request, handler, role)
+            return await self._answered(request, handler, role, quiet=role is None)
 
         return Route(path, endpoint, methods=[method])
 
     async def _answered(
-        self, request: Request, handler: Handler, role: Role | Literal["none"] | None
+        self, request: Request, handler: Handler, role: Role | None, *, quiet: bool = False
     ) -> Response:
         """Let a handler answer; whatever goes wrong is a response, and a line in the log.
 
         Args:
             request: to be answered.
             handler: of its path.
-            role: that the request needs; ``none`` for none, None if its success is no event either.
+            role: that the request needs, if any.
+            quiet: whether its success is no event, nor that the service is not ready.
         """
         begun = request.state.begun = time.monotonic()
         identity = id_of(request.headers.get(ID_HEADER)) or new_id()
@@ -139,7 +140,7 @@ class App:
         try:
             self._hosts.check(_hosts_of(request))
             _check_site(request)
-            if role is not None and role != "none":
+            if role is not None:
                 self._tokens.check(secret_of(request.headers), role)
             response = await handler(request)
         except ClientDisconnect:
@@ -153,10 +154,9 @@ class App:
             self._bodies.release(request)
         response.headers[ID_HEADER] = identity
         # Whoever asks whether the server is ready makes no error by asking too early.
-        asked_for_health = role is None and cause == "unavailable"
-        if cause is not None and not asked_for_health and not hasattr(request.state, "handed"):
-            self.count(cause)
-        if role is not None or cause not in (None, "unavailable"):
+        if not quiet or cause not in (None, "unavailable"):
+            if cause is not None and not hasattr(request.state, "handed"):
+                self.count(cause)
             self._log(request, response, cause, time.monotonic() - begun)
         return response
 
@@ -414,7 +414,7 @@ class App:
         async def unknown(_: Request) -> Response:
             raise kind(f"there is no {request.method} {request.url.path[:200]}")
 
-        response = await self._answered(request, unknown, "none")
+        response = await self._answered(request, unknown, None)
         if known and response.status_code == STATUS["not-found"]:
             response.status_code = NO_METHOD
             response.headers.update(headers)
