@@ -51,7 +51,7 @@ class StoredRows:
         if not self._is_ours():
             return 0
         number = 0
-        while number * self.rows_a_file < self.rows and self._load(number) is not None:
+        while number * self.rows_a_file < self.rows and self._open(number) is not None:
             number += 1
         return min(number * self.rows_a_file, self.rows)
 
@@ -73,7 +73,8 @@ class StoredRows:
     def array(self) -> npt.NDArray[Any]:
         """Return all rows, once all are stored."""
         files = -(-self.rows // self.rows_a_file)
-        parts = [part for part in map(self._load, range(files)) if part is not None]
+        opened = map(self._open, range(files))
+        parts = [np.asarray(part) for part in opened if part is not None]
         if not parts:
             return np.empty((0, *self.shape), self.dtype)
         return np.concatenate(parts)
@@ -90,10 +91,10 @@ class StoredRows:
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npy"
 
-    def _load(self, number: int) -> npt.NDArray[Any] | None:
-        """Return the rows of a file; None if it is not there or not as written."""
+    def _open(self, number: int) -> npt.NDArray[Any] | None:
+        """Return the rows of a file, read as they are used; None if it is not there as written."""
         try:
-            found: npt.NDArray[Any] = np.load(self._file(number), allow_pickle=False)
+            found: npt.NDArray[Any] = np.load(self._file(number), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         good = found.dtype == self.dtype and found.shape == (self._rows_of(number), *self.shape)

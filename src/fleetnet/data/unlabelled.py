@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from fleetnet.data.facts import examine
 from fleetnet.data.near_duplicates import Hasher, near_pairs, open_hasher
 from fleetnet.data.reading import for_each
 from fleetnet.data.sources.pool import LooseImages
-from fleetnet.data.sources.protocol import Source, fingerprint
+from fleetnet.data.sources.protocol import Source, fingerprint_of
 from fleetnet.data.sources.samples import Indices
 from fleetnet.data.stored_rows import StoredRows
 from fleetnet.errors import DataError, ImageError
@@ -125,13 +124,13 @@ def clean(
 def _looks(
     source: Source, indices: Indices, folder: Path, hasher: Hasher, begin: Begin, what: str
 ) -> npt.NDArray[np.void]:
-    key = f"{fingerprint(source)} {hashlib.sha256(indices.astype('<i8').tobytes()).hexdigest()}"
-    rows = StoredRows(folder, key, len(indices), LOOKS)
+    rows = StoredRows(folder, fingerprint_of(source, indices), len(indices), LOOKS)
+    done = rows.done
     advance = begin(f"looking at {what}", len(indices))
-    advance(rows.done)
+    advance(done)
 
     def computed() -> Iterable[tuple[bool, bool, int]]:
-        for _, look in for_each(source, partial(_look, source, hasher), indices[rows.done :]):
+        for _, look in for_each(source, partial(_look, source, hasher), indices[done:]):
             advance(1)
             yield look
 

@@ -152,6 +152,12 @@ def left_out_of(source: Source) -> LeftOut:
     return source.left_out if isinstance(source, LeavesOut) else LeftOut()
 
 
+def fingerprint_of(source: Source, indices: Indices) -> str:
+    """Return what some images of a source are recognised by, in their order."""
+    chosen = hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+    return f"{fingerprint(source)} {chosen}"
+
+
 def fingerprint(source: Source) -> str:
     """Return a digest of the names and classes of all samples, to recognise the same data.
 

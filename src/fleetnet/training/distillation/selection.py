@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Indices, Source
-from fleetnet.data.sources.protocol import fingerprint
+from fleetnet.data.sources.protocol import fingerprint_of
 from fleetnet.data.stored_rows import StoredRows
 from fleetnet.reporting import Begin
 from fleetnet.training.distillation.teachers import Teacher
@@ -95,16 +95,17 @@ def _score(
 ) -> Scores:
     batch_size = loading.batch_size
     classes = len(source.classes)
-    what = hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
-    key = f"{teacher.identity} {teacher.preprocess.to_json()} {fingerprint(source)} {what}"
+    images = fingerprint_of(source, indices)
+    key = f"{teacher.identity} {teacher.preprocess.to_json()} {images}"
     name = hashlib.sha256(teacher.identity.encode()).hexdigest()[:12]
     # A file ends with a batch, so that the loader can begin with the next one.
     rows = StoredRows(
         folder / name, key, len(indices), np.float32, (classes,), rows_a_file=8 * batch_size
     )
     advance = begin(f"asking {Path(teacher.name).name}", len(indices))
-    advance(rows.done)
-    if rows.done < len(indices):
+    done = rows.done
+    advance(done)
+    if done < len(indices):
         loader = Loader(
             source, indices, teacher.preprocess, batch_size=batch_size, workers=loading.workers
         )
@@ -122,7 +123,7 @@ def _score(
                 yield from given
 
         try:
-            rows.fill(asked(rows.done))
+            rows.fill(asked(done))
         finally:
             loader.close()
     found: Scores = rows.array()
