@@ -14,7 +14,7 @@ from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.errors import PYTORCH, FleetnetError, needing
 from fleetnet.evaluation.labelled_images import LabelledImages, held_out_images, labelled_judge
 from fleetnet.evaluation.losses import Labels
-from fleetnet.inference.judging import MAX_LOSS, ConfidenceJudge, Judge
+from fleetnet.inference.judging import MAX_LOSS, Judge, confidence_judge
 from fleetnet.inference.metric import TOP1, WORDS, Metric
 from fleetnet.weights.subject import find_subject
 
@@ -84,9 +84,7 @@ def judge_by(
     """
     if labels is not None:
         return labelled_judge(labels, manifest, metric, share_of(max_loss))
-    activation = manifest.model.activation
-    chosen = Metric.of(metric, manifest.classes, activation)
-    return ConfidenceJudge(chosen, share_of(max_loss), activation, manifest.temperature)
+    return confidence_judge(manifest, metric, share_of(max_loss))
 
 
 def read_labelled(bundle: Bundle, source: Source, limit: int) -> LabelledImages:

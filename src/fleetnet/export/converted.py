@@ -38,8 +38,8 @@ from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.comparison import Comparison, judged
 from fleetnet.inference.engines import Pixels
 from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
-from fleetnet.inference.judging import MAX_LOSS, AgreementJudge, ConfidenceJudge, Judge, sentence
-from fleetnet.inference.metric import TOP1, Metric
+from fleetnet.inference.judging import MAX_LOSS, AgreementJudge, Judge, confidence_judge, sentence
+from fleetnet.inference.metric import TOP1
 from fleetnet.inference.pictures import MADE_UP, made_up_pictures
 from fleetnet.inference.verify import AGREEMENT, prepare
 from fleetnet.labels import printable
@@ -252,14 +252,12 @@ class _Shown(NamedTuple):
 
     def judge(self, manifest: Manifest, max_loss: float) -> Judge:
         """Return what judges fewer bits on them."""
-        activation = manifest.model.activation
         if self.labels is not None:
             return labelled_judge(self.labels, manifest, TOP1, max_loss)
         if self.by_agreement or MADE_UP in self.origin:
             # Of made-up pictures nobody knows how sure a network should be.
-            return AgreementJudge(AGREEMENT, activation)
-        metric = Metric.of(TOP1, manifest.classes, activation)
-        return ConfidenceJudge(metric, max_loss, activation, manifest.temperature)
+            return AgreementJudge(AGREEMENT, manifest.model.activation)
+        return confidence_judge(manifest, TOP1, max_loss)
 
 
 def _images(

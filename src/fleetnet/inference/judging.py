@@ -19,7 +19,15 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.agreement import same_answers
 from fleetnet.inference.binomial import at_least, explained_by_chance
 from fleetnet.inference.engines import Logits
-from fleetnet.inference.metric import ACCURACY, EXACT_MATCH, RECALL, ROC_AUC, Metric, titled
+from fleetnet.inference.metric import (
+    ACCURACY,
+    EXACT_MATCH,
+    RECALL,
+    ROC_AUC,
+    TOP1,
+    Metric,
+    titled,
+)
 from fleetnet.inference.probabilities import to_probabilities
 
 MAX_LOSS = 0.005
@@ -192,13 +200,30 @@ def _ratio(values: Floats, weight: Floats) -> tuple[float, float]:
     return ratio, float(spread / math.sqrt(len(values)))
 
 
+def confidence_judge(
+    manifest: Manifest, metric: str | Metric = TOP1, max_loss: float = MAX_LOSS
+) -> ConfidenceJudge:
+    """Return what judges a network's fewer bits where there are no labels.
+
+    Args:
+        manifest: the network's.
+        metric: what may be lost, or the word that names it.
+        max_loss: the largest loss that passes, as a share.
+
+    Raises:
+        FleetnetError: there is no such metric, or it takes labels.
+    """
+    activation = manifest.model.activation
+    if isinstance(metric, str):
+        metric = Metric.of(metric, manifest.classes, activation)
+    return ConfidenceJudge(metric, max_loss, activation, manifest.temperature)
+
+
 def judge_without_labels(judgement: Judgement, manifest: Manifest) -> Judge:
     """Return the judge that repeats a bundle's judgement on images without labels."""
-    model = manifest.model
-    metric = Metric.judged(judgement, manifest.classes, model.activation)
-    if metric.name == ROC_AUC:
-        metric = Metric.of("top1", manifest.classes, model.activation)
-    return ConfidenceJudge(metric, judgement.allowed, model.activation, manifest.temperature)
+    metric = Metric.judged(judgement, manifest.classes, manifest.model.activation)
+    known = TOP1 if metric.name == ROC_AUC else metric
+    return confidence_judge(manifest, known, judgement.allowed)
 
 
 def points(share: float) -> str:

@@ -17,8 +17,7 @@ from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.comparison import probabilities_of
 from fleetnet.inference.engines import Engine, Logits, Mode, Pixels
-from fleetnet.inference.judging import ConfidenceJudge, Judge, Verdict, sentence
-from fleetnet.inference.metric import TOP1, Metric
+from fleetnet.inference.judging import Judge, Verdict, confidence_judge, sentence
 from fleetnet.measuring import Clock, seconds_of, spread
 from fleetnet.reporting import Say
 
@@ -94,7 +93,7 @@ class Trials:
         clock: Clock,
         judge: Judge | None = None,
     ) -> None:
-        self.judge = judge or default_judge(bundle)
+        self.judge = judge or confidence_judge(bundle.manifest)
         self.bundle, self.pixels, self.mode = bundle, pixels, mode
         self.opener, self.clock = opener, clock
         self.expected: Logits | None = None
@@ -205,15 +204,6 @@ def _answers(engine: Engine, pixels: Pixels, batch: int) -> Logits:
 def _in_batches(pixels: Pixels, batch: int) -> Iterator[Pixels]:
     for start in range(0, len(pixels), batch):
         yield pixels[start : start + batch]
-
-
-def default_judge(bundle: Bundle) -> Judge:
-    """Return what judges precisions of a bundle where there are no labels."""
-    model = bundle.manifest.model
-    metric = Metric.of(TOP1, bundle.manifest.classes, model.activation)
-    return ConfidenceJudge(
-        metric, activation=model.activation, temperature=bundle.manifest.temperature
-    )
 
 
 def _objection(found: Agreement, verdict: Verdict | None) -> str:

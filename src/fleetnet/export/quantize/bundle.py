@@ -18,8 +18,7 @@ from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result, Session, WeightBits
 from fleetnet.files import Standing
-from fleetnet.inference.judging import AgreementJudge, ConfidenceJudge, Judge
-from fleetnet.inference.metric import TOP1, Metric
+from fleetnet.inference.judging import AgreementJudge, Judge, confidence_judge
 from fleetnet.reporting import Begin
 
 WEIGHT_BITS: WeightBits = 7
@@ -87,12 +86,9 @@ def quantize_bundle(
 
 def judge_of(bundle: Bundle, agreement: float | None = None) -> Judge:
     """Return what judges a bundle's int8 without labels: by agreement where that is asked for."""
-    manifest = bundle.manifest
-    activation = manifest.model.activation
     if agreement is not None:
-        return AgreementJudge(agreement, activation)
-    metric = Metric.of(TOP1, manifest.classes, activation)
-    return ConfidenceJudge(metric, activation=activation, temperature=manifest.temperature)
+        return AgreementJudge(agreement, bundle.manifest.model.activation)
+    return confidence_judge(bundle.manifest)
 
 
 def check_engines(engines: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -128,32 +128,20 @@ def draw_samples(
     """
     paths = list(images)
     np.random.default_rng(SEED).shuffle(paths)
-    seen: dict[bytes, Pixels] = {}
-    contents: list[int] = []
-    unreadable: list[str] = []
-    repeated = 0
-    for path in paths:
-        if len(seen) >= calibration + validation:
-            break
-        try:
-            data = read(path)
-            pixels = preprocess.from_bytes(data)
-        except ImageError as error:
-            unreadable.append(f"{path}: {error}")
-            continue
-        digest = hashlib.sha256(pixels.tobytes()).digest()
-        if digest in seen:
-            repeated += 1
-            continue
-        seen[digest] = pixels
-        contents.append(content_of(data))
-        advance(1)
-    first = min(calibration, len(seen) // 3, max(len(seen) - least, 0))
-    found = np.stack(list(seen.values())) if seen else np.empty((0, 0, 0, 3), np.uint8)
-    held_back = slice(first, first + validation)
-    known = np.isin(np.array(contents[held_back], np.uint64), trained_images)
-    samples = Samples(found[:first], found[held_back], len(unreadable), repeated, int(known.sum()))
-    _check_enough(samples, unreadable, least)
+    reader = _Reader(preprocess, advance)
+    read_ones = (reader.read(path, partial(read, path)) for path in paths)
+    kept = list(islice(filter(None, read_ones), calibration + validation))
+    first = min(calibration, len(kept) // 3, max(len(kept) - least, 0))
+    held_back = kept[first : first + validation]
+    contents = np.array([image.content for image in held_back], np.uint64)
+    samples = Samples(
+        _stacked([image.pixels for image in kept[:first]]),
+        _stacked([image.pixels for image in held_back]),
+        len(reader.unreadable),
+        reader.repeated,
+        int(np.isin(contents, trained_images).sum()),
+    )
+    _check_enough(samples, reader.unreadable, least)
     return samples
 
 
@@ -197,12 +185,12 @@ def draw_labelled_samples(
     else:
         first = min(calibration, len(judging) // 3)
         calibrating, judging = judging[:first], judging[first:]
-    reader = _Reader(source, bundle.manifest.preprocess, advance)
+    reader = _Reader(bundle.manifest.preprocess, advance)
     if others:
         shown = reader.take_files(others, calibration)
     else:
-        shown, _ = reader.take(calibrating, calibration)
-    judged, taken = reader.take(judging, validation)
+        shown, _ = reader.take(source, calibrating, calibration)
+    judged, taken = reader.take(source, judging, validation)
     samples = Samples(
         _stacked(shown),
         _stacked(judged),
@@ -218,25 +206,32 @@ def _stacked(pixels: Sequence[Pixels]) -> Pixels:
     return np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8)
 
 
-class _Reader:
-    """Reads images of a source, none of them twice."""
+class _Image(NamedTuple):
+    """An image as a network takes it, and what its file is known by."""
 
-    def __init__(self, source: Source, preprocess: Preprocess, advance: Advance) -> None:
-        self._source, self._preprocess, self._advance = source, preprocess, advance
+    pixels: Pixels
+    content: int
+
+
+class _Reader:
+    """Reads images, none of them twice."""
+
+    def __init__(self, preprocess: Preprocess, advance: Advance) -> None:
+        self._preprocess, self._advance = preprocess, advance
         self._seen: set[bytes] = set()
         self.unreadable: list[str] = []
         self.repeated = 0
 
-    def take(self, indices: Indices, limit: int) -> tuple[list[Pixels], list[int]]:
-        """Return at most so many images, and their indices."""
+    def take(self, source: Source, indices: Indices, limit: int) -> tuple[list[Pixels], list[int]]:
+        """Return at most so many images of a source, and their indices."""
         pixels: list[Pixels] = []
         taken: list[int] = []
         for index in map(int, indices):
             if len(taken) >= limit:
                 break
-            image = self._read(self._source.samples[index].name, partial(self._source.read, index))
+            image = self.read(source.samples[index].name, partial(source.read, index))
             if image is not None:
-                pixels.append(image)
+                pixels.append(image.pixels)
                 taken.append(index)
         return pixels, taken
 
@@ -244,23 +239,24 @@ class _Reader:
         """Return at most so many images of files."""
         shuffled = list(paths)
         np.random.default_rng(SEED).shuffle(shuffled)
-        found = (self._read(path, partial(read_bytes, path)) for path in shuffled)
-        return list(islice((image for image in found if image is not None), limit))
+        found = (self.read(path, partial(read_bytes, path)) for path in shuffled)
+        return [image.pixels for image in islice(filter(None, found), limit)]
 
-    def _read(self, name: str, read: Callable[[], bytes]) -> Pixels | None:
+    def read(self, name: str, read: Callable[[], bytes]) -> _Image | None:
         """Return an image; None if it cannot be read or has been there."""
         try:
-            image = self._preprocess.from_bytes(read())
+            data = read()
+            pixels = self._preprocess.from_bytes(data)
         except ImageError as error:
             self.unreadable.append(f"{name}: {error}")
             return None
-        digest = hashlib.sha256(image.tobytes()).digest()
+        digest = hashlib.sha256(pixels.tobytes()).digest()
         if digest in self._seen:
             self.repeated += 1
             return None
         self._seen.add(digest)
         self._advance(1)
-        return image
+        return _Image(pixels, content_of(data))
 
 
 def _check_enough(samples: Samples, unreadable: Sequence[str], least: int = 0) -> None:
