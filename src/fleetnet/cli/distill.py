@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fleetnet.cli.console import Steps, print_line, progress, say, warn_left_out
-from fleetnet.cli.options import MODEL_HELP, RecipeOption, SettingsOption
+from fleetnet.cli.options import MODEL_HELP, EpochsOption, RecipeOption, SettingsOption, SizeOption
 from fleetnet.cli.sources import DataArgument, comparing, open_told, with_source_options
 from fleetnet.cli.train import (
     DEFAULT_LOG,
@@ -85,10 +85,8 @@ def distill(
     ] = False,
     recipe: RecipeOption = "finetune",
     settings: SettingsOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for --set epochs=N.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
-    ] = None,
+    epochs: EpochsOption = None,
+    size: SizeOption = None,
     finetune_epochs: Annotated[
         int | None,
         typer.Option(

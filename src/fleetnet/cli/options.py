@@ -29,6 +29,10 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
 ]
+EpochsOption = Annotated[int | None, typer.Option(help="Short for --set epochs=N.")]
+SizeOption = Annotated[
+    int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
+]
 EngineOption = Annotated[
     str | None,
     typer.Option(

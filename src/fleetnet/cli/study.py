@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fleetnet.amounts import count
 from fleetnet.cli.console import console, print_json, progress, say
-from fleetnet.cli.options import RecipeOption, SettingsOption
+from fleetnet.cli.options import EpochsOption, RecipeOption, SettingsOption, SizeOption
 from fleetnet.cli.sources import DataArgument, open_told, with_source_options
 from fleetnet.cli.train import load_recipe
 from fleetnet.data.sources import SourceOptions
@@ -98,10 +98,8 @@ def channels(
     ] = 0.2,
     recipe: RecipeOption = "study",
     settings: SettingsOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for --set epochs=N.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
-    ] = None,
+    epochs: EpochsOption = None,
+    size: SizeOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for results, plots and custom.yaml.")
     ] = Path("study/channels"),

@@ -18,7 +18,7 @@ from fleetnet.cli.console import (
     warn_unreadable,
 )
 from fleetnet.cli.opening import open_file
-from fleetnet.cli.options import RecipeOption, SettingsOption
+from fleetnet.cli.options import EpochsOption, RecipeOption, SettingsOption, SizeOption
 from fleetnet.cli.sources import (
     OptionalDataArgument,
     comparing,
@@ -71,10 +71,8 @@ def train(
     ] = "MobileNetV2",
     recipe: RecipeOption = "finetune",
     settings: SettingsOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for --set epochs=N.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Input side in pixels; resizes to 8/7 of it first.")
-    ] = None,
+    epochs: EpochsOption = None,
+    size: SizeOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
     ] = False,
