@@ -2,11 +2,10 @@
 
     python benchmarks/training/against_timm.py [FOLDER] [--steps 16] [--rounds 3] [--workers 2]
 
-timm's train.py is not in its wheel, so its loop is put together from the parts that it calls:
-create_loader with its default augmentation, create_model, create_optimizer_v2, LabelSmoothing and
-ModelEmaV3. It runs as train.py does when nothing is said (fp32, PyTorch's memory format), and as
-its documentation recommends (--amp --amp-dtype bfloat16 --channels-last). Each configuration gets a
-process of its own in each interleaved round, which warms up and then times its steps.
+timm's loop (loops.py) runs as its train.py does when nothing is said (fp32, PyTorch's memory
+format), and as its documentation recommends (--amp --amp-dtype bfloat16 --channels-last). Each
+configuration gets a process of its own in each interleaved round, which warms up and then times its
+steps.
 """
 
 from __future__ import annotations
@@ -15,125 +14,29 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from loops import PHOTOS, Stopwatch, arrange, fleetnet_steps, timm_steps
 
 from fleetnet.measuring import elapsed, ratios, spread, turns
 
-PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
-BATCH, SIZE, CLASSES = 32, 224, 120
 NETWORKS = {"mobilenetv2_100": "mobilenetv2_100", "rexnet_100": "ReXNet_1_0"}
 """timm's name and ours."""
 WARM_UP = 5
 CONFIGURATIONS = ("timm", "timm, amp and channels last", "fleetnet")
 
 
-def timm_steps(folder: Path, name: str, workers: int, *, tuned: bool) -> Callable[[], int]:
-    """Return a function that takes one step of timm's loop and says how many images it had."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "weights"))
-    from peers import declare_torchvision_operators
-
-    declare_torchvision_operators()
-    import timm
-    import torch
-    from timm.data import create_dataset, create_loader
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
-
-    device = torch.device("cpu")
-    network = timm.create_model(name, num_classes=CLASSES).train()
-    if tuned:
-        network = network.to(memory_format=torch.channels_last)
-    ema = ModelEmaV3(network, decay=0.998)
-    optimizer = create_optimizer_v2(network, opt="sgd", lr=0.01, weight_decay=2e-5, momentum=0.9)
-    loss_of = LabelSmoothingCrossEntropy(0.1)
-    loader = create_loader(
-        create_dataset("", root=str(folder), is_training=True),
-        input_size=(3, SIZE, SIZE),
-        batch_size=BATCH,
-        is_training=True,
-        num_workers=workers,
-        device=device,
-        use_prefetcher=False,
-        persistent_workers=False,
-    )
-    batches = iter(loader)
-
-    def step() -> int:
-        nonlocal batches
-        try:
-            images, labels = next(batches)
-        except StopIteration:
-            batches = iter(loader)
-            images, labels = next(batches)
-        if tuned:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
-            loss = loss_of(network(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        ema.update(network)
-        return len(labels)
-
-    return step
-
-
-def fleetnet_steps(folder: Path, name: str, workers: int) -> Callable[[], int]:
-    """Return a function that takes one step of Fleetnet's loop."""
-    from fleetnet.data.sources import open_source
-    from fleetnet.training.recipe import Recipe
-    from fleetnet.training.trainer import Trainer
-
-    # A step loads what timm's defaults load: crops from 8 % of the area, a flip, colours by 0.4.
-    recipe = Recipe.load(
-        overrides=[
-            f"batch_size={BATCH}",
-            f"data.workers={workers}",
-            "data.val_fraction=0.01",
-            "augment.min_scale=0.08",
-            "augment.color_jitter=0.4",
-        ]
-    )
-    trainer = Trainer(open_source(str(folder)), name, recipe, folder / "unused")
-    trainer.train_step.begin_epoch(1)
-    number, epoch = 0, 1
-    batches = trainer.train_loader.batches(epoch)
-
-    def step() -> int:
-        nonlocal number, epoch, batches
-        batch = next(batches, None)
-        if batch is None:
-            epoch += 1
-            batches = trainer.train_loader.batches(epoch)
-            batch = next(batches)
-        number += 1
-        return trainer.train_step.take([batch], number).result().images
-
-    return step
-
-
 def run_one(configuration: str, network: str, folder: Path, steps: int, workers: int) -> float:
     """Return images/s of one configuration, in this process."""
+    watch = Stopwatch()
     if configuration == "fleetnet":
-        step = fleetnet_steps(folder, NETWORKS[network], workers)
+        step = fleetnet_steps(folder, NETWORKS[network], workers, watch)
     else:
-        step = timm_steps(folder, network, workers, tuned=configuration != "timm")
+        step = timm_steps(folder, network, workers, watch, tuned=configuration != "timm")
     for _ in range(WARM_UP):
         step()  # the workers have to be up too
     images, time = elapsed(lambda: sum(step() for _ in range(steps)))
     return images / time.seconds
-
-
-def arrange(photos: Path, folder: Path, copies: int = 8) -> None:
-    """Link the photographs, several times each, into class folders."""
-    for number, photo in enumerate(sorted(photos.glob("*.JPEG"))):
-        place = folder / f"{number:03d}"
-        place.mkdir(parents=True)
-        for copy in range(copies):
-            # A byte more behind the end of each JPEG, or the split would keep the copies together.
-            (place / f"{copy}.jpg").write_bytes(photo.read_bytes() + bytes([copy]))
 
 
 def main() -> None:

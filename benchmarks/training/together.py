@@ -2,7 +2,7 @@
 
     python benchmarks/training/together.py [FOLDER] [--steps 16] [--rounds 3] [--processes 1 2]
 
-Beside Fleetnet runs timm's loop, put together from its parts as in against_timm.py, as its
+Beside Fleetnet runs timm's loop, put together from its parts (loops.py), as its
 documentation recommends it (--amp --amp-dtype bfloat16 --channels-last) and, in several processes,
 in DistributedDataParallel with its own distributed sampler. All configurations take turns, each
 time in processes of their own, which warm up and then time their steps. The batch is the same in
@@ -17,11 +17,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from against_timm import BATCH, CLASSES, PHOTOS, SIZE, arrange
+from loops import PHOTOS, Stopwatch, arrange, fleetnet_steps, timm_steps
 
 from fleetnet.measuring import spread, turns
 from fleetnet.training.launch import Launch
@@ -39,107 +38,6 @@ class Measured(NamedTuple):
     """Share of the time."""
 
 
-class Stopwatch:
-    """Times steps, and how long they wait for their batches."""
-
-    def __init__(self) -> None:
-        self.waited = 0.0
-
-    def waiting(self, batches: Iterator[Any]) -> Any:
-        """Return the next batch."""
-        started = time.perf_counter()
-        batch = next(batches)
-        self.waited += time.perf_counter() - started
-        return batch
-
-
-def endless(of_epoch: Any) -> Iterator[Any]:
-    """Yield the batches of one epoch after another."""
-    epoch = 1
-    while True:
-        yield from of_epoch(epoch)
-        epoch += 1
-
-
-def fleetnet_steps(folder: Path, ranks: Any, workers: int, watch: Stopwatch) -> Any:
-    """Return a function that takes one step of Fleetnet's."""
-    from fleetnet.data.sources import open_source
-    from fleetnet.training.recipe import Recipe
-    from fleetnet.training.trainer import Trainer
-
-    # A step loads what timm's defaults load: crops from 8 % of the area, a flip, colours by 0.4.
-    recipe = Recipe.load(
-        overrides=[
-            f"batch_size={BATCH}",
-            f"data.workers={workers}",
-            "data.val_fraction=0.01",
-            "augment.min_scale=0.08",
-            "augment.color_jitter=0.4",
-        ]
-    )
-    source = open_source(str(folder))
-    trainer = Trainer(source, NETWORKS["fleetnet"], recipe, folder / "unused", ranks=ranks)
-    trainer.train_step.begin_epoch(1)
-    batches = endless(trainer.train_loader.batches)
-    number = 0
-
-    def step() -> int:
-        nonlocal number
-        batch = watch.waiting(batches)
-        number += 1
-        images = sum(told[0] for told in ranks.told(len(batch.labels)))
-        return int(trainer.train_step.take([batch], number, images=[images]).result().images)
-
-    return step
-
-
-def timm_steps(folder: Path, ranks: Any, workers: int, watch: Stopwatch) -> Any:
-    """Return a function that takes one step of timm's loop."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "weights"))
-    from peers import declare_torchvision_operators
-
-    declare_torchvision_operators()
-    import timm
-    import torch
-    from timm.data import create_dataset, create_loader
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
-
-    network = timm.create_model(NETWORKS["timm"], num_classes=CLASSES).train()
-    network = network.to(memory_format=torch.channels_last)
-    ema = ModelEmaV3(network, decay=0.998)
-    optimizer = create_optimizer_v2(network, opt="sgd", lr=0.01, weight_decay=2e-5, momentum=0.9)
-    loss_of = LabelSmoothingCrossEntropy(0.1)
-    loader = create_loader(
-        create_dataset("", root=str(folder), is_training=True),
-        input_size=(3, SIZE, SIZE),
-        batch_size=BATCH // ranks.size,
-        is_training=True,
-        num_workers=workers,
-        device=torch.device("cpu"),
-        use_prefetcher=False,
-        persistent_workers=False,
-        distributed=ranks.size > 1,
-    )
-    shared = network if ranks.size == 1 else torch.nn.parallel.DistributedDataParallel(network)
-    batches = endless(lambda _: iter(loader))
-
-    def step() -> int:
-        images, labels = watch.waiting(batches)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(shared(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        ema.update(network)
-        loss.item()
-        return len(labels) * int(ranks.size)
-
-    return step
-
-
 def run_one(which: str, folder: Path, steps: int, workers: int, result: Path) -> None:
     """Measure one configuration in this process, which may be one of several."""
     from fleetnet.training.ranks import joined
@@ -147,7 +45,7 @@ def run_one(which: str, folder: Path, steps: int, workers: int, result: Path) ->
     watch = Stopwatch()
     with joined(Launched.found()) as ranks:
         make = fleetnet_steps if which == "fleetnet" else timm_steps
-        step = make(folder, ranks, workers // ranks.size, watch)
+        step = make(folder, NETWORKS[which], workers // ranks.size, watch, ranks)
         for _ in range(WARM_UP):
             step()
         watch.waited = 0.0
