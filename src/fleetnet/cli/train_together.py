@@ -17,6 +17,7 @@ from fleetnet.errors import PYTORCH, FleetnetError, Interrupted, needing
 from fleetnet.reporting import Note
 from fleetnet.training.launch import Launch, end_with_the_launch
 from fleetnet.training.launch_environment import LOST, MEETING_FILE, Launched
+from fleetnet.training.loggers import flat
 from fleetnet.training.runs import launch_of
 from fleetnet.weights.subject import LAST
 
@@ -114,8 +115,8 @@ def check_unchanged(checkpoint: Checkpoint, output: Path, model: str, recipe: Re
     Raises:
         FleetnetError: names the first setting that differs.
     """
-    before = {"model": checkpoint.model, **_flat(checkpoint.recipe)}
-    now = {"model": model, **_flat(recipe.model_dump(mode="json"))}
+    before = {"model": checkpoint.model, **flat(checkpoint.recipe)}
+    now = {"model": model, **flat(recipe.model_dump(mode="json"))}
     for key, value in now.items():
         # What the machine at hand decides may change from one to the next.
         if key in ("precision", "device") or before.get(key, value) == value:
@@ -124,14 +125,3 @@ def check_unchanged(checkpoint: Checkpoint, output: Path, model: str, recipe: Re
             f"{output} holds a run with {key}={before[key]}, not {value}: give another --output, "
             f"or go on with it as it was begun: --resume {output}"
         )
-
-
-def _flat(recipe: dict[str, object]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for section, entry in recipe.items():
-        inner = entry if isinstance(entry, dict) else None
-        if inner is None:
-            values[section] = entry
-        else:
-            values |= {f"{section}.{key}": value for key, value in inner.items()}
-    return values
