@@ -42,4 +42,4 @@ def check_program(
     name, _, probability = told.stdout.splitlines()[-shown].rpartition(" ")
     expected = next(Classifier(trained, exact=True).predict(picture))
     assert name == expected.label
-    assert float(probability) == pytest.approx(expected.probability, abs=1e-3)
+    assert float(probability) == pytest.approx(expected.probability, abs=2e-5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
+from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,17 @@ def test_the_page_says_what_the_files_take(bundle: Bundle) -> None:
     calibration = Calibration(temperature=0.37, images=1, ece_before=0, ece_after=0, source="odd")
     divided = description(odd, manifest.model_copy(update={"calibration": calibration}))
     assert "which, divided by 0.37, become" in " ".join(divided.split())
+
+
+def test_every_program_for_ncnn_asks_for_32_bits_in_the_same_words() -> None:
+    sources = [
+        TARGETS["ncnn"].how,
+        (resources("fleetnet.export") / "native_program" / "ncnn.cpp").read_text("utf-8"),
+        (resources("fleetnet.export.separate") / "scripts" / "ncnn_run.py").read_text("utf-8"),
+    ]
+    options = [set(re.findall(r"\buse_[bf]+p?16\w+", source)) for source in sources]
+    assert len(options[0]) == 4
+    assert options[1:] == options[:1] * 2
 
 
 @pytest.mark.parametrize("to", ["ncnn", "ncnn:fp16", "mnn", "mnn:fp16"])

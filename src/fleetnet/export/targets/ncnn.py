@@ -23,7 +23,8 @@ install --no-deps ncnn`), in this folder:
         "import ncnn",
         """\
         network = ncnn.Net()
-        network.opt.use_fp16_arithmetic = False
+        network.opt.use_fp16_packed = network.opt.use_fp16_storage = False
+        network.opt.use_fp16_arithmetic = network.opt.use_bf16_storage = False
         network.load_param("model.ncnn.param")
         network.load_model("model.ncnn.bin")
         extractor = network.create_extractor()
@@ -33,9 +34,9 @@ install --no-deps ncnn`), in this folder:
     )
     + """
 
-`use_fp16_arithmetic`, which is on by default where a processor has it, computes with 16 bits
-whatever the file has: that is faster, and the answers are other ones than those verified here,
-which were computed with 32. In C++ the names are the same.
+The three options of fp16 are on by default: ncnn then keeps numbers in 16 bits, and computes with
+them where a processor can, whatever the file has. That is faster, and the answers are other ones
+than those verified here, which were computed with 32. In C++ the names are the same.
 
 """
     + built("ncnn installed in a folder PREFIX")
