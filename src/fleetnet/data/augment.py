@@ -91,9 +91,7 @@ class Augment:
         height, width = pixels.shape[:2]
         return self._vary(pixels, self._draw_box(width, height, rng), rng)
 
-    def from_bytes(
-        self, data: bytes, rng: np.random.Generator, *, sound: bool = False
-    ) -> Pixels:
+    def from_bytes(self, data: bytes, rng: np.random.Generator, *, sound: bool = False) -> Pixels:
         """Return one random variant, ``uint8[crop, crop, 3]``, of an encoded image.
 
         The crop is the one that :meth:`__call__` draws from the same generator.
