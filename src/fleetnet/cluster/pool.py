@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -19,6 +20,8 @@ STORE_BYTES = 200 * 2**20
 """Ray's shared memory on this machine: the bundle and some numbers pass through it, no images."""
 MOST_BLOCKS = 10_000
 LOOPBACK = "127.0.0.1"
+CONNECT_S = 10.0
+"""Within which a cluster has to accept a connection."""
 
 
 def answered(
@@ -66,6 +69,8 @@ def answered(
 @contextlib.contextmanager
 def _connected(ray: Any, address: str | None, workers: int | None, threads: int) -> Iterator[None]:
     """Start Ray on this machine, or connect to a cluster, for the block."""
+    if address is not None:
+        check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What its C++ part has to say on standard error is for whoever develops it.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -122,14 +127,33 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except ConnectionError as error:
-        raise FleetnetError(
-            f"there is no Ray cluster: {one_line(error)[:200]}; check ray_address= or the "
-            f"variable {ADDRESS}",
-            arguments=["ray_address"],
-        ) from None
+        raise _no_cluster(one_line(error)[:200]) from None
     except (ray.exceptions.RayError, RuntimeError, ValueError, TimeoutError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise FleetnetError(f"Ray gave up: {one_line(lines[-1])[:300]}") from error
+
+
+def check_reachable(address: str) -> None:
+    """Refuse at once what Ray would try for minutes.
+
+    Raises:
+        FleetnetError: nothing listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # a word such as auto, which Ray understands or refuses by itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise _no_cluster(f"{address}: {reason}") from None
+
+
+def _no_cluster(why: str) -> FleetnetError:
+    return FleetnetError(
+        f"there is no Ray cluster: {why}; check ray_address= or the variable {ADDRESS}",
+        arguments=["ray_address"],
+    )
 
 
 def _processors() -> int:

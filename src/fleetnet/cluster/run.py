@@ -14,7 +14,7 @@ from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.cluster.folder import Folder, LocalFolder, open_folder
 from fleetnet.cluster.job import ABOUT, JOB, Asked, begin, holds_others
 from fleetnet.cluster.parts import PER_PART
-from fleetnet.cluster.pool import answered
+from fleetnet.cluster.pool import answered, check_reachable
 from fleetnet.cluster.sent import SentBundle
 from fleetnet.cluster.worker import Order
 from fleetnet.errors import DataError, require_all
@@ -102,6 +102,8 @@ def predict_into(
     """
     require_all(("ray", "pyarrow", "filelock"), "cluster", "prediction through Ray")
     folder = open_folder(output)
+    if options.address is not None and folder.read(JOB) is None:
+        check_reachable(options.address)  # before anything is written
     # Here, because what is wrong with the arguments would be said by every process.
     classes = _classes(bundle, options)
     sent = while_replaced(bundle, SentBundle.of)
