@@ -204,12 +204,16 @@ peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
 # Training in one and in two processes, beside timm's loop in as many.
-.PHONY: bench-scale bench-scale-training
+.PHONY: bench-scale bench-scale-training bench-scale-predict
 
-bench-scale: bench-scale-training
+bench-scale: bench-scale-training bench-scale-predict
 
 bench-scale-training: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/together.py
+
+# Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
+bench-scale-predict: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/scale.py
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
