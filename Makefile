@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
+NATIVE := setup.py $(wildcard src/fleetnet/*.c native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp web-core clean
 
