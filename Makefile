@@ -206,10 +206,15 @@ peers-train: $(VENV)/.dev
 # Training in one and in two processes, beside timm's loop in as many.
 .PHONY: bench-scale bench-scale-training
 
-bench-scale: bench-scale-training
+bench-scale: bench-scale-training bench-scale-serve
 
 bench-scale-training: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/together.py
+
+# The REST service behind Ray Serve, beside the one without.
+.PHONY: bench-scale-serve
+bench-scale-serve: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/replicas.py $(BENCH)
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
