@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,8 @@ LOCAL = "local"
 STORE_BYTES = 200 * 2**20
 """Ray's shared memory on this machine: bundles and some numbers pass through it, no images."""
 LOOPBACK = "127.0.0.1"
+CONNECT_S = 10.0
+"""Within which a cluster has to accept a connection."""
 _AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 Line = Callable[[str, str], None]
@@ -49,6 +52,8 @@ def connected(
     Raises:
         FleetnetError: the cluster is not there, or is another version of Ray or Python.
     """
+    if address is not None:
+        check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What its C++ part has to say on standard error is for whoever develops it.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -99,14 +104,33 @@ def reported() -> Iterator[None]:
     try:
         yield
     except ConnectionError as error:
-        raise FleetnetError(
-            f"there is no Ray cluster: {one_line(error)[:200]}; check ray_address= or the "
-            f"variable {ADDRESS}",
-            arguments=["ray_address"],
-        ) from None
+        raise _no_cluster(one_line(error)[:200]) from None
     except (ray.exceptions.RayError, RuntimeError, ValueError, TimeoutError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise FleetnetError(f"Ray gave up: {one_line(lines[-1])[:300]}") from error
+
+
+def check_reachable(address: str) -> None:
+    """Refuse at once what Ray would try for minutes.
+
+    Raises:
+        FleetnetError: nothing listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # a word such as auto, which Ray understands or refuses by itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise _no_cluster(f"{address}: {reason}") from None
+
+
+def _no_cluster(why: str) -> FleetnetError:
+    return FleetnetError(
+        f"there is no Ray cluster: {why}; check ray_address= or the variable {ADDRESS}",
+        arguments=["ray_address"],
+    )
 
 
 @contextlib.contextmanager
