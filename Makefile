@@ -206,7 +206,7 @@ peers-train: $(VENV)/.dev
 # Training in one and in two processes, beside timm's loop in as many.
 .PHONY: bench-scale bench-scale-training bench-scale-predict
 
-bench-scale: bench-scale-training bench-scale-predict
+bench-scale: bench-scale-training bench-scale-predict bench-scale-serve
 
 bench-scale-training: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/together.py
@@ -214,6 +214,11 @@ bench-scale-training: $(VENV)/.dev
 # Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
 bench-scale-predict: $(VENV)/.cluster
 	$(BIN)/python benchmarks/cluster/scale.py
+
+# The REST service behind Ray Serve, beside the one without.
+.PHONY: bench-scale-serve
+bench-scale-serve: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/replicas.py $(BENCH)
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all

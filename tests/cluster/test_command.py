@@ -21,6 +21,7 @@ import loopback_s3
 from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.cluster import pool, run
+from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.job import OpenPart
 from fleetnet.cluster.worker import Answered, Order, PartClassifier
 from fleetnet.data.remote import store
@@ -243,7 +244,7 @@ def test_an_address_without_a_cluster_is_one_line(
 ) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(run, "answered", pool.answered)
-    monkeypatch.setattr(run, "check_reachable", pool.check_reachable)
+    monkeypatch.setattr(run, "check_reachable", check_reachable)
 
     def refuse(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance")

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fleetnet.bundle import Bundle, while_replaced
+from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.folder import Folder, LocalFolder, open_folder
 from fleetnet.cluster.job import ABOUT, JOB, Asked, begin, holds_others
 from fleetnet.cluster.parts import PER_PART
-from fleetnet.cluster.pool import answered, check_reachable
+from fleetnet.cluster.pool import answered
 from fleetnet.cluster.sent import SentBundle
 from fleetnet.cluster.worker import Order
 from fleetnet.errors import DataError, require_all
