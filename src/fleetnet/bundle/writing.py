@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from fleetnet.bundle.artifacts import MANIFEST
 from fleetnet.bundle.bundle import Bundle
 from fleetnet.bundle.manifest import Manifest
 from fleetnet.errors import FleetnetError
-from fleetnet.files import Standing, atomic_folder, standing
+from fleetnet.files import Standing, atomic_folder, standing, write_error
 
 
 def write_bundle(
@@ -50,6 +52,21 @@ def write_bundle(
     return Bundle(path / inside, manifest, content=text)
 
 
+def _check_above(path: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is computed for it.
+
+    Raises:
+        FleetnetError: what is above it is a file, or may not be written to.
+    """
+    above = next((one for one in path.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise FleetnetError(
+            f"cannot write {path}: {above} is no folder; choose another place", file=str(path)
+        )
+    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+        raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +81,12 @@ def check_replaceable(path: Path, inside: str = "") -> Standing:
         inside: as for :func:`write_bundle`.
 
     Raises:
-        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
+        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder, or nothing can
+            be made there.
     """
     found = standing(path)
     if not path.exists():
+        _check_above(path)
         return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / inside / MANIFEST).is_file():

@@ -17,10 +17,12 @@ repository, docs/cpp.md):
 
     cmake -S . -B build -D CMAKE_PREFIX_PATH=PREFIX
     cmake --build build
+    pip install openvino
+    export LD_LIBRARY_PATH=$(python -c 'import openvino; print(openvino.__path__[0] + "/libs")')
     build/classify . photo.jpg
 
-OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's;
-`pip install openvino` brings them, in its folder `openvino/libs`, which `LD_LIBRARY_PATH` may name.
+OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's, or
+where `LD_LIBRARY_PATH` says, as here: `pip install openvino` brings them.
 `fleetnet.h` in PREFIX says what else a program can ask for."""
 
 
