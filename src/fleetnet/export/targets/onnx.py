@@ -22,6 +22,13 @@ def load(files: Files) -> Run:
     return OnnxRuntimeEngine(graph, Setup()).run
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Open the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({name: tapped(graph) for name, graph in files.items()})
+
+
 TARGET = Target(
     name="onnx",
     title="ONNX",
@@ -31,5 +38,6 @@ TARGET = Target(
     command='onnxruntime.InferenceSession("{file}").run(["logits"], {"pixels": pixels})',
     convert=convert,
     load=load,
+    layers=layers,
     needs={"onnx": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},
 )
