@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
+NATIVE := setup.py $(wildcard src/fleetnet/*.c native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp web-core clean
 
@@ -54,7 +54,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev triton brpc web-runtime
+unit: $(VENV)/.dev triton brpc web-runtime cluster
 	-@CI= LIST=tests/packages.txt NAME='some tests' cpp/cmake/packages.sh
 	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
@@ -87,6 +87,11 @@ $(VENV)/.bench: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[docs]'
+	touch $@
+
+# Not in dev, because it is large and few files need it.
+$(VENV)/.cluster: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.dev
+	$(PIP) --editable '.[cluster]'
 	touch $@
 
 $(VENV)/.made:
@@ -309,6 +314,11 @@ triton:
 	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
 	  echo 'tritonclient cannot be installed here: the tests with it are left out'
 .PHONY: triton
+
+cluster:
+	@timeout 600 $(MAKE) --no-print-directory $(VENV)/.cluster || \
+	  echo 'Ray cannot be installed here: the tests with it are left out'
+.PHONY: cluster
 
 # The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
 .PHONY: fuzz-brpc

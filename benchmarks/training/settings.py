@@ -35,19 +35,27 @@ NETWORKS = ["MobileNetV2_x0_25", "MobileNetV2_x0_5", "MobileNetV2", "ReXNet_1_0"
 CLASSES = 100
 
 
-def made(name: str, precision: str, size: int, *, channels_last: bool, compiled: bool) -> TrainStep:
+def made(
+    name: str,
+    precision: str,
+    size: int,
+    *,
+    channels_last: bool,
+    compiled: bool,
+    classes: int = CLASSES,
+) -> TrainStep:
     """Make a network ready to train with one setting."""
     torch.manual_seed(0)
     recipe = Recipe.load(overrides=[f"precision={precision}", f"compile={str(compiled).lower()}"])
     setup = TaskSetup(
         recipe=recipe,
-        classes=tuple(map(str, range(CLASSES))),
-        counts=[1] * CLASSES,
+        classes=tuple(map(str, range(classes))),
+        counts=[1] * classes,
         multi_label=False,
         device=torch.device("cpu"),
     )
     train_step = TrainStep(
-        build_model(name, CLASSES),
+        build_model(name, classes),
         recipe,
         Preprocess(resize=size, crop=size),
         classification(setup),
@@ -60,11 +68,11 @@ def made(name: str, precision: str, size: int, *, channels_last: bool, compiled:
     return train_step
 
 
-def batch_of(images: int, size: int) -> Batch:
+def batch_of(images: int, size: int, classes: int = CLASSES) -> Batch:
     """Make noise with labels."""
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (images, size, size, 3), dtype=np.uint8))
-    labels = torch.from_numpy(rng.integers(0, CLASSES, images))
+    labels = torch.from_numpy(rng.integers(0, classes, images))
     return Batch(pixels, labels, (), torch.arange(images))
 
 

@@ -35,6 +35,7 @@ from fleetnet.cli.options import (
     PrecisionOption,
     ThreadsOption,
 )
+from fleetnet.cli.predict_cluster import check_needs_ray, predict_on_cluster
 from fleetnet.cli.remote import is_address, predictions_of
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
 from fleetnet.errors import FleetnetError
@@ -96,15 +97,61 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and a row an image.")] = False,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="By many processes or machines, through Ray, into --output."),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="With --ray: folder or URL for Parquet files, new or half-made."
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="With --ray: of a cluster.  [RAY_ADDRESS; else this machine alone]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="With --ray: processes at most.  [all cores]"),
+    ] = None,
+    per_part: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="With --ray: loose images in a file.  [1000]"),
+    ] = None,
 ) -> None:
     """Classify images.
 
     One image is answered as soon as possible. Of several, as many as possible are answered per
     second, in order, and the next ones are read ahead. An image or folder that cannot be read gets
     a row that says why; the others get their answers, and the exit code is 1.
+
+    With --ray many processes answer, and IMAGES may also be tar and Parquet files and URLs. Called
+    again after it was killed, it goes on with what is missing.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    if ray:
+        if as_json or as_csv:
+            raise FleetnetError("--ray writes Parquet files: leave --json and --csv out")
+        predict_on_cluster(
+            model,
+            images,
+            output=output,
+            address=ray_address,
+            workers=workers,
+            per_part=per_part,
+            top_k=top_k,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            device=device,
+            batch_size=batch_size,
+            exact=exact,
+            labels=labels,
+        )
+        return
+    check_needs_ray(output=output, ray_address=ray_address, workers=workers, per_part=per_part)
     left_out = LeftOut()
     if is_address(model):
         paths, mode, single = _peek(images, left_out)

@@ -125,11 +125,37 @@ def serve(
             help="Send traces as the variables OTEL_* say.  [where they name a collector]",
         ),
     ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Answer by replicas, through Ray Serve; HTTP only.")
+    ] = False,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            "--replicas",
+            metavar="N|N..M",
+            help="With --ray: how many, or from how many to how many as the load wants.  [1]",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="With --ray: a running cluster to deploy to.  [RAY_ADDRESS; else Ray is started "
+            "here]",
+        ),
+    ] = None,
 ) -> None:
     """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
+    With --ray, replicas on a cluster answer over HTTP. On a running one they stay, and what is
+    deployed there next takes their place without losing a request.
+
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
+    if not ray and (replicas is not None or ray_address is not None):
+        which = "--replicas" if replicas is not None else "--ray-address"
+        raise FleetnetError(f"{which} goes with --ray")
     require_all(_NEEDS, "serve", "fleetnet serve")
     from fleetnet.serving.config import Settings
     from fleetnet.serving.lifecycle import repository_of
@@ -169,7 +195,15 @@ def serve(
             raise FleetnetError(
                 f"there is a reference for '{key}', but no such model{nearest(key, names)}"
             )
-    if not asyncio.run(run(settings)):
+    if ray:
+        from fleetnet.serving.replicas.asked import replicas_of
+        from fleetnet.serving.replicas.deploying import serve_replicas
+
+        address = ray_address or os.environ.get("RAY_ADDRESS")
+        done = serve_replicas(settings, replicas_of(replicas or "1"), address or None)
+    else:
+        done = asyncio.run(run(settings))
+    if not done:
         raise typer.Exit(1)
 
 

@@ -175,7 +175,7 @@ def _find(data: str, cache: ShardCache, options: SourceOptions) -> _Found:
     is_folder = not data.lower().endswith(SUFFIX)
     words = [data] if is_folder else list(expand(data))
     folder = data.rstrip("/") if is_folder else _common_folder(words)
-    manifest = _manifest_at(folder)
+    manifest = manifest_at(folder)
     if manifest is not None:
         files = _listed_in(manifest, folder, None if is_folder else words)
     elif is_folder:
@@ -234,7 +234,12 @@ def _common_folder(urls: Sequence[str]) -> str:
     return "/".join(common)
 
 
-def _manifest_at(folder: str) -> ShardManifest | None:
+def manifest_at(folder: str) -> ShardManifest | None:
+    """Return what ``shards.json`` in a folder behind a URL says; None if there is none.
+
+    Raises:
+        DataError: it is wrong.
+    """
     try:
         content = content_of(f"{folder}/{MANIFEST}", MAX_BYTES)
     except FetchError:

@@ -85,7 +85,7 @@ def index_shard(path: Path, key: str | None) -> Shard:
         DataError: it cannot be read, is damaged, or a sample has no label.
     """
     try:
-        found = _samples_of(path, _members(path), Handle(path), key)
+        found = _samples_of(path, members_of(path), Handle(path), key)
         return found._replace(bytes=path.stat().st_size)
     except OSError as error:
         raise DataError(
@@ -193,7 +193,7 @@ def _grouped(members: Iterator[tuple[str, Member]]) -> Iterator[tuple[str, list[
         yield current, group
 
 
-def _members(path: Path) -> Iterator[tuple[str, Member]]:
+def members_of(path: Path) -> Iterator[tuple[str, Member]]:
     """Yield the key of each file in a tar and where the file is, without reading it.
 
     Raises:

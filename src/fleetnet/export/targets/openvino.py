@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from fleetnet.bundle import Bundle
 from fleetnet.export.openvino_ir import tapped, to_ir
+from fleetnet.export.python_program import program
 from fleetnet.export.targets.target import Files, Run, Target
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine, core, read_onnx
+
+_HOW = (
+    """\
+The input is `pixels`, the outputs are `logits` and `probabilities`, which are made with the
+manifest's temperature. In Python (`pip install openvino fleetnet`), in this folder:
+
+"""
+    + program(
+        "import openvino",
+        """\
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        network = openvino.compile_model("{file}", "CPU", settings)
+        logits = network(pixels)["logits"]""",
+    )
+    + """
+
+`INFERENCE_PRECISION_HINT` asks for 32 bits: a processor that has bf16 would compute in that
+unasked. OpenVINO's C++, C and JavaScript take the same names and setting."""
+)
 
 
 def convert(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -41,13 +61,10 @@ TARGET = Target(
     format="openvino-ir",
     precisions=("fp32", "fp16"),
     package="openvino",
-    # Where a processor has bf16, OpenVINO would compute in that unasked.
-    command=(
-        'openvino.compile_model("{file}", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels)'
-        '["logits"]'
-    ),
+    command="",
     convert=convert,
     load=load,
     layers=layers,
+    how=_HOW,
     needs={"onnx": "fleetnet[export]"},
 )

@@ -102,7 +102,8 @@ class Target:
             output itself.
         around: gives files around that folder, of a manifest, by their paths.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
-            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
+            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side,
+            and it may have ``{file}`` and ``{images}``, a number that the files take.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         gives: the type of the logits.
