@@ -37,12 +37,16 @@ def with_onnx_metadata(data: bytes, key: str, text: str) -> bytes:
     """
     kept, begin = bytearray(), 0
     for number, value, end in _spans(memoryview(data)):
-        metadata = number == _METADATA_FIELD and isinstance(value, memoryview)
-        if not (metadata and dict(_protobuf_fields(value)).get(1) == key.encode()):
+        if number != _METADATA_FIELD or not _is_entry(value, key):
             kept += data[begin:end]
         begin = end
     entry = _field(1, key.encode()) + _field(2, text.encode())
     return bytes(kept + _field(_METADATA_FIELD, entry))
+
+
+def _is_entry(value: int | memoryview, key: str) -> bool:
+    found = dict(_protobuf_fields(value)).get(1) if isinstance(value, memoryview) else None
+    return isinstance(found, memoryview) and bytes(found) == key.encode()
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -35,6 +35,7 @@ VERBS = (
     "verify",
     "conformance",
     "quantize",
+    "reject",
     "tune",
     "predict",
     "serve",

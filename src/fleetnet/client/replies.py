@@ -180,7 +180,7 @@ def prediction_of(value: Any, source: str, served: Mapping[str, str]) -> Predict
     for one in told.items("top"):
         score = Fields(one, "a class")
         top.append(Score(score.text("class"), score.whole("index"), score.number("probability")))
-    rejected, score = told.flag("rejected"), told.number_or_none("score")
+    rejected, certainty = told.flag("rejected"), told.number_or_none("score")
     if error is None and not top:
         raise _malformed("a prediction: top")
     return Prediction(
@@ -188,7 +188,7 @@ def prediction_of(value: Any, source: str, served: Mapping[str, str]) -> Predict
         () if error is not None else tuple(top),
         None if error is None else shorten(one_line(error), _MAX_TEXT),
         rejected=rejected,
-        score=score,
+        score=certainty,
         probabilities=told.numbers("probabilities"),
         embedding=told.numbers("embedding"),
         model=served.get("model", ""),

@@ -35,7 +35,8 @@ def certainty(
         with np.errstate(over="ignore", divide="ignore"):
             largest = base + np.log(np.exp(exact - base[..., None]).sum(axis=-1))
     elif score == "probability":
-        return softmax(exact / temperature).max(axis=-1)
+        with np.errstate(invalid="ignore"):  # infinite logits have no probabilities
+            largest = softmax(exact / temperature).max(axis=-1)
     return np.asarray(largest, np.float32)
 
 

@@ -84,6 +84,7 @@ class Classifier(Closable):
             precision; or one of these is named with ``auto``, which chooses them.
     """
 
+    rejection: Rejection | None
     _owned: Engine | None
 
     def __init__(
@@ -200,7 +201,7 @@ class Classifier(Closable):
         self.batch_size = batch_size
         self.activation = activation
         self.temperature = temperature
-        self.rejection: Rejection | None = None
+        self.rejection = None
 
     def close(self) -> None:
         """Take no more calls, and close the engine that was opened; may be called again.

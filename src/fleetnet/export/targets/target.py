@@ -111,6 +111,7 @@ class Target:
         made_by: packages of the environment that convert; the manifest names their versions.
         int8: makes int8 with calibration images; where that is None, ``convert`` makes what it
             offers, and gets none.
+        rejects: whether what answers with the files honours a bundle's rejection by itself.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
     """
@@ -133,6 +134,7 @@ class Target:
     gives: str = "float32"
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
+    rejects: bool = False
     one_size: bool = False
     int8: Int8 | None = None
 
