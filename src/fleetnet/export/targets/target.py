@@ -116,6 +116,7 @@ class Target:
             not tell.
         int8: makes int8 with calibration images; where that is None, ``convert`` makes what it
             offers, and gets none.
+        rejects: whether what answers with the files honours a bundle's rejection by itself.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
     """
@@ -139,6 +140,7 @@ class Target:
     gives: str = "float32"
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
+    rejects: bool = False
     one_size: bool = False
     int8: Int8 | None = None
 

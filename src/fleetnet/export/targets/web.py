@@ -58,4 +58,5 @@ TARGET = Target(
     beside=lambda files, manifest: folder_of(files, manifest, ENVIRONMENT.read),
     environment=ENVIRONMENT,
     how=HOW,
+    rejects=True,
 )
