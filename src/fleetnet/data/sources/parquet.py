@@ -316,42 +316,6 @@ def stored_images(file: Path) -> Iterator[bytes | None]:
         ) from None
 
 
-def _image_leaf(schema: pa.Schema, wanted: str | None) -> str:
-    """Return the column to read for the images.
-
-    Raises:
-        DataError: there is none, or several may be it.
-    """
-    names = schema.names
-    image = headings.find_column(wanted, IMAGE, names, "image")
-    if image is None:
-        fitting = [name for name in names if _holds_images(schema.field(name).type)]
-        image = fitting[0] if len(fitting) == 1 else None
-    image = headings.column(image, IMAGE, names, "image", "image_column")
-    return _leaf(image, schema.field(image).type)
-
-
-def stored_images(file: Path) -> Iterator[bytes | None]:
-    """Yield the encoded images of a file without looking for labels, a row group at a time.
-
-    Raises:
-        DataError: it is no Parquet file, is damaged, has no column of images, or a row group is
-            too large to read.
-    """
-    pyarrow, _ = _pyarrow()
-    try:
-        with _opened(file) as opened:
-            leaf = _image_leaf(opened.schema_arrow, None)
-            for number in range(len(_group_rows(file, leaf))):
-                table = opened.read_row_group(number, columns=[leaf], use_threads=False)
-                for value in table.flatten().column(0):
-                    yield value.as_py()
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
-        raise DataError(
-            f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
-        ) from None
-
-
 def _holds_images(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
