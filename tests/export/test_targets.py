@@ -212,6 +212,7 @@ def test_the_default_output_is_named_for_the_target(
             "unknown target 'opnvino', did you mean 'openvino'? (known: android, ",
         ),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
+        (["--to", "openvino:"], "unknown precision '' (known: fp32, fp16)"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
         (["--to", "onnx", "--fixed-batch", "0"], "it must be from 1 to 4096"),
         (["--to", "onnx", "--fixed-batch", "1", "--fixed-batch", "2"], "takes one --fixed-batch"),
@@ -247,6 +248,14 @@ def test_what_is_no_bundle_is_not_replaced(
     (tmp_path / "mine.txt").touch()
     result = fleetnet("export", bundle.path, "-o", tmp_path, "--to", "onnx")
     result.assert_one_line("exists and is not a bundle")
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_conversion(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").touch()
+    result = fleetnet("export", bundle.path, "-o", tmp_path / "mine.txt" / "made", "--to", "onnx")
+    result.assert_one_line("mine.txt is no folder; choose another place")
 
 
 def added(monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
