@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import pickle
+import random
 import shlex
 import shutil
 import subprocess
@@ -27,7 +28,9 @@ from fleetnet.serving.errors import ForbiddenError, UnauthenticatedError, Unavai
 from fleetnet.serving.replicas.asked import Replicas, check_settings, replicas_of
 from fleetnet.serving.replicas.replica import Replica
 from fleetnet.serving.replicas.sent import Beginning
+from fleetnet.serving.replicas.service import ReplicaService
 from fleetnet.serving.replicas.sums import SILENT, Sums
+from fleetnet.serving.service import Service
 from samples import ROOT
 
 ALONE = ("unshare", "--net", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -198,6 +201,20 @@ async def compare(network: Path, picture: bytes, net: TestClient) -> None:
     ended = (await sums.text()).decode()
     assert "fleetnet_workers_ready 0.0" in ended
     assert 'fleetnet_requests_total{model="net",protocol="rest",version="1"} 1.0' in ended
+
+
+async def figures_of_two(network: Path) -> bytes:
+    sums = Sums()
+    for _ in range(2):
+        random.seed(5)
+        service = ReplicaService(Settings(models={"net": network}), Handle(sums))
+        await service.figures()
+        await Service.close(service)
+    return await sums.text()
+
+
+def test_replicas_are_told_apart_though_their_random_numbers_are_the_same(network: Path) -> None:
+    assert b"fleetnet_workers_ready 2.0" in asyncio.run(figures_of_two(network))
 
 
 def figures(value: int) -> list[Metric]:
