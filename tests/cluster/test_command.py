@@ -105,7 +105,7 @@ def test_without_ray_the_line_says_what_to_install(
     monkeypatch.setattr(run, "require_all", errors.require_all)
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        errors.importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
     )
     fleetnet("predict", "--ray", bundle.path, shapes, "--output", out).assert_one_line(
         "pip install 'fleetnet[cluster]'"
@@ -172,7 +172,7 @@ def test_parts_that_nobody_made_are_named(
     fleetnet: Run, bundle: Bundle, shapes: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("predict", "--ray", bundle.path, shapes, "--output", out, "--per-part", "20")
-    answered = run.answered
+    answered = vars(run)["answered"]
 
     def only_the_first(order: Order, parts: Sequence[OpenPart], **more: Any) -> Iterator[Answered]:
         yield from answered(order, parts[:1], **more)

@@ -96,7 +96,7 @@ def test_earlier_copies_and_balance() -> None:
     rows = samples(400, several=False, tests=False)
     drawn = [
         balanced(
-            SimpleNamespace(samples=form, multi_label=False),  # type: ignore[arg-type]
+            SimpleNamespace(samples=form, multi_label=False),
             np.arange(0, 400, 3),
             np.random.default_rng(0),
         ).tolist()
