@@ -203,13 +203,26 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
-# Training in one and in two processes, beside timm's loop in as many.
-.PHONY: bench-scale bench-scale-training
+# Training: the loader, a step, and both together in one and in two processes, beside torchvision and
+# timm (benchmarks/training/README.md). The figures of every round go to build/bench-scale.
+.PHONY: bench-scale bench-scale-training bench-scale-predict
 
-bench-scale: bench-scale-training
+bench-scale: bench-scale-training bench-scale-predict bench-scale-serve
 
 bench-scale-training: $(VENV)/.dev
-	$(BIN)/python benchmarks/training/together.py
+	mkdir -p build/bench-scale
+	$(BIN)/python benchmarks/loader/compare.py --json build/bench-scale/loader.json
+	$(BIN)/python -W ignore benchmarks/training/step.py --json build/bench-scale/step.json
+	$(BIN)/python benchmarks/training/together.py --json build/bench-scale/together.json
+
+# Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
+bench-scale-predict: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/scale.py
+
+# The REST service behind Ray Serve, beside the one without.
+.PHONY: bench-scale-serve
+bench-scale-serve: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/replicas.py $(BENCH)
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all

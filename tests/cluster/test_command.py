@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import loopback_s3
 from conftest import Run
 from fleetnet.bundle import Bundle
 from fleetnet.cluster import pool, run
+from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.job import OpenPart
 from fleetnet.cluster.worker import Answered, Order, PartClassifier
 from fleetnet.data.remote import store
@@ -40,6 +43,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
     monkeypatch.setattr(run, "answered", answered)
     monkeypatch.setattr(run, "require_all", lambda *_: None)
+    monkeypatch.setattr(run, "check_reachable", lambda _: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return addresses
 
@@ -240,10 +244,18 @@ def test_an_address_without_a_cluster_is_one_line(
 ) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(run, "answered", pool.answered)
+    monkeypatch.setattr(run, "check_reachable", check_reachable)
 
     def refuse(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance")
 
     monkeypatch.setattr(ray, "init", refuse)
-    asked = ("predict", "--ray", bundle.path, shapes, "--output", out, "--ray-address", "x:1")
-    fleetnet(*asked).assert_one_line("there is no Ray cluster", "check --ray-address")
+    asked = ("predict", "--ray", bundle.path, shapes, "--output", out, "--ray-address")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = f"127.0.0.1:{server.getsockname()[1]}"
+        fleetnet(*asked, taken).assert_one_line("no Ray cluster: Could not", "check --ray-address")
+    shutil.rmtree(out)
+    # Nothing listens there any more.
+    fleetnet(*asked, taken).assert_one_line(f"no Ray cluster: {taken}: ", "check --ray-address")
+    assert not out.exists()
+    fleetnet(*asked, "auto").assert_one_line("no Ray cluster: Could not")

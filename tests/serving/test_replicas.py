@@ -19,13 +19,14 @@ from prometheus_client import CollectorRegistry, Counter, Metric
 from starlette.testclient import TestClient
 
 from conftest import Run
+from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.errors import ForbiddenError, UnauthenticatedError, UnavailableError
 from fleetnet.serving.replicas.asked import Replicas, check_settings, replicas_of
 from fleetnet.serving.replicas.replica import Replica
-from fleetnet.serving.replicas.sent import Beginning, SentBundle
+from fleetnet.serving.replicas.sent import Beginning
 from fleetnet.serving.replicas.sums import SILENT, Sums
 from samples import ROOT
 
@@ -96,8 +97,8 @@ def test_what_is_not_asked_for_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--replicas", "2"], "--replicas goes with --ray"),
-        (["--ray-address", "auto"], "--ray-address goes with --ray"),
+        (["--replicas", "2"], "--replicas is for replicas: give --ray too"),
+        (["--ray-address", "auto"], "--ray-address is for replicas: give --ray too"),
         (["--ray", "--replicas", "none"], "not 'none'"),
         (["--ray", "--brpc"], "Ray Serve passes no bRPC on"),
         (["--ray", "--tokens", "nowhere"], "cannot read nowhere"),
@@ -123,17 +124,23 @@ def test_without_ray_the_extra_is_named(
     assert (result.code, "pip install 'fleetnet[cluster]'" in result.err) == (2, True)
 
 
-def test_a_bundle_is_the_same_where_it_arrives(versions: Path, tmp_path: Path) -> None:
-    sent = beginning({"shapes/1": versions / "shapes" / "1"})
+def test_a_bundle_is_the_same_where_it_arrives(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
+    there = tmp_path / "there"
+    shutil.copytree(versions / "shapes" / "1", there)
+    expected = Bundle.load(there).hash
+    sent = beginning({"shapes/1": there})
+    next(file for file in there.iterdir() if file.name != "fleetnet.json").unlink()
+    with pytest.raises(BundleError, match="is missing"):
+        beginning({"shapes": there})
+    shutil.rmtree(there)
     with sent.unpacked() as settings:
         (path,) = settings.models.values()
-        assert SentBundle.of(path) == SentBundle.of(versions / "shapes" / "1")
-    assert not path.exists()
-    broken = tmp_path / "broken"
-    shutil.copytree(versions / "shapes" / "1", broken)
-    next(file for file in broken.iterdir() if file.name != "fleetnet.json").unlink()
-    with pytest.raises(BundleError, match="is missing"):
-        beginning({"shapes": broken})
+        arrived = Bundle.load(path)
+    assert arrived.hash == expected
+    assert all(arrived.files_of(artifact) for artifact in arrived.artifacts)
 
 
 def test_bundles_that_are_too_large_are_not_sent(

@@ -36,6 +36,7 @@ VERBS = (
     "verify",
     "conformance",
     "quantize",
+    "reject",
     "tune",
     "predict",
     "serve",

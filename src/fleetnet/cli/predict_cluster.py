@@ -14,16 +14,13 @@ from fleetnet.cli.console import Steps, print_line, progress, say, warn, warn_le
 from fleetnet.cli.flags import flag
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.remote import is_address
+from fleetnet.cluster.connection import ADDRESS, LOCAL
 from fleetnet.errors import FleetnetError
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import CPU, Precision
 from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut
-
-ADDRESS = "RAY_ADDRESS"
-"""The variable that names a cluster, as Ray itself reads it."""
-LOCAL = "local"
 
 
 def check_needs_ray(**options: object) -> None:

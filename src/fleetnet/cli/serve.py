@@ -11,6 +11,7 @@ import typer
 
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, PrecisionOption, ThreadsOption
+from fleetnet.cluster.connection import ADDRESS, LOCAL
 from fleetnet.errors import FleetnetError, nearest, require_all
 
 _NEEDS = {
@@ -155,7 +156,7 @@ def serve(
     """
     if not ray and (replicas is not None or ray_address is not None):
         which = "--replicas" if replicas is not None else "--ray-address"
-        raise FleetnetError(f"{which} goes with --ray")
+        raise FleetnetError(f"{which} is for replicas: give --ray too")
     require_all(_NEEDS, "serve", "fleetnet serve")
     from fleetnet.serving.config import Settings
     from fleetnet.serving.lifecycle import repository_of
@@ -199,8 +200,10 @@ def serve(
         from fleetnet.serving.replicas.asked import replicas_of
         from fleetnet.serving.replicas.deploying import serve_replicas
 
-        address = ray_address or os.environ.get("RAY_ADDRESS")
-        done = serve_replicas(settings, replicas_of(replicas or "1"), address or None)
+        address = ray_address or os.environ.get(ADDRESS) or LOCAL
+        done = serve_replicas(
+            settings, replicas_of(replicas or "1"), None if address == LOCAL else address
+        )
     else:
         done = asyncio.run(run(settings))
     if not done:

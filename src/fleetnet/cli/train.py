@@ -23,6 +23,7 @@ from fleetnet.cli.sources import (
     OptionalDataArgument,
     comparing,
     open_told,
+    open_watched,
     tell_of,
     warn_of_names,
     with_source_options,
@@ -252,7 +253,9 @@ def run_training(
     ranks = ranks or ONLY
     with ranks.together():
         loggers = open_loggers(log, output, warn=warn)
-        source = open_source(data, options=options)
+        source = (
+            open_watched(data, options) if ranks.is_first else open_source(data, options=options)
+        )
         if ranks.is_first:
             tell_of(source)
             warn_of_names(source)

@@ -18,7 +18,7 @@ from fleetnet.data.remote.store import (
     listed,
     matching,
 )
-from fleetnet.data.sources.remote import manifest_at
+from fleetnet.data.sources.remote_files import manifest_at
 from fleetnet.data.sources.shards import expand, files_of, is_pattern, shards_in
 from fleetnet.errors import DataError
 from fleetnet.formats import USUAL, is_image_name

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from fleetnet.cluster.connection import connected
 from fleetnet.cluster.job import OpenPart
 from fleetnet.cluster.worker import Answered, Order, PartClassifier
-from fleetnet.errors import FleetnetError, needing, one_line
+from fleetnet.errors import needing
 
-ADDRESS = "RAY_ADDRESS"
-"""The variable with a cluster's address, as Ray itself reads it."""
-STORE_BYTES = 200 * 2**20
-"""Ray's shared memory on this machine: the bundle and some numbers pass through it, no images."""
 MOST_BLOCKS = 10_000
-LOOPBACK = "127.0.0.1"
 
 
 def answered(
@@ -42,7 +36,9 @@ def answered(
     with needing(("ray", "pandas", "pyarrow"), "cluster", "prediction through Ray"):
         import ray
         import ray.data
-    with _reported(), _connected(ray, address, workers, order.threads):
+    processors = (workers or max(_processors() // order.threads, 1)) * order.threads
+    with connected(address, processors=processors):
+        _set_up_data(ray)
         now = max(int(ray.cluster_resources().get("CPU", 1)) // order.threads, 1)
         first = min(now, workers or now, len(parts))
         data = ray.data.from_items(
@@ -63,73 +59,12 @@ def answered(
             yield cast("Answered", row)
 
 
-@contextlib.contextmanager
-def _connected(ray: Any, address: str | None, workers: int | None, threads: int) -> Iterator[None]:
-    """Start Ray on this machine, or connect to a cluster, for the block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What its C++ part has to say on standard error is for whoever develops it.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _set_up_data(ray: Any) -> None:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = -1  # a part whose processes keep dying stays open, and is named
-    with contextlib.ExitStack() as stack:
-        settings: dict[str, Any] = {
-            "address": address,
-            "log_to_driver": False,
-            "logging_level": "error",
-        }
-        if address is None:
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
-            )
-            settings |= {
-                "address": "local",
-                "num_cpus": (workers or max(_processors() // threads, 1)) * threads,
-                "num_gpus": 0,
-                "object_store_memory": STORE_BYTES,
-                "include_dashboard": False,
-                # Ray's servers bind to all addresses unless the node's is this one.
-                "_node_ip_address": LOOPBACK,
-                "_temp_dir": folder,
-            }
-        with _silent():
-            ray.init(**settings)
-        stack.callback(ray.shutdown)
-        yield
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep off standard error what Ray's C++ part says there before it has read its settings."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Say in one line what Ray says in many."""
-    import ray
-
-    try:
-        yield
-    except ConnectionError as error:
-        raise FleetnetError(
-            f"there is no Ray cluster: {one_line(error)[:200]}; check ray_address= or the "
-            f"variable {ADDRESS}",
-            arguments=["ray_address"],
-        ) from None
-    except (ray.exceptions.RayError, RuntimeError, ValueError, TimeoutError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise FleetnetError(f"Ray gave up: {one_line(lines[-1])[:300]}") from error
 
 
 def _processors() -> int:

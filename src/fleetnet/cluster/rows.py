@@ -63,7 +63,7 @@ def _schema(top_k: int, about: dict[str, str]) -> pa.Schema:
 
     fields = [pa.field("image", pa.string(), nullable=False)]
     for rank in range(1, top_k + 1):
-        fields.append(pa.field(f"class_{rank}", pa.dictionary(pa.int32(), pa.string())))
+        fields.append(pa.field(f"class_{rank}", pa.string()))
         fields.append(pa.field(f"probability_{rank}", pa.float64()))
     fields.append(pa.field("error", pa.string()))
     return pa.schema(fields, {f"fleetnet.{key}": value for key, value in about.items()})
@@ -79,7 +79,7 @@ def _table(
     for rank in range(top_k):
         scores = [one.top[rank] if one.ok else None for one in group]
         codes = pa.array([score and score.index for score in scores], pa.int32())
-        columns.append(pa.DictionaryArray.from_arrays(codes, labels))
+        columns.append(labels.take(codes))
         columns.append(pa.array([score and score.probability for score in scores], pa.float64()))
     errors = [None if one.error is None else _text(one.error) for one in group]
     columns.append(pa.array(errors, pa.string()))

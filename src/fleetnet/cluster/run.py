@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fleetnet.bundle import Bundle, while_replaced
+from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.folder import Folder, LocalFolder, open_folder
 from fleetnet.cluster.job import ABOUT, JOB, Asked, begin, holds_others
 from fleetnet.cluster.parts import PER_PART
@@ -102,6 +103,8 @@ def predict_into(
     """
     require_all(("ray", "pyarrow", "filelock"), "cluster", "prediction through Ray")
     folder = open_folder(output)
+    if options.address is not None and folder.read(JOB) is None:
+        check_reachable(options.address)  # before anything is written
     # Here, because what is wrong with the arguments would be said by every process.
     classes = _classes(bundle, options)
     sent = while_replaced(bundle, SentBundle.of)

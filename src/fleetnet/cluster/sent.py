@@ -37,7 +37,7 @@ class SentBundle(NamedTuple):
             contents += bundle.contents_of(artifact)
         files = {content.path.name: content.data for content in contents}
         if bundle.path.is_dir():
-            files[MANIFEST] = bundle.manifest.to_json().encode()
+            files[MANIFEST] = (bundle.path / MANIFEST).read_bytes()  # whose hash is the bundle's
         return cls(str(bundle.path.absolute()), bundle.hash, files)
 
     def here(self) -> Path:

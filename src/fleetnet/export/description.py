@@ -40,7 +40,7 @@ def description(target: Target, manifest: Manifest) -> str:
 {fill(contract, WIDTH, break_long_words=False, break_on_hyphens=False)}
 
 {_filled(target.how or _how(target), values)}
-
+{_rejection(target, manifest)}
 {_verification(target, manifest)}
 """
 
@@ -67,6 +67,46 @@ def _contract(target: Target, manifest: Manifest, folder: str) -> str:
         f"standard deviation {std}) is inside. Gives logits, "
         f"`{target.gives}[{{batch}}, {model.num_classes}]`, which{divided} become probabilities by "
         f"{model.activation}."
+    )
+
+
+_SCORES = {
+    "energy": "the natural logarithm of the sum of the logits' exponentials",
+    "max-logit": "the largest logit",
+    "probability": "the largest probability: softmax of the logits",
+}
+
+
+def _rejection(target: Target, manifest: Manifest) -> str:
+    """Return from which certainty on an answer counts; only a line's end if every one does."""
+    rejection = manifest.rejection
+    if rejection is None:
+        return ""
+    divided = rejection.score == "probability" and manifest.temperature != 1
+    images = count(rejection.images, "image")
+    who = (
+        "What answers with the files compares by itself."
+        if target.rejects
+        else "The files give logits and reject nothing by themselves, nor do programs beside them: "
+        "compare."
+    )
+    what = _SCORES[rejection.score] + (f" / {manifest.temperature!r}" if divided else "")
+    return f"""
+**Not every answer counts.** An image is to be rejected if its score is below
+{rejection.threshold!r}, or is not a number; the score is {what}. That accepted
+{rejection.coverage:.1%} of {images} in fp32, {rejection.risk:.1%} of those wrong.
+{who}{_moved(manifest)}
+"""
+
+
+def _moved(manifest: Manifest) -> str:
+    """Say of scores that fewer bits move."""
+    (artifact,) = manifest.artifacts
+    if artifact.precision == "fp32":
+        return ""
+    return (
+        f"\nIn {artifact.precision}, scores are not quite those of fp32: count anew on images of "
+        "yours."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from fleetnet.amounts import count
 from fleetnet.data.sources.labels import LabelError
 from fleetnet.data.sources.shards import Handle
+from fleetnet.data.sources.watched import long_work
 from fleetnet.errors import DataError, at
 from fleetnet.formats import is_image_name
 from fleetnet.threads import map_in_threads
@@ -58,7 +59,11 @@ class Shard(NamedTuple):
 def index_shards(files: list[Path], key: str | None) -> list[Shard]:
     """Read the headers and labels of all shards, a few shards at once."""
     workers = min(THREADS, len(files))
-    shards = list(map_in_threads(lambda file: index_shard(file, key), files, workers))
+    advance = long_work("indexing shards", len(files))
+    shards = []
+    for shard in map_in_threads(lambda file: index_shard(file, key), files, workers):
+        shards.append(shard)
+        advance(1)
     check_kinds(shards, [str(file) for file in files])
     return shards
 

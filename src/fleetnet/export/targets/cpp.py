@@ -41,6 +41,13 @@ def load(files: Files) -> Run:
     return OpenVinoEngine.of_onnx(files["model.onnx"], Setup()).run
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({"model.onnx": tapped(files["model.onnx"])})
+
+
 def program(_files: Files, _manifest: Manifest) -> Files:
     """Return the program's source, and the file by which CMake builds it."""
     folder = resources("fleetnet.export") / "cpp_program"
@@ -56,6 +63,7 @@ TARGET = Target(
     command="build/classify . photo.jpg",
     convert=convert,
     load=load,
+    layers=layers,
     needs={"openvino": "fleetnet"},
     beside=program,
     how=_HOW,

@@ -100,6 +100,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "litert_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run a file without XNNPACK, which keeps no values, for what its layers compute."""
+    return Worker(ENVIRONMENT, "litert_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="litert",
     title="LiteRT",
@@ -109,6 +114,7 @@ TARGET = Target(
     command="",
     convert=to_tflite,
     load=load,
+    layers=layers,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),

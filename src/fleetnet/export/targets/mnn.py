@@ -55,6 +55,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "mnn_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run a file for what its layers compute."""
+    return Worker(ENVIRONMENT, "mnn_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="mnn",
     title="MNN",
@@ -64,6 +69,7 @@ TARGET = Target(
     command="",
     convert=to_mnn,
     load=load,
+    layers=layers,
     needs={"onnx": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("MNN",),

@@ -65,6 +65,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "ncnn_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the files for what their layers compute."""
+    return Worker(ENVIRONMENT, "ncnn_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="ncnn",
     title="ncnn",
@@ -74,6 +79,7 @@ TARGET = Target(
     command="",
     convert=to_ncnn,
     load=load,
+    layers=layers,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("pnnx",),

@@ -40,6 +40,13 @@ def load(files: Files) -> Run:
     return OnnxRuntimeEngine(graph, Setup()).run
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Open the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({name: tapped(graph) for name, graph in files.items()})
+
+
 TARGET = Target(
     name="onnx",
     title="ONNX",
@@ -49,6 +56,7 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
     how=_HOW,
     needs={"onnx": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},
 )

@@ -7,16 +7,17 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import time
 from typing import Any
 
+from fleetnet.cluster.connection import STORE_BYTES, connected
 from fleetnet.errors import FleetnetError, one_line, require_all
 from fleetnet.serving.auth import Tokens
 from fleetnet.serving.config import Settings
 from fleetnet.serving.lifecycle import asked_to_end, check_models, say_ready, warn_if_open
 from fleetnet.serving.logs import logs_put_back, set_up_logs
 from fleetnet.serving.replicas.asked import Replicas, check_settings
-from fleetnet.serving.replicas.cluster import connected
 from fleetnet.serving.replicas.replica import deployable
 from fleetnet.serving.replicas.sent import Beginning
 from fleetnet.serving.replicas.sums import Sums
@@ -39,6 +40,10 @@ STARTS = 3
 """How often replicas may fail to start before the deployment has failed."""
 POLL_SECONDS = 0.25
 SAY_SECONDS = 10.0
+_DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
+"""The variable that says how long a replica behind HAProxy waits before it ends, in seconds."""
+_REPLICA = "ServeReplica"
+"""With what Ray Serve's names of replicas' processes begin."""
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
 log = logging.getLogger("fleetnet.serving")
 
@@ -67,16 +72,34 @@ def serve_replicas(settings: Settings, replicas: Replicas, address: str | None) 
         if os.environ.get(HA_PROXY) == "1":
             log.warning("HAProxy shows its statistics on all addresses: let nobody reach the ports")
         check_models(settings)
+        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "1")
         if address is None:
+            os.environ.setdefault(_DRAINING, "1")
             settings = settings.model_copy(update={"port": _free_port(settings)})
-        beginning = Beginning.of(settings)
         threads, gpus = settings.engine.threads or 1, int(_takes_gpu(settings))
+        engine = settings.engine.model_copy(update={"threads": threads})
+        beginning = Beginning.of(settings.model_copy(update={"engine": engine}))
         # As many as a rolling update takes: the new replicas are warm before the old ones end.
         most = replicas.most + -(-replicas.most * SURGE // 100)
-        with connected(address, processors=most * threads, gpus=most * gpus, held=beginning.size):
+        with connected(
+            address,
+            processors=most * threads,
+            gpus=most * gpus,
+            store_bytes=STORE_BYTES + 4 * beginning.size,
+            show=_show,
+        ) as ray:
+            if address is None:
+                here = ray.get_runtime_context().gcs_address
+                log.info("ray is started", extra={"address": here})
             where = _listening(settings)
             _deploy(beginning, replicas, threads, gpus)
             return asyncio.run(_stay(where, ends_here=address is None))
+
+
+def _show(name: str, line: str) -> None:
+    """Write what a replica writes, as if it were one process with this."""
+    if name.startswith(_REPLICA):
+        sys.stderr.write(f"{line}\n")
 
 
 def _takes_gpu(settings: Settings) -> bool:

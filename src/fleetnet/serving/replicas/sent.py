@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetnet.bundle import MANIFEST, Bundle, while_replaced
+from fleetnet.bundle import Bundle, while_replaced
+from fleetnet.cluster.sent import SentBundle
 from fleetnet.errors import FleetnetError
 from fleetnet.files import write_error
 from fleetnet.serving.auth import Role, read_tokens
@@ -17,46 +18,6 @@ from fleetnet.serving.lifecycle import repository_of
 
 MAX_BYTES = 512 * 2**20
 """Of all bundles together: they pass through Ray's controller, which keeps them."""
-
-
-@dataclass(frozen=True)
-class SentBundle:
-    """A bundle's files.
-
-    Attributes:
-        hash: of the bundle.
-        files: by name; one alone is an ``.onnx`` file.
-    """
-
-    hash: str
-    files: dict[str, bytes]
-
-    @classmethod
-    def of(cls, path: Path) -> SentBundle:
-        """Read a bundle.
-
-        Raises:
-            BundleError: it is none, or a file is missing or has changed.
-        """
-        return while_replaced(Bundle.load(path), cls._of)
-
-    @classmethod
-    def _of(cls, bundle: Bundle) -> SentBundle:
-        files = {
-            content.path.name: content.data
-            for artifact in bundle.artifacts
-            for content in bundle.contents_of(artifact)
-        }
-        if bundle.path.is_dir():
-            files[MANIFEST] = (bundle.path / MANIFEST).read_bytes()
-        return cls(bundle.hash, files)
-
-    def write(self, folder: Path) -> Path:
-        """Write it into a new folder, and return its path."""
-        folder.mkdir(parents=True)
-        for name, data in self.files.items():
-            (folder / name).write_bytes(data)
-        return folder if MANIFEST in self.files else folder / next(iter(self.files))
 
 
 @dataclass(frozen=True)
@@ -88,7 +49,7 @@ class Beginning:
         size = 0
         for name in names:
             for version, path in repository.versions(name).items():
-                bundles[name, version] = bundle = SentBundle.of(path)
+                bundles[name, version] = bundle = _sent(path)
                 size += sum(map(len, bundle.files.values()))
                 if size > MAX_BYTES:
                     raise FleetnetError(
@@ -106,12 +67,12 @@ class Beginning:
 
     @contextlib.contextmanager
     def unpacked(self) -> Iterator[Settings]:
-        """Write the files, and yield settings that name them, until they are loaded.
+        """Yield settings that name what was sent by where it is here, until it is loaded.
 
-        What is in memory needs them no longer, so that a replica that is killed leaves none behind.
+        Bundles stay in the cache, where other replicas of this machine find them.
 
         Raises:
-            FleetnetError: they cannot be written.
+            FleetnetError: something cannot be written.
         """
         with tempfile.TemporaryDirectory(prefix="fleetnet-") as folder:
             try:
@@ -122,8 +83,7 @@ class Beginning:
 
     def _written(self, folder: Path) -> Settings:
         models = {
-            f"{name}/{version}": bundle.write(folder / name / version)
-            for (name, version), bundle in self.bundles.items()
+            f"{name}/{version}": bundle.here() for (name, version), bundle in self.bundles.items()
         }
         references: dict[str, Path] = {}
         for key, content in self.references.items():
@@ -132,6 +92,10 @@ class Beginning:
         drift = self.settings.drift.model_copy(update={"references": references})
         changed = {"models": models, "folder": None, "load": None, "tokens": None, "drift": drift}
         return self.settings.model_copy(update=changed)
+
+
+def _sent(path: Path) -> SentBundle:
+    return while_replaced(Bundle.load(path), SentBundle.of)
 
 
 def _content(path: Path) -> bytes:
