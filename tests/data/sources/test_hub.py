@@ -119,10 +119,12 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 _SCRIPT = """
 import json, sys
+from fleetnet.cluster.parts import parts_of
 from fleetnet.data.remote import store
 from fleetnet.data.shard_images import images_in
 from fleetnet.data.sources import open_source, notes_of
 from fleetnet.errors import FleetnetError
+from fleetnet.left_out import LeftOut
 store.WAIT_S = 0.01
 for address in sys.argv[1:]:
     try:
@@ -133,6 +135,7 @@ for address in sys.argv[1:]:
             "splits": [sample.split for sample in source.samples],
             "notes": list(notes_of(source)),
             "stored": [image.name for image in images_in(address)],
+            "parts": [part.files[0].url for part in parts_of([address], 9, LeftOut())],
             "last": source.read(len(source.samples) - 1).hex(),
         }))
     except FleetnetError as error:
@@ -182,6 +185,10 @@ def test_data_sets_by_name(hub: Hub, tmp_path: Path) -> None:
         assert found["names"] == pets["names"][:4]
         assert found["splits"] == [None] * 4
         assert found["stored"] == found["names"]
+        assert [part.rpartition("/")[2] for part in found["parts"]] == [
+            "train-00000-of-00002.parquet",
+            "train-00001-of-00002.parquet",
+        ]
     assert one == small
     assert one["classes"] == ["0", "1"]
     assert told["splits"] == [None, None, "test", "test"]
