@@ -57,4 +57,5 @@ TARGET = Target(
     needs={"openvino": "fleetnet"},
     beside=program,
     how=_HOW,
+    rejects=True,
 )
