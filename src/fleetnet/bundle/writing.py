@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata, with
 from fleetnet.bundle.rejection import Rejection
 from fleetnet.bundle.versions import to_current
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import Standing, atomic_folder, standing
+from fleetnet.files import Standing, atomic_folder, standing, write_error
 from fleetnet.json_text import json_text
 
 
@@ -53,6 +55,21 @@ def write_bundle(
         _fill(folder, around or {})
         (bundle / MANIFEST).write_bytes(text)
     return Bundle(path / inside, manifest, content=text)
+
+
+def _check_above(path: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is computed for it.
+
+    Raises:
+        FleetnetError: what is above it is a file, or may not be written to.
+    """
+    above = next((one for one in path.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise FleetnetError(
+            f"cannot write {path}: {above} is no folder; choose another place", file=str(path)
+        )
+    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+        raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -144,10 +161,12 @@ def check_replaceable(path: Path, inside: str = "") -> Standing:
         inside: as for :func:`write_bundle`.
 
     Raises:
-        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
+        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder, or nothing can
+            be made there.
     """
     found = standing(path)
     if not path.exists():
+        _check_above(path)
         return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / inside / MANIFEST).is_file():

@@ -27,6 +27,7 @@ VERBS = (
     "models",
     "train",
     "distill",
+    "prune",
     "runs",
     "evaluate",
     "explain",
