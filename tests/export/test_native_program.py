@@ -131,11 +131,11 @@ def test_pixels_and_probabilities_are_those_of_python(
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn"])
+@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn", "rknn"])
 def test_it_compiles_without_its_runtime(bundle: Bundle, tmp_path: Path, runtime: str) -> None:
     put(tmp_path, program(runtime)({}, changed(bundle, Preprocess(40, 32), "softmax", None)))
     strict = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-    where: list[str | Path] = ["-I", STAND_INS, "-I", STAND_INS / "ncnn"]
+    where: list[str | Path] = ["-I", STAND_INS, "-I", STAND_INS / "ncnn", "-I", STAND_INS / "rknn"]
     ran("g++", *strict, *where, "network.cpp", cwd=tmp_path)
 
 

@@ -96,6 +96,10 @@ def export(
             "browsers; 'fleetnet devices' lists them.",
         ),
     ] = None,
+    chip: Annotated[
+        str | None,
+        typer.Option("--chip", help="Chip that --to rknn converts for.  [rk3588]"),
+    ] = None,
 ) -> None:
     """Write a bundle, verified against the trained network.
 
@@ -111,8 +115,12 @@ def export(
             )
         if len(fixed_batch or ()) > 1:
             raise FleetnetError("--to takes one --fixed-batch: convert again for the others")
-        _run_export_to(subject, to, output, images or [], limit, tolerance, fixed_batch, max_loss)
+        _run_export_to(
+            subject, to, output, images or [], limit, tolerance, fixed_batch, max_loss, chip
+        )
         return
+    if chip is not None:
+        raise FleetnetError("--chip is for files of another runtime: give it with --to")
     if max_loss is not None:
         raise FleetnetError(
             "--max-loss is for fewer bits than fp32: give it with --to, or to 'fleetnet quantize'"
@@ -150,6 +158,7 @@ def _run_export_to(
     tolerance: float | None,
     fixed_batch: list[int] | None,
     max_loss: float | None,
+    chip: str | None,
 ) -> None:
     """Convert, saying what goes on and what there is in the end."""
     check_installed("export")
@@ -164,6 +173,7 @@ def _run_export_to(
             to,
             output or subject.beside(to.replace(":", "-")),
             batch=fixed_batch[0] if fixed_batch else None,
+            chip=chip,
             images=images,
             limit=limit,
             tolerance=converted.TOLERANCE if tolerance is None else tolerance,

@@ -61,6 +61,7 @@ def export_to(
     output: str | Path,
     *,
     batch: int | None = None,
+    chip: str | None = None,
     images: Iterable[str] = (),
     limit: int | None = None,
     tolerance: float = TOLERANCE,
@@ -78,6 +79,7 @@ def export_to(
             behind a colon.
         output: folder to make; an older one is replaced.
         batch: the only batch size that the files take; None if they take any.
+        chip: that the files are for, where a target makes them for one; None for its first.
         images: files, folders and globs to verify with; if empty, held-out images of the data that
             a checkpoint was trained on if it still is there, else made-up pictures.
         limit: verify with at most this many images; None for 128, or with fewer bits and held-out
@@ -101,6 +103,8 @@ def export_to(
         FleetnetError: no such target; the model, images or output cannot be used.
     """
     target, precision = find_target(to)
+    if chip is not None:
+        target = target.for_chip(chip)
     target.check_installed()
     if target.one_size:
         batch = batch or 1
@@ -141,9 +145,10 @@ def export_to(
             update={"verification": (record,), "quantization": quantization}
         )
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
-    if target.converters:
-        converters = {"converters": target.converters}
-        manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
+    made_by = {"converters": target.converters} if target.converters else {}
+    made_for = {"chip": target.chip} if target.chip else {}
+    provenance = {**manifest.provenance, **made_by, **made_for}
+    manifest = manifest.model_copy(update={"provenance": provenance})
     written = _write(output, target, manifest, files, samples, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fleetnet.bundle import Bundle, Manifest
-from fleetnet.errors import INSTALL, FleetnetError
+from fleetnet.errors import INSTALL, FleetnetError, unknown
 from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
@@ -113,6 +113,9 @@ class Target:
             offers, and gets none.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
+        chips: that its files can be for, each for one.
+        chip: that they are for; empty where that does not matter.
+        on_chip: gives the target for another of :attr:`chips`.
     """
 
     name: str
@@ -135,6 +138,24 @@ class Target:
     made_by: tuple[str, ...] = ()
     one_size: bool = False
     int8: Int8 | None = None
+    chips: tuple[str, ...] = ()
+    chip: str = ""
+    on_chip: Callable[[str], Target] | None = None
+
+    def for_chip(self, chip: str) -> Target:
+        """Return the same target for a chip.
+
+        Raises:
+            FleetnetError: it knows no such chip, or its files are for none in particular.
+        """
+        if self.on_chip is None:
+            raise FleetnetError(
+                f"the files of '{self.name}' are for no chip in particular: leave out chip=",
+                arguments=["chip"],
+            )
+        if chip not in self.chips:
+            raise unknown("chip", chip, self.chips)
+        return self.on_chip(chip)
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
