@@ -18,6 +18,7 @@ from export.test_native_program import STAND_INS, answers, changed, put, ran
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.converted import export_to
+from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.native_program import program
 from fleetnet.export.plain_layers import tensors_of
 from fleetnet.export.plain_onnx import plain_graph
@@ -188,14 +189,16 @@ def test_layers_are_kept_in_16_bits(bundle: Bundle) -> None:
     needs("rknn")
     target = TARGETS["rknn"]
     assert target.int8 is not None
-    assert target.load is not None
     crop = bundle.manifest.preprocess.crop
     pixels = np.random.default_rng(0).integers(0, 256, (10, crop, crop, 3), np.uint8)
     layers = layers_of(read_graph(bundle.content(format="onnx").data, "it"), "it")
     quantize = target.int8.calibrate(bundle, 1, pixels, layers)
-    expected = target.load(target.convert(bundle, "fp16", 1))(pixels)
-    errors = []
-    for kept in ([], [layer.name for layer in layers]):
-        found = target.load(quantize(kept))(pixels)
-        errors.append(np.abs(found - expected).max())
-    assert errors[1] < errors[0] / 4
+    found = []
+    for files in (
+        target.convert(bundle, "fp16", 1),
+        quantize([]),
+        quantize([layer.name for layer in layers]),
+    ):
+        with ConvertedEngine(target, files, "int8", 1) as engine:
+            found.append(engine.run(pixels))
+    assert np.abs(found[2] - found[0]).max() < np.abs(found[1] - found[0]).max() / 4

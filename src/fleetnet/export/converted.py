@@ -106,7 +106,8 @@ def export_to(
     if chip is not None:
         target = target.for_chip(chip)
     target.check_installed()
-    if target.one_size:
+    calibrated = target.int8 if precision == "int8" else None
+    if target.one_size or (calibrated is not None and calibrated.one_size):
         batch = batch or 1
     if batch is not None:
         check_batch(batch)
@@ -122,7 +123,7 @@ def export_to(
         target.environment.make(say, begin)
     say(f"converting to {target.title} in {precision}")
     quantization, shown = None, None
-    if precision == "int8" and target.int8 is not None:
+    if calibrated is not None:
         drawn, origin = real_images(
             subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
         )

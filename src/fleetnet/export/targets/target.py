@@ -38,11 +38,14 @@ class Int8:
             ``uint8[N, crop, crop, 3]``; of that network it is given all layers. What it gives is
             called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`.
         environment: that has the tool; None for the target's.
+        one_size: whether its files take batches of one size only, though the target's others take
+            any.
     """
 
     tool: str
     calibrate: Callable[[Bundle, int | None, Pixels, Sequence[Layer]], Quantize]
     environment: Environment | None = None
+    one_size: bool = False
 
 
 def as_npy(pixels: Pixels) -> bytes:
