@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 LABEL ?= type
-NATIVE := setup.py src/fleetnet/_native.c $(wildcard native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
+NATIVE := setup.py $(wildcard src/fleetnet/*.c native/*.[ch]) $(wildcard src/fleetnet/serving/*.proto src/fleetnet/serving/brpc/*.proto)
 
 .PHONY: demo bench docs check test test-portable lint types imports unit cpp web-core clean
 
@@ -54,7 +54,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev triton brpc web-runtime
+unit: $(VENV)/.dev triton brpc web-runtime cluster
 	-@CI= LIST=tests/packages.txt NAME='some tests' cpp/cmake/packages.sh
 	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
@@ -87,6 +87,11 @@ $(VENV)/.bench: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.made
 	$(PIP) --editable '.[docs]'
+	touch $@
+
+# Not in dev, because it is large and few files need it.
+$(VENV)/.cluster: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/.dev
+	$(PIP) --editable '.[cluster]'
 	touch $@
 
 $(VENV)/.made:
@@ -198,13 +203,26 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
-# Training in one and in two processes, beside timm's loop in as many.
-.PHONY: bench-scale bench-scale-training
+# Training: the loader, a step, and both together in one and in two processes, beside torchvision and
+# timm (benchmarks/training/README.md). The figures of every round go to build/bench-scale.
+.PHONY: bench-scale bench-scale-training bench-scale-predict
 
-bench-scale: bench-scale-training
+bench-scale: bench-scale-training bench-scale-predict bench-scale-serve
 
 bench-scale-training: $(VENV)/.dev
-	$(BIN)/python benchmarks/training/together.py
+	mkdir -p build/bench-scale
+	$(BIN)/python benchmarks/loader/compare.py --json build/bench-scale/loader.json
+	$(BIN)/python -W ignore benchmarks/training/step.py --json build/bench-scale/step.json
+	$(BIN)/python benchmarks/training/together.py --json build/bench-scale/together.json
+
+# Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
+bench-scale-predict: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/scale.py
+
+# The REST service behind Ray Serve, beside the one without.
+.PHONY: bench-scale-serve
+bench-scale-serve: $(VENV)/.cluster
+	$(BIN)/python benchmarks/cluster/replicas.py $(BENCH)
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
@@ -309,6 +327,11 @@ triton:
 	@timeout 300 $(MAKE) --no-print-directory .venv-triton/.made || \
 	  echo 'tritonclient cannot be installed here: the tests with it are left out'
 .PHONY: triton
+
+cluster:
+	@timeout 600 $(MAKE) --no-print-directory $(VENV)/.cluster || \
+	  echo 'Ray cannot be installed here: the tests with it are left out'
+.PHONY: cluster
 
 # The parser of bRPC's frames, and what follows it, for FUZZ_SECONDS.
 .PHONY: fuzz-brpc

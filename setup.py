@@ -65,7 +65,17 @@ with tempfile.TemporaryDirectory() as folder:
                 py_limited_api=True,
                 # Without a compiler, Pillow and NumPy give the same pixels in more time.
                 optional=True,
-            )
+            ),
+            Extension(
+                "fleetnet._jpeg",
+                ["src/fleetnet/_jpeg.c"],
+                libraries=["jpeg"],
+                extra_compile_args=["-O3"],
+                define_macros=[("Py_LIMITED_API", "0x030B0000")],
+                py_limited_api=True,
+                # Without libjpeg-turbo's headers, simplejpeg decodes whole files to the same pixels.
+                optional=True,
+            ),
         ],
         options={"bdist_wheel": {"py_limited_api": "cp311"}, "build": {"build_base": folder}},
     )

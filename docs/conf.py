@@ -57,7 +57,7 @@ apidoc_modules = [
     }
 ]
 autodoc_default_options = {"ignore-module-all": True}  # a name has one home
-autodoc_mock_imports = ["mlflow", "wandb"]  # big, and needed by two files only
+autodoc_mock_imports = ["mlflow", "ray", "wandb"]  # big, and needed by few files
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autosummary_generate = False

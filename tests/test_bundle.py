@@ -104,7 +104,7 @@ def test_artifacts_outside_the_bundle_are_refused(copy: Path, name: str) -> None
     [
         ({"format": "other"}, "not a Fleetnet manifest"),
         ({"format_version": 2, "new_field": 1}, "update fleetnet"),
-        ({"format_version": "3.0", "new_field": 1}, "update fleetnet"),
+        ({"format_version": "4.0", "new_field": 1}, "update fleetnet"),
         ({"classes": ["one"]}, "1 class names for 3 classes"),
         ({"preprocess": {"resize": 72}}, "preprocess lacks"),
         ({"preprocess": 7}, "must be an object"),

@@ -146,7 +146,7 @@ def test_a_later_minor_version_is_refused_where_it_changes_the_answers(kept: Pat
             Bundle.load(kept)
 
 
-@pytest.mark.parametrize("version", ["3.0", "1.0", 2, "2"])
+@pytest.mark.parametrize("version", ["4.0", "1.0", 2, "2"])
 def test_an_unknown_major_version_is_refused_in_one_line(
     kept: Path, fleetnet: Run, version: object
 ) -> None:

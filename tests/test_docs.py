@@ -11,6 +11,7 @@ import pytest
 from conftest import Run
 from fleetnet import Classifier
 from fleetnet.bundle import Bundle
+from fleetnet.export.targets import TARGETS
 from samples import CLASSES, ROOT
 
 PAGES = sorted(
@@ -88,6 +89,18 @@ def test_every_command_is_one_that_exists(fleetnet: Run, page: Path) -> None:
         for word in words:
             if re.match(r"--?[a-z]", word):
                 assert re.search(rf"{word}\b", help_text.out), f"{word} of {command!r}"
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_every_target_has_a_page_that_shows_its_command(target: str) -> None:
+    devices = ROOT / "docs" / "devices.md"
+    rows = devices.read_text("utf-8")
+    row = re.search(rf"^\| \[`{target}`\]\(([^)]+)\) \| ([^|]+) \|", rows, re.MULTILINE)
+    assert row is not None
+    for precision in TARGETS[target].precisions:
+        assert precision in row[2]
+    page = devices.parent / row[1]
+    assert any(re.search(rf"--to {target}\b(?!-)", command) for command in commands(page))
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_a_newer_version_is_refused_where_unknown_fields_change_the_answers(
         read(changed(format_version=NEWER, **changes))
 
 
-@pytest.mark.parametrize("version", [2, 3, 0, "1.0", "3.0", "2", "2.x", "", None, [2], True, 1e400])
+@pytest.mark.parametrize("version", [2, 3, 0, "1.0", "4.0", "2", "2.x", "", None, [2], True, 1e400])
 def test_another_major_version_is_refused(version: object) -> None:
     with pytest.raises(BundleError, match="update fleetnet"):
         read(changed(format_version=version))

@@ -17,6 +17,7 @@ from fleetnet.amounts import size
 from fleetnet.cli.opening import open_bundle
 from fleetnet.export.devices import Device, chosen, measure
 from fleetnet.inference.comparison import machine
+from fleetnet.inference.judging import lost
 
 BEGIN, END = "<!-- table: make devices -->", "<!-- end of the table -->"
 
@@ -28,8 +29,8 @@ def table(model: str, found: Iterable[Device]) -> str:
     machines = sorted({record.machine for record in records}) or [machine()]
     sources = sorted({f"{record.images} images ({record.source})" for record in records})
     rows = [
-        "| target | answers differ by | same top-1 | size | an image | run by |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| target | answers differ by | same top-1 | points lost | size | an image | run by |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         *(_row(device) for device in found),
     ]
     about = (
@@ -44,10 +45,11 @@ def _row(device: Device) -> str:
     name = f"`{device.word}`"
     if record is None:
         reason = device.refused or ("not run here" if device.bytes is not None else device.state)
-        return f"| {name} | – | – | {volume} | – | {reason.replace('|', '/')} |"
+        return f"| {name} | – | – | – | {volume} | – | {reason.replace('|', '/')} |"
     return (
-        f"| {name} | {record.max_abs_diff:.1e} | {record.top1_agreement:.1%} | {volume} | "
-        f"{record.latency_ms:.1f} ms | {record.engine} {record.engine_version} |"
+        f"| {name} | {record.max_abs_diff:.1e} | {record.top1_agreement:.1%} | "
+        f"{lost(record.judgement)} | {volume} | {record.latency_ms:.1f} ms | "
+        f"{record.engine} {record.engine_version} |"
     )
 
 

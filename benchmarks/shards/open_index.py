@@ -1,23 +1,29 @@
-"""Opening shards of very many samples by their index: seconds and memory.
+"""Setting up a run on very many samples in shards, from their index: seconds and memory.
 
-Makes an index of so many samples without their images, opens it in a process of its own and says
-how long that took and how much memory the process needed beyond what importing takes.
+Makes an index of so many samples without their images. In a process of its own, opens it, finds the
+data's fingerprint, splits it and draws the first batch; says how long each took and how much memory
+the process needed beyond what importing takes, at most and at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from fleetnet.data.sampling import Shuffled
+from fleetnet.data.sources import fingerprint
 from fleetnet.data.sources.tar_columns import TarColumns, load
+from fleetnet.data.sources.tar_source import TarSource
+from fleetnet.data.sources.webdataset import LocalShards
+from fleetnet.data.splits import check_classes, split
 
 PER_SHARD = 1000
 CLASSES = 21_841
@@ -51,25 +57,62 @@ def anonymous_mib() -> float:
     return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
+class Peak:
+    """Looks every few milliseconds how much memory this process has, until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.005):
+            self.mib = max(self.mib, anonymous_mib())
+
+    def end(self) -> float:
+        """Stop, and return the most."""
+        self._ended.set()
+        self._thread.join()
+        return self.mib
+
+
 def measure(path: Path) -> None:
-    """Open an index and print what that took."""
+    """Open an index, set up a run and print what that took."""
     before = anonymous_mib()
+    seconds: dict[str, float] = {}
+    peak = Peak()
+
+    def lap(name: str) -> None:
+        seconds[name] = round(time.perf_counter() - start - sum(seconds.values()), 2)
+
     start = time.perf_counter()
     columns = load(path)
-    table = columns.table(np.ones(len(columns.files), np.int8))
-    seconds = time.perf_counter() - start
-    names = [table[index].name for index in range(0, len(table), max(len(table) // 1000, 1))]
+    splits = np.zeros(len(columns.files), np.int8)
+    reader = LocalShards([Path(name) for name in columns.files])
+    source = TarSource(columns, splits, reader, description="made", spec={})
+    lap("open")
+    mapped = round(anonymous_mib() - before, 1)
+    check_classes(source)
+    known = fingerprint(source)
+    lap("fingerprint")
+    parts = split(source)
+    lap("split")
+    order = Shuffled(source, parts.train, batch_size=256, seed=0)
+    first = next(order.draws(1))
+    lap("first batch")
     print(
         json.dumps(
             {
-                "samples": len(table),
-                "seconds": round(seconds, 2),
-                "memory_mib": round(anonymous_mib() - before, 1),
-                "peak_with_mapped_mib": round(
-                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                ),
+                "samples": len(source.samples),
+                "seconds": seconds,
+                "memory_opened_mib": mapped,
+                "memory_most_mib": round(peak.end() - before),
                 "index_mib": round(path.stat().st_size / 2**20),
-                "read": len(names),
+                "fingerprint": known[:16],
+                "train": len(parts.train),
+                "val": len(parts.val),
+                "first": first.indices[:3].tolist(),
             }
         )
     )

@@ -100,23 +100,11 @@ def timm_steps(
     It runs as timm's documentation recommends it (--amp --amp-dtype bfloat16 --channels-last), or
     as train.py does when nothing is said (fp32, PyTorch's memory format).
     """
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "weights"))
-    from peers import declare_torchvision_operators
-
-    declare_torchvision_operators()
-    import timm
+    _import_timm()
     import torch
     from timm.data import create_dataset, create_loader
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
 
-    network = timm.create_model(name, num_classes=CLASSES).train()
-    if tuned:
-        network = network.to(memory_format=torch.channels_last)
-    ema = ModelEmaV3(network, decay=0.998)
-    optimizer = create_optimizer_v2(network, opt="sgd", lr=0.01, weight_decay=2e-5, momentum=0.9)
-    loss_of = LabelSmoothingCrossEntropy(0.1)
+    update = timm_update(name, ranks, tuned=tuned)
     loader = create_loader(
         create_dataset("", root=str(folder), is_training=True),
         input_size=(3, SIZE, SIZE),
@@ -128,11 +116,36 @@ def timm_steps(
         persistent_workers=False,
         distributed=ranks.size > 1,
     )
-    shared = network if ranks.size == 1 else torch.nn.parallel.DistributedDataParallel(network)
     batches = endless(lambda _: iter(loader))
 
     def step() -> int:
         images, labels = watch.waiting(batches)
+        update(images, labels)
+        return len(labels) * int(ranks.size)
+
+    return step
+
+
+def timm_update(
+    name: str, ranks: Ranks = ONLY, *, tuned: bool = True
+) -> Callable[[Any, Any], None]:
+    """Return the part of timm's step that follows the loading of normalised images and labels."""
+    _import_timm()
+    import timm
+    import torch
+    from timm.loss import LabelSmoothingCrossEntropy
+    from timm.optim import create_optimizer_v2
+    from timm.utils import ModelEmaV3
+
+    network = timm.create_model(name, num_classes=CLASSES).train()
+    if tuned:
+        network = network.to(memory_format=torch.channels_last)
+    ema = ModelEmaV3(network, decay=0.998)
+    optimizer = create_optimizer_v2(network, opt="sgd", lr=0.01, weight_decay=2e-5, momentum=0.9)
+    loss_of = LabelSmoothingCrossEntropy(0.1)
+    shared = network if ranks.size == 1 else torch.nn.parallel.DistributedDataParallel(network)
+
+    def update(images: Any, labels: Any) -> None:
         if tuned:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
@@ -141,6 +154,12 @@ def timm_steps(
         loss.backward()
         optimizer.step()
         ema.update(network)
-        return len(labels) * int(ranks.size)
 
-    return step
+    return update
+
+
+def _import_timm() -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "weights"))
+    from peers import declare_torchvision_operators
+
+    declare_torchvision_operators()

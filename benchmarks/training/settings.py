@@ -1,11 +1,12 @@
 """How fast a training step is under each setting, and where its time goes.
 
     python benchmarks/training/settings.py [NETWORK ...] [--batch-size 32] [--size 224]
-        [--rounds 5] [--compile] [--json FILE]
+        [--rounds 5] [--compile] [--device cuda] [--json FILE]
 
-The settings are timed in interleaved rounds on images that are in memory already: the loader has
-its own benchmark. The figures are medians over the rounds with the slowest and the
-fastest, and the ratio within a round to fp32 in PyTorch's own memory format.
+The settings are timed in interleaved rounds on images that are in the device's memory already: the
+loader has its own benchmark. On CUDA, fp16 with scaled gradients is one more of them. The figures
+are medians over the rounds with the slowest and the fastest, and the ratio within a round to fp32
+in PyTorch's own memory format.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,19 +37,28 @@ NETWORKS = ["MobileNetV2_x0_25", "MobileNetV2_x0_5", "MobileNetV2", "ReXNet_1_0"
 CLASSES = 100
 
 
-def made(name: str, precision: str, size: int, *, channels_last: bool, compiled: bool) -> TrainStep:
+def made(
+    name: str,
+    precision: str,
+    size: int,
+    *,
+    channels_last: bool,
+    compiled: bool,
+    classes: int = CLASSES,
+    device: str = "cpu",
+) -> TrainStep:
     """Make a network ready to train with one setting."""
     torch.manual_seed(0)
     recipe = Recipe.load(overrides=[f"precision={precision}", f"compile={str(compiled).lower()}"])
     setup = TaskSetup(
         recipe=recipe,
-        classes=tuple(map(str, range(CLASSES))),
-        counts=[1] * CLASSES,
+        classes=tuple(map(str, range(classes))),
+        counts=[1] * classes,
         multi_label=False,
-        device=torch.device("cpu"),
+        device=torch.device(device),
     )
     train_step = TrainStep(
-        build_model(name, CLASSES),
+        build_model(name, classes).to(device),
         recipe,
         Preprocess(resize=size, crop=size),
         classification(setup),
@@ -60,12 +71,12 @@ def made(name: str, precision: str, size: int, *, channels_last: bool, compiled:
     return train_step
 
 
-def batch_of(images: int, size: int) -> Batch:
-    """Make noise with labels."""
+def batch_of(images: int, size: int, classes: int = CLASSES, device: str = "cpu") -> Batch:
+    """Make noise with labels, in a device's memory."""
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (images, size, size, 3), dtype=np.uint8))
-    labels = torch.from_numpy(rng.integers(0, CLASSES, images))
-    return Batch(pixels, labels, (), torch.arange(images))
+    labels = torch.from_numpy(rng.integers(0, classes, images))
+    return Batch(pixels.to(device), labels.to(device), (), torch.arange(images))
 
 
 def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -78,9 +89,18 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.compile:
         settings["fp32, channels last, compiled"] = ("fp32", True, True)
         settings["bf16, channels last, compiled"] = ("bf16", True, True)
-    batch = batch_of(arguments.batch_size, arguments.size)
+    if arguments.device != "cpu":
+        settings["fp16, channels last"] = ("fp16", True, False)
+    batch = batch_of(arguments.batch_size, arguments.size, device=arguments.device)
     train_steps = {
-        key: made(name, precision, arguments.size, channels_last=last, compiled=compiled)
+        key: made(
+            name,
+            precision,
+            arguments.size,
+            channels_last=last,
+            compiled=compiled,
+            device=arguments.device,
+        )
         for key, (precision, last, compiled) in settings.items()
     }
     steps = {key: partial(_step, one, batch) for key, one in train_steps.items()}
@@ -138,8 +158,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"no CUDA device here: PyTorch {torch.__version__} sees none")
     print(
         f"{os.cpu_count()} cores ({platform.machine()}), PyTorch {torch.__version__}, batch of "
         f"{arguments.batch_size} at {arguments.size} px, {arguments.rounds} rounds in turns: "
@@ -155,6 +178,14 @@ def main() -> None:
                 f"({row['lowest']:.1f}-{row['highest']:.1f}) | {row['times']:.2f} |",
                 flush=True,
             )
+    if arguments.device == "cpu":
+        print_shares(arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def print_shares(arguments: argparse.Namespace) -> None:
+    """Print where the time goes as Markdown."""
     print("\nWhere a step's processor time goes:\n")
     print("| network | precision | " + " | ".join(where := _kinds(arguments)) + " |")
     print("| --- | --- |" + " ---: |" * len(where))
@@ -163,8 +194,6 @@ def main() -> None:
             shares = where_the_time_goes(name, precision, arguments)
             cells = " | ".join(f"{share:.0%}" for share in shares.values())
             print(f"| `{name}` | {precision} | {cells} |", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _kinds(arguments: argparse.Namespace) -> list[str]:

@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="of all processes together")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
     parser.add_argument("--one", choices=list(NETWORKS), help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -96,6 +97,9 @@ def main() -> None:
         speed = spread([one.images_per_s for one in rounds]).with_range(".1f")
         waiting = spread([one.waiting for one in rounds]).median
         print(f"| {which} | {count} | {speed} | {waiting:.0%} |", flush=True)
+    if arguments.json:
+        rows = {f"{which} in {count}": rounds for (which, count), rounds in found.items()}
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Classifier(classifier.Classifier):
         mode: likewise.
         exact: likewise.
         device: likewise.
+        reject: likewise.
 
     Raises:
         FleetnetError: as :func:`fleetnet.export.cached.bundle_of`, and as that class.
@@ -45,6 +46,7 @@ class Classifier(classifier.Classifier):
         mode: Mode = "latency",
         exact: bool = False,
         device: str | None = None,
+        reject: bool | float = True,
     ) -> None:
         super().__init__(
             bundle,
@@ -56,6 +58,7 @@ class Classifier(classifier.Classifier):
             mode=mode,
             exact=exact,
             device=device,
+            reject=reject,
         )
 
     def _load(self, word: str | os.PathLike[str]) -> Bundle:

@@ -39,3 +39,38 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
     return data
+
+
+class StoredImage:
+    """An image that lies in a larger file, such as a shard; it can be read as an open file.
+
+    Args:
+        name: for people.
+        content: its encoded bytes, or why there are none.
+    """
+
+    def __init__(self, name: str, content: bytes | ImageError) -> None:
+        self.name = name
+        self._content = content
+        self._position = 0
+
+    @property
+    def content(self) -> bytes:
+        """Its encoded bytes.
+
+        Raises:
+            ImageError: they cannot be had.
+        """
+        if isinstance(self._content, ImageError):
+            raise self._content
+        return self._content
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most ``size``; none at the end.
+
+        Raises:
+            ImageError: they cannot be had.
+        """
+        piece = self.content[self._position : self._position + size]
+        self._position += len(piece)
+        return piece

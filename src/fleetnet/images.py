@@ -18,11 +18,19 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageFile
 
+from fleetnet import native
 from fleetnet.damage import with_jpeg_end
 from fleetnet.errors import ImageError, one_line
 from fleetnet.formats import format_of, open_image
 from fleetnet.geometry import Extent, extent_of
-from fleetnet.orientation import load, load_upright, orientation_of, turn_upright, upright_size
+from fleetnet.orientation import (
+    load,
+    load_upright,
+    orientation_of,
+    stored_box,
+    turn_upright,
+    upright_size,
+)
 from fleetnet.sample_bits import (
     DEEP,
     deep_colour_pixels,
@@ -152,11 +160,47 @@ class OpenImage:
                 self._image.draft(None, (max(width // shrink, 1), max(height // shrink, 1)))
             return _to_rgb(self._image)
 
+    def decode_part(self, box: tuple[int, int, int, int], shrink: int = 1) -> Pixels:
+        """Return a part of what :meth:`decode` gives, without looking for damage outside of it.
+
+        Of a JPEG, bits below the part are not read, and pixels are only made of the part, if this
+        was compiled with libjpeg-turbo. The pixels are the same without.
+
+        Args:
+            box: left, top, right and bottom in the pixels of ``decode(shrink)``, the last two
+                exclusive.
+            shrink: as for :meth:`decode`.
+
+        Raises:
+            ImageError: damaged or truncated, as far as that is found.
+        """
+        pixels = self._decode_part_fast(box, shrink) if self._pixels is None else None
+        if pixels is not None:
+            return turn_upright(pixels, self.orientation)
+        left, top, right, bottom = box
+        return self.decode(shrink)[top:bottom, left:right]
+
+    def size(self, shrink: int) -> tuple[int, int]:
+        """Return width and height of what ``decode(shrink)`` gives."""
+        if self._pixels is not None:
+            return self.width, self.height
+        return -(-self.width // shrink), -(-self.height // shrink)
+
     def extent(self, shrink: int) -> Extent:
         """Return where in the pixels of ``decode(shrink)`` the picture is."""
         if self._pixels is not None:
             return Extent.of(self._pixels)
         return extent_of(self.width, self.height, shrink, self.orientation)
+
+    def _decode_part_fast(self, box: tuple[int, int, int, int], shrink: int) -> Pixels | None:
+        """Return a part of the pixels as stored, or None if all of them have to be decoded."""
+        if native.jpeg is None or self._image.mode not in ("RGB", "L"):
+            return None
+        left, top, right, bottom = stored_box(box, *self.size(shrink), self.orientation)
+        pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+        place = (left, top, right, bottom)
+        done = native.jpeg.decode_part(self._data, pixels, self._image.size, shrink, place)
+        return pixels if done else None
 
     def _decode_fast(self, shrink: int) -> Pixels | None:
         """Return the pixels as stored, or None if Pillow has to decode them."""

@@ -1,4 +1,8 @@
-"""The C core: :data:`core` is None if it was not compiled, for lack of a compiler."""
+"""What is compiled, where there was what it takes: None otherwise.
+
+:data:`core` is the C core, for which a compiler is enough; :data:`jpeg` decodes parts of JPEG files
+and needs libjpeg-turbo besides.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import importlib
 from types import ModuleType
 
 
-def _load() -> ModuleType | None:
+def _load(name: str) -> ModuleType | None:
     try:
-        return importlib.import_module("fleetnet._native")
+        return importlib.import_module(f"fleetnet.{name}")
     except ImportError:
         return None
 
 
-core = _load()
+core = _load("_native")
+jpeg = _load("_jpeg")
 COMPILED = core is not None

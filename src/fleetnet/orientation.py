@@ -33,6 +33,25 @@ def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
     return (height, width) if orientation in _SIDEWAYS else (width, height)
 
 
+def stored_box(
+    box: tuple[int, int, int, int], width: int, height: int, orientation: int
+) -> tuple[int, int, int, int]:
+    """Return where in the stored picture a box of the upright one is.
+
+    Args:
+        box: left, top, right and bottom in pixels, the last two exclusive.
+        width: of the upright picture.
+        height: likewise.
+        orientation: of the stored picture, 1 to 8.
+    """
+    left, top, right, bottom = box
+    if orientation in MIRRORED:
+        left, right = width - right, width - left
+    if orientation in UPSIDE_DOWN:
+        top, bottom = height - bottom, height - top
+    return (top, left, bottom, right) if orientation in _SIDEWAYS else (left, top, right, bottom)
+
+
 def turn_upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
     """Return stored pixels ``uint8[H, W, 3]`` upright."""
     if orientation in _SIDEWAYS:

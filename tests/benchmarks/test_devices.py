@@ -32,9 +32,9 @@ def test_every_target_gets_its_row() -> None:
     about, _, _, _, *rows = table("a/model", found).splitlines()
     assert about == "`a/model` on a machine, one thread; 7 images (photos)."
     assert rows == [
-        "| `onnx:fp32` | 2.0e-06 | 100.0% | 2.00 MB | 3.1 ms | onnxruntime 1.2 |",
-        "| `coreml:fp32` | – | – | 1.0 kB | – | not run here |",
-        "| `mnn:fp16` | – | – | – | – | it differs / much |",
+        "| `onnx:fp32` | 2.0e-06 | 100.0% | – | 2.00 MB | 3.1 ms | onnxruntime 1.2 |",
+        "| `coreml:fp32` | – | – | – | 1.0 kB | – | not run here |",
+        "| `mnn:fp16` | – | – | – | – | – | it differs / much |",
     ]
 
 

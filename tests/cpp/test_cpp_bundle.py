@@ -85,8 +85,8 @@ OTHERS: tuple[Any, ...] = (
     ["a", None], {}, {"x": 1}, [None, 24, 24, 3], [8, 24, 24, 3], [0.0, 1, 2],
 )  # fmt: skip
 VERSIONS: tuple[Any, ...] = (
-    "2.0", "2.9", "2.00", "2.", "3.0", "1", "1.0", 1, 1.0, True, 2, 2.0, None, [], "2.1234567",
-    "a very long version that is not shown",
+    "2.0", "2.9", "2.00", "2.", "3.0", "3.7", "3.", "4.0", "1", "1.0", 1, 1.0, True, 2, 2.0, None,
+    [], "2.1234567", "a very long version that is not shown",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "changed.bundle" / "model.onnx").write_bytes(network[:-1])
     (root / "nojson.bundle" / MANIFEST).write_text("{")
     values = json.loads(manifest.to_json())
-    (root / "newer.bundle" / MANIFEST).write_text(json.dumps({**values, "format_version": "3.0"}))
+    (root / "newer.bundle" / MANIFEST).write_text(json.dumps({**values, "format_version": "4.0"}))
     (root / "plain.onnx").write_bytes(b"no network")
     (root / "empty").mkdir()
     _fill(root / "images")

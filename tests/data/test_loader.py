@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from fleetnet import native
 from fleetnet.data.augment import Augment
 from fleetnet.data.batches import Batch
 from fleetnet.data.contents import content_of
@@ -160,6 +161,46 @@ def test_strict_stops_at_the_first_unreadable_image(damaged: Path, workers: int)
 
 
 @pytest.mark.slow
+class Counted:
+    """In place of the decoder of parts: counts what it is asked for, and refuses."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decode_part(self, *_: object) -> bool:
+        self.asked += 1
+        return False
+
+
+def test_only_images_that_were_decoded_whole_are_decoded_in_part(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = loader(shapes, batch_size=6)
+    counted = Counted()
+    monkeypatch.setattr(native, "jpeg", counted)
+    first = epoch(data, 1)
+    assert counted.asked == 0
+    again = epoch(data, 2)
+    jpegs = sum(1 for file in shapes.rglob("*.jpg"))
+    assert counted.asked == jpegs
+    monkeypatch.undo()
+    assert all(map(torch.equal, epoch(data, 1), first))
+    assert all(map(torch.equal, epoch(data, 2), again))
+
+
+def test_damage_that_no_crop_has_is_named_in_every_epoch(damaged: Path) -> None:
+    """What is left out does not depend on where crops lie."""
+    cut = next(damaged.rglob("*.jpg"))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    data = loader(damaged)
+    named = [
+        sorted(line for batch in data.batches(number) for line in batch.unreadable)
+        for number in (1, 2, 3)
+    ]
+    assert any(cut.name in line for line in named[0])
+    assert named[0] == named[1] == named[2]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_multi_label_batches_say_which_labels(shapes: Path, workers: int) -> None:
     data = Loader(ManyLabels(shapes), np.arange(10), PREPROCESS, batch_size=10, workers=workers)

@@ -37,7 +37,9 @@ def check_program(
         cwd=written.path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
-    name, _, probability = told.stdout.splitlines()[0].rpartition(" ")
+    # Some runtimes, MNN and Paddle among them, say something of their own before.
+    shown = min(5, len(trained.manifest.classes))
+    name, _, probability = told.stdout.splitlines()[-shown].rpartition(" ")
     expected = next(Classifier(trained, exact=True).predict(picture))
     assert name == expected.label
-    assert float(probability) == pytest.approx(expected.probability, abs=1e-3)
+    assert float(probability) == pytest.approx(expected.probability, abs=2e-5)

@@ -16,8 +16,9 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError
 from fleetnet.export.android_project import kotlin, project
 from fleetnet.export.converted import export_to, page_of
-from fleetnet.export.targets import TARGETS
+from fleetnet.export.targets import TARGETS, litert
 from fleetnet.export.targets.android import Both
+from fleetnet.export.targets.target import Quantize
 from fleetnet.preprocess import Preprocess
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,27 @@ def test_an_app_of_ones_own_gets_the_same_sources(bundle: Bundle, made: Path) ->
 def test_one_image_at_a_time(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(FleetnetError, match="one image at a time: leave out fixed_batch="):
         TARGETS["android"].convert(bundle, "fp32", 2)
+
+
+def test_in_int8_litert_is_alone(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def calibrate(*arguments: object) -> Quantize:
+        given.extend(arguments)
+        return lambda kept: {litert.FILE: ",".join(kept).encode()}
+
+    monkeypatch.setattr(litert, "calibrate", calibrate)
+    monkeypatch.setattr(litert, "load", lambda files: files[litert.FILE])
+    target = TARGETS["android"]
+    assert target.int8 is not None
+    assert target.load is not None
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    files = target.int8.calibrate(bundle, None, pixels, ())(["stem", "head"])
+    assert given == [bundle, 1, pixels, ()]
+    assert list(files) == ["model.tflite"]
+    assert target.load(files) == b"stem,head"
+    with pytest.raises(FleetnetError, match="one image at a time: leave out fixed_batch="):
+        target.int8.calibrate(bundle, 2, pixels, ())
 
 
 @pytest.mark.skipif(

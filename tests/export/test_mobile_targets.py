@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.pages import check_program
 from fleetnet.bundle import Bundle
 from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError, VerificationError
@@ -66,7 +67,9 @@ def test_executorch_answers_as_the_network(
     page = (written.path / "README.md").read_text("utf-8")
     size = f"{batch or 1}, {crop}, {crop}, 3"
     assert f"Takes `uint8[{size}]`" in page
-    assert f"{{ {size} }}" in page
+    if batch:
+        picture = sorted(shapes.glob("*/*"))[0]
+        check_program(written, bundle, picture, TARGETS["executorch"].environment)
 
 
 def test_what_is_no_program_is_a_line() -> None:

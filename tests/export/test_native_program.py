@@ -131,27 +131,30 @@ def test_pixels_and_probabilities_are_those_of_python(
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn", "rknn"])
+@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn", "paddle-lite", "rknn"])
 def test_it_compiles_without_its_runtime(bundle: Bundle, tmp_path: Path, runtime: str) -> None:
     put(tmp_path, program(runtime)({}, changed(bundle, Preprocess(40, 32), "softmax", None)))
     strict = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-    where: list[str | Path] = ["-I", STAND_INS, "-I", STAND_INS / "ncnn", "-I", STAND_INS / "rknn"]
+    where: list[str | Path] = ["-I", STAND_INS]
+    for folder in ("ncnn", "paddle_lite", "rknn"):
+        where += ["-I", STAND_INS / folder]
     ran("g++", *strict, *where, "network.cpp", cwd=tmp_path)
 
 
 def prefix(runtime: str) -> Path:
     """Return where a runtime's headers and libraries are; without them, skip the test."""
-    if given := os.environ.get(f"FLEETNET_{runtime.upper()}"):
+    variable = f"FLEETNET_{runtime.upper().replace('-', '_')}"
+    if given := os.environ.get(variable):
         return Path(given)
     environment = TARGETS[runtime].environment
     if runtime != "executorch" or environment is None:
-        pytest.skip(f"FLEETNET_{runtime.upper()} names no folder with {runtime}'s libraries")
+        pytest.skip(f"{variable} names no folder with {runtime}'s libraries")
     (place,) = environment.folder.glob("lib/python*/site-packages/executorch")
     return place
 
 
 @pytest.mark.skipif(os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all")
-@pytest.mark.parametrize("runtime", ["executorch", "ncnn", "mnn"])
+@pytest.mark.parametrize("runtime", ["executorch", "ncnn", "mnn", "paddle-lite"])
 def test_a_picture_gets_the_answers_of_python(
     runtime: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

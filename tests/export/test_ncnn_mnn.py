@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
+from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fleetnet.bundle import Bundle
+from export.pages import check_program
+from fleetnet.bundle import Bundle, Calibration
 from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
 from fleetnet.export.converted import export_to
@@ -46,10 +49,30 @@ def test_the_page_says_what_the_files_take(bundle: Bundle) -> None:
     crop = manifest.preprocess.crop
     page = description(TARGETS["ncnn"], manifest)
     assert f"`float32[1, 3, {crop}, {crop}]`, which is NCHW, from 0 to 255" in page
-    assert "uint8[" not in page
+    assert "Takes `uint8[" not in page
     assert f"`uint8[N, {crop}, {crop}, 3]`, RGB" in description(TARGETS["mnn"], manifest)
     odd = replace(TARGETS["mnn"], takes="`odd[{crop}]`")
-    assert f"Takes `odd[{crop}]`, resized" in description(odd, manifest)
+    page = description(odd, manifest)
+    assert f"Takes `odd[{crop}]`. An upright picture" in page
+    # All that a host has to do is in numbers, those of this bundle.
+    words, preprocess = " ".join(page.split()), manifest.preprocess
+    assert f"resized to {preprocess.resize} ({preprocess.interpolation}), and a square" in words
+    assert f"mean {' '.join(f'{one:.4g}' for one in preprocess.mean)}," in words
+    assert f"`float32[N, {len(manifest.classes)}]`, which become probabilities by softmax" in words
+    calibration = Calibration(temperature=0.37, images=1, ece_before=0, ece_after=0, source="odd")
+    divided = description(odd, manifest.model_copy(update={"calibration": calibration}))
+    assert "which, divided by 0.37, become" in " ".join(divided.split())
+
+
+def test_every_program_for_ncnn_asks_for_32_bits_in_the_same_words() -> None:
+    sources = [
+        TARGETS["ncnn"].how,
+        (resources("fleetnet.export") / "native_program" / "ncnn.cpp").read_text("utf-8"),
+        (resources("fleetnet.export.separate") / "scripts" / "ncnn_run.py").read_text("utf-8"),
+    ]
+    options = [set(re.findall(r"\buse_[bf]+p?16\w+", source)) for source in sources]
+    assert len(options[0]) == 4
+    assert options[1:] == options[:1] * 2
 
 
 @pytest.mark.parametrize("to", ["ncnn", "ncnn:fp16", "mnn", "mnn:fp16"])
@@ -68,3 +91,5 @@ def test_converted_and_verified(
     assert (record.engine, record.images) == (target.package, 20)
     assert record.max_abs_diff <= (1e-3 if precision == "fp32" else 0.05)
     assert record.top1_agreement == 1.0
+    if precision == "fp32":
+        check_program(written, bundle, sorted(shapes.glob("*/*"))[0], target.environment)

@@ -74,6 +74,7 @@ def test_converted_and_verified(
         check_program(written, bundle, picture, TARGETS[to].environment)
     else:
         assert names == {"model.x86.nb", "model.arm.nb"}
+        assert (written.path / "classify.cpp").is_file()
 
 
 @LONG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -185,6 +186,30 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(
         environment.make()
     assert not environment.folder.exists()
     assert not environment.made
+
+
+def test_without_space_it_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path))
+    free = shutil.disk_usage(tmp_path).free // 10**6
+    environment = Environment("mnn", free * 10)
+    said: list[str] = []
+    with pytest.raises(FleetnetError, match=r"takes .*B, and \d+ MB are free in .*FLEETNET_CACHE"):
+        environment.make(said.append)
+    assert not said
+    assert not environment.folder.exists()
+
+
+@pytest.mark.slow
+def test_without_a_network_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path))
+    # Nobody listens at port 1, and at once: pip's own words would be that there is no version.
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setattr(Environment, "_lock", b"odd==1.5\n")
+    environment = Environment("odd", 1)
+    with pytest.raises(FleetnetError, match="'odd': no index of packages could be reached"):
+        environment.make()
+    assert not environment.folder.exists()
 
 
 def test_every_package_of_an_environment_has_a_version() -> None:

@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 
 import conftest
+from export.pages import check_program
 from fleetnet.bundle import Artifact, Bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
@@ -95,22 +96,13 @@ def test_cpp_comes_with_a_program(bundle: Bundle, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_each_runs_by_the_command_of_its_page(
-    bundle: Bundle, pixels: Pixels, tmp_path: Path
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_each_runs_by_the_program_of_its_page(
+    to: str, batch: int | None, bundle: Bundle, shapes: Path, tmp_path: Path
 ) -> None:
-    with open_engine("torch", bundle, 1) as reference:
-        expected = reference.run(pixels)
-    for name in ("onnx", "openvino"):
-        written = export_to(str(bundle.path), name, tmp_path / name, limit=2)
-        page = (written.path / "README.md").read_text("utf-8")
-        command = page.partition("then\n\n")[2].partition("\n\n")[0].strip()
-        first = str(written.files_of(only(written))[0])
-        command = command.replace(Path(first).name, first)
-        # Of OpenVINO only what the command needs: the function of that name makes another core.
-        openvino = SimpleNamespace(compile_model=core().compile_model)
-        names = {"onnxruntime": onnxruntime, "openvino": openvino, "pixels": pixels}
-        logits = np.asarray(eval(command, names))  # noqa: S307 - our own page
-        np.testing.assert_allclose(logits.reshape(expected.shape), expected, atol=1e-3)
+    written = export_to(str(bundle.path), to, tmp_path / to, batch=batch, limit=2)
+    check_program(written, bundle, sorted(shapes.glob("*/*"))[0], None)
 
 
 def test_half_the_bits_are_half_the_bytes(bundle: Bundle, tmp_path: Path) -> None:
@@ -220,6 +212,7 @@ def test_the_default_output_is_named_for_the_target(
             "unknown target 'opnvino', did you mean 'openvino'? (known: android, ",
         ),
         (["--to", "openvino:int4"], "unknown precision 'int4'"),
+        (["--to", "openvino:"], "unknown precision '' (known: fp32, fp16)"),
         (["--to", "onnx:fp16"], "unknown precision 'fp16', did you mean 'fp32'? (known: fp32)"),
         (["--to", "onnx", "--fixed-batch", "0"], "it must be from 1 to 4096"),
         (["--to", "onnx", "--fixed-batch", "1", "--fixed-batch", "2"], "takes one --fixed-batch"),
@@ -255,6 +248,14 @@ def test_what_is_no_bundle_is_not_replaced(
     (tmp_path / "mine.txt").touch()
     result = fleetnet("export", bundle.path, "-o", tmp_path, "--to", "onnx")
     result.assert_one_line("exists and is not a bundle")
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_conversion(
+    fleetnet: conftest.Run, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").touch()
+    result = fleetnet("export", bundle.path, "-o", tmp_path / "mine.txt" / "made", "--to", "onnx")
+    result.assert_one_line("mine.txt is no folder; choose another place")
 
 
 def added(monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:

@@ -24,11 +24,21 @@ from fleetnet.bundle.manifest import (
     ModelInfo,
     TensorInfo,
 )
-from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
+from fleetnet.bundle.onnx_metadata import (
+    ONNX_METADATA_KEY,
+    onnx_metadata,
+    with_onnx_metadata,
+)
+from fleetnet.bundle.rejection import Certainty, Rejection
 from fleetnet.bundle.replacement import while_replaced
 from fleetnet.bundle.self_test import SelfTest, self_test_pixels
-from fleetnet.bundle.versions import FORMAT_VERSION
-from fleetnet.bundle.writing import check_replaceable, write_bundle
+from fleetnet.bundle.versions import FORMAT_VERSION, REJECTING_VERSION
+from fleetnet.bundle.writing import (
+    check_only_listed,
+    check_replaceable,
+    write_bundle,
+    write_rejection,
+)
 
 __all__ = [
     "FORMAT",
@@ -36,24 +46,30 @@ __all__ = [
     "MANIFEST",
     "MAX_MANIFEST_BYTES",
     "ONNX_METADATA_KEY",
+    "REJECTING_VERSION",
     "TRAINED_IMAGES",
     "Activation",
     "Artifact",
     "Bundle",
     "Calibration",
+    "Certainty",
     "Content",
     "File",
     "Judgement",
     "Manifest",
     "ModelInfo",
     "Quantization",
+    "Rejection",
     "SelfTest",
     "TensorInfo",
     "Verification",
     "all_there",
+    "check_only_listed",
     "check_replaceable",
     "onnx_metadata",
     "self_test_pixels",
     "while_replaced",
+    "with_onnx_metadata",
     "write_bundle",
+    "write_rejection",
 ]

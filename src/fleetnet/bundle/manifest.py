@@ -16,9 +16,10 @@ from pydantic import (
 )
 
 from fleetnet.bundle.artifacts import Artifact, no_two_alike
+from fleetnet.bundle.rejection import Rejection
 from fleetnet.bundle.self_test import SelfTest
 from fleetnet.bundle.strict import Strict
-from fleetnet.bundle.versions import FORMAT_VERSION, to_current, without
+from fleetnet.bundle.versions import FORMAT_VERSION, REJECTING_VERSION, to_current, without
 from fleetnet.errors import BundleError, FleetnetError, one_line
 from fleetnet.json_text import json_text
 from fleetnet.preprocess import Preprocess
@@ -84,7 +85,7 @@ class Manifest(Strict):
     """The content of ``fleetnet.json``, whatever version it was read from."""
 
     format: Literal["fleetnet-bundle"] = FORMAT
-    format_version: Literal["2.1"] = FORMAT_VERSION
+    format_version: Literal["2.1", "3.0"] = FORMAT_VERSION
     model: ModelInfo
     classes: tuple[str, ...] = Field(min_length=1)
     preprocess: Annotated[
@@ -96,6 +97,7 @@ class Manifest(Strict):
     provenance: dict[str, Any] = Field(default_factory=dict)
     self_test: SelfTest | None = None
     calibration: Calibration | None = None
+    rejection: Rejection | None = None
     artifacts: tuple[Artifact, ...] = ()
 
     @property
@@ -122,6 +124,8 @@ class Manifest(Strict):
         rows = self.self_test.logits if self.self_test else ()
         if any(len(row) != self.model.num_classes for row in rows):
             raise ValueError("self_test has rows of another length than the classes")
+        if self.rejection is not None and self.model.activation != "softmax":
+            raise ValueError("a rejection is for networks that give an image one class")
         no_two_alike(self.artifacts)
         return self
 
@@ -197,9 +201,24 @@ class Manifest(Strict):
             raise BundleError(f"{where}: {error}", file=where) from None
         return self.model_copy(update={"artifacts": chosen})
 
+    def with_rejection(self, rejection: Rejection | None) -> Manifest:
+        """Return a copy with another rejection or none, of the version that such a bundle has.
+
+        Raises:
+            BundleError: an image may have several classes.
+        """
+        if rejection is not None and self.model.activation != "softmax":
+            raise BundleError(
+                "a network that gives an image any number of classes rejects none: it gives none"
+            )
+        version = FORMAT_VERSION if rejection is None else REJECTING_VERSION
+        return self.model_copy(update={"rejection": rejection, "format_version": version})
+
     def to_json(self) -> str:
         """Return the manifest as indented JSON, ending in a newline."""
-        return json_text(self.model_dump(mode="json")) + "\n"
+        # Readers of version 2.1 refuse a field that they do not know, even if it is null.
+        absent = {"rejection"} if self.rejection is None else set()
+        return json_text(self.model_dump(mode="json", exclude=absent)) + "\n"
 
 
 def _check_depth(value: Any) -> None:

@@ -1,6 +1,8 @@
-"""The metadata of an ONNX file, read without a library for ONNX."""
+"""The metadata of an ONNX file, read and changed without a library for ONNX."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 ONNX_METADATA_KEY = "fleetnet"
 """The key of the manifest, which is stored there without its artifacts."""
@@ -27,15 +29,51 @@ def onnx_metadata(data: bytes) -> dict[str, str]:
     return found
 
 
+def with_onnx_metadata(data: bytes, key: str, text: str) -> bytes:
+    """Return an ONNX model with another text for a key of its metadata; all else is as it was.
+
+    Raises:
+        ValueError: ``data`` is not a protobuf message.
+    """
+    kept, begin = bytearray(), 0
+    for number, value, end in _spans(memoryview(data)):
+        if number != _METADATA_FIELD or not _is_entry(value, key):
+            kept += data[begin:end]
+        begin = end
+    entry = _field(1, key.encode()) + _field(2, text.encode())
+    return bytes(kept + _field(_METADATA_FIELD, entry))
+
+
+def _is_entry(value: int | memoryview, key: str) -> bool:
+    found = dict(_protobuf_fields(value)).get(1) if isinstance(value, memoryview) else None
+    return isinstance(found, memoryview) and bytes(found) == key.encode()
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
+
+
+def _as_varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
+
+
 def _protobuf_fields(data: memoryview) -> list[tuple[int, int | memoryview]]:
-    fields: list[tuple[int, int | memoryview]] = []
+    return [(number, value) for number, value, _ in _spans(data)]
+
+
+def _spans(data: memoryview) -> Iterator[tuple[int, int | memoryview, int]]:
+    """Yield the number and the value of each field, and where it ends."""
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
             value, position = _varint(data, position)
-            fields.append((number, value))
+            yield number, value, position
             continue
         if kind == 2:
             length, position = _varint(data, position)
@@ -45,9 +83,8 @@ def _protobuf_fields(data: memoryview) -> list[tuple[int, int | memoryview]]:
             raise ValueError("not an ONNX file")
         if position + length > len(data):
             raise ValueError("the ONNX file is truncated")
-        fields.append((number, data[position : position + length]))
         position += length
-    return fields
+        yield number, data[position - length : position], position
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

@@ -11,7 +11,13 @@ from fleetnet.bundle.artifacts import TRAINED_IMAGES
 
 FORMAT_VERSION: Literal["2.1"] = "2.1"
 """The version that is written. Readers of this major version may ignore unknown fields."""
-_MAJOR = FORMAT_VERSION.partition(".")[0]
+REJECTING_VERSION: Literal["3.0"] = "3.0"
+"""The version of a bundle with a rejection, which readers of 2.x would ignore, and so refuse."""
+_NEWEST = {
+    int(major): int(minor)
+    for major, _, minor in (text.partition(".") for text in (FORMAT_VERSION, REJECTING_VERSION))
+}
+"""The newest minor version that is known of each major one."""
 
 _NAMED: dict[str, tuple[str, str | None]] = {
     "onnx": ("onnx", "fp32"),
@@ -29,36 +35,43 @@ _OF_A_FILE = {"file": "name", "sha256": "sha256", "bytes": "bytes"}
 
 
 def to_current(values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return a manifest's values in the form of :data:`FORMAT_VERSION`.
+    """Return a manifest's values in today's form.
 
     Returns:
         The values, and whether the version is newer, so that it may have unknown fields.
 
     Raises:
-        ValueError: a version that is not read here, or artifacts that are not as in version 1.
+        ValueError: a version that is not read here, a rejection in a version whose readers would
+            ignore it, or artifacts that are not as in version 1.
     """
     version = values.get("format_version", 1)
     if isinstance(version, int | float) and version == 1 and version is not True:
         return _of_version_1(values), False
-    minor = _minor(version)
-    if minor is None:
+    found = _numbers(version)
+    if found is None:
         shown = repr(version) if len(repr(version)) <= 20 else "unknown"
         raise ValueError(
-            f"format version {shown}, but this fleetnet reads version 1 and {_MAJOR}.x; update "
+            f"format version {shown}, but this fleetnet reads versions 1, 2.x and 3.x; update "
             "fleetnet"
         )
-    newer = minor > int(FORMAT_VERSION.partition(".")[2])
-    return {**values, "format_version": FORMAT_VERSION}, newer
+    major, minor = found
+    rejects = values.get("rejection") is not None
+    if rejects and f"{major}.0" != REJECTING_VERSION:
+        raise ValueError(f"a rejection is of version {REJECTING_VERSION}, not of {version}")
+    current = REJECTING_VERSION if rejects else FORMAT_VERSION
+    return {**values, "format_version": current}, minor > _NEWEST[major]
 
 
-def _minor(version: object) -> int | None:
-    """Return the minor version if the major one is ours, else None."""
-    found = re.fullmatch(rf"{_MAJOR}\.(0|[1-9][0-9]{{0,5}})", str(version))
-    return int(found[1]) if isinstance(version, str) and found else None
+def _numbers(version: object) -> tuple[int, int] | None:
+    """Return the major and the minor version if the major one is read here, else None."""
+    found = re.fullmatch(r"([23])\.(0|[1-9][0-9]{0,5})", str(version))
+    return (int(found[1]), int(found[2])) if isinstance(version, str) and found else None
 
 
 def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest of version 1, where artifacts had a name and one file, in today's form."""
+    if values.get("rejection") is not None:
+        raise ValueError(f"a rejection is of version {REJECTING_VERSION}, not of 1")
     entries = values.get("artifacts", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("artifacts must be a list of objects")

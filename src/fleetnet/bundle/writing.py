@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleetnet.bundle.artifacts import MANIFEST
+from fleetnet.bundle.artifacts import MANIFEST, File
 from fleetnet.bundle.bundle import Bundle
 from fleetnet.bundle.manifest import Manifest
-from fleetnet.errors import FleetnetError
-from fleetnet.files import Standing, atomic_folder, standing
+from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata, with_onnx_metadata
+from fleetnet.bundle.rejection import Rejection
+from fleetnet.bundle.versions import to_current
+from fleetnet.errors import BundleError, FleetnetError
+from fleetnet.files import Standing, atomic_folder, standing, write_error
+from fleetnet.json_text import json_text
 
 
 def write_bundle(
@@ -50,10 +57,100 @@ def write_bundle(
     return Bundle(path / inside, manifest, content=text)
 
 
+def _check_above(path: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is computed for it.
+
+    Raises:
+        FleetnetError: what is above it is a file, or may not be written to.
+    """
+    above = next((one for one in path.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise FleetnetError(
+            f"cannot write {path}: {above} is no folder; choose another place", file=str(path)
+        )
+    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+        raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+
+
+def write_rejection(
+    bundle: Bundle, rejection: Rejection | None, output: Path | None = None
+) -> Bundle:
+    """Write a bundle with another rejection, or with none; its ONNX files say the same.
+
+    Args:
+        bundle: a folder.
+        rejection: None to reject nothing any more.
+        output: where to write; None for the bundle's own place.
+
+    Raises:
+        OvertakenError: another process has written there since the bundle was read.
+        BundleError: the bundle is damaged, no folder or of a newer version, or holds what the
+            manifest does not list; or its network gives an image any number of classes.
+        FleetnetError: the place holds something else, or cannot be written to.
+    """
+    place = bundle.path if output is None else output
+    check_only_listed(bundle, output)
+    if bundle.manifest.passed_over:
+        raise BundleError(
+            f"{bundle.path} is of a newer version than this fleetnet: update fleetnet",
+            file=str(bundle.path),
+        )
+    manifest = bundle.manifest.with_rejection(rejection)
+    files: dict[str, bytes] = {}
+    artifacts = []
+    for artifact in bundle.artifacts:
+        contents = {content.path.name: content.data for content in bundle.contents_of(artifact)}
+        if artifact.format == "onnx":
+            contents = {name: _saying(data, manifest) for name, data in contents.items()}
+        kept = tuple(File.of(file.name, contents[file.name]) for file in artifact.files)
+        artifacts.append(artifact.model_copy(update={"files": kept}))
+        files |= contents
+    manifest = manifest.with_artifacts(artifacts, str(bundle.path))
+    replacing = bundle.found if place.resolve() == bundle.path.resolve() else None
+    return write_bundle(place, manifest, files, replacing)
+
+
+def _saying(graph: bytes, manifest: Manifest) -> bytes:
+    """Return an ONNX file whose manifest, if it has one, has the rejection of this one."""
+    text = onnx_metadata(graph).get(ONNX_METADATA_KEY)
+    if text is None:
+        return graph
+    values, _ = to_current(json.loads(text))
+    values.pop("rejection", None)
+    if manifest.rejection is not None:
+        values["rejection"] = manifest.rejection.model_dump(mode="json")
+    values["format_version"] = manifest.format_version
+    return with_onnx_metadata(graph, ONNX_METADATA_KEY, json_text(values) + "\n")
+
+
+def check_only_listed(bundle: Bundle, output: Path | None) -> None:
+    """Refuse to write a bundle anew if that would lose what the manifest does not list.
+
+    Args:
+        bundle: to be written anew.
+        output: where to; None for the bundle's own place.
+
+    Raises:
+        BundleError: it is only an ONNX file, or there are other files.
+    """
+    if bundle.path.is_file():
+        raise BundleError(f"{bundle.path} is only an ONNX file: give the bundle's folder")
+    if output is not None and output.resolve() != bundle.path.resolve():
+        return
+    listed = {file.name for artifact in bundle.artifacts for file in artifact.files}
+    others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
+    if others:
+        raise BundleError(
+            f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
+            "move it, or choose another output=",
+            arguments=["output"],
+        )
 
 
 def check_replaceable(path: Path, inside: str = "") -> Standing:
@@ -64,10 +161,12 @@ def check_replaceable(path: Path, inside: str = "") -> Standing:
         inside: as for :func:`write_bundle`.
 
     Raises:
-        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder.
+        FleetnetError: ``path`` exists and is neither a bundle nor an empty folder, or nothing can
+            be made there.
     """
     found = standing(path)
     if not path.exists():
+        _check_above(path)
         return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / inside / MANIFEST).is_file():

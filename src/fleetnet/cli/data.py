@@ -12,7 +12,7 @@ from fleetnet.cli.console import console, print_json, progress, say, warn_left_o
 from fleetnet.cli.data_preview import preview
 from fleetnet.cli.data_report import print_report
 from fleetnet.cli.data_shard import shard
-from fleetnet.cli.sources import DataArgument, with_source_options
+from fleetnet.cli.sources import DataArgument, open_watched, with_source_options
 from fleetnet.data.check import check as run_check
 from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE, usual_distance
 from fleetnet.data.report_folder import (
@@ -21,7 +21,7 @@ from fleetnet.data.report_folder import (
     usual_folder,
     write_report,
 )
-from fleetnet.data.sources import Source, SourceOptions, left_out_of, open_source
+from fleetnet.data.sources import Source, SourceOptions, left_out_of
 from fleetnet.errors import DataError
 
 
@@ -91,7 +91,7 @@ def check(
     """
     if not 0 < val_fraction < 1:
         raise DataError(f"--val-fraction must be above 0 and below 1, not {val_fraction:g}")
-    opened = open_source(data, options=source)
+    opened = open_watched(data, source)
     folder = output or (None if no_sheets else usual_folder(opened))
     if folder is not None:
         _prepare(folder, opened)

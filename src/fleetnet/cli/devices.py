@@ -9,10 +9,14 @@ from rich.table import Table
 
 from fleetnet.amounts import size
 from fleetnet.cli.console import Steps, console, print_json, print_line, progress, say, warn
+from fleetnet.cli.judging import LabelledOption, MaxLossOption, MetricOption, share_of
 from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.sources import open_told, with_source_options
+from fleetnet.data.sources import SourceOptions
 from fleetnet.errors import FleetnetError
 from fleetnet.export.devices import Device, chosen, measure, measured
 from fleetnet.inference.judging import lost
+from fleetnet.inference.metric import TOP1
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("devices", short_help="List the export targets, measured.")(devices)
 
 
+@with_source_options
 def devices(
     model: Annotated[
         str | None,
@@ -46,7 +51,12 @@ def devices(
             help="Verify with these files, folders or globs.  [made-up pictures]",
         ),
     ] = None,
+    data: LabelledOption = None,
+    max_loss: MaxLossOption = None,
+    metric: MetricOption = TOP1,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead.")] = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """List every format that 'fleetnet export --to' writes.
 
@@ -55,14 +65,30 @@ def devices(
     """
     words = targets or []
     if model is None:
-        if verify or images:
-            raise FleetnetError("--verify and --images need a model: fleetnet devices MODEL")
+        if verify or images or data:
+            raise FleetnetError(
+                "--verify, --images and --data need a model: fleetnet devices MODEL"
+            )
         found = [Device(target, precision) for target, precision in chosen(words)]
     else:
         bundle = open_bundle(model)
         if verify:
+            labelled = None if data is None else open_told(data, source)
+            from fleetnet.export.shown import Allowed
+
+            allowed = Allowed(metric, share_of(max_loss))
             with progress(unit="") as bar:
-                found = list(measure(bundle, words, images=images or [], say=say, begin=Steps(bar)))
+                found = list(
+                    measure(
+                        bundle,
+                        words,
+                        images=images or [],
+                        data=labelled,
+                        allowed=allowed,
+                        say=say,
+                        begin=Steps(bar),
+                    )
+                )
         else:
             found = list(measured(bundle, words))
     if as_json:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,21 +25,16 @@ from fleetnet.data.near_duplicates import MAX_DISTANCE, USUAL_DISTANCE
 from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.errors import PYTORCH, needing
 from fleetnet.left_out import LeftOut
+from fleetnet.training.distillation import Step
 from fleetnet.training.new_run import new_run_folder
 from fleetnet.training.shorthands import shorthands
 from fleetnet.weights.settings_file import model_named
 from fleetnet.weights.subject import LAST
 
 if TYPE_CHECKING:
-    from fleetnet.data.splits import Split
-    from fleetnet.training.distillation.pool import Pool
-    from fleetnet.training.distillation.selection import Loading, Scores
-    from fleetnet.training.distillation.teachers import Teacher
-    from fleetnet.training.distillation.work import Work
+    from fleetnet.reporting import Advance, Begin
     from fleetnet.training.recipe import Recipe
     from fleetnet.training.trainer import TrainResult
-
-Step = Literal["teacher", "clean", "score", "merge", "train", "finetune"]
 
 
 def register(app: typer.Typer) -> None:
@@ -123,6 +118,7 @@ def distill(
     stopped.
     """
     with needing(PYTORCH, "train", "training"):
+        from fleetnet.training.distillation.steps import Distillation
         from fleetnet.training.distillation.work import Work, finetuning_of, whole_word
     network = model_named(student)
     told = [*shorthands(epochs, size), *([] if loss is None else [f"distill.loss={loss}"])]
@@ -145,161 +141,53 @@ def distill(
             weights=None if weights is None else whole_word(weights),
         )
         with work.begun():
-            result = _Distilling(work, loggers_of(log)).run(step)
+            result = Distillation(work, _Shown(network, loggers_of(log))).run(step)
     if result is not None:
         report(result)
 
 
-class _Distilling:
-    """The steps of the work, each of which ends at once if it is done."""
+class _Shown:
+    """Opens and trains for the steps, and shows them; the steps' watcher.
 
-    def __init__(self, work: Work, log: Sequence[str]) -> None:
-        self.work = work
+    Args:
+        student: name of the network to train.
+        log: loggers of its trainings.
+    """
+
+    def __init__(self, student: str, log: Sequence[str]) -> None:
+        self.student = student
         self.log = log
-        self.words: tuple[str, ...] = work.teachers
 
-    def run(self, last: Step | None) -> TrainResult | None:
-        """Do all steps, or those up to one; return what the last training reached, if any did."""
-        from fleetnet.training.distillation.work import (
-            DISTILLED,
-            FINETUNED,
-            check_teachers,
-            taught_by,
-        )
+    def say(self, text: str) -> None:
+        say(text)
 
-        work = self.work
-        source = self._source()
-        self._train_self()
-        if last == "teacher":
-            return None
-        parts = self._split(source)
-        teachers = self._open_teachers(source)
-        check_teachers(source, parts.val, teachers, say)
-        pool = self._pool(source, parts) if work.unlabelled else None
-        work.record()
-        data, scores = self._prepare(source, parts, teachers, pool, last)
-        if last in ("clean", "score", "merge"):
-            return None
-        options = work.options if data == work.data else SourceOptions()
-        weights = fetched_weights(work.weights, work.student, offline=False)
-        recipe = taught_by(work.recipe, self.words, teachers, scores)
-        result = self._train(data, options, recipe, DISTILLED, weights)
-        if work.finetuning is None or last == "train":
-            return result
-        print_line(f"distilled: top-1 {result.history[-1].top1:.2%}, to be fine-tuned")
-        own = self._own_answers(source, parts, teachers)
-        recipe = taught_by(work.finetuning, self.words, teachers, own)
-        start = work.folder / DISTILLED / LAST
-        return self._train(work.data, work.options, recipe, FINETUNED, start)
+    def left_out(self, files: LeftOut) -> None:
+        warn_left_out(files)
 
-    def _source(self) -> Source:
-        from fleetnet.training.distillation.work import check_source
+    def open(self, data: str, options: SourceOptions) -> Source:
+        return open_told(data, options)
 
-        source = open_told(self.work.data, self.work.options)
-        check_source(source)
-        return source
+    def comparing(self, source: Source) -> contextlib.AbstractContextManager[Advance]:
+        return comparing(source)
 
-    def _split(self, source: Source) -> Split:
-        from fleetnet.training.run_setup import split_data
-
-        with comparing(source) as advance:
-            return split_data(source, self.work.recipe, advance, lambda _: None)
-
-    def _train_self(self) -> None:
-        """Train the student's network on the labels, if it is to be its own teacher."""
-        from fleetnet.training.distillation.work import SELF, TEACHER
-
-        if SELF not in self.words:
-            return
-        work = self.work
-        work.record()
-        self._train(work.data, work.options, work.plain_recipe, TEACHER, None)
-        trained = str((work.folder / TEACHER).resolve())
-        self.words = tuple(trained if word == SELF else word for word in self.words)
-
-    def _open_teachers(self, source: Source) -> tuple[Teacher, ...]:
-        from fleetnet.training.distillation.opening import open_teachers
-
-        return open_teachers(self.words, source.classes, self._loading.device, say=say)
-
-    def _prepare(
-        self,
-        source: Source,
-        parts: Split,
-        teachers: Sequence[Teacher],
-        pool: Pool | None,
-        last: Step | None,
-    ) -> tuple[str, Path | None]:
-        """Return the data to train on, and the file of answers to look up, if they are to be."""
-        work = self.work
-        if pool is None:
-            return work.data, self._own_answers(source, parts, teachers)
+    @contextlib.contextmanager
+    def steps(self) -> Iterator[Begin]:
         with progress() as bar:
-            begin = Steps(bar)
-            found = pool.clean(begin, say)
-            if last == "clean":
-                return work.data, None
-            scores = pool.score(found, teachers, begin, loading=self._loading)
-        if last == "score":
-            return work.data, None
-        chosen = pool.merge(found, scores, say)
-        answers = self._own_answers(source, parts, teachers, scores[chosen])
-        return str(pool.folder), answers
+            yield Steps(bar)
 
-    def _pool(self, source: Source, parts: Split) -> Pool:
-        from fleetnet.data.sources.pool import LooseImages
-        from fleetnet.data.unlabelled import find_unlabelled
-        from fleetnet.training.distillation.pool import Pool
-        from fleetnet.training.distillation.work import POOL
-
-        work = self.work
-        left_out = LeftOut()
-        loose = LooseImages(find_unlabelled(work.unlabelled, left_out), source.classes)
-        warn_left_out(left_out)
-        return Pool(work.folder / POOL, source, parts, loose, work.distance, work.most)
-
-    def _own_answers(
-        self,
-        source: Source,
-        parts: Split,
-        teachers: Sequence[Teacher],
-        more: Scores | None = None,
-    ) -> Path | None:
-        """Write the answers to the labelled images and some more, if they are to be looked up."""
-        from fleetnet.training.distillation.pool import labelled_scores, write_scores
-
-        if not self.work.looked_up:
-            return None
-        folder = self.work.folder / ("answers" if more is None else "answers-pool")
-        with progress() as bar:
-            found = labelled_scores(
-                source,
-                parts.train,
-                teachers,
-                self.work.folder / "answers",
-                Steps(bar),
-                loading=self._loading,
-            )
-        return write_scores(folder, found, more)
-
-    @property
-    def _loading(self) -> Loading:
-        from fleetnet.training.distillation.selection import Loading
-        from fleetnet.training.run_setup import find_device
-
-        recipe = self.work.recipe
-        return Loading(recipe.batch_size, recipe.data.workers, find_device(recipe.device))
-
-    def _train(
+    def train(
         self,
         data: str,
         options: SourceOptions,
         recipe: Recipe,
-        name: str,
+        folder: Path,
         weights: str | Path | None,
     ) -> TrainResult:
-        """Train, or go on with the training, in the folder of that name."""
-        folder = self.work.folder / name
         if (folder / LAST).exists():
             return resume_training(folder, data, options, None)
-        return run_training(data, options, self.work.student, recipe, folder, weights, self.log)
+        if isinstance(weights, str):
+            weights = fetched_weights(weights, self.student, offline=False)
+        return run_training(data, options, self.student, recipe, folder, weights, self.log)
+
+    def distilled(self, result: TrainResult) -> None:
+        print_line(f"distilled: top-1 {result.history[-1].top1:.2%}, to be fine-tuned")

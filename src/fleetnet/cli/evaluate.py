@@ -17,7 +17,7 @@ from fleetnet.cli.console import (
     warn,
     warn_unreadable,
 )
-from fleetnet.cli.figures import print_figures, print_slices
+from fleetnet.cli.figures import accepted_line, print_figures, print_slices
 from fleetnet.cli.opening import open_trained
 from fleetnet.cli.options import (
     DeviceOption,
@@ -127,7 +127,7 @@ def evaluate(
         device=device,
     )
     class_indices(images.classes, trained.classifier.classes)  # refuses classes that do not fit
-    selection = _select(images, split, trained)
+    selection = select_told(images, split, trained)
     table = _slice_table(slices, images, slice_by or [])
     with trained.classifier as classifier, progress() as bar:
         task = bar.add_task("evaluating", total=len(selection.indices))
@@ -155,6 +155,8 @@ def evaluate(
     out = console()
     say(f"{model}: {results.part}, {_computed_by(trained)}")
     print_figures(out, evaluation, figures)
+    if results.accepted is not None:
+        print_line(accepted_line(results.accepted))
     print_slices(out, results.slices, "exact match" if evaluation.multi_label else "top-1")
     if report is not None:
         print_line(f"report: {report}")
@@ -185,7 +187,7 @@ def _computed_by(trained: TrainedNetwork) -> str:
     return f"engine {engine.name} in {engine.precision}{where}"
 
 
-def _select(source: Source, split: str, trained: TrainedNetwork) -> Selection:
+def select_told(source: Source, split: str, trained: TrainedNetwork) -> Selection:
     """Choose the images, and say what is known of those that the network was trained on."""
     with progress() as bar:
         task = bar.add_task("comparing", total=len(source.samples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.table import Table
@@ -21,12 +21,21 @@ from fleetnet.cli.console import (
     warn,
     warn_left_out,
 )
-from fleetnet.cli.judging import MaxLossOption, share_of
+from fleetnet.cli.judging import (
+    LabelledOption,
+    MaxLossOption,
+    MetricOption,
+    check_standard,
+    share_of,
+)
 from fleetnet.cli.opening import open_file, warn_passed_over
 from fleetnet.cli.options import WeightsArgument
+from fleetnet.cli.sources import open_told, with_source_options
+from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.errors import FleetnetError
 from fleetnet.export.cached import check_installed
 from fleetnet.inference.judging import lost, sentence
+from fleetnet.inference.metric import TOP1
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.inference.verify import TOLERANCE
 from fleetnet.left_out import LeftOut
@@ -38,6 +47,7 @@ def register(app: typer.Typer) -> None:
     app.command("export", short_help="Write a bundle, verified.")(export)
 
 
+@with_source_options
 def export(
     model: WeightsArgument,
     output: Annotated[
@@ -86,7 +96,15 @@ def export(
         Path | None,
         typer.Option("--labels", help="Names of the classes.  [the checkpoint's]"),
     ] = None,
+    data: LabelledOption = None,
     max_loss: MaxLossOption = None,
+    metric: MetricOption = TOP1,
+    agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Instead, want the same answer on this share of the images."
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +118,8 @@ def export(
         str | None,
         typer.Option("--chip", help="Chip that --to rknn converts for.  [rk3588]"),
     ] = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Write a bundle, verified against the trained network.
 
@@ -115,15 +135,23 @@ def export(
             )
         if len(fixed_batch or ()) > 1:
             raise FleetnetError("--to takes one --fixed-batch: convert again for the others")
-        _run_export_to(
-            subject, to, output, images or [], limit, tolerance, fixed_batch, max_loss, chip
+        check_standard(agreement, max_loss, metric)
+        given = _Given(
+            images or [],
+            data if data is None else open_told(data, source),
+            limit,
+            tolerance,
+            fixed_batch[0] if fixed_batch else None,
+            chip,
         )
+        _run_export_to(subject, to, output, given, max_loss, metric, agreement)
         return
     if chip is not None:
         raise FleetnetError("--chip is for files of another runtime: give it with --to")
-    if max_loss is not None:
+    if max_loss is not None or agreement is not None or metric != TOP1 or data is not None:
         raise FleetnetError(
-            "--max-loss is for fewer bits than fp32: give it with --to, or to 'fleetnet quantize'"
+            "--data, --max-loss, --metric and --agreement are for fewer bits than fp32: give them "
+            "with --to, or to 'fleetnet quantize'"
         )
     if subject.kind == "bundle":
         raise FleetnetError(
@@ -149,20 +177,30 @@ def export(
     print_line(f"next: fleetnet predict {bundle.path} IMAGES…")
 
 
+class _Given(NamedTuple):
+    """What a conversion is verified with, and the batch and the chip that it is for."""
+
+    images: list[str]
+    data: Source | None
+    limit: int | None
+    tolerance: float | None
+    batch: int | None
+    chip: str | None
+
+
 def _run_export_to(
     subject: Subject,
     to: str,
     output: Path | None,
-    images: list[str],
-    limit: int | None,
-    tolerance: float | None,
-    fixed_batch: list[int] | None,
+    given: _Given,
     max_loss: float | None,
-    chip: str | None,
+    metric: str,
+    agreement: float | None,
 ) -> None:
     """Convert, saying what goes on and what there is in the end."""
     check_installed("export")
     from fleetnet.export import converted
+    from fleetnet.export.shown import Allowed
 
     if subject.kind == "bundle":
         warn_passed_over(Bundle.load(subject.path))
@@ -172,12 +210,13 @@ def _run_export_to(
             subject,
             to,
             output or subject.beside(to.replace(":", "-")),
-            batch=fixed_batch[0] if fixed_batch else None,
-            chip=chip,
-            images=images,
-            limit=limit,
-            tolerance=converted.TOLERANCE if tolerance is None else tolerance,
-            max_loss=share_of(max_loss),
+            batch=given.batch,
+            chip=given.chip,
+            images=given.images,
+            data=given.data,
+            limit=given.limit,
+            tolerance=converted.TOLERANCE if given.tolerance is None else given.tolerance,
+            allowed=Allowed(metric, share_of(max_loss), agreement),
             left_out=left_out,
             say=say,
             begin=Steps(bar),

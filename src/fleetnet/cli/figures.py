@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from fleetnet.amounts import percent
+from fleetnet.amounts import percent, share
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.metrics import Metrics
+from fleetnet.evaluation.rejection import Point
 from fleetnet.evaluation.slices import Slice
 from fleetnet.labels import printable
 
@@ -42,6 +43,17 @@ def print_figures(out: Console, evaluation: Evaluation, figures: Figures) -> Non
         out.print(_confusion_table(evaluation.metrics))
     else:
         out.print(_largest_confusions(evaluation.metrics))
+
+
+def accepted_line(point: Point) -> str:
+    """Return what a bundle's threshold does to the images, in a line."""
+    if not point.accepted:
+        return f"rejection: all of {point.images:,} images are rejected"
+    low, high = (share(1 - value) for value in reversed(point.interval))
+    return (
+        f"rejection: {share(point.coverage)} of the images are accepted; top-1 of these "
+        f"{share(1 - point.risk)}  ({low.removesuffix('%')} – {high})"
+    )
 
 
 def _plain_table(*left: str) -> Table:

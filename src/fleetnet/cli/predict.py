@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import glob
@@ -10,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +29,7 @@ from fleetnet.cli.console import (
     visible,
     warn_left_out,
 )
+from fleetnet.cli.given_images import are_shards, given_images
 from fleetnet.cli.opening import choose_what_computes, open_bundle
 from fleetnet.cli.options import (
     MODEL_HELP,
@@ -35,11 +38,11 @@ from fleetnet.cli.options import (
     PrecisionOption,
     ThreadsOption,
 )
+from fleetnet.cli.predict_cluster import check_needs_ray, predict_on_cluster
 from fleetnet.cli.remote import is_address, predictions_of
 from fleetnet.cli.streams import Rows, for_programs, is_terminal
-from fleetnet.errors import FleetnetError
-from fleetnet.image_bytes import STDIN
-from fleetnet.image_files import find_images
+from fleetnet.errors import FleetnetError, ImageError
+from fleetnet.image_bytes import STDIN, StoredImage
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import AUTO, LOW_PRECISION_BATCH, PYTORCH_BATCH, Classifier
 from fleetnet.inference.prediction import Prediction
@@ -50,6 +53,7 @@ from fleetnet.left_out import LeftOut
 if TYPE_CHECKING:
     from fleetnet.inference.engines import Mode
 
+_REJECTED = "rejected: "
 Writer = Callable[[Iterable[Prediction], int], tuple[int, int]]
 """Writes predictions of so many classes, and returns how many there were and how many failed."""
 
@@ -68,7 +72,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGES",
-            help="Files, folders, globs; '-' reads one image from standard input.",
+            help="Files, folders, globs; .tar or .parquet files, or a folder or pattern of them, "
+            "here or behind a URL; '-' reads one image from standard input.",
         ),
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
@@ -96,15 +101,61 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and a row an image.")] = False,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="By many processes or machines, through Ray, into --output."),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="With --ray: folder or URL for Parquet files, new or half-made."
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="With --ray: of a cluster.  [RAY_ADDRESS; else this machine alone]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="With --ray: processes at most.  [all cores]"),
+    ] = None,
+    per_part: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="With --ray: loose images in a file.  [1000]"),
+    ] = None,
 ) -> None:
     """Classify images.
 
     One image is answered as soon as possible. Of several, as many as possible are answered per
     second, in order, and the next ones are read ahead. An image or folder that cannot be read gets
     a row that says why; the others get their answers, and the exit code is 1.
+
+    With --ray many processes answer, and IMAGES may also be tar and Parquet files and URLs. Called
+    again after it was killed, it goes on with what is missing.
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    if ray:
+        if as_json or as_csv:
+            raise FleetnetError("--ray writes Parquet files: leave --json and --csv out")
+        predict_on_cluster(
+            model,
+            images,
+            output=output,
+            address=ray_address,
+            workers=workers,
+            per_part=per_part,
+            top_k=top_k,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            device=device,
+            batch_size=batch_size,
+            exact=exact,
+            labels=labels,
+        )
+        return
+    check_needs_ray(output=output, ray_address=ray_address, workers=workers, per_part=per_part)
     left_out = LeftOut()
     if is_address(model):
         paths, mode, single = _peek(images, left_out)
@@ -121,18 +172,20 @@ def predict(
             exact=exact,
             labels=labels,
         )
-        write = _writer(as_json=as_json, as_csv=as_csv, single=single)
+        predictions, rejects = _rejecting(predictions) if as_csv else (predictions, False)
+        write = _writer(as_json=as_json, as_csv=as_csv, single=single, rejects=rejects)
         _tell(_shown(predictions, images, mode), top_k, write, left_out)
         return
     check_asked(engine, precision, device)
-    opened = open_bundle(model, [image for image in images if image != STDIN])
+    loose = [image for image in images if image != STDIN and not are_shards(image)]
+    opened = open_bundle(model, loose)
     names = read_labels(labels, len(opened.manifest.classes)) if labels else None
     paths, mode, single = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
     chosen = choose_what_computes(
         opened,
         mode,
-        lambda: [Path(path) for path in sample if path != STDIN],
+        lambda: _readable(sample),
         engine=engine,
         precision=precision,
         threads=threads,
@@ -153,16 +206,31 @@ def predict(
     )
     classifier = while_replaced(opened, open_it)
     top_k = min(top_k, len(classifier.classes))
-    write = _writer(as_json=as_json, as_csv=as_csv, single=single)
+    rejects = classifier.rejection is not None
+    write = _writer(as_json=as_json, as_csv=as_csv, single=single, rejects=rejects)
     with classifier:
         answers = _shown(classifier.predict(paths, top_k), images, mode)
         _tell(answers, top_k, write, left_out)
 
 
-def _writer(*, as_json: bool, as_csv: bool, single: bool) -> Writer:
-    if as_json or as_csv:
-        return _write_json if as_json else _write_csv
+def _writer(*, as_json: bool, as_csv: bool, single: bool, rejects: bool = False) -> Writer:
+    """Return what writes; ``rejects`` adds columns to CSV, whose header is written before all."""
+    if as_csv:
+        return functools.partial(_write_csv, rejects=rejects)
+    if as_json:
+        return _write_json
     return functools.partial(_write_table, single=single)
+
+
+def _rejecting(predictions: Iterator[Prediction]) -> tuple[Iterator[Prediction], bool]:
+    """Tell by its first answer whether a server's model rejects, for the header of CSV."""
+    head: list[Prediction] = []
+    for prediction in predictions:
+        head.append(prediction)
+        if prediction.ok:
+            break
+    scored = any(prediction.score is not None for prediction in head)
+    return itertools.chain(head, predictions), scored
 
 
 def _tell(predictions: Iterable[Prediction], top_k: int, write: Writer, left_out: LeftOut) -> None:
@@ -174,9 +242,9 @@ def _tell(predictions: Iterable[Prediction], top_k: int, write: Writer, left_out
         raise typer.Exit(1)
 
 
-def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode, bool]:
+def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str | StoredImage], Mode, bool]:
     """Return the paths, the mode, and whether there is only one image."""
-    paths = find_images(images, left_out, lenient=True)
+    paths = given_images(images, left_out, lenient=True)
     first = list(itertools.islice(paths, 2))
     # Only this thread reads standard input, because an interrupt can end it.
     single = len(first) < 2
@@ -184,10 +252,25 @@ def _peek(images: list[str], left_out: LeftOut) -> tuple[Iterator[str], Mode, bo
     return itertools.chain(first, paths), "latency" if soon else "throughput", single
 
 
+def _readable(images: Iterable[str | StoredImage]) -> list[Path | bytes]:
+    """Return images to measure with, but for those that cannot be had again or at all."""
+    found: list[Path | bytes] = []
+    for image in images:
+        if isinstance(image, StoredImage):
+            with contextlib.suppress(ImageError):
+                found.append(image.content)
+        elif image != STDIN:
+            found.append(Path(image))
+    return found
+
+
 def _count(images: list[str]) -> int | None:
     """Return how many images are asked for, where that takes no walk through folders."""
     # os.path says no where a Path would raise: in a folder that may not be looked into.
-    if any(os.path.isdir(image) or glob.has_magic(image) for image in images):  # noqa: PTH112
+    if any(
+        os.path.isdir(image) or glob.has_magic(image) or are_shards(image)  # noqa: PTH112
+        for image in images
+    ):
         return None
     return len(images)
 
@@ -214,13 +297,14 @@ def _write_json(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
     return total, failed
 
 
-def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]:
+def _write_csv(predictions: Iterable[Prediction], top_k: int, *, rejects: bool) -> tuple[int, int]:
     writer = csv.writer(Rows(for_programs()), lineterminator=Rows.ends)
     ranks = range(1, top_k + 1)
     writer.writerow(
         [
             "image",
             *(f"{field}_{rank}" for rank in ranks for field in ("class", "probability")),
+            *(("rejected", "score") if rejects else ()),
             "error",
         ]
     )
@@ -230,6 +314,13 @@ def _write_csv(predictions: Iterable[Prediction], top_k: int) -> tuple[int, int]
             cell for score in prediction.top for cell in (score.label, f"{score.probability:.6f}")
         ]
         cells += [""] * (2 * top_k - len(cells))
+        if rejects:
+            scored = prediction.score is not None
+            cells += (
+                [str(prediction.rejected).lower(), f"{prediction.score:.6f}"]
+                if scored
+                else ["", ""]
+            )
         writer.writerow([prediction.source, *cells, prediction.error or ""])
         total, failed = total + 1, failed + (not prediction.ok)
     return total, failed
@@ -263,6 +354,11 @@ def _write_table(predictions: Iterable[Prediction], _: int, *, single: bool) -> 
 
 def _answer(prediction: Prediction, room: int, *, whole: bool) -> list[str]:
     """Return as many classes as fit in a line; if ``whole``, all of them, in several lines."""
+    if prediction.rejected:
+        # First, because it says that the rest is not to be relied on.
+        head = _REJECTED
+        lines = _answer(replace(prediction, rejected=False), room - len(head), whole=whole)
+        return [head + line for line in lines[:1]] + [" " * len(head) + line for line in lines[1:]]
     words = [
         f"{shorten(score.label, max(room - 7, 8))} {score.probability:.1%}"
         for score in prediction.top

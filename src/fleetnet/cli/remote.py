@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from fleetnet.cli.flags import flag
 from fleetnet.errors import FleetnetError
+from fleetnet.image_bytes import StoredImage
 from fleetnet.inference.prediction import Prediction
 
 TOKEN = "FLEETNET_TOKEN"  # noqa: S105 - the name of a variable
@@ -29,14 +30,14 @@ def is_address(model: str) -> bool:
 
 
 def predictions_of(
-    model: str, images: Iterable[str], top_k: int, *, at_once: bool, **options: object
+    model: str, images: Iterable[str | StoredImage], top_k: int, *, at_once: bool, **options: object
 ) -> Iterator[Prediction]:
     """Ask a server for its answers, in order.
 
     Args:
         model: its address, with the model's name as the last part of the path; without a path for
             the only model.
-        images: paths, ``-`` for standard input.
+        images: paths, ``-`` for standard input, or what shards hold.
         top_k: how many classes to name.
         at_once: have several requests under way.
         options: that say how to compute here; none may be given.

@@ -11,6 +11,7 @@ import typer
 
 from fleetnet.cli.opening import open_bundle
 from fleetnet.cli.options import DeviceOption, PrecisionOption, ThreadsOption
+from fleetnet.cluster.connection import ADDRESS, LOCAL
 from fleetnet.errors import FleetnetError, nearest, require_all
 
 _NEEDS = {
@@ -125,11 +126,37 @@ def serve(
             help="Send traces as the variables OTEL_* say.  [where they name a collector]",
         ),
     ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Answer by replicas, through Ray Serve; HTTP only.")
+    ] = False,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            "--replicas",
+            metavar="N|N..M",
+            help="With --ray: how many, or from how many to how many as the load wants.  [1]",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="With --ray: a running cluster to deploy to.  [RAY_ADDRESS; else Ray is started "
+            "here]",
+        ),
+    ] = None,
 ) -> None:
     """Answer requests over HTTP, gRPC and bRPC, until the process is asked to end.
 
+    With --ray, replicas on a cluster answer over HTTP. On a running one they stay, and what is
+    deployed there next takes their place without losing a request.
+
     Settings come from flags, then from variables FLEETNET_SERVE_*, then from the file of --config.
     """
+    if not ray and (replicas is not None or ray_address is not None):
+        which = "--replicas" if replicas is not None else "--ray-address"
+        raise FleetnetError(f"{which} is for replicas: give --ray too")
     require_all(_NEEDS, "serve", "fleetnet serve")
     from fleetnet.serving.config import Settings
     from fleetnet.serving.lifecycle import repository_of
@@ -169,7 +196,17 @@ def serve(
             raise FleetnetError(
                 f"there is a reference for '{key}', but no such model{nearest(key, names)}"
             )
-    if not asyncio.run(run(settings)):
+    if ray:
+        from fleetnet.serving.replicas.asked import replicas_of
+        from fleetnet.serving.replicas.deploying import serve_replicas
+
+        address = ray_address or os.environ.get(ADDRESS) or LOCAL
+        done = serve_replicas(
+            settings, replicas_of(replicas or "1"), None if address == LOCAL else address
+        )
+    else:
+        done = asyncio.run(run(settings))
+    if not done:
         raise typer.Exit(1)
 
 

@@ -10,17 +10,18 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fleetnet.cli.console import progress, say, warn, warn_left_out
+from fleetnet.cli.console import Steps, progress, say, warn, warn_left_out
 from fleetnet.cli.flags import flag
 from fleetnet.data.findings import FEW
 from fleetnet.data.names import odd_names
 from fleetnet.data.sources import Source, SourceOptions, left_out_of, notes_of, open_source
+from fleetnet.data.sources.watched import opening_watched
 from fleetnet.labels import printable
 
 _DATA_HELP = (
     "Labelled images: a folder of class folders (or train/, val/ and test/ of those); a list or "
-    "CSV file; .tar or .parquet files, or a folder or pattern of them, .tar also behind s3://, "
-    "gs://, az:// or https://; or 'elpv'."
+    "CSV file; .tar or .parquet files, or a folder or pattern of them, also behind s3://, gs://, "
+    "az:// or https://; or 'elpv'."
 )
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
 
@@ -121,9 +122,15 @@ def with_source_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 def open_told(data: str, options: SourceOptions) -> Source:
     """Open labelled images, and tell a person how they were understood and what was left out."""
-    source = open_source(data, options=options)
+    source = open_watched(data, options)
     tell_of(source)
     return source
+
+
+def open_watched(data: str, options: SourceOptions) -> Source:
+    """Open labelled images, showing how far that has come where it takes long."""
+    with progress() as bar, opening_watched(Steps(bar)):
+        return open_source(data, options=options)
 
 
 def tell_of(source: Source) -> None:

@@ -23,6 +23,7 @@ from fleetnet.cli.sources import (
     OptionalDataArgument,
     comparing,
     open_told,
+    open_watched,
     tell_of,
     warn_of_names,
     with_source_options,
@@ -166,7 +167,7 @@ def train(
         check_output(output, launched, go_on=go_on)
     restarted = launched is not None and launched.restarts > 0
     if output is not None and not go_on and not restarted and not several:
-        _check_free(output, overwrite=overwrite)
+        check_free(output, overwrite=overwrite)
     fetched = fetched_weights(weights, model, offline=offline)
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
@@ -183,7 +184,7 @@ def train(
             else:
                 with ranks.together():
                     if ranks.is_first:
-                        _check_free(folder, overwrite=overwrite)
+                        check_free(folder, overwrite=overwrite)
                 result = run_training(
                     data,
                     source,
@@ -220,7 +221,7 @@ def load_recipe(name: str, settings: list[str], model: str | None = None) -> Rec
     return Recipe.load(name, settings, model)
 
 
-def _check_free(output: Path, *, overwrite: bool) -> None:
+def check_free(output: Path, *, overwrite: bool) -> None:
     """Refuse a folder that another run writes, or has written if that is to be kept."""
     with needing(PYTORCH, "train", "training"):
         from fleetnet.training.run_lock import check_unlocked
@@ -252,7 +253,9 @@ def run_training(
     ranks = ranks or ONLY
     with ranks.together():
         loggers = open_loggers(log, output, warn=warn)
-        source = open_source(data, options=options)
+        source = (
+            open_watched(data, options) if ranks.is_first else open_source(data, options=options)
+        )
         if ranks.is_first:
             tell_of(source)
             warn_of_names(source)

@@ -17,6 +17,7 @@ from fleetnet.cli.console import (
     warn_left_out,
     warn_unreadable,
 )
+from fleetnet.cli.given_images import are_shards, given_images
 from fleetnet.cli.judging import (
     ENOUGH_LABELLED,
     LabelledOption,
@@ -29,7 +30,7 @@ from fleetnet.cli.sources import with_source_options
 from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.evaluation.labelled_images import judge_again
 from fleetnet.export.verification_failure import failure_of
-from fleetnet.image_files import check_given, find_images
+from fleetnet.image_files import check_given
 from fleetnet.inference.comparison import Comparison
 from fleetnet.inference.engines import CPU, Pixels
 from fleetnet.inference.judging import judge_without_labels, lost, sentence
@@ -54,7 +55,7 @@ def verify(
         typer.Option(
             "--images",
             metavar="PATH",
-            help="Real images: files, folders or globs; may be repeated.",
+            help="Real images: files, folders, globs or shards; may be repeated.",
         ),
     ] = None,
     data: LabelledOption = None,
@@ -82,8 +83,9 @@ def verify(
     """
     images = images or []
     labelled = labelled_source(model, images, data, source)
-    check_given(images)
-    opened = open_bundle(model, images)
+    loose = [image for image in images if not are_shards(image)]
+    check_given(loose)
+    opened = open_bundle(model, loose)
     for artifact in opened.artifacts:
         opened.files_of(artifact)  # checks the hashes
     pixels, judge_of = _to_compare(opened, images, labelled, limit)
@@ -114,7 +116,7 @@ def _to_compare(
         return labelled.pixels, judge_again(labelled.labels)
     left_out = LeftOut()
     unreadable: list[str] = []
-    paths = find_images(images, left_out)
+    paths = given_images(images, left_out)
     pixels = prepare(paths, bundle.manifest.preprocess, limit or LIMIT, unreadable)
     warn_left_out(left_out)
     warn_unreadable(unreadable)

@@ -73,6 +73,15 @@ class Fields:
         """Return a number."""
         return _number(self._value.get(name, default), f"{self._what}: {name}")
 
+    def number_or_none(self, name: str) -> float | None:
+        """Return a number; None where there is none."""
+        return None if self._value.get(name) is None else self.number(name)
+
+    def flag(self, name: str) -> bool:
+        """Return whether something is so; false where nothing is said."""
+        value = self._value.get(name)
+        return False if value is None else value if isinstance(value, bool) else self._refuse(name)
+
     def numbers(self, name: str) -> tuple[float, ...] | None:
         """Return a list of numbers; None where there is none."""
         if self._value.get(name) is None:
@@ -171,12 +180,15 @@ def prediction_of(value: Any, source: str, served: Mapping[str, str]) -> Predict
     for one in told.items("top"):
         score = Fields(one, "a class")
         top.append(Score(score.text("class"), score.whole("index"), score.number("probability")))
+    rejected, certainty = told.flag("rejected"), told.number_or_none("score")
     if error is None and not top:
         raise _malformed("a prediction: top")
     return Prediction(
         source,
         () if error is not None else tuple(top),
         None if error is None else shorten(one_line(error), _MAX_TEXT),
+        rejected=rejected,
+        score=certainty,
         probabilities=told.numbers("probabilities"),
         embedding=told.numbers("embedding"),
         model=served.get("model", ""),

@@ -91,10 +91,16 @@ class Augment:
         height, width = pixels.shape[:2]
         return self._vary(pixels, self._draw_box(width, height, rng), rng)
 
-    def from_bytes(self, data: bytes, rng: np.random.Generator) -> Pixels:
+    def from_bytes(self, data: bytes, rng: np.random.Generator, *, sound: bool = False) -> Pixels:
         """Return one random variant, ``uint8[crop, crop, 3]``, of an encoded image.
 
         The crop is the one that :meth:`__call__` draws from the same generator.
+
+        Args:
+            data: the file's content.
+            rng: decides on everything random.
+            sound: the file is known not to be damaged: only the crop is decoded, and damage outside
+                of it is not looked for. The pixels are the same.
 
         Raises:
             ImageError: as :func:`fleetnet.images.decode`.
@@ -102,9 +108,11 @@ class Augment:
         image = OpenImage(data, self.sample_bits)
         box = self._draw_box(image.width, image.height, rng)
         shrink = shrink_for(box, self.size) if self.scaled_decoding else 1
-        pixels = image.decode(shrink)
-        box = scale_box(box, (image.width, image.height), (pixels.shape[1], pixels.shape[0]))
-        return self._vary(pixels, box, rng)
+        box = scale_box(box, (image.width, image.height), image.size(shrink))
+        if not sound:
+            return self._vary(image.decode(shrink), box, rng)
+        pixels = image.decode_part(box, shrink)
+        return self._vary(pixels, (0, 0, pixels.shape[1], pixels.shape[0]), rng)
 
     def _draw_box(self, width: int, height: int, rng: np.random.Generator) -> Box:
         return random_crop_box(width, height, self.min_scale, self.max_ratio, rng)

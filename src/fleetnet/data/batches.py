@@ -104,7 +104,7 @@ class Batches(Dataset[Made]):
         for index, copy, new in zip(*columns, strict=True):
             try:
                 data = self.source.read(index)
-                pixels[len(good)] = self._make(data, draw.epoch, index, copy)
+                pixels[len(good)] = self._make(data, draw.epoch, index, copy, sound=not new)
             except ImageError as error:
                 bad.append(f"{self.source.samples[index].name}: {error}")
             else:
@@ -119,10 +119,11 @@ class Batches(Dataset[Made]):
             np.array(contents, np.uint64),
         )
 
-    def _make(self, data: bytes, epoch: int, index: int, copy: int) -> Pixels:
+    def _make(self, data: bytes, epoch: int, index: int, copy: int, *, sound: bool) -> Pixels:
         if self.augment is None:
             return self.preprocess.from_bytes(data)
-        return self.augment.from_bytes(data, generator(self.seed, "image", epoch, index, copy))
+        rng = generator(self.seed, "image", epoch, index, copy)
+        return self.augment.from_bytes(data, rng, sound=sound)
 
     def _labels(self, indices: list[int]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         samples = self.source.samples

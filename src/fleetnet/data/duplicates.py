@@ -58,6 +58,17 @@ def exact_groups(source: Source, advance: Advance = lambda _: None) -> Indices:
 def _first_equal(digests: npt.NDArray[np.uint8]) -> Indices:
     """Return for each row the index of the first one that is equal."""
     halves = np.ascontiguousarray(digests).view(np.uint64)
+    ordered = np.sort(halves[:, 0])
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    groups = np.arange(len(halves))
+    # Only what shares a half can be equal: nearly nothing, so the rest need not be put in order.
+    suspects = np.flatnonzero(np.isin(halves[:, 0], twice)) if len(twice) else groups[:0]
+    groups[suspects] = suspects[_first_among(halves[suspects])]
+    return groups
+
+
+def _first_among(halves: npt.NDArray[np.uint64]) -> Indices:
     order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first of equals comes first
     ordered = halves[order]
     begins = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)][: len(order)]

@@ -34,9 +34,11 @@ def shard_shuffle(
     if buffer >= len(indices):
         return rng.permutation(indices)
     of_sample = shards[indices]
-    present = np.unique(of_sample)
-    turn = rng.permutation(len(present))[np.searchsorted(present, of_sample)]
-    ordered = indices[np.lexsort((indices, turn))]
+    present = np.flatnonzero(np.bincount(of_sample))
+    turns = np.zeros(int(present[-1]) + 1, np.int64)
+    turns[present] = rng.permutation(len(present))
+    # One number says both, whose order is found in a fraction of the time that two take.
+    ordered = np.sort(turns[of_sample] * len(shards) + indices) % len(shards)
     # Samples that are `buffer` or more apart cannot change their order.
     keys = np.arange(len(ordered)) + rng.random(len(ordered)) * buffer
     return ordered[np.argsort(keys, kind="stable")]

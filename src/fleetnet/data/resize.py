@@ -28,9 +28,11 @@ def crop_and_resize(pixels: Pixels, box: Box, size: int, mode: Mode, *, mirror: 
     ``resized_crop``.
     """
     left, top, right, bottom = box
-    # With a batch of one from the start, PyTorch sees channels_last and takes its fast kernel.
-    copied = np.array(pixels[None, top:bottom, left:right], order="C")
-    cropped = torch.from_numpy(copied).permute(0, 3, 1, 2)
+    # Copied only where there are gaps between the rows, or where PyTorch must not write.
+    needed = np.require(pixels[top:bottom, left:right], requirements=["C", "W"])
+    # With a batch of one from the start, PyTorch sees channels_last and takes its fast kernel;
+    # NumPy gives a batch that is added by an index the stride 0, which PyTorch does not know.
+    cropped = torch.from_numpy(needed.reshape(1, *needed.shape)).permute(0, 3, 1, 2)
     if (right - left, bottom - top) != (size, size):
         cropped = functional.interpolate(
             cropped, (size, size), mode=mode, antialias=True, align_corners=False

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fleetnet.data.order import shard_shuffle
 from fleetnet.data.seeds import generator
 from fleetnet.data.sources import Source
+from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.splits import Indices
 
 Sampling = Literal["shuffle", "balanced"]
@@ -107,8 +108,8 @@ def balanced(source: Source, indices: Indices, rng: np.random.Generator) -> Indi
     if source.multi_label:
         weights = inverse_frequency(source, indices)
         return rng.choice(indices, size=len(indices), p=weights)
-    samples = source.samples
-    labels = np.array([samples[index].label for index in indices])
+    table = SampleTable.of(source.samples)
+    labels = table.values[table.ends[indices] - 1]
     present = rng.permutation(np.unique(labels))
     drawn = []
     for rank, label in enumerate(present):
@@ -150,6 +151,8 @@ def repeat_in_batches(order: Indices, batch_size: int, repeats: int) -> Indices:
 
 def count_earlier(order: Indices) -> Indices:
     """Return for each entry how many equal ones precede it."""
+    if len(order) and np.bincount(order).max() == 1:
+        return np.zeros(len(order), np.intp)
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from fleetnet.evaluation.calibration import Reliability
 from fleetnet.evaluation.history import EpochFigures
 from fleetnet.evaluation.ranking import Curves
+from fleetnet.evaluation.rejection import CoverageRisk, Point
 
 INK, FAINT, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
 _VARIABLES = {INK: "--ink", FAINT: "--rule", FIRST: "--first", SECOND: "--second"}
@@ -172,6 +173,25 @@ def precision_recall_chart(curves: Curves) -> str:
         _unit_square(axes, "recall", "precision")
 
     return svg(draw, (4.4, 3.4), "precision-recall")
+
+
+def coverage_risk_chart(curve: CoverageRisk, chosen: Point | None) -> str:
+    """Draw risk over coverage, with the bundle's threshold if it has one."""
+
+    def draw(axes: Axes) -> None:
+        xs, ys = _thinned(curve.coverage, curve.risk)
+        axes.plot(xs, ys, color=FIRST)
+        if chosen is not None and chosen.accepted:
+            axes.plot([chosen.coverage], [chosen.risk], "o", color=SECOND, markersize=6)
+        axes.set_title("Risk and coverage")
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("images whose answer counts")
+        axes.set_ylabel("wrong among them")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=None))
+
+    return svg(draw, (4.4, 3.4), "coverage-risk")
 
 
 def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:

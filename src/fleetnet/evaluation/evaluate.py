@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.bundle import Activation
+from fleetnet.bundle import Activation, Rejection
 from fleetnet.data.sources import Source
 from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError, ImageError, nearest, the_first
@@ -36,6 +36,7 @@ class Evaluation:
         indices: the images' indices in the source, ``intp[N]``.
         unreadable: a line for each image that was left out.
         temperature: by which the classifier divides the logits.
+        rejection: when the classifier's answers do not count; None where all do.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +45,7 @@ class Evaluation:
     indices: Indices
     unreadable: tuple[str, ...] = ()
     temperature: float = 1.0
+    rejection: Rejection | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -174,6 +176,7 @@ class _Answers:
             indices=self._indices[: self._count],
             unreadable=tuple(self._unreadable),
             temperature=self._classifier.temperature,
+            rejection=self._classifier.rejection,
         )
 
 

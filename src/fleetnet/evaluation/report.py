@@ -19,6 +19,7 @@ from fleetnet.evaluation.data_summary import DataSummary, summarise_data
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.pictures import Pictures
+from fleetnet.evaluation.rejection import COVERAGES, curve_of
 from fleetnet.evaluation.thumbnails import Explain
 from fleetnet.files import atomic_file
 from fleetnet.json_text import json_text
@@ -114,6 +115,7 @@ def render(
         "left_out_classes": len(figures.classes) - len(classes),
         "confusion": None if evaluation.multi_label else _confusion(evaluation),
         "calibration": _calibration(evaluation, figures),
+        "rejection": _rejection(evaluation),
         "curves": _curves(figures),
         "slices": about.slices,
         "right_is": "exact match" if evaluation.multi_label else "top-1",
@@ -136,6 +138,7 @@ _SECTIONS = (
     ("classes", "Classes"),
     ("confusion", "Confusion"),
     ("calibration", "Calibration"),
+    ("rejection", "Rejection"),
     ("curves", "Thresholds"),
     ("slices", "Slices"),
     ("mistakes", "Worst mistakes"),
@@ -146,7 +149,13 @@ _SECTIONS = (
 
 
 def _has(context: dict[str, Any], section: str) -> bool:
-    return section not in ("training", "confusion", "curves", "slices") or bool(context[section])
+    return section not in (
+        "training",
+        "confusion",
+        "rejection",
+        "curves",
+        "slices",
+    ) or bool(context[section])
 
 
 def _page_file(name: str) -> str:
@@ -231,6 +240,22 @@ def _calibration(evaluation: Evaluation, figures: Figures) -> dict[str, Any]:
         "histogram": charts.histogram_chart(figures.reliability, axis, answers),
         "fit": figures.temperature,
         "served": evaluation.temperature,
+    }
+
+
+def _rejection(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return what is shown of coverage and risk; None where an answer is always one."""
+    if evaluation.multi_label or not np.isfinite(evaluation.logits).all():
+        return None
+    held = evaluation.rejection
+    curve = curve_of(evaluation, held.score if held else "probability")
+    chosen = curve.at(held.threshold) if held else None
+    return {
+        "score": held.score if held else "probability",
+        "threshold": held.threshold if held else None,
+        "chosen": chosen,
+        "points": [curve.at_coverage(least) for least in COVERAGES],
+        "chart": charts.coverage_risk_chart(curve, chosen),
     }
 
 

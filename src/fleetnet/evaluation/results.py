@@ -9,6 +9,7 @@ from typing import Any
 from fleetnet.evaluation.evaluate import Evaluation
 from fleetnet.evaluation.figures import Figures
 from fleetnet.evaluation.overlap import Overlap
+from fleetnet.evaluation.rejection import Point, curve_of
 from fleetnet.evaluation.slices import Slice
 
 
@@ -39,7 +40,23 @@ class Results:
         return {
             **self.figures.to_json(),
             "slices": [one.to_json() for one in self.slices],
+            **self._rejection(),
             "part": self.part,
             "trained_on": self.overlap.to_json() if self.overlap else None,
             "unreadable": list(self.evaluation.unreadable),
         }
+
+    @property
+    def accepted(self) -> Point | None:
+        """What the bundle's threshold does to these images; None where nothing is rejected."""
+        rejection = self.evaluation.rejection
+        if rejection is None:
+            return None
+        return curve_of(self.evaluation, rejection.score).at(rejection.threshold)
+
+    def _rejection(self) -> dict[str, Any]:
+        if self.accepted is None or self.evaluation.rejection is None:
+            return {}
+        accuracy = 1 - self.accepted.risk if self.accepted.accepted else None
+        score = self.evaluation.rejection.score
+        return {"rejection": {"score": score, **self.accepted.to_json(), "accepted_top1": accuracy}}

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from fleetnet.amounts import count
 from fleetnet.bundle import (
@@ -22,35 +20,27 @@ from fleetnet.bundle import (
     check_replaceable,
     write_bundle,
 )
+from fleetnet.data.sources import Source
 from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
-from fleetnet.evaluation.labelled_images import labelled_judge, read_labelled
-from fleetnet.evaluation.losses import Labels
 from fleetnet.export.cached import bundle_of
 from fleetnet.export.converted_engine import ConvertedEngine, compared
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
-from fleetnet.export.held_out import held_out_part
 from fleetnet.export.int8 import in_int8, real_images
+from fleetnet.export.layers_apart import first_apart
+from fleetnet.export.quantize.apart import Apart
+from fleetnet.export.shown import Allowed, Given, Shown, images_to_show
 from fleetnet.export.targets import Files, Target, find_target
-from fleetnet.export.verification_images import images_to_verify_with
 from fleetnet.files import Standing
-from fleetnet.image_files import check_given, find_images
+from fleetnet.image_files import check_given
 from fleetnet.inference.comparison import Comparison, judged
-from fleetnet.inference.engines import Pixels
 from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
-from fleetnet.inference.judging import MAX_LOSS, AgreementJudge, Judge, confidence_judge, sentence
-from fleetnet.inference.metric import TOP1
-from fleetnet.inference.pictures import MADE_UP, made_up_pictures
-from fleetnet.inference.verify import AGREEMENT, prepare
-from fleetnet.labels import printable
+from fleetnet.inference.judging import Judge, sentence
+from fleetnet.inference.pictures import MADE_UP
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Begin, Fetched, Say
-from fleetnet.training.adopt import read_checkpoint
-from fleetnet.weights.subject import Subject, file_of, find_subject
+from fleetnet.weights.subject import Subject, find_subject
 
-IMAGES, LABELLED = 128, 1000
-"""Defaults of how many images a conversion is verified with, and of how many that have labels."""
-SEED = 0
 TOLERANCE = 1e-3
 """Largest difference of a probability that a conversion to fp32 may make."""
 
@@ -63,9 +53,10 @@ def export_to(
     batch: int | None = None,
     chip: str | None = None,
     images: Iterable[str] = (),
+    data: Source | None = None,
     limit: int | None = None,
     tolerance: float = TOLERANCE,
-    max_loss: float = MAX_LOSS,
+    allowed: Allowed = Allowed(),  # noqa: B008 - it cannot be changed
     left_out: LeftOut | None = None,
     say: Say = lambda _: None,
     begin: Begin = lambda _what, _steps: lambda _done: None,
@@ -82,13 +73,14 @@ def export_to(
         chip: that the files are for, where a target makes them for one; None for its first.
         images: files, folders and globs to verify with; if empty, held-out images of the data that
             a checkpoint was trained on if it still is there, else made-up pictures.
-        limit: verify with at most this many images; None for 128, or with fewer bits and held-out
-            images, whose labels are known, for 1,000.
+        data: labelled images to verify with, by whose labels fewer bits are judged; those that the
+            network was not trained on. With int8, ``images`` beside it only calibrate.
+        limit: verify with at most this many images; None for 128, or with fewer bits and images
+            whose labels are known, for 1,000.
         tolerance: largest difference of a probability to allow in fp32, where every top-1 has to be
             the same too.
-        max_loss: share of top-1 that fewer bits may lose, by the labels of held-out images, or by
-            how sure fp32 was of each answer that changed; of made-up pictures 99 % must get the
-            same answer, and of int8 that is calibrated here, of real ones too.
+        allowed: what fewer bits may lose, by labels where they are known, or by how sure fp32 was
+            of each answer that changed; of made-up pictures 99 % must get the same answer.
         left_out: counts what is skipped in ``images``.
         say: called with what is being done, in a line.
         begin: called with the packages that a target's environment takes, if that has to be made.
@@ -121,26 +113,30 @@ def export_to(
     bundle = bundle_of(subject, images=images, say=say, fetched=fetched)
     if target.environment is not None:
         target.environment.make(say, begin)
-    say(f"converting to {target.title} in {precision}")
-    quantization, shown = None, None
+    allowed.check(bundle.manifest, precision)
+    converting = f"converting to {target.title} in {precision}"
+    given = Given(images, data, limit, left_out)
+    quantization, shown, judge = None, None, None
     if calibrated is not None:
-        drawn, origin = real_images(
-            subject, bundle, images, IMAGES if limit is None else limit, left_out, begin
-        )
+        drawn, origin = real_images(subject, bundle, given, begin)
         say(f"{drawn.summary} ({origin})")
-        files, quantization = in_int8(target, bundle, batch, drawn, begin)
-        shown = _Shown(drawn.validation, origin, by_agreement=True)
+        judge = allowed.judge(bundle.manifest, origin, drawn.labels)
+        say(converting)
+        files, quantization = in_int8(target, bundle, batch, drawn, judge, begin)
+        shown = Shown(drawn.validation, origin, drawn.labels)
     else:
-        files = _files_of(target, bundle, precision, batch)
         if target.load is not None:
-            shown = _images(subject, bundle, images, limit, left_out, labelled=precision != "fp32")
+            shown = images_to_show(subject, bundle, given, labelled=precision != "fp32")
+            if precision != "fp32":
+                judge = allowed.judge(bundle.manifest, shown.origin, shown.labels)
+        say(converting)
+        files = _files_of(target, bundle, precision, batch)
     artifact = _artifact_of(target, files, precision, batch)
     samples: Files = {}
     if shown is not None:
         if target.samples is not None:
             _check_real(target, shown.origin)
             samples = target.samples(shown.pixels)
-        judge = None if precision == "fp32" else shown.judge(bundle.manifest, max_loss)
         record = _verified(target, bundle, files, artifact, shown, judge, tolerance, say)
         artifact = artifact.model_copy(
             update={"verification": (record,), "quantization": quantization}
@@ -161,7 +157,7 @@ def _verified(
     bundle: Bundle,
     files: Files,
     artifact: Artifact,
-    shown: _Shown,
+    shown: Shown,
     judge: Judge | None,
     tolerance: float,
     say: Say,
@@ -175,7 +171,10 @@ def _verified(
     say(f"verifying on {count(len(shown.pixels), 'image')} ({shown.origin})")
     with ConvertedEngine(target, files, precision, batch) as converted:
         comparison = compared(converted, bundle, shown.pixels, judge)
-    _check(comparison, target, tolerance)
+    good, allowed, required = _standing(comparison, tolerance)
+    if not good:
+        apart = first_apart(target, bundle, files, precision, batch, shown.pixels)
+        raise _refusal(target, comparison, allowed, required, apart)
     if comparison.verdict and comparison.verdict.note:
         say(comparison.verdict.note)
     return comparison.record(shown.origin, tolerance if precision == "fp32" else 1.0)
@@ -245,82 +244,36 @@ def _artifact_of(target: Target, files: Files, precision: str, batch: int | None
         raise FleetnetError(f"the target '{target.name}' gives odd files: {reason}") from None
 
 
-class _Shown(NamedTuple):
-    """Images to verify with: what a record calls them, and their labels if those are known.
-
-    ``by_agreement`` where int8 was searched by the same answers, which judge it then.
-    """
-
-    pixels: Pixels
-    origin: str
-    labels: Labels | None = None
-    by_agreement: bool = False
-
-    def judge(self, manifest: Manifest, max_loss: float) -> Judge:
-        """Return what judges fewer bits on them."""
-        if self.labels is not None:
-            return labelled_judge(self.labels, manifest, TOP1, max_loss)
-        if self.by_agreement or MADE_UP in self.origin:
-            # Of made-up pictures nobody knows how sure a network should be.
-            return AgreementJudge(AGREEMENT, manifest.model.activation)
-        return confidence_judge(manifest, TOP1, max_loss)
-
-
-def _images(
-    subject: Subject,
-    bundle: Bundle,
-    images: tuple[str, ...],
-    limit: int | None,
-    left_out: LeftOut | None,
-    *,
-    labelled: bool,
-) -> _Shown:
-    """Return the images to verify with, with their labels if those are wanted and known."""
-    preprocess = bundle.manifest.preprocess
-    most = IMAGES if limit is None else limit
-    if images:
-        origin = printable(", ".join(Path(image).name or image for image in images))
-        return _Shown(prepare(find_images(images, left_out), preprocess, most), origin)
-    if subject.kind != "weights":
-        return _Shown(made_up_pictures(most, preprocess.crop), f"{most} {MADE_UP}")
-    trained = read_checkpoint(file_of(subject))
-    held_out = held_out_part(trained)
-    if labelled and held_out is not None:
-        source, indices = held_out
-        shuffled = np.random.default_rng(SEED).permutation(indices)
-        origin = f"held-out images of {source.description}"
-        most = LABELLED if limit is None else limit
-        found = read_labelled(source, shuffled, bundle.manifest, most, origin)
-        return _Shown(found.pixels, origin, found.labels)
-    return _Shown(*images_to_verify_with(trained, (), most, held_out, left_out, made_up=True))
-
-
-def _check(comparison: Comparison, target: Target, tolerance: float) -> None:
-    """Refuse answers that differ too much.
-
-    Raises:
-        VerificationError: they do; nothing was written.
-    """
-    required: dict[str, Any]
+def _standing(comparison: Comparison, tolerance: float) -> tuple[bool, str, dict[str, Any]]:
+    """Return whether answers are near enough, what is allowed, and that as facts of an error."""
     if comparison.precision == "fp32":
-        required = {"tolerance": tolerance}
-        good, allowed = comparison.passes(tolerance), f"allowed: {tolerance:g} and 100%"
-        agreed = comparison.top1_agreement
-    else:
-        verdict = judged(comparison)
-        by_agreement = verdict.judgement.judged_by == BY_AGREEMENT
-        required = {"required_agreement": AGREEMENT} if by_agreement else {}
-        good, allowed = verdict.passed, f"allowed: {AGREEMENT:.0%}"
-        agreed = comparison.agreement
-        if not by_agreement:
-            allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
-    if not good:
-        raise VerificationError(
-            f"{target.title} in {comparison.precision} does not answer as the trained network "
-            f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
-            f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
-            f"({allowed})",
-            target=target.name,
-            **comparison.facts,
-            **required,
-        )
+        allowed = f"allowed: {tolerance:g} and 100%"
+        return comparison.passes(tolerance), allowed, {"tolerance": tolerance}
+    verdict = judged(comparison)
+    if verdict.judgement.judged_by == BY_AGREEMENT:
+        wanted = 1 - verdict.judgement.allowed
+        return verdict.passed, f"allowed: {100 * wanted:g}%", {"required_agreement": wanted}
+    allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
+    return verdict.passed, allowed, {}
+
+
+def _refusal(
+    target: Target,
+    comparison: Comparison,
+    allowed: str,
+    required: dict[str, Any],
+    apart: Apart | None,
+) -> VerificationError:
+    """Return the error of answers that differ too much, and of the layer where that begins."""
+    in_fp32 = comparison.precision == "fp32"
+    agreed = comparison.top1_agreement if in_fp32 else comparison.agreement
+    return VerificationError(
+        f"{target.title} in {comparison.precision} does not answer as the trained network "
+        f"does: probabilities differ by up to {comparison.max_abs_diff:.2g}, the most probable "
+        f"class agrees on {agreed:.1%} of {count(comparison.images, 'image')} "
+        f"({allowed}){f'; {apart}' if apart else ''}",
+        target=target.name,
+        layer=apart.layer if apart else None,
+        **comparison.facts,
+        **required,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleetnet.amounts import size
 from fleetnet.bundle import Bundle, Verification
@@ -13,6 +13,10 @@ from fleetnet.cache import cache_folder
 from fleetnet.errors import INSTALL, BundleError, FleetnetError, one_line
 from fleetnet.export.targets import TARGETS, Target, find_target
 from fleetnet.reporting import Begin, Say
+
+if TYPE_CHECKING:  # targets are listed where PyTorch is not installed
+    from fleetnet.data.sources import Source
+    from fleetnet.export.shown import Allowed
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def measure(
     words: Iterable[str] = (),
     *,
     images: Iterable[str] = (),
+    data: Source | None = None,
+    allowed: Allowed | None = None,
     say: Say = lambda _: None,
     begin: Begin = lambda _what, _steps: lambda _done: None,
 ) -> Iterator[Device]:
@@ -108,6 +114,8 @@ def measure(
         bundle: whose network is converted.
         words: targets such as ``litert`` and ``litert:fp16``; if empty, all that are here.
         images: to verify with; see :func:`fleetnet.export.converted.export_to`.
+        data: labelled images to verify with, likewise.
+        allowed: what fewer bits may lose; None for half a point of top-1.
         say: called with what is being done, in a line.
         begin: called with the packages that an environment takes.
 
@@ -115,6 +123,7 @@ def measure(
         FleetnetError: a target is unknown.
     """
     from fleetnet.export.converted import export_to
+    from fleetnet.export.shown import Allowed
 
     words, images = tuple(words), tuple(images)
     for target, precision in chosen(words):
@@ -130,6 +139,8 @@ def measure(
                 f"{target.name}:{precision}",
                 place,
                 images=images,
+                data=data,
+                allowed=allowed if allowed is not None and precision != "fp32" else Allowed(),
                 begin=begin,
             )
         except FleetnetError as error:

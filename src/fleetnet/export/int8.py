@@ -1,112 +1,118 @@
 """A network in int8 for other runtimes: calibrated on real images, and held to its answers.
 
-The guard is that of ``fleetnet quantize``: as few layers as possible stay in fp32, the most
-sensitive ones first, so that the files, run by what runs them here, answer as the network does.
+The guard is that of ``fleetnet quantize``, and so is what it may lose: as few layers as possible
+stay in fp32, the most sensitive ones first, so that the files, run by what runs them here, pass.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from fleetnet.bundle import Bundle, Quantization
-from fleetnet.data.contents import NONE
+from fleetnet.data.sources import Source
 from fleetnet.errors import DataError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.converted_engine import ConvertedEngine
-from fleetnet.export.held_out import held_out_part, why_gone
+from fleetnet.export.held_out import training_source, why_gone
+from fleetnet.export.layers_apart import first_apart
+from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized
-from fleetnet.export.quantize.samples import CALIBRATION, Samples, draw_samples
-from fleetnet.export.quantize.session import Session
+from fleetnet.export.quantize.samples import (
+    CALIBRATION,
+    Samples,
+    draw_labelled_samples,
+    draw_samples,
+)
+from fleetnet.export.quantize.session import Advice, Session, Validated
+from fleetnet.export.shown import Given
 from fleetnet.export.targets import Files, Target
 from fleetnet.image_files import find_images
-from fleetnet.inference.verify import AGREEMENT
-from fleetnet.labels import printable
-from fleetnet.left_out import LeftOut
+from fleetnet.inference.judging import AgreementJudge, Judge
 from fleetnet.reporting import Begin
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.weights.subject import Subject, file_of
 
 LEAST = 100
-"""Of how many images the answers are compared: with fewer, 99 % says nothing."""
-_INSTEAD = "use another precision"
+"""Of how many images the answers are compared: with fewer, hardly anything is shown."""
+_TO_AGREE = Advice("use another precision, or a smaller agreement=", arguments=("agreement",))
+_TO_LOSE = Advice(
+    "use another precision, more images, or a larger max_loss=", arguments=("max_loss",)
+)
 
 
 def real_images(
-    subject: Subject,
-    bundle: Bundle,
-    images: Sequence[str],
-    limit: int,
-    left_out: LeftOut | None,
-    begin: Begin,
+    subject: Subject, bundle: Bundle, given: Given, begin: Begin
 ) -> tuple[Samples, str]:
     """Return images to calibrate with and others to compare answers on, and what they are called.
+
+    Labelled data has labels for the latter, as in ``fleetnet quantize``: of the data that the
+    network was trained on, training images calibrate, and the held-out ones are compared on.
 
     Args:
         subject: what the bundle was made of.
         bundle: the network's.
-        images: files, folders and globs; if empty, those that a checkpoint was not trained on.
-        limit: compare on at most this many.
-        left_out: counts what is skipped in ``images``.
+        given: images of the caller's; if there are none, the data that a checkpoint was trained on.
         begin: called with the images to read.
 
     Raises:
         DataError: they are too few, or there are none.
     """
+    source = given.data or (None if given.images else _own_data(subject))
+    limit = given.most(labelled=source is not None)
     if limit < LEAST:
         raise DataError(
             f"int8 is compared on at least {LEAST} images: leave out limit=, or give more",
             arguments=["limit"],
         )
-    preprocess = bundle.manifest.preprocess
-    if images:
-        paths = list(find_images(images, left_out))
-        known = trained_images_of(bundle)
-        origin = printable(", ".join(Path(image).name or image for image in images))
-        advance = begin("reading images", min(len(paths), CALIBRATION + limit))
-        samples = draw_samples(paths, preprocess, CALIBRATION, limit, advance, known, least=LEAST)
-        return samples, origin
+    paths = list(find_images(given.images, given.left_out)) if given.images else []
+    number = len(paths) if source is None else len(source.samples)
+    advance = begin("reading images", min(number, CALIBRATION + limit))
+    if source is not None:
+        return draw_labelled_samples(
+            source, bundle, CALIBRATION, limit, advance, paths, least=LEAST
+        )
+    known, preprocess = trained_images_of(bundle), bundle.manifest.preprocess
+    samples = draw_samples(paths, preprocess, CALIBRATION, limit, advance, known, least=LEAST)
+    return samples, given.names
+
+
+def _own_data(subject: Subject) -> Source:
+    """Return the data that a checkpoint was trained on.
+
+    Raises:
+        DataError: it is not here, or this is no checkpoint.
+    """
     if subject.kind != "weights":
         raise DataError(
             "int8 takes real images to calibrate with, like those that it will see: give some, "
-            "images=",
-            arguments=["images"],
+            "images=, or labelled ones, data=",
+            arguments=["images", "data"],
         )
     trained = read_checkpoint(file_of(subject))
-    held_out = held_out_part(trained)
-    if held_out is None:
+    source = training_source(trained)
+    if source is None:
         raise DataError(
-            f"{why_gone(trained)}: give some to calibrate with, images=", arguments=["images"]
+            f"{why_gone(trained)}: give some to calibrate with, images=, or labelled ones, data=",
+            arguments=["images", "data"],
         )
-    source, indices = held_out
-    advance = begin("reading images", min(len(indices), CALIBRATION + limit))
-    samples = draw_samples(
-        map(str, indices),
-        preprocess,
-        CALIBRATION,
-        limit,
-        advance,
-        NONE,
-        least=LEAST,
-        read=lambda index: source.read(int(index)),
-    )
-    return samples, f"held-out images of {source.description}"
+    return source
 
 
 def in_int8(
-    target: Target, bundle: Bundle, batch: int | None, samples: Samples, begin: Begin
+    target: Target, bundle: Bundle, batch: int | None, samples: Samples, judge: Judge, begin: Begin
 ) -> tuple[Files, Quantization]:
-    """Return a target's files in int8 that answer as the network in fp32, and how they were made.
+    """Return a target's files in int8 that lose no more than is allowed, and how they were made.
 
     Raises:
         VerificationError: there are none, or what runs them does not take them.
         FleetnetError: its tool fails.
     """
-    with contextlib.closing(Session(bundle, samples, AGREEMENT, 7, begin)) as session:
+    with contextlib.closing(Session(bundle, samples, judge, 7, begin)) as session:
         quantizer = _TargetQuantizer(target, bundle, batch, samples, session.layers, begin)
-        found = session.find(quantizer, _INSTEAD)
+        advice = _TO_AGREE if isinstance(judge, AgreementJudge) else _TO_LOSE
+        found = session.find(quantizer, advice, quantizer.apart)
         described = session.described(quantizer, found, 8)
     return found.validated.quantized.contents, described
 
@@ -129,7 +135,9 @@ class _TargetQuantizer:
         version = environment.version(tool) if environment else target.version_of(tool)
         self.tool = f"{tool} {version}"
         self._target = target
+        self._bundle = bundle
         self._batch = batch
+        self._pixels = samples.validation
         advance = begin(f"{self.engine}: calibrating", 1)
         self._quantize = target.int8.calibrate(bundle, batch, samples.calibration, layers)
         advance(1)
@@ -141,4 +149,15 @@ class _TargetQuantizer:
             self._target.format,
             files,
             lambda _threads: ConvertedEngine(self._target, files, "int8", self._batch),
+        )
+
+    def apart(self, refused: Validated) -> Apart | None:
+        """Return the layer whose values are off, in the target's own runtime, if that tells."""
+        return first_apart(
+            self._target,
+            self._bundle,
+            refused.quantized.contents,
+            "int8",
+            self._batch,
+            self._pixels,
         )

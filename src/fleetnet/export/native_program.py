@@ -37,16 +37,17 @@ _SHARED = ("classify.cpp", "network.h", *_ANSWERS)
 def built(where: str) -> str:
     """Return, as Markdown, how the program is built; ``where`` says what has to be in PREFIX."""
     return f"""\
-`classify.cpp` is a whole program, with the network in `network.cpp`, what it has to know of this
-one in `model.h`, and Fleetnet's resizing in `core/`, which gives the pixels that Python gives, to
-the bit. With {where}:
+`classify.cpp` is a whole program in C++, with the network in `network.cpp`, what it has to know of
+this one in `model.h`, and Fleetnet's resizing in `core/`, which gives the pixels that Python gives,
+to the bit. With {where}:
 
     cmake -S . -B build -D CMAKE_PREFIX_PATH=PREFIX
     cmake --build build
     djpeg photo.jpg > photo.ppm
     build/classify . photo.ppm
 
-It takes upright pictures as binary PPM; `djpeg` is libjpeg-turbo's."""
+It takes upright pictures as binary PPM; `djpeg` is libjpeg-turbo's (Debian's package
+`libjpeg-turbo-progs`), and gives the pixels that Python decodes."""
 
 
 def program(runtime: str) -> Callable[[Files, Manifest], Files]:

@@ -18,7 +18,7 @@ from fleetnet.inference.probabilities import to_probabilities
 _PICTURE = """\
 manifest = Bundle.load(".").manifest
 picture = manifest.preprocess.from_bytes(Path("photo.jpg").read_bytes())
-pixels = np.stack([picture] * {batch})  # uint8[{batch}, {crop}, {crop}, 3]
+pixels = np.stack([picture] * {images})  # uint8[{images}, {crop}, {crop}, 3]
 """
 _END = """\
 probabilities = to_probabilities(logits, manifest.model.activation, manifest.temperature)[0]
@@ -48,5 +48,6 @@ def file(imports: str, runs: str, manifest: Manifest) -> bytes:
     """Return :func:`source` as a file for a manifest, which takes a picture's path."""
     text = source(imports, runs).replace('"photo.jpg"', "sys.argv[1]")
     batch, crop = manifest.artifacts[0].batch or 1, manifest.preprocess.crop
-    text = text.replace("{batch}", str(batch)).replace("{crop}", str(crop))
+    text = text.replace("{images}", str(batch)).replace("{crop}", str(crop))
+    text = text.replace("{batch}", str(batch))
     return f"import sys\n{text}".encode()

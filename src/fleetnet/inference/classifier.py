@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import operator
 import os
 from collections import deque
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.amounts import count
-from fleetnet.bundle import Activation, Bundle, while_replaced
+from fleetnet.bundle import Activation, Bundle, Rejection, while_replaced
 from fleetnet.errors import BundleError, FleetnetError
+from fleetnet.inference.certainty import certainty, is_rejected
 from fleetnet.inference.engines import (
     CPU,
     DEFAULT_ENGINE,
@@ -72,6 +74,9 @@ class Classifier(Closable):
         exact: decode every image in full size. Otherwise JPEGs much larger than the network needs
             are decoded smaller, which takes much less time and gives nearly the same answers
             (docs/prediction.md).
+        reject: answers that the network is not certain enough of, by the bundle's threshold if it
+            has one (True), by this threshold for the bundle's score, or none (False). A rejected
+            answer says so and keeps its classes (docs/rejection.md).
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -79,6 +84,7 @@ class Classifier(Closable):
             precision; or one of these is named with ``auto``, which chooses them.
     """
 
+    rejection: Rejection | None
     _owned: Engine | None
 
     def __init__(
@@ -93,6 +99,7 @@ class Classifier(Closable):
         mode: Mode = "latency",
         exact: bool = False,
         device: str | None = None,
+        reject: bool | float = True,
     ) -> None:
         open_it = functools.partial(
             self._open,
@@ -103,6 +110,7 @@ class Classifier(Closable):
             precision=precision,
             mode=mode,
             device=device,
+            reject=reject,
         )
         if isinstance(bundle, Bundle):
             open_it(bundle)
@@ -124,7 +132,9 @@ class Classifier(Closable):
         precision: Precision | None,
         mode: Mode,
         device: str | None,
+        reject: bool | float,
     ) -> None:
+        rejection = _rejection_of(bundle, reject)
         classes = bundle.manifest.classes if labels is None else labels
         if len(classes) != len(bundle.manifest.classes):
             known = count(len(bundle.manifest.classes), "class")
@@ -147,6 +157,7 @@ class Classifier(Closable):
             bundle.manifest.model.activation,
             bundle.manifest.temperature,
         )
+        self.rejection = rejection
         self._workers = opened.threads if mode == "throughput" else 0
         self._owned = opened
 
@@ -190,6 +201,7 @@ class Classifier(Closable):
         self.batch_size = batch_size
         self.activation = activation
         self.temperature = temperature
+        self.rejection = None
 
     def close(self) -> None:
         """Take no more calls, and close the engine that was opened; may be called again.
@@ -279,11 +291,23 @@ class Classifier(Closable):
             raise image.failure
         if image.error is not None:
             return Prediction(image.source, error=image.error)
-        return Prediction(image.source, self.top(logits, top_k), logits=logits)
+        top = self.top(logits, top_k)
+        rejected, score = self.judge(logits)
+        return Prediction(image.source, top, logits=logits, rejected=rejected, score=score)
 
     def probabilities(self, logits: Logits) -> Probabilities:
         """Return the probabilities of logits, ``float32[..., K]``, as the bundle defines them."""
         return to_probabilities(logits, self.activation, self.temperature)
+
+    def judge(self, logits: Logits) -> tuple[bool, float | None]:
+        """Return whether one image's logits, ``float32[K]``, are rejected, and their score.
+
+        The score is None where the classifier rejects nothing.
+        """
+        if self.rejection is None:
+            return False, None
+        score = float(certainty(logits, self.rejection.score, self.temperature))
+        return is_rejected(score, self.rejection.threshold), score
 
     def top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
         """Return the most probable classes of one image's logits, ``float32[K]``, best first."""
@@ -314,6 +338,29 @@ def _whole(name: str, value: object) -> int:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise FleetnetError(f"{name} is {value!r}; it must be a whole number") from None
+
+
+def _rejection_of(bundle: Bundle, reject: bool | float) -> Rejection | None:
+    """Return what a caller wants rejected.
+
+    Raises:
+        FleetnetError: a threshold that is no number, or of a bundle that has no score.
+    """
+    found = bundle.manifest.rejection
+    if isinstance(reject, bool):
+        return found if reject else None
+    try:
+        threshold = float(reject)
+    except (TypeError, ValueError):
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        raise FleetnetError(f"reject is {reject!r}; it must be True, False or a threshold")
+    if found is None:
+        raise FleetnetError(
+            f"{bundle.path} has no rejection, so that nothing says what {threshold:g} is a "
+            "threshold of: 'fleetnet reject' adds one"
+        )
+    return found.model_copy(update={"threshold": threshold})
 
 
 def _usual_batch(engine: str, precision: Precision, mode: Mode) -> int:

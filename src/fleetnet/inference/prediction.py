@@ -31,12 +31,18 @@ class Prediction:
         error: why it could not be read, else None.
         logits: ``float32[K]`` as the network gives them, before the temperature; None if the image
             could not be read.
+        rejected: whether the network is not certain enough of the image for its answer to count;
+            False where nothing is rejected.
+        score: how certain it is, as the bundle's rejection defines it; None where nothing is
+            rejected, or the image could not be read.
     """
 
     source: str
     top: tuple[Score, ...] = ()
     error: str | None = None
     logits: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    rejected: bool = False
+    score: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -62,13 +68,18 @@ class Prediction:
         return self._best().probability
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer as JSON values, as ``fleetnet predict --json`` prints it."""
+        """Return the answer as JSON values, as ``fleetnet predict --json`` prints it.
+
+        What was rejected is said only where something could be.
+        """
+        rejection = {} if self.score is None else {"rejected": self.rejected, "score": self.score}
         return {
             "image": self.source,
             "top": [
                 {"class": score.label, "index": score.index, "probability": score.probability}
                 for score in self.top
             ],
+            **rejection,
             "error": self.error,
         }
 

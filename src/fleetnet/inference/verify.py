@@ -9,7 +9,7 @@ import numpy as np
 
 from fleetnet.bundle import Bundle, Judgement, Manifest
 from fleetnet.errors import DataError, ImageError, the_first
-from fleetnet.image_bytes import read_bytes
+from fleetnet.image_bytes import StoredImage, read_bytes
 from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import Engine, Pixels
 from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
@@ -26,7 +26,7 @@ JudgeOf = Callable[[Judgement, Manifest], Judge]
 
 
 def prepare(
-    images: Iterable[str | Path | bytes],
+    images: Iterable[str | Path | bytes | StoredImage],
     preprocess: Preprocess,
     limit: int | None = None,
     unreadable: list[str] | None = None,
@@ -34,7 +34,7 @@ def prepare(
     """Decode and preprocess images for a comparison, leaving out what cannot be read.
 
     Args:
-        images: paths, or files' contents.
+        images: paths, files' contents, or what shards hold.
         preprocess: the network's.
         limit: at most this many.
         unreadable: gets a line for each image that is left out, with the reason.
@@ -51,14 +51,25 @@ def prepare(
         if limit is not None and len(pixels) >= limit:
             break
         try:
-            data = image if isinstance(image, bytes) else read_bytes(image)
-            pixels.append(preprocess.from_bytes(data))
+            pixels.append(preprocess.from_bytes(_content(image)))
         except ImageError as error:
-            name = "" if isinstance(image, bytes) else f"{image}: "
-            unreadable.append(f"{name}{error}")
+            unreadable.append(f"{_prefix(image)}{error}")
     if not pixels:
         raise DataError(f"no image to verify with could be read{the_first(unreadable)}")
     return np.stack(pixels)
+
+
+def _content(image: str | Path | bytes | StoredImage) -> bytes:
+    if isinstance(image, StoredImage):
+        return image.content
+    return image if isinstance(image, bytes) else read_bytes(image)
+
+
+def _prefix(image: str | Path | bytes | StoredImage) -> str:
+    """Return what comes before an image's error."""
+    if isinstance(image, bytes):
+        return ""
+    return f"{image.name if isinstance(image, StoredImage) else image}: "
 
 
 def verify_bundle(

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
+from fleetnet.errors import ModelError
 from fleetnet.models.description import Activation, Description
-from fleetnet.models.network import BlockSetting, MobileNetwork, NetworkSetting, family
+from fleetnet.models.narrowing import Narrowing
+from fleetnet.models.network import (
+    BlockSetting,
+    ChainFamily,
+    MobileNetwork,
+    NetworkSetting,
+    chain_widths,
+    family,
+    narrowed,
+)
+from fleetnet.models.registry import ModelEntry, family_of, find_model
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -17,8 +30,22 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-def described_setting(description: Description) -> NetworkSetting:
-    """Unroll a description."""
+def described_setting(description: Description | Narrowing) -> NetworkSetting:
+    """Unroll a description.
+
+    Raises:
+        ModelError: it narrows a network that it does not fit.
+    """
+    if isinstance(description, Narrowing):
+        wide = (
+            chain_setting(find_model(description.narrows))
+            if description.base is None
+            else described_setting(description.base)
+        )
+        try:
+            return narrowed(wide, description.hidden, description.squeezed, description.head)
+        except ModelError as error:
+            raise ModelError(f"{description.name} narrows {description.narrows}: {error}") from None
     return NetworkSetting(
         description.stem,
         tuple(BlockSetting(**block._asdict()) for block in description.unrolled()),
@@ -28,10 +55,25 @@ def described_setting(description: Description) -> NetworkSetting:
     )
 
 
+def chain_setting(entry: ModelEntry) -> NetworkSetting:
+    """Return the numbers of a network that is a chain of inverted residuals.
+
+    Raises:
+        ModelError: it is not.
+    """
+    its = family_of(entry)
+    if not isinstance(its, ChainFamily):
+        raise ModelError(
+            f"{entry.name} is no chain of inverted residuals, of which alone channels can be taken "
+            "away"
+        )
+    return its.setting(**entry.arguments)
+
+
 def described(
     num_classes: int = 1000,
     *,
-    description: Description,
+    description: Description | Narrowing,
     in_channels: int = 3,
     dropout: float | None = None,
     drop_path: float = 0.0,
@@ -46,4 +88,13 @@ def described(
     )
 
 
-FAMILY = family(described, described_setting, {})
+def _widths(description: Description | Narrowing) -> dict[str, int]:
+    """Name the hidden channels too, which are all that a narrower network differs in."""
+    setting = described_setting(description)
+    hidden = {
+        f"blocks.{index}.depthwise.conv": block.hidden for index, block in enumerate(setting.blocks)
+    }
+    return {**chain_widths(setting), **hidden}
+
+
+FAMILY = replace(family(described, described_setting, {}), widths=_widths)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,6 +33,60 @@ ROWS = "blocks"
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSettings(_Settings):
+    """Settings that stand for one network.
+
+    Attributes:
+        name: what people call it.
+        size: side in pixels of the images that it is for.
+        dropout: before the classifier, where a recipe sets none.
+    """
+
+    name: str = Field("custom", pattern=NAME)
+    size: Whole = Field(224, ge=32, le=1024)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @classmethod
+    def from_values(cls, values: object, where: str) -> Self:
+        """Check settings; ``where`` names their origin in errors.
+
+        Raises:
+            ModelError: an unknown key or a bad value, or a network that cannot be built.
+        """
+        if not isinstance(values, dict):
+            raise ModelError(f"{where} must be a mapping of keys to values", file=where)
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            found = first_problem(error)
+            raise ModelError(
+                f"{where}: {one_line(f'{found.place}: {found.text}')}",
+                file=where,
+                key=found.place,
+                **facts_of(error),
+            ) from None
+        settings.check(where)
+        return settings
+
+    def check(self, where: str) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ModelError: it cannot be; the message begins with ``where``.
+        """
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it as JSON values that :meth:`from_values` takes; defaults are left out."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return {"name": self.name, **values}
+
+    @property
+    def full_name(self) -> str:
+        """The name with a hash of the settings: two networks of one name are never confused."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
 class Row(_Settings):
@@ -78,58 +132,31 @@ class Costs(NamedTuple):
     """Multiply-adds of the convolutions and the linear layer for one image."""
 
 
-class Description(_Settings):
+class Description(NetworkSettings):
     """A chain of inverted residuals between a stem and a classifier.
 
     Attributes:
-        name: what people call it.
-        size: side in pixels of the images that it is for.
         stem: channels of the first convolution, 3×3 with a stride of 2.
         blocks: the rows, in order.
         head: channels of the last 1×1 convolution, which are the width of the embedding.
         activation: after the stem, the expansions and the head; the depthwise filters have ReLU6.
         shortcut: ``equal`` adds a block's input where it has the output's shape, as MobileNetV2
             does, ``partial`` also where it has fewer channels, as ReXNet does.
-        dropout: before the classifier, where a recipe sets none.
     """
 
-    name: str = Field("custom", pattern=NAME)
-    size: Whole = Field(224, ge=32, le=1024)
     stem: Whole = Field(32, ge=1, le=1024)
     blocks: tuple[Row, ...] = Field(min_length=1, max_length=MOST_BLOCKS)
     head: Whole = Field(1280, ge=1, le=8192)
     activation: Activation = "relu6"
     shortcut: Literal["equal", "partial"] = "equal"
-    dropout: float = Field(0.0, ge=0, lt=1)
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Output channels of every row."""
         return tuple(row.channels for row in self.blocks)
 
-    @classmethod
-    def from_values(cls, values: object, where: str) -> Description:
-        """Check a description; ``where`` names its origin in errors.
-
-        Raises:
-            ModelError: an unknown key or a bad value, or a network that is far too large.
-        """
-        if not isinstance(values, dict):
-            raise ModelError(f"{where} must be a mapping of keys to values", file=where)
-        try:
-            description = cls.model_validate(values)
-        except ValidationError as error:
-            found = first_problem(error)
-            raise ModelError(
-                f"{where}: {one_line(f'{found.place}: {found.text}')}",
-                file=where,
-                key=found.place,
-                **facts_of(error),
-            ) from None
-        description._check_size(where)
-        return description
-
-    def _check_size(self, where: str) -> None:
+    def check(self, where: str) -> None:
+        """Refuse a network that is far too large."""
         blocks = sum(row.repeats for row in self.blocks)
         if blocks > MOST_BLOCKS:
             raise ModelError(f"{where}: {count(blocks, 'block')}; at most {MOST_BLOCKS} are built")
@@ -143,17 +170,6 @@ class Description(_Settings):
                     f"{where}: a network of {number / 1e6:,.0f} million {what}; at most "
                     f"{most / 1e6:,.0f} million are built"
                 )
-
-    def to_values(self) -> dict[str, Any]:
-        """Return it as JSON values that :meth:`from_values` takes; defaults are left out."""
-        values = self.model_dump(mode="json", exclude_defaults=True)
-        return {"name": self.name, **values}
-
-    @property
-    def full_name(self) -> str:
-        """The name with a hash of the settings: two networks of one name are never confused."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
     def unrolled(self) -> Iterator[Block]:
         """Yield its blocks."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from fleetnet.amounts import count
+from fleetnet.errors import ModelError
 from fleetnet.models.base import Family, Network, Parts, Stage
 from fleetnet.models.chain import Chain
 from fleetnet.models.layers import (
@@ -35,6 +38,44 @@ class BlockSetting(NamedTuple):
     """Activation of this block; None for the network's, see :class:`InvertedResidual`."""
     gate_slope: float = 0.0
     """Of the hard sigmoid in squeeze-excitation, 0 for a smooth one, see there too."""
+
+
+def narrowed(
+    setting: NetworkSetting, hidden: Sequence[int], squeezed: Sequence[int], head: int
+) -> NetworkSetting:
+    """Return a setting with fewer channels inside the blocks and in the head.
+
+    Args:
+        setting: of the wide network.
+        hidden: channels between the 1×1 convolutions of every block.
+        squeezed: channels inside squeeze-excitation of every block, 0 where there is none.
+        head: channels of the last 1×1 convolution.
+
+    Raises:
+        ModelError: there are more channels than in the wide network, or none where it has some, or
+            the other way round, or numbers for more or fewer blocks than it has.
+    """
+    if not len(setting.blocks) == len(hidden) == len(squeezed):
+        raise ModelError(
+            f"the network has {count(len(setting.blocks), 'block')}, but there are channels for "
+            f"{len(hidden)} and {len(squeezed)}"
+        )
+    blocks = []
+    for index, (block, wide, inside) in enumerate(
+        zip(setting.blocks, hidden, squeezed, strict=True)
+    ):
+        least = 1 if block.expand else block.hidden
+        if not least <= wide <= block.hidden:
+            raise ModelError(f"hidden.{index} is {wide}, not from {least} to {block.hidden}")
+        if not min(block.squeezed, 1) <= inside <= block.squeezed:
+            raise ModelError(
+                f"squeezed.{index} is {inside}, not from {min(block.squeezed, 1)} to "
+                f"{block.squeezed}"
+            )
+        blocks.append(block._replace(hidden=wide, squeezed=inside))
+    if not 1 <= head <= setting.head:
+        raise ModelError(f"head is {head}, not from 1 to {setting.head}")
+    return setting._replace(blocks=tuple(blocks), head=head)
 
 
 NeckForm = Literal["linear-norm", "linear", "conv"]
@@ -139,12 +180,23 @@ def _neck(setting: NetworkSetting) -> nn.Module:
     return LinearNormAct(*channels, act=act, bias=bias, norm=setting.neck_form == "linear-norm")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChainFamily(Family):
+    """A family of chains of inverted residuals.
+
+    Attributes:
+        setting: takes a network's arguments and returns its numbers.
+    """
+
+    setting: Callable[..., NetworkSetting]
+
+
 def family(
     build: Callable[..., Network],
     setting: Callable[..., NetworkSetting],
     names: Mapping[Source, Parts],
     lookalikes: Mapping[str, str] | None = None,
-) -> Family:
+) -> ChainFamily:
     """Return the declaration of a family of such chains.
 
     Args:
@@ -153,10 +205,11 @@ def family(
         names: the names of its layers, by source.
         lookalikes: see :class:`fleetnet.models.base.Family`.
     """
-    return Family(
+    return ChainFamily(
+        setting=setting,
         build=build,
         names={OWN: lambda **arguments: _own_names(setting(**arguments)), **names},
-        widths=lambda **arguments: _widths(setting(**arguments)),
+        widths=lambda **arguments: chain_widths(setting(**arguments)),
         input_layer=MobileNetwork.input_layer,
         classifier_layer=MobileNetwork.classifier_layer,
         lookalikes=lookalikes or {},
@@ -189,7 +242,8 @@ def _own_excite(name: str, *, hard: bool) -> tuple[Part, ...]:
     return (*own_conv_norm(f"{name}.reduce"), Part(f"{name}.expand", f"{name}.expand", "conv"))
 
 
-def _widths(setting: NetworkSetting) -> dict[str, int]:
+def chain_widths(setting: NetworkSetting) -> dict[str, int]:
+    """Return the output channels of the stem, the blocks and the head, by our names."""
     blocks = {
         f"blocks.{index}.project.conv": block.out_channels
         for index, block in enumerate(setting.blocks)
@@ -214,13 +268,24 @@ def measure_structure(network: nn.Module, in_channels: int = 3, size: int = 224)
     One multiply-add counts as one operation. The network may live on the ``meta`` device, where
     counting costs no arithmetic.
     """
-    macs = 0
+    positions = measure_positions(network, in_channels, size)
+    macs = sum(layer.weight.numel() * count for layer, count in positions.items())
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    running = sum(b.numel() for b in network.buffers() if b.is_floating_point())
+    frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
+    return Structure(trainable, trainable + frozen + running, macs)
+
+
+def measure_positions(
+    network: nn.Module, in_channels: int = 3, size: int = 224
+) -> dict[nn.Conv2d | nn.Linear, int]:
+    """Count at how many places of one image each layer's weights are used."""
+    positions: dict[nn.Conv2d | nn.Linear, int] = {}
 
     def count(module: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal macs
         assert isinstance(module, nn.Conv2d | nn.Linear)  # noqa: S101 - for the type checker
-        per_output = module.weight.numel() // module.weight.shape[0]
-        macs += output.numel() // output.shape[0] * per_output
+        each = output.numel() // output.shape[0] // module.weight.shape[0]
+        positions[module] = positions.get(module, 0) + each
 
     counted = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [module.register_forward_hook(count) for module in counted]
@@ -233,7 +298,4 @@ def measure_structure(network: nn.Module, in_channels: int = 3, size: int = 224)
         network.train(was_training)
         for handle in handles:
             handle.remove()
-    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    running = sum(b.numel() for b in network.buffers() if b.is_floating_point())
-    frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-    return Structure(trainable, trainable + frozen + running, macs)
+    return positions

@@ -89,9 +89,9 @@ def add_described(values: object, where: str) -> ModelEntry:
     Raises:
         ModelError: they describe no network.
     """
-    from fleetnet.models.description import Description
+    from fleetnet.models.narrowing import settings_of
 
-    description = Description.from_values(values, where)
+    description = settings_of(values, where)
     entry = ModelEntry(
         description.full_name, "described", {"description": description}, description.size
     )

@@ -94,10 +94,12 @@ class Answer {
     this.given = given;
     const { model, version } = given;
     const source = element("p", { className: "source soft name" }, version ? `${model}, version ${version}` : model);
-    this.body.replaceChildren(bars(first.top), times(given.timing, roundTrip, this.asker.api.words), source);
+    const rejected = first.rejected ? [element("p", { className: "note" }, REJECTED)] : [];
+    this.body.replaceChildren(...rejected, bars(first.top), times(given.timing, roundTrip, this.asker.api.words), source);
     if (this.asker.chosen().explains && this.picture.plain !== null) this.offerHeat(first.top);
     const [best] = first.top;
-    this.said = `${this.name}: ${best.class}, ${percent(best.probability)}`;
+    const doubt = first.rejected ? `${REJECTED} ` : "";
+    this.said = `${this.name}: ${doubt}${best.class}, ${percent(best.probability)}`;
   }
 
   offerHeat(top) {
@@ -233,6 +235,8 @@ export class Answers {
     this.remove(...this.#all);
   }
 }
+
+const REJECTED = "Rejected: the network is not certain enough for its answer to count.";
 
 function bars(top) {
   const list = element("ol", { className: "bars" });

@@ -13,7 +13,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -50,10 +50,20 @@ class Tokens:
         self._stamp = self._refused = _stamp(file)
         self._known = [] if file is None else read_tokens(file)
 
+    @classmethod
+    def of(cls, known: Sequence[tuple[bytes, Role]]) -> Tokens:
+        """Return tokens that were read already, as :func:`read_tokens` returns them.
+
+        Without any, everybody may do everything.
+        """
+        tokens = cls(None)
+        tokens._known = list(known)
+        return tokens
+
     @property
     def wanted(self) -> bool:
         """Whether a request needs a token."""
-        return self._file is not None
+        return bool(self._known)
 
     def check(self, secret: str | None, role: Role) -> None:
         """Refuse a request whose token does not allow a role.
@@ -66,9 +76,10 @@ class Tokens:
             UnauthenticatedError: no token, or an unknown one.
             ForbiddenError: a token of another role.
         """
-        if self._file is None:
+        if not self.wanted:
             return
-        self._reload(self._file)
+        if self._file is not None:
+            self._reload(self._file)
         if secret is None:
             raise UnauthenticatedError("this needs a token: send 'Authorization: Bearer TOKEN'")
         found = self._role_of(secret)

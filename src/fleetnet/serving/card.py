@@ -22,6 +22,7 @@ def card_of(version: Version) -> dict[str, Any]:
         "classes": list(loaded.classes),
         "preprocess": told["preprocess"],
         "calibration": told["calibration"],
+        "rejection": told["rejection"],
         "metrics": told["metrics"],
         "provenance": told["provenance"],
         "artifacts": told["artifacts"],

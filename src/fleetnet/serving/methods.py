@@ -141,6 +141,7 @@ class Methods:
                 top_k=0,
                 probabilities=inference.probabilities,
                 embeddings=inference.embeddings,
+                scores=inference.scores,
                 id=call.id,
                 deadline=min(deadlines, default=None),
                 trace=call.trace,

@@ -25,6 +25,7 @@ from fleetnet.serving.tensors import (
     MAX_OUTPUTS,
     PIXELS,
     PROBABILITIES,
+    SCORES,
     Input,
     facts_of,
     known_outputs,
@@ -78,6 +79,11 @@ class Inference:
     def embeddings(self) -> bool:
         """Whether embeddings are asked for."""
         return any(one.name == EMBEDDING for one in self.wanted)
+
+    @property
+    def scores(self) -> bool:
+        """Whether it is asked for what is rejected."""
+        return any(one.name in SCORES for one in self.wanted)
 
 
 def parse_inference(

@@ -41,6 +41,7 @@ class Request:
         top_k: how many classes to name for an image; 0 for none.
         probabilities: whether to give the probabilities of all classes.
         embeddings: whether to give the network's embedding, which not every bundle can.
+        scores: whether it has to be said what is rejected, which not every bundle can.
         id: the client's, or one of ours; it is in the logs and in the result.
         deadline: when the answer is worth nothing any more, by :func:`time.monotonic`.
         trace: the trace that the request belongs to, 32 hexadecimal digits; empty if none.
@@ -55,6 +56,7 @@ class Request:
     top_k: int = 5
     probabilities: bool = False
     embeddings: bool = False
+    scores: bool = False
     id: str = field(default_factory=new_id)
     deadline: float | None = None
     trace: str = ""
@@ -78,6 +80,8 @@ class Answer:
         probabilities: ``float32[K]``, if asked for.
         embedding: ``float32[E]``, if asked for.
         error: why the image cannot be read, else None.
+        rejected: whether the network is not certain enough of the image for the answer to count.
+        score: how certain it is; None where the bundle has no rejection.
     """
 
     top: tuple[Score, ...] = ()
@@ -85,6 +89,8 @@ class Answer:
     probabilities: Row | None = None
     embedding: Row | None = None
     error: ImageError | None = None
+    rejected: bool = False
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,6 +322,11 @@ class Service:
                 f"the bundle of the model '{version.model}' gives no embeddings",
                 model=version.model,
             )
+        if request.scores and version.loaded.classifier.rejection is None:
+            raise RequestError(
+                f"the bundle of the model '{version.model}' rejects nothing: it has no threshold",
+                model=version.model,
+            )
         # Nothing is awaited between the choice of the version and the queue.
         done = await self._outcomes(version, request.images, self._deadline(request))
         loaded = version.loaded
@@ -550,9 +555,12 @@ def _answer(loaded: LoadedModel, outcome: Outcome, request: Request) -> Answer:
         return Answer(error=outcome.error)
     logits = outcome.rows[LOGITS]
     classifier = loaded.classifier
+    rejected, score = classifier.judge(logits)
     return Answer(
         top=classifier.top(logits, request.top_k) if request.top_k else (),
         logits=logits,
         probabilities=classifier.probabilities(logits) if request.probabilities else None,
         embedding=outcome.rows[EMBEDDING] if request.embeddings else None,
+        rejected=rejected,
+        score=score,
     )

@@ -18,7 +18,9 @@ from fleetnet.serving.requests import Answer, Picture, Result, Row
 
 IMAGE, PIXELS = "image", "pixels"
 PROBABILITIES = "probabilities"
-OUTPUTS = (LOGITS, PROBABILITIES, EMBEDDING)
+REJECTED, SCORE = "rejected", "score"
+SCORES = (REJECTED, SCORE)
+OUTPUTS = (LOGITS, PROBABILITIES, EMBEDDING, *SCORES)
 DEFAULT_OUTPUTS = (LOGITS, PROBABILITIES)
 EXTENSIONS = ("model_repository", "classification")
 MAX_RANK = 8
@@ -210,6 +212,8 @@ def _row(answer: Answer, name: str) -> Row:
         LOGITS: answer.logits,
         PROBABILITIES: answer.probabilities,
         EMBEDDING: answer.embedding,
+        REJECTED: np.array([answer.rejected], np.float32),
+        SCORE: None if answer.score is None else np.array([answer.score], np.float32),
     }[name]
     assert row is not None  # noqa: S101 - it was asked for
     return row
@@ -222,8 +226,14 @@ def _best(row: Row, classes: tuple[str, ...], top: int) -> list[str]:
 
 
 def facts_of(result: Result) -> dict[str, str | float | int]:
-    """Return a response's parameters: which bundle computed it, and where the time went."""
-    return {"bundle": result.bundle, **result.timing.to_json()}
+    """Return a response's parameters: which bundle computed it, and where the time went.
+
+    If the bundle has a rejection, also of how many images the answer does not count, so that those
+    hear of it who ask for other outputs only.
+    """
+    scored = any(answer.score is not None for answer in result.answers)
+    rejected = {"rejected": sum(answer.rejected for answer in result.answers)} if scored else {}
+    return {"bundle": result.bundle, **rejected, **result.timing.to_json()}
 
 
 class Description(NamedTuple):
@@ -241,6 +251,8 @@ def outputs_of(version: Version) -> list[Description]:
     """Return what a version of a model gives."""
     loaded = version.loaded
     found = [Description(name, "FP32", [-1, len(loaded.classes)]) for name in DEFAULT_OUTPUTS]
+    if loaded.classifier.rejection is not None:
+        found += [Description(name, "FP32", [-1, 1]) for name in SCORES]
     return found + [
         Description(EMBEDDING, "FP32", [-1, output.shape[-1] or -1])
         for output in loaded.bundle.manifest.outputs

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fleetnet.errors import ModelError, needing
 from fleetnet.files import atomic_file
-from fleetnet.models.description import ROWS, Description
+from fleetnet.models.description import ROWS, Description, NetworkSettings
+from fleetnet.models.narrowing import Narrowing, settings_of
 from fleetnet.models.registry import add_described
 
 ENDINGS = (".yaml", ".yml")
@@ -33,7 +34,7 @@ def model_named(word: str) -> str:
     return add_described(read_description(word).to_values(), word).name
 
 
-def read_description(path: str | Path) -> Description:
+def read_description(path: str | Path) -> Description | Narrowing:
     """Read a network's settings; its name is the file's, unless they have one.
 
     Raises:
@@ -47,10 +48,10 @@ def read_description(path: str | Path) -> Description:
         raise ModelError(f"{path} {error}", file=str(path)) from None
     if isinstance(values, dict):
         values = {"name": _name_of(Path(path)), **values}
-    return Description.from_values(values, str(path))
+    return settings_of(values, str(path))
 
 
-def write_description(description: Description, path: Path, comment: str = "") -> None:
+def write_description(description: NetworkSettings, path: Path, comment: str = "") -> None:
     """Write a network's settings, so that ``path`` is whole or as it was.
 
     Args:
@@ -64,10 +65,13 @@ def write_description(description: Description, path: Path, comment: str = "") -
     import yaml
 
     values = description.to_values()
-    rows = values.pop(ROWS)
+    rows = values.pop(ROWS, [])
     lines = [f"# {line}" for line in comment.splitlines()]
-    lines += yaml.safe_dump(values, sort_keys=False).splitlines()
-    lines.append(f"{ROWS}:")
+    for key, value in values.items():
+        flat = None if isinstance(value, list | dict) else False
+        lines += yaml.safe_dump({key: value}, default_flow_style=flat, width=1000).splitlines()
+    if rows:
+        lines.append(f"{ROWS}:")
     for row in rows:
         text = yaml.safe_dump(row, sort_keys=False, default_flow_style=True, width=1000)
         lines.append(f"  - {text.strip()}")

@@ -85,7 +85,8 @@ def test_only_int8_of_one_image(bundle: Bundle) -> None:
 def test_answers_are_those_of_the_reference_kernels_to_the_bit(
     taught: Bundle, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fleetnet.export import converted, int8
+    from fleetnet.export import int8
+    from fleetnet.export.shown import Allowed
 
     for environment in (micro.ENVIRONMENT, litert.ENVIRONMENT):
         kept = USERS_CACHE / environment.folder.name
@@ -96,11 +97,10 @@ def test_answers_are_those_of_the_reference_kernels_to_the_bit(
             environment.folder.symlink_to(kept, target_is_directory=True)
     monkeypatch.setattr(int8, "LEAST", 40)
     # The network has seen two epochs: what rounding leaves of its answers is not what is looked at.
-    monkeypatch.setattr(int8, "AGREEMENT", 0.01)
-    monkeypatch.setattr(converted, "AGREEMENT", 0.01)
     written = export_to(
-        str(taught.path), "micro", tmp_path / "made", images=[str(others)], limit=40
-    )
+        str(taught.path), "micro", tmp_path / "made", images=[str(others)], limit=40,
+        allowed=Allowed(agreement=0.01),
+    )  # fmt: skip
     (artifact,) = written.artifacts
     assert artifact.key == (TARGETS["micro"].format, "int8", 1)
     (record,) = artifact.verification

@@ -15,10 +15,11 @@ import conftest
 from fleetnet.bundle import Bundle
 from fleetnet.cache import cache_folder
 from fleetnet.errors import DataError, VerificationError
-from fleetnet.export import converted, int8
+from fleetnet.export import int8
 from fleetnet.export.converted import export_to
 from fleetnet.export.quantize import samples, session
 from fleetnet.export.quantize.layers import Layer, layers_of, read_graph
+from fleetnet.export.shown import Allowed, Given
 from fleetnet.export.targets import TARGETS, Files
 from fleetnet.export.targets.target import Int8, Quantize
 from fleetnet.inference.engines import Pixels
@@ -102,6 +103,72 @@ def test_a_target_gets_images_and_the_layers_to_keep(
     assert made.tool == f"numpy {np.__version__}"
     assert made.weight_bits == 8
     assert (record.images, record.agreement, record.source) == (40, 1.0, others.name)
+    assert record.judgement is not None
+    assert (record.judgement.judged_by, record.judgement.allowed) == ("confidence", 0.005)
+
+
+@pytest.mark.usefixtures("few")
+def test_labels_judge_where_they_are_at_hand(
+    fleetnet: conftest.Run, taught: Bundle, others: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The images are many enough to show by their labels that no more than 90 points are lost."""
+    odd(monkeypatch, lambda bundle, _: graph(bundle))
+    made = tmp_path / "made"
+    result = fleetnet(
+        "export", taught.path, "--to", "odd:int8", "-o", made, "--limit", 40, "--data", others,
+        "--metric", "recall:circle", "--max-loss", 90,
+    )  # fmt: skip
+    assert result.code == 0, result
+    (artifact,) = Bundle.load(made).artifacts
+    (record,) = artifact.verification
+    judgement = record.judgement
+    assert judgement is not None
+    assert (judgement.judged_by, judgement.images, judgement.allowed) == ("labels", 40, 0.9)
+    assert (judgement.metric, judgement.of_class) == ("recall", "circle")
+    assert judgement.fp32 is not None
+    assert judgement.fp32 == judgement.found
+    assert "loses 0.00 points of recall of 'circle'" in result.out
+    assert "by the labels of 40 images" in (made / "README.md").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("few")
+def test_agreement_judges_where_it_is_asked_for(
+    taught: Bundle, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd(monkeypatch, lambda bundle, _: graph(bundle))
+    written = export_to(
+        str(taught.path), "odd:int8", tmp_path / "made", images=[str(others)], limit=40,
+        allowed=Allowed(agreement=0.97),
+    )  # fmt: skip
+    (artifact,) = written.artifacts
+    (record,) = artifact.verification
+    assert record.judgement is not None
+    assert record.judgement.judged_by == "agreement"
+    assert artifact.quantization is not None
+    assert artifact.quantization.agreement == 0.97
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["odd:int8", "--agreement", 1, "--max-loss", 1], "leave it out, or --max-loss"),
+        (["odd", "--metric", "recall:circle"], "fp32 has to give the same answers: leave out --me"),
+        (["odd:int8", "--metric", "recall:cicle"], "'cicle'"),
+        (["openvino:fp16", "--metric", "recall:circle"], "made-up pictures say nothing about rec"),
+        (["openvino:fp16", "--data", "D", "--images", "D"], "nothing is calibrated here"),
+        (["openvino:fp16", "--images", "D", "--metric", "roc_auc:circle"], "takes labelled images"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(
+    arguments: list[Any], words: str, fleetnet: conftest.Run, bundle: Bundle, others: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    odd(monkeypatch, lambda bundle, _: graph(bundle))
+    given = [others if word == "D" else word for word in arguments]
+    made = tmp_path / "made"
+    fleetnet("export", bundle.path, "-o", made, "--to", *given).assert_one_line(words)
+    assert not made.exists()
 
 
 @pytest.mark.usefixtures("few")
@@ -111,11 +178,12 @@ def test_a_refusal_names_the_layer(
     called = odd(monkeypatch, lambda bundle, _: other(bundle))
     with pytest.raises(VerificationError) as refused:
         export_to(str(taught.path), "odd:int8", tmp_path / "made", images=[str(others)], limit=40)
-    layer = called[2][0]
-    assert str(refused.value).startswith("Odd in int8 gives the same answer on ")
-    assert f"rounding '{layer}' changes the answers most" in str(refused.value)
+    assert len(called) > 2
+    assert str(refused.value).startswith("Odd in int8 is expected to lose ")
+    assert "; the first layer that is off is 'classifier', by " in str(refused.value)
+    assert "more images, or a larger max_loss=" in str(refused.value)
     assert "agreement=" not in str(refused.value)
-    assert refused.value.to_json()["fields"]["layer"] == layer
+    assert refused.value.to_json()["fields"]["layer"] == "classifier"
     assert not (tmp_path / "made").exists()
 
 
@@ -145,7 +213,7 @@ def test_a_checkpoint_brings_the_images_that_were_held_out(
 
     def images() -> tuple[samples.Samples, str]:
         return int8.real_images(
-            subject, bundle, (), 40, None, lambda _what, _steps: lambda _done: None
+            subject, bundle, Given(limit=40), lambda _what, _steps: lambda _done: None
         )
 
     with pytest.raises(DataError, match="different images are too few to quantise with"):
@@ -154,10 +222,11 @@ def test_a_checkpoint_brings_the_images_that_were_held_out(
     monkeypatch.setattr(samples, "LEAST_CALIBRATION", 2)
     monkeypatch.setattr(int8, "LEAST", 4)
     found, origin = images()
-    assert origin == "held-out images of folder shapes"
-    assert len(found.calibration) == 3
-    assert len(found.validation) == 6
-    assert not found.trained_on
+    assert origin == "the 9 held-out images of folder shapes"
+    assert len(found.calibration) == 27
+    assert len(found.validation) == 9
+    assert found.labels is not None
+    assert sorted(found.labels) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.skipif(os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all")
@@ -171,10 +240,7 @@ def test_targets_in_int8(
     taught: Bundle,
     others: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (int8, converted):  # less than so small a network reaches
-        monkeypatch.setattr(module, "AGREEMENT", 0.8)
     environment = TARGETS[name].environment
     assert environment is not None
     kept = USERS_CACHE / environment.folder.name
@@ -185,7 +251,7 @@ def test_targets_in_int8(
         environment.folder.symlink_to(kept, target_is_directory=True)
     written = export_to(
         str(taught.path), f"{name}:int8", tmp_path / "made", images=[str(others)], limit=40,
-        batch=batch,
+        batch=batch, allowed=Allowed(agreement=0.8),  # less than so small a network reaches
     )  # fmt: skip
     (artifact,) = written.artifacts
     (record,) = artifact.verification

@@ -67,7 +67,7 @@ def test_what_would_change_answers_unnoticed_is_refused(
     cases: dict[str, Any] = {
         "opened": [],
         "no manifest": [["format", "other"]],
-        "format_version 3.0": [["format_version", "3.0"]],
+        "format_version 4.0": [["format_version", "4.0"]],
         "unknown interpolation": [["preprocess.interpolation", "lanczos"]],
         "unknown preprocess.flip": [["preprocess.flip", True]],
         "sample_bits 7": [["preprocess.sample_bits", 7]],

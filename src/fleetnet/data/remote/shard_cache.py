@@ -6,9 +6,9 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from fleetnet.amounts import size as size_text
 from fleetnet.cache import cache_folder
@@ -17,6 +17,7 @@ from fleetnet.errors import DataError
 from fleetnet.files import atomic_file, sha256_of, write_error
 from fleetnet.locks import locked
 
+Result = TypeVar("Result")
 LIMIT_VARIABLE = "FLEETNET_SHARD_CACHE_GIB"
 LIMIT_GIB = 16.0
 MOST_AT_ONCE = 16
@@ -83,12 +84,24 @@ class ShardCache:
         Raises:
             FetchError: it cannot be fetched, or is not what it should be.
         """
+
+        def there(opened: BinaryIO) -> bytes:
+            opened.seek(offset)
+            return opened.read(size)
+
+        return self.read(file, there)
+
+    def read(self, file: RemoteFile, function: Callable[[BinaryIO], Result]) -> Result:
+        """Return what a function reads of a file, which is fetched if it is not here.
+
+        Raises:
+            FetchError: it cannot be fetched, or is not what it should be.
+        """
         while True:
             path = self.fetch(file)
             try:
                 with path.open("rb") as opened:
-                    opened.seek(offset)
-                    return opened.read(size)
+                    return function(opened)
             except FileNotFoundError:
                 continue  # another process has just needed its place
             except OSError as error:
@@ -101,7 +114,7 @@ class ShardCache:
             FetchError: it cannot be fetched, or is not what it should be.
             FleetnetError: the cache cannot be written.
         """
-        path = self._place(file)
+        path = self.place(file)
         if _used(path):
             return path
         self._refuse_failed(file)
@@ -192,7 +205,8 @@ class ShardCache:
         except Timeout:
             return False
 
-    def _place(self, file: RemoteFile) -> Path:
+    def place(self, file: RemoteFile) -> Path:
+        """Return where a file is, or would be."""
         known_by = "\0".join((file.url, str(file.size), file.version, file.sha256))
         return self.folder / f"{hashlib.sha256(known_by.encode()).hexdigest()[:32]}{_WHOLE}"
 

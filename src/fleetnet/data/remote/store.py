@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
@@ -45,6 +46,10 @@ class FetchError(DataError):
     code = "unreadable"
 
 
+class UnreachableError(FetchError):
+    """A file behind a URL cannot be had now: attempts failed that may not fail later."""
+
+
 class RemoteFile(NamedTuple):
     """A file behind a URL.
 
@@ -77,15 +82,25 @@ def info_of(url: str) -> RemoteFile:
     return _described(url, _tried(url, lambda: _call(fs, "info", path)))
 
 
-def listed(folder: str, suffix: str) -> list[RemoteFile]:
+def listed(folder: str, suffix: str, *, missing: bool = False) -> list[RemoteFile]:
     """Return the files in a folder whose names end so, those of its folders left out.
+
+    Args:
+        folder: its URL.
+        suffix: in lower case; empty for all files.
+        missing: take a folder that does not exist for an empty one.
 
     Raises:
         FetchError: it does not exist, or cannot be listed.
     """
     fs, path = _file_system(folder)
     fs.invalidate_cache()
-    entries = _tried(folder, lambda: _call(fs, "ls", path.rstrip("/"), detail=True))
+    try:
+        entries = _tried(
+            folder, lambda: _call(fs, "ls", path.rstrip("/"), detail=True), missing=missing
+        )
+    except FileNotFoundError:
+        return []
     return _files_among(fs, {entry["name"]: entry for entry in entries}, suffix)
 
 
@@ -98,6 +113,39 @@ def matching(pattern: str, suffix: str) -> list[RemoteFile]:
     fs, path = _file_system(pattern)
     fs.invalidate_cache()
     return _files_among(fs, _tried(pattern, lambda: _call(fs, "glob", path, detail=True)), suffix)
+
+
+def found_below(folder: str) -> list[RemoteFile]:
+    """Return all files below a folder, however deep, sorted.
+
+    Raises:
+        FetchError: it does not exist, or cannot be listed.
+    """
+    fs, path = _file_system(folder)
+    fs.invalidate_cache()
+    found = _tried(folder, lambda: _call(fs, "find", path.rstrip("/"), detail=True))
+    return _files_among(fs, found, "")
+
+
+def put(url: str, content: bytes) -> None:
+    """Write a file, whole or not at all, as stores of objects do.
+
+    Raises:
+        FetchError: it cannot be written.
+    """
+    fs, path = _file_system(url)
+    _tried(url, lambda: _call(fs, "pipe_file", path, content), "write")
+
+
+def remove(url: str) -> None:
+    """Remove a file, if there is one.
+
+    Raises:
+        FetchError: it cannot be removed.
+    """
+    fs, path = _file_system(url)
+    with contextlib.suppress(FileNotFoundError):
+        _tried(url, lambda: _call(fs, "rm_file", path), "remove", missing=True)
 
 
 def _files_among(fs: Any, entries: Mapping[str, Any], suffix: str) -> list[RemoteFile]:
@@ -170,12 +218,13 @@ def _call(fs: Any, method: str, *args: Any, **options: Any) -> Any:
     return getattr(fs, method)(*args, **options)
 
 
-def _tried(url: str, attempt: Any, *, missing: bool = False) -> Any:
+def _tried(url: str, attempt: Any, doing: str = "read", *, missing: bool = False) -> Any:
     """Return what an attempt gives, made several times if it fails.
 
     Args:
         url: for messages.
         attempt: what to do.
+        doing: what messages call it.
         missing: raise :class:`FileNotFoundError` as it is.
     """
     for number in range(ATTEMPTS):
@@ -186,23 +235,26 @@ def _tried(url: str, attempt: Any, *, missing: bool = False) -> Any:
         except FileNotFoundError as error:
             if missing:
                 raise
-            raise _failure(url, error, 1) from None
+            raise _failure(url, error, doing) from None
         except _FINAL as error:
-            raise _failure(url, error, 1) from None
+            raise _failure(url, error, doing) from None
         except Exception as error:
             # Each store has errors of its own, of which no class is common to all.
             last = error
-    raise _failure(url, last, ATTEMPTS) from None
+    why = _reason(last)
+    raise UnreachableError(f"cannot {doing} {url}: {why} ({ATTEMPTS} attempts)", file=url) from None
 
 
-def _failure(url: str, error: Exception, attempts: int) -> FetchError:
+def _failure(url: str, error: Exception, doing: str) -> FetchError:
     if isinstance(error, FileNotFoundError):
         return FetchError(f"{url} does not exist", file=url)
-    why = one_line(error)[:200] or type(error).__name__
+    return FetchError(f"cannot {doing} {url}: {_reason(error)}", file=url)
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError) or type(error).__name__ == "FSTimeoutError":
-        why = f"no answer within {TIMEOUT_S:g} s"
-    times = f" ({attempts} attempts)" if attempts > 1 else ""
-    return FetchError(f"cannot read {url}: {why}{times}", file=url)
+        return f"no answer within {TIMEOUT_S:g} s"
+    return one_line(error)[:200] or type(error).__name__
 
 
 def _described(url: str, entry: Mapping[str, Any]) -> RemoteFile:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.samples import SampleTable
 from fleetnet.data.sources.shards import but_test, choose, common_root, files_of, shards_in
 from fleetnet.data.sources.split_names import with_test_if_it_fits
+from fleetnet.data.sources.watched import long_work
 from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, at, one_line, require
 from fleetnet.image_bytes import MAX_BYTES
@@ -36,13 +37,29 @@ MAX_GROUP = 2**30
 """Bytes of the images in a row group, which is read as a whole."""
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """The columns to read from every file."""
 
     image: str
     label: str
     known: KnownClasses | None
     several: bool
+
+
+class ParquetFile(NamedTuple):
+    """What is in a file.
+
+    Attributes:
+        columns: to read.
+        groups: how many rows each row group has.
+        labels: of the rows.
+        bytes: how many the file has.
+    """
+
+    columns: Columns
+    groups: list[int]
+    labels: list[object]
+    bytes: int
 
 
 class ParquetSource:
@@ -65,22 +82,24 @@ class ParquetSource:
             or has the wrong type, or a row group is too large to read.
     """
 
-    OPTIONS = ("classes", "image_column", "label_columns", "multi_label", "label_separator")
+    OPTIONS: tuple[str, ...] = (
+        "classes",
+        "image_column",
+        "label_columns",
+        "multi_label",
+        "label_separator",
+    )
 
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
-        if len(options.label_columns) > 1:
-            raise DataError(
-                "the labels must be in one column: give one in label_columns=",
-                arguments=["label_columns"],
-            )
+        check_label_column(options)
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
         _, _, self.notes = with_test_if_it_fits(
             lambda files: self._open(data, options, root, files), chosen, but_test(chosen)
         )
-        self._recent: LruCache[int, pa.ChunkedArray] = LruCache(KEPT_BYTES, _weight)
+        self._recent = new_group_cache()
         # Reading the metadata of thousands of row groups takes as long as reading a row group.
         self._metadata: LruCache[Path, Any] = LruCache(KEPT_METADATA, one)
 
@@ -96,19 +115,18 @@ class ParquetSource:
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
         self.multi_label = kind is not None
         reader = LabelReader(columns.known, kind, options.label_separator or ",")
-        self._column = columns.image
+        self._image_column = options.image_column
         self._groups: list[tuple[Path, int]] = []
         names: list[str] = []
         counts: list[int] = []
         codes: list[int] = []
+        advance = long_work("indexing files", len(chosen))
         for file, split in chosen:
-            if _columns(file, root, options) != columns:
-                raise DataError(
-                    f"{file} has other columns or classes than {chosen[0][0]}", file=str(file)
-                )
+            check_same_columns([columns, _columns(file, root, options)], [chosen[0][0], file])
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
+            advance(1)
             names += (f"{below}#{row}" for row in range(rows))
             codes += [split] * rows
             counts += groups
@@ -139,25 +157,99 @@ class ParquetSource:
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
         """Return the images of a row group, encoded."""
-        pyarrow, _ = _pyarrow()
         file, number = self._groups[group]
+        rows = int(self._starts[group + 1] - self._starts[group])
         try:
             metadata = self._metadata.get(file, lambda: _metadata(file))
-            with _opened(file, metadata) as opened:
-                table = opened.read_row_group(number, columns=[self._column], use_threads=False)
-                column = table.flatten().column(0)
-        except (pyarrow.ArrowException, OSError, MemoryError) as error:
+            with file.open("rb") as stream:
+                return read_group(stream, file.name, number, rows, self._image_column, metadata)
+        except OSError as error:
             raise ImageError(f"row group {number} of {file.name}: {_line(error)}") from None
-        if len(column) != self._starts[group + 1] - self._starts[group]:
-            raise ImageError(f"row group {number} of {file.name} changed since it was opened")
-        return column
+
+
+def new_group_cache() -> LruCache[int, pa.ChunkedArray]:
+    """Return a place for row groups that were read."""
+    return LruCache(KEPT_BYTES, _weight)
+
+
+def read_group(
+    stream: BinaryIO,
+    name: str,
+    number: int,
+    rows: int,
+    image_column: str | None,
+    metadata: Any = None,
+) -> pa.ChunkedArray:
+    """Return the images of a row group, encoded.
+
+    Args:
+        stream: the file.
+        name: what messages call it.
+        number: of the row group.
+        rows: how many it had when the data was opened.
+        image_column: of the images, if it was named.
+        metadata: of the file, if it was read before.
+
+    Raises:
+        ImageError: it cannot be read, or has changed.
+    """
+    pyarrow, parquet = _pyarrow()
+    try:
+        with parquet.ParquetFile(stream, metadata=metadata) as opened:
+            leaf = _image_leaf(opened.schema_arrow, image_column)
+            table = opened.read_row_group(number, columns=[leaf], use_threads=False)
+            column = table.flatten().column(0)
+    except (pyarrow.ArrowException, OSError, MemoryError, DataError) as error:
+        raise ImageError(f"row group {number} of {name}: {_line(error)}") from None
+    if len(column) != rows:
+        raise ImageError(f"row group {number} of {name} changed since it was opened")
+    return column
+
+
+def look_into(file: Path, options: SourceOptions) -> ParquetFile:
+    """Return what is in a file.
+
+    Raises:
+        DataError: it is damaged, or no columns fit.
+    """
+    columns = _columns(file, None, options)
+    labels = list(_labels(file, columns.label))
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}", file=str(file)) from None
+    return ParquetFile(columns, _group_rows(file, columns.image), labels, size)
+
+
+def check_label_column(options: SourceOptions) -> None:
+    """Refuse labels in several columns.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(options.label_columns) > 1:
+        raise DataError(
+            "the labels must be in one column: give one in label_columns=",
+            arguments=["label_columns"],
+        )
+
+
+def check_same_columns(columns: Sequence[Columns], files: Sequence[str | Path]) -> None:
+    """Refuse files that do not fit each other.
+
+    Raises:
+        DataError: one has other columns or classes than the first.
+    """
+    for found, file in zip(columns, files, strict=True):
+        if found != columns[0]:
+            raise DataError(f"{file} has other columns or classes than {files[0]}", file=str(file))
 
 
 def _weight(column: pa.ChunkedArray) -> int:
     return int(column.nbytes)
 
 
-def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
+def _columns(file: Path, root: Path | None, options: SourceOptions) -> Columns:
     """Find the columns of a file, and its classes.
 
     Raises:
@@ -173,24 +265,55 @@ def _columns(file: Path, root: Path, options: SourceOptions) -> _Columns:
         ) from None
     try:
         names = schema.names
-        image = headings.find_column(options.image_column, IMAGE, names, "image")
-        if image is None:
-            fitting = [name for name in names if _holds_images(schema.field(name).type)]
-            image = fitting[0] if len(fitting) == 1 else None
-        image = headings.column(image, IMAGE, names, "image", "image_column")
+        leaf = _image_leaf(schema, options.image_column)
         wanted = options.label_columns[0] if options.label_columns else None
         label = headings.column(wanted, headings.LABEL, names, "label", "label_columns")
         several = _is_list(schema.field(label).type)
-        leaf = _leaf(image, schema.field(image).type)
     except DataError as error:
         raise at(str(file), error, DataError, file=str(file)) from None
-    beside = root / CLASSES_FILE
+    beside = None if root is None else root / CLASSES_FILE
     known = (
         KnownClasses.read(options.classes)
         or _class_label(schema, label)
-        or KnownClasses.read(beside if beside.is_file() else None)
+        or KnownClasses.read(beside if beside is not None and beside.is_file() else None)
     )
-    return _Columns(leaf, label, known, several)
+    return Columns(leaf, label, known, several)
+
+
+def _image_leaf(schema: pa.Schema, wanted: str | None) -> str:
+    """Return the column to read for the images.
+
+    Raises:
+        DataError: there is none, or several may be it.
+    """
+    names = schema.names
+    image = headings.find_column(wanted, IMAGE, names, "image")
+    if image is None:
+        fitting = [name for name in names if _holds_images(schema.field(name).type)]
+        image = fitting[0] if len(fitting) == 1 else None
+    image = headings.column(image, IMAGE, names, "image", "image_column")
+    return _leaf(image, schema.field(image).type)
+
+
+def stored_images(file: Path) -> Iterator[bytes | None]:
+    """Yield the encoded images of a file without looking for labels, a row group at a time.
+
+    Raises:
+        DataError: it is no Parquet file, is damaged, has no column of images, or a row group is
+            too large to read.
+    """
+    pyarrow, _ = _pyarrow()
+    try:
+        with _opened(file) as opened:
+            leaf = _image_leaf(opened.schema_arrow, None)
+            for number in range(len(_group_rows(file, leaf))):
+                table = opened.read_row_group(number, columns=[leaf], use_threads=False)
+                for value in table.flatten().column(0):
+                    yield value.as_py()
+    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+        raise DataError(
+            f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
+        ) from None
 
 
 def _holds_images(kind: pa.DataType) -> bool:
@@ -244,20 +367,30 @@ def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
 
 def _read_labels(file: Path, column: str, reader: LabelReader) -> int:
     """Add a file's labels to the reader and return how many rows it has."""
-    pyarrow, _ = _pyarrow()
     row = -1
     try:
-        with _opened(file) as opened:
-            for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
-                for value in batch.column(0).to_pylist():
-                    row += 1
-                    reader.add_value(value)
+        for value in _labels(file, column):
+            row += 1
+            reader.add_value(value)
     except LabelError as error:
         place = f"{file}, row {row}"
         raise at(place, error, DataError, file=str(file), row=row) from None
+    return row + 1
+
+
+def _labels(file: Path, column: str) -> Iterator[object]:
+    """Yield the labels of a file's rows.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    pyarrow, _ = _pyarrow()
+    try:
+        with _opened(file) as opened:
+            for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
+                yield from batch.column(0).to_pylist()
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise DataError(f"{file} is damaged: {_line(error)}", file=str(file)) from None
-    return row + 1
 
 
 def _group_rows(file: Path, column: str) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fleetnet.data.sources.samples import Indices, Sample
+from fleetnet.data.sources.samples import TEST, Indices, Sample, SampleTable
 from fleetnet.left_out import LeftOut
 
 
@@ -164,10 +164,6 @@ def fingerprint(source: Source) -> str:
     The test split does not count, because training does not see it.
     """
     digest = hashlib.sha256()
-    classes = source.classes
-    for sample in source.samples:
-        if sample.split == "test":
-            continue
-        line = "\0".join([*(classes[label] for label in sample.labels), sample.name]) + "\n"
-        digest.update(line.encode("utf-8", "surrogatepass"))
+    for lines in SampleTable.of(source.samples).lines(source.classes, but=TEST):
+        digest.update(lines)
     return digest.hexdigest()

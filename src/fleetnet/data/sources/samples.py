@@ -117,8 +117,48 @@ class SampleTable(Sequence[Sample]):
         start = self.ends[index - 1] if index else 0
         return tuple(self.values[start : self.ends[index]].tolist())
 
+    def lines(self, classes: Sequence[str], but: int) -> Iterator[bytes]:
+        """Yield a line a sample, a stretch of lines at a time, in UTF-8.
+
+        A line has the names of the sample's classes and its own, with zero bytes between them.
+
+        Args:
+            classes: their names.
+            but: code of the split whose samples have no line.
+        """
+        begins = [name.encode("utf-8", "surrogatepass") + b"\0" for name in classes]
+        name_start = label_start = 0
+        for first in range(0, len(self), _STRETCH):
+            stretch = slice(first, first + _STRETCH)
+            name_ends, ends = self._name_ends[stretch], self.ends[stretch]
+            names = bytes(self._names[name_start : int(name_ends[-1])])
+            values = self.values[label_start : int(ends[-1])].tolist()
+            at_name = [0, *(name_ends - name_start).tolist()]
+            at_label = [0, *(ends - label_start).tolist()]
+            if (
+                len(values) == len(ends)
+                and (self.splits[stretch] != but).all()
+                and (np.diff(ends, prepend=label_start) == 1).all()
+            ):  # as a million images mostly are, and three times as fast
+                parts = [
+                    begins[label] + names[start:end]
+                    for label, start, end in zip(values, at_name[:-1], at_name[1:], strict=True)
+                ]
+            else:
+                parts = [
+                    b"".join(begins[label] for label in values[at_label[n] : at_label[n + 1]])
+                    + names[at_name[n] : at_name[n + 1]]
+                    for n in np.flatnonzero(self.splits[stretch] != but).tolist()
+                ]
+            if parts:
+                yield b"\n".join(parts) + b"\n"
+            name_start, label_start = int(name_ends[-1]), int(ends[-1])
+
     def take(self, indices: Indices) -> SampleTable:
         """Return a table of the samples ``indices``, in that order."""
+        count = len(indices)
+        if count and indices[0] == 0 and indices[-1] == count - 1 and (np.diff(indices) == 1).all():
+            return self._first(count)
         labels = [self.labels_of(int(index)) for index in indices]
         return SampleTable(
             (self.name(int(index)) for index in indices),
@@ -126,6 +166,14 @@ class SampleTable(Sequence[Sample]):
             np.cumsum([len(row) for row in labels], dtype=np.int64),
             self.splits[indices],
         )
+
+    def _first(self, count: int) -> SampleTable:
+        """Return a table of the first samples, for which nothing is copied."""
+        table = SampleTable.__new__(SampleTable)
+        table._names, table._name_ends = self._names, self._name_ends[:count]
+        table.values = self.values[: int(self.ends[count - 1])]
+        table.ends, table.splits = self.ends[:count], self.splits[:count]
+        return table
 
     def label_counts(self, indices: Indices, classes: int) -> Indices:
         """Return how many of the samples ``indices`` have each of so many classes."""

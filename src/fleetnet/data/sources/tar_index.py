@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from fleetnet.amounts import count
 from fleetnet.data.sources.labels import LabelError
 from fleetnet.data.sources.shards import Handle
+from fleetnet.data.sources.watched import long_work
 from fleetnet.errors import DataError, at
 from fleetnet.formats import is_image_name
 from fleetnet.threads import map_in_threads
@@ -58,7 +59,11 @@ class Shard(NamedTuple):
 def index_shards(files: list[Path], key: str | None) -> list[Shard]:
     """Read the headers and labels of all shards, a few shards at once."""
     workers = min(THREADS, len(files))
-    shards = list(map_in_threads(lambda file: index_shard(file, key), files, workers))
+    advance = long_work("indexing shards", len(files))
+    shards = []
+    for shard in map_in_threads(lambda file: index_shard(file, key), files, workers):
+        shards.append(shard)
+        advance(1)
     check_kinds(shards, [str(file) for file in files])
     return shards
 
@@ -85,7 +90,7 @@ def index_shard(path: Path, key: str | None) -> Shard:
         DataError: it cannot be read, is damaged, or a sample has no label.
     """
     try:
-        found = _samples_of(path, _members(path), Handle(path), key)
+        found = _samples_of(path, members_of(path), Handle(path), key)
         return found._replace(bytes=path.stat().st_size)
     except OSError as error:
         raise DataError(
@@ -193,7 +198,7 @@ def _grouped(members: Iterator[tuple[str, Member]]) -> Iterator[tuple[str, list[
         yield current, group
 
 
-def _members(path: Path) -> Iterator[tuple[str, Member]]:
+def members_of(path: Path) -> Iterator[tuple[str, Member]]:
     """Yield the key of each file in a tar and where the file is, without reading it.
 
     Raises:

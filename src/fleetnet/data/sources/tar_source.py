@@ -134,6 +134,7 @@ def columns_of(
     options: SourceOptions,
     data: str,
     places: Sequence[str],
+    joint: str = "/",
 ) -> TarColumns:
     """Return what was found in shards as columns.
 
@@ -145,6 +146,7 @@ def columns_of(
         options: of the source.
         data: what a user typed, for messages.
         places: what messages call each shard.
+        joint: between a shard's name and a sample's.
 
     Raises:
         DataError: a label is wrong, or there are none.
@@ -153,7 +155,7 @@ def columns_of(
     names: list[str] = []
     for below, place, shard in zip(files, places, shards, strict=True):
         for name, label in zip(shard.names, shard.labels, strict=True):
-            names.append(f"{below}/{name}")
+            names.append(f"{below}{joint}{name}")
             try:
                 reader.add_value(label)
             except LabelError as error:

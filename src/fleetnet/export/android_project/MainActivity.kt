@@ -56,7 +56,8 @@ class MainActivity : ComponentActivity() {
             }
         }
         val engine = findViewById<Button>(R.id.engine)
-        engine.isEnabled = Native.hasNcnn()
+        // In int8 the app has no files for ncnn.
+        engine.isEnabled = Native.hasNcnn() && "model.ncnn.param" in assets.list("").orEmpty()
         engine.text = "LiteRT"
         engine.setOnClickListener {
             ncnn = !ncnn

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleetnet.bundle import (
-    MANIFEST,
     Artifact,
     Bundle,
+    check_only_listed,
     check_replaceable,
     write_bundle,
 )
@@ -130,14 +130,7 @@ def check_request(
         raise BundleError(f"{bundle.path} is only an ONNX file: quantise the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():
         return check_replaceable(output)
-    listed = {file.name for artifact in bundle.artifacts for file in artifact.files}
-    others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
-    if others:
-        raise BundleError(
-            f"{bundle.path} holds {others[0]}, which is no part of the bundle and would be lost: "
-            "move it, or choose another output=",
-            arguments=["output"],
-        )
+    check_only_listed(bundle, None)
     return bundle.found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from fleetnet.errors import VerificationError
+from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.layers import Layer, macs_share
 
 MOST_KEPT = 0.5
@@ -82,6 +83,7 @@ def search(
     ranking: Callable[[], Sequence[Layer]],
     wanted: float | Standard[T],
     what: str,
+    apart: Callable[[T], Apart | None] = lambda _: None,
 ) -> Found[T]:
     """Find the fewest of the most sensitive layers to keep for what is wanted.
 
@@ -95,6 +97,7 @@ def search(
         wanted: what is good enough; a number is the share of the images that have to get the same
             answer.
         what: what is quantised, for the error.
+        apart: finds the layer whose values are off in a network that is refused.
 
     Raises:
         VerificationError: it is not good enough even with half of the multiply-adds in fp32.
@@ -109,7 +112,7 @@ def search(
     failing, passing = 0, 0
     while not passing:
         if failing == most:
-            raise _refusal(what, kept, ranked, validated, standard)
+            raise _refusal(what, kept, ranked, validated, standard, apart(validated))
         number = min(max(2 * failing, 1), most)
         kept = ranked[:number]
         validated, attempts = attempt(kept), attempts + 1
@@ -135,17 +138,23 @@ def _most(ranked: Sequence[Layer]) -> int:
 
 
 def _refusal(
-    what: str, kept: Sequence[Layer], ranked: Sequence[Layer], last: T, standard: Standard[T]
+    what: str,
+    kept: Sequence[Layer],
+    ranked: Sequence[Layer],
+    last: T,
+    standard: Standard[T],
+    apart: Apart | None,
 ) -> VerificationError:
     share = macs_share(kept, ranked)
+    where = str(apart) if apart else f"rounding '{ranked[0].name}' changes the answers most"
     return VerificationError(
         f"{what} in int8 {standard.shortfall(last)}, although the {len(kept)} most sensitive of "
-        f"{len(ranked)} layers ({share:.0%} of the multiply-adds) stay in fp32; rounding "
-        f"'{ranked[0].name}' changes the answers most: nothing is written; {standard.advice}",
+        f"{len(ranked)} layers ({share:.0%} of the multiply-adds) stay in fp32; {where}: "
+        f"nothing is written; {standard.advice}",
         engine=what,
         precision="int8",
         kept_layers=[layer.name for layer in kept],
-        layer=ranked[0].name,
+        layer=apart.layer if apart else ranked[0].name,
         arguments=list(standard.arguments),
         **standard.facts(last),
     )

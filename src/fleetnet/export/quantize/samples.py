@@ -152,6 +152,8 @@ def draw_labelled_samples(
     validation: int = VALIDATION,
     advance: Advance = lambda _: None,
     calibrate_with: Iterable[str] = (),
+    *,
+    least: int = 0,
 ) -> tuple[Samples, str]:
     """Read labelled images, of which those for validation keep their labels.
 
@@ -166,6 +168,7 @@ def draw_labelled_samples(
         validation: likewise.
         advance: likewise.
         calibrate_with: paths of other images to calibrate with.
+        least: as in :func:`draw_samples`.
 
     Returns:
         The samples, and which images the validation images are, in words.
@@ -183,7 +186,7 @@ def draw_labelled_samples(
     elif fingerprint(source) == known.get("fingerprint"):
         calibrating = rng.permutation(split(source, known["val_fraction"], known["seed"]).train)
     else:
-        first = min(calibration, len(judging) // 3)
+        first = min(calibration, len(judging) // 3, max(len(judging) - least, 0))
         calibrating, judging = judging[:first], judging[first:]
     reader = _Reader(bundle.manifest.preprocess, advance)
     if others:
@@ -198,7 +201,7 @@ def draw_labelled_samples(
         reader.repeated,
         labels=labels_of(source, taken, bundle.manifest),
     )
-    _check_enough(samples, reader.unreadable)
+    _check_enough(samples, reader.unreadable, least)
     return samples, selection.description
 
 

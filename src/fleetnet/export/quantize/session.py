@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
+from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, Quantizer, Unquantized, step
 from fleetnet.export.quantize.quantizers import QUANTIZERS
@@ -114,6 +115,13 @@ class Validated:
         return judged(self.comparison)
 
 
+class Advice(NamedTuple):
+    """What an error tells to do, and the arguments that it names."""
+
+    text: str
+    arguments: tuple[str, ...]
+
+
 def _standard(judge: Judge) -> guard.Standard[Validated]:
     """Return what a judge lets pass as the search takes it."""
     if isinstance(judge, AgreementJudge):
@@ -200,22 +208,31 @@ class Session:
             attempts=found.attempts,
         )
 
-    def find(self, quantizer: Quantizer, advice: str = "") -> guard.Found[Validated]:
+    def find(
+        self,
+        quantizer: Quantizer,
+        advice: Advice | None = None,
+        apart: Callable[[Validated], Apart | None] = lambda _: None,
+    ) -> guard.Found[Validated]:
         """Find the fewest layers to keep for what the judge lets pass.
 
         Args:
             quantizer: makes the networks.
-            advice: what the error tells to do, where there are no other arguments.
+            advice: what the error tells to do, in place of what ``fleetnet quantize`` would.
+            apart: finds the layer whose values are off in a network that is refused.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.
         """
         standard = _standard(self._judge)
+        if advice is not None:
+            standard = replace(standard, advice=advice.text, arguments=advice.arguments)
         return guard.search(
             lambda kept: self._validate(quantizer, kept),
             self._rank,
-            replace(standard, advice=advice, arguments=()) if advice else standard,
+            standard,
             quantizer.engine,
+            apart,
         )
 
     def described(

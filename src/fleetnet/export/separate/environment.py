@@ -18,7 +18,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import ClassVar
 
-from fleetnet.cache import cache_folder
+from fleetnet.cache import CACHE_VARIABLE, cache_folder
 from fleetnet.errors import FleetnetError
 from fleetnet.files import write_error
 from fleetnet.locks import locked
@@ -139,6 +139,7 @@ class Environment:
         size = (
             f"{self.megabytes} MB" if self.megabytes < 1000 else f"{self.megabytes / 1000:.1f} GB"
         )
+        self._check_space(size)
         say(f"making the environment '{self.name}', once: {size} in {self.folder}")
         try:
             self._fill(begin(f"packages for '{self.name}'", len(self.requirements)))
@@ -146,6 +147,21 @@ class Environment:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+
+    def _check_space(self, size: str) -> None:
+        """Refuse what the disk cannot hold, before anything is fetched.
+
+        Raises:
+            FleetnetError: it says how much is free, and where.
+        """
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < self.megabytes * 10**6:
+            raise FleetnetError(
+                f"the environment '{self.name}' takes {size}, and {free // 10**6} MB are free in "
+                f"{self.folder.parent}: free some, or let {CACHE_VARIABLE} name another disk",
+                code="not-installed",
+                package=self.name,
+            )
 
     def _fill(self, advance: Advance) -> None:
         """Put the packages into the folder."""
@@ -198,5 +214,11 @@ def clean_environment() -> dict[str, str]:
 
 def _reason(told: list[str]) -> str:
     """Return the line of ``pip`` that says what went wrong."""
+    if any("connection broken by" in line for line in told):
+        # What pip ends with then is that there is no such version.
+        return (
+            "no index of packages could be reached, which it takes this once: connect, or let "
+            "PIP_INDEX_URL name one"
+        )
     errors = [line for line in told if line.lower().startswith("error")]
     return (errors or [line for line in told if line] or ["it said nothing"])[0][:500]

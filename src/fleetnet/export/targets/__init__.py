@@ -18,8 +18,8 @@ def find_target(word: str) -> tuple[Target, str]:
         FleetnetError: there is no such target, it cannot be loaded, or it does not offer the
             precision.
     """
-    name, _, precision = word.partition(":")
+    name, colon, precision = word.partition(":")
     target = TARGETS.find(name)
-    if precision and precision not in target.precisions:
+    if colon and precision not in target.precisions:
         raise unknown("precision", precision, target.precisions)
     return target, precision or target.precisions[0]

@@ -17,10 +17,12 @@ repository, docs/cpp.md):
 
     cmake -S . -B build -D CMAKE_PREFIX_PATH=PREFIX
     cmake --build build
+    pip install openvino
+    export LD_LIBRARY_PATH=$(python -c 'import openvino; print(openvino.__path__[0] + "/libs")')
     build/classify . photo.jpg
 
-OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's;
-`pip install openvino` brings them, in its folder `openvino/libs`, which `LD_LIBRARY_PATH` may name.
+OpenVINO's libraries have to be where the system looks for libraries, or beside the predictor's, or
+where `LD_LIBRARY_PATH` says, as here: `pip install openvino` brings them.
 `fleetnet.h` in PREFIX says what else a program can ask for."""
 
 
@@ -39,6 +41,13 @@ def load(files: Files) -> Run:
     return OpenVinoEngine.of_onnx(files["model.onnx"], Setup()).run
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({"model.onnx": tapped(files["model.onnx"])})
+
+
 def program(_files: Files, _manifest: Manifest) -> Files:
     """Return the program's source, and the file by which CMake builds it."""
     folder = resources("fleetnet.export") / "cpp_program"
@@ -54,6 +63,7 @@ TARGET = Target(
     command="build/classify . photo.jpg",
     convert=convert,
     load=load,
+    layers=layers,
     needs={"openvino": "fleetnet"},
     beside=program,
     how=_HOW,

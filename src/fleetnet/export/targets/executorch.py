@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
+from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
 from fleetnet.inference.engines import Pixels
@@ -16,26 +17,29 @@ if TYPE_CHECKING:  # targets are listed where onnx is not installed
 
 ENVIRONMENT = Environment("executorch", megabytes=1200)
 FILE = "model.pte"
-_HOW = """\
+_HOW = (
+    """\
 The program's only method is `forward`, with the pixels as its only argument and the logits as its
-only value. It needs a runtime with the XNNPACK delegate and the portable operators. In C++:
+only value. It needs a runtime with the XNNPACK delegate and the portable operators. In Python (`pip
+install executorch fleetnet`), in this folder:
 
-    executorch::extension::Module network("model.pte");
-    auto pixels = executorch::extension::from_blob(
-        bytes, { {batch}, {crop}, {crop}, 3 }, executorch::aten::ScalarType::Byte);
-    const auto answer = network.forward(pixels);
-    const float* logits = answer->at(0).toTensor().const_data_ptr<float>();
-
-In Python (`pip install executorch`), with `pixels` as a `torch.uint8` tensor:
-
-    from executorch.runtime import Runtime
-
-    program = Runtime.get().load_program("model.pte")
-    (logits,) = program.load_method("forward").execute([pixels])
-
-""" + built(
-    "PREFIX as the folder `executorch` in `site-packages` that `pip install executorch` makes,\n"
-    "whose headers and libraries are all that it takes"
+"""
+    + in_python(
+        """\
+        import torch
+        from executorch.runtime import Runtime""",
+        """\
+        network = Runtime.get().load_program("model.pte")
+        method = network.load_method("forward")
+        (found,) = method.execute([torch.from_numpy(pixels)])
+        logits = found.numpy().copy()  # the next call writes over it""",
+    )
+    + "\n\n"
+    + built(
+        "PREFIX as the folder `executorch` that `pip install executorch` makes, whose headers and\n"
+        "libraries are all that it takes: `python -c 'import executorch; "
+        "print(executorch.__path__[0])'`"
+    )
 )
 
 

@@ -56,6 +56,15 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "iree_run", files)
 
 
+def layers(bundle: Bundle, _files: Files, batch: int | None) -> Run:
+    """Compile the network anew, with its layers as its output: machine code cannot be asked."""
+    from fleetnet.export.fixed_batch import graph_of
+    from fleetnet.export.tapped_graph import tapped
+
+    graph = {"model.onnx": tapped(graph_of(bundle, batch or 1))}
+    return load(convert(ENVIRONMENT, "iree_convert", graph, (FILE,)))
+
+
 TARGET = Target(
     name="iree",
     title="IREE",
@@ -65,6 +74,7 @@ TARGET = Target(
     command="",
     convert=to_vmfb,
     load=load,
+    layers=layers,
     needs={"onnx": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("iree-base-compiler",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetnet.bundle import Bundle
 from fleetnet.export.android_project import kotlin
+from fleetnet.export.python_program import program
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
 from fleetnet.inference.engines import Pixels
@@ -16,10 +17,22 @@ if TYPE_CHECKING:  # targets are listed where onnx is not installed
 
 ENVIRONMENT = Environment("litert", megabytes=2200)
 FILE = "model.tflite"
-_HOW = """\
-In Python (`pip install ai-edge-litert`):
+_HOW = (
+    """\
+In Python (`pip install ai-edge-litert fleetnet`), in this folder:
 
-    ai_edge_litert.interpreter.Interpreter("model.tflite")
+"""
+    + program(
+        "from ai_edge_litert.interpreter import Interpreter",
+        """\
+        interpreter = Interpreter("model.tflite")
+        interpreter.allocate_tensors()
+        (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.set_tensor(given["index"], pixels)
+        interpreter.invoke()
+        logits = interpreter.get_tensor(wanted["index"])""",
+    )
+    + """
 
 `android/` is for an app of your own, in Kotlin, with `com.google.ai.edge.litert:litert` of Maven:
 copy its `.kt` files to the sources, `cpp/` to `app/src/main/cpp`, and name its `CMakeLists.txt` in
@@ -31,6 +44,7 @@ picture in rows, of any size:
 
 It resizes by Fleetnet's C core, which gives the pixels that Python gives, to the bit.
 `fleetnet export --to android` writes a whole project of these, with the camera."""
+)
 
 
 def to_tflite(bundle: Bundle, precision: str, batch: int | None, *, floats: bool = False) -> Files:
@@ -86,6 +100,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "litert_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run a file without XNNPACK, which keeps no values, for what its layers compute."""
+    return Worker(ENVIRONMENT, "litert_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="litert",
     title="LiteRT",
@@ -95,6 +114,7 @@ TARGET = Target(
     command="",
     convert=to_tflite,
     load=load,
+    layers=layers,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),

@@ -73,6 +73,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "micro_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run a file in LiteRT's interpreter, whose arithmetic is the same, for its layers."""
+    return Worker(litert.ENVIRONMENT, "litert_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="micro",
     title="LiteRT for microcontrollers",
@@ -82,6 +87,7 @@ TARGET = Target(
     command="",
     convert=refuse,
     load=load,
+    layers=layers,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     one_size=True,

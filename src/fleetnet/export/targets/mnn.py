@@ -11,6 +11,7 @@ from PIL import Image
 
 from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
+from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, only_one_image
 from fleetnet.inference.engines import Pixels
@@ -23,18 +24,31 @@ FILE = "model.mnn"
 CALIBRATION = 64
 """Images to measure ranges on, at most: MNN's tool takes long for each, and anew for each choice of
 layers."""
-_HOW = """\
-The input is `pixels`, the output `logits`. To run it: `pip install MNN numpy`, then
+_HOW = (
+    """\
+The input is `pixels`, the output `logits`. In Python (`pip install MNN fleetnet`), in this folder:
 
-    network = MNN.nn.load_module_from_file("model.mnn", ["pixels"], ["logits"])
-    given = MNN.expr.const(pixels, list(pixels.shape), MNN.expr.NCHW, MNN.expr.uint8)
-    logits = network.forward([given])[0].read()
+"""
+    + in_python(
+        "import MNN",
+        """\
+        settings = {"backend": 0, "precision": "high", "numThread": 1}
+        network = MNN.nn.load_module_from_file(
+            "model.mnn", ["pixels"], ["logits"],
+            runtime_manager=MNN.nn.create_runtime_manager((settings,)),
+        )
+        given = MNN.expr.const(pixels, list(pixels.shape), MNN.expr.NCHW, MNN.expr.uint8)
+        logits = np.array(network.forward([given])[0].read())""",
+    )
+    + """
 
 `NCHW` is what MNN calls every tensor whose axes are those of the ONNX graph; the pixels stay in
 rows of R, G and B. It was verified with the precision `high`; where a processor computes with 16
 bits, `normal` and `low` are faster, and their answers are other ones.
 
-""" + built("MNN's headers and library (`include`, `lib`) in a folder PREFIX")
+"""
+    + built("MNN's headers and library (`include`, `lib`) in a folder PREFIX")
+)
 
 
 def to_mnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -89,6 +103,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "mnn_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run a file for what its layers compute."""
+    return Worker(ENVIRONMENT, "mnn_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="mnn",
     title="MNN",
@@ -98,6 +117,7 @@ TARGET = Target(
     command="",
     convert=to_mnn,
     load=load,
+    layers=layers,
     needs={"onnx": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("MNN",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
+from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Run, Target, only_one_image
 
@@ -12,24 +13,34 @@ FILES = ("model.ncnn.param", "model.ncnn.bin")
 _TAKES = """\
 `float32[1, 3, {crop}, {crop}]`, which is NCHW, from 0 to 255: the planes R, G and B of one image,
 as `from_pixels` makes them of its bytes, without `substract_mean_normalize`"""
-_HOW = """\
-The input is `in0`, the output `out0`. In C++, with `rgb` as the image's bytes, row by row:
+_HOW = (
+    """\
+The input is `in0`, the output `out0`. In Python (`pip install fleetnet`, then `pip
+install --no-deps ncnn`), in this folder:
 
-    ncnn::Net network;
-    network.opt.use_fp16_arithmetic = false;
-    network.load_param("model.ncnn.param");
-    network.load_model("model.ncnn.bin");
-    ncnn::Extractor extractor = network.create_extractor();
-    extractor.input("in0", ncnn::Mat::from_pixels(rgb, ncnn::Mat::PIXEL_RGB, width, height));
-    ncnn::Mat logits;
-    extractor.extract("out0", logits);
+"""
+    + in_python(
+        "import ncnn",
+        """\
+        network = ncnn.Net()
+        network.opt.use_fp16_packed = network.opt.use_fp16_storage = False
+        network.opt.use_fp16_arithmetic = network.opt.use_bf16_storage = False
+        network.load_param("model.ncnn.param")
+        network.load_model("model.ncnn.bin")
+        extractor = network.create_extractor()
+        kind = ncnn.Mat.PixelType.PIXEL_RGB
+        extractor.input("in0", ncnn.Mat.from_pixels(picture, kind, {crop}, {crop}))
+        logits = np.array(extractor.extract("out0")[1])[np.newaxis]""",
+    )
+    + """
 
-`use_fp16_arithmetic`, which is on by default where a processor has it, computes with 16 bits
-whatever the file has: that is faster, and the answers are other ones than those verified here,
-which were computed with 32. In Python (`pip install --no-deps ncnn`, and numpy) the names are the
-same.
+The three options of fp16 are on by default: ncnn then keeps numbers in 16 bits, and computes with
+them where a processor can, whatever the file has. That is faster, and the answers are other ones
+than those verified here, which were computed with 32. In C++ the names are the same.
 
-""" + built("ncnn installed in a folder PREFIX")
+"""
+    + built("ncnn installed in a folder PREFIX")
+)
 
 
 def to_ncnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
@@ -54,6 +65,11 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "ncnn_run", files)
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the files for what their layers compute."""
+    return Worker(ENVIRONMENT, "ncnn_run", files, {"layers": True})
+
+
 TARGET = Target(
     name="ncnn",
     title="ncnn",
@@ -63,6 +79,7 @@ TARGET = Target(
     command="",
     convert=to_ncnn,
     load=load,
+    layers=layers,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("pnnx",),

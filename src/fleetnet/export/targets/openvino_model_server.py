@@ -78,6 +78,7 @@ TARGET = Target(
     command="ovms --config_path config.json --port 9000 --rest_port 8000",
     convert=OPENVINO.convert,
     load=OPENVINO.load,
+    layers=OPENVINO.layers,
     needs=OPENVINO.needs,
     version_folder="1",
     around=around,

@@ -24,6 +24,7 @@ Python (`pip install paddlepaddle fleetnet`), in this folder:
         "from paddle import inference",
         """\
         settings = inference.Config("model.json", "model.pdiparams")
+        settings.disable_glog_info()
         settings.disable_mkldnn()
         predictor = inference.create_predictor(settings)
         predictor.get_input_handle("pixels").copy_from_cpu(pixels)

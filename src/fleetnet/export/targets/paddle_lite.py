@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleetnet.bundle import Bundle
+from fleetnet.export.native_program import built, program
 from fleetnet.export.separate import Environment, Worker
 from fleetnet.export.separate import convert as converted
 from fleetnet.export.targets import paddle
@@ -13,31 +14,33 @@ FILES = ("model.x86.nb", "model.arm.nb")
 _TAKES = """\
 `float32[{batch}, 3, {crop}, {crop}]`, which is NCHW, from 0 to 255: the planes R, G and B of an
 image"""
-_HOW = """\
+_HOW = (
+    """\
 `model.arm.nb` is for phones and boards, `model.x86.nb` for x86; both are made by the optimiser of
-Paddle Lite 2.12, and a library of that release reads them. In C++, with `rgb` as the bytes of an
-image in rows:
+Paddle Lite 2.12, and a library of that release reads them: `inference_lite_lib…` of its releases,
+or what its `lite/tools/build_linux.sh` makes.
 
-    #include "paddle_api.h"
-
-    paddle::lite_api::MobileConfig settings;
-    settings.set_model_from_file("model.arm.nb");
-    settings.set_threads(1);
-    auto predictor =
-        paddle::lite_api::CreatePaddlePredictor<paddle::lite_api::MobileConfig>(settings);
-    auto given = predictor->GetInput(0);
-    given->Resize({ {batch}, 3, {crop}, {crop} });
-    float* planes = given->mutable_data<float>();
-    for (int colour = 0; colour < 3; ++colour)
-        for (int pixel = 0; pixel < {crop} * {crop}; ++pixel)
-            *planes++ = rgb[3 * pixel + colour];
-    predictor->Run();
-    const float* logits = predictor->GetOutput(0)->data<float>();
+"""
+    + built(
+        "Paddle Lite's headers and library (its folder `cxx`, with `include` and `lib`) as PREFIX"
+    )
+    + """
 
 The last package of Paddle Lite for Python is for 3.7 (`pip install paddlelite==2.12 numpy` there),
-where `lite.MobileConfig`, `lite.create_paddle_predictor` and the predictor's `get_input(0)
-.from_numpy(planes)`, `run()` and `get_output(0).numpy()` do the same. The figures below are of
-`model.x86.nb` on one thread; `model.arm.nb` was written, and not run where this was made."""
+and has no headers. With `planes` as this page's first lines say:
+
+    from paddlelite import lite
+
+    settings = lite.MobileConfig()
+    settings.set_model_from_file("model.x86.nb")
+    predictor = lite.create_paddle_predictor(settings)
+    predictor.get_input(0).from_numpy(planes)
+    predictor.run()
+    logits = predictor.get_output(0).numpy()
+
+The figures below are of `model.x86.nb` on one thread; `model.arm.nb` was written, and not run where
+this was made."""
+)
 
 
 def to_nb(bundle: Bundle, _precision: str, batch: int | None) -> Files:
@@ -67,5 +70,6 @@ TARGET = Target(
     made_by=("paddlelite",),
     one_size=True,
     how=_HOW,
+    beside=program("paddle-lite"),
     takes=_TAKES,
 )

@@ -105,15 +105,21 @@ class Target:
             output itself.
         around: gives files around that folder, of a manifest, by their paths.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
-            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side.
+            ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side,
+            and it may have ``{file}`` and ``{images}``, a number that the files take.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         gives: the type of the logits.
         needs: modules that converting and running take here, to what ``pip install`` brings each.
         environment: in which it is converted and run here; None where that is done in this one.
         made_by: packages of the environment that convert; the manifest names their versions.
+        layers: runs the files in the same runtime and gives, in place of the logits, what all
+            layers with weights compute, ``float32[N, …]``: in the order that they run, channels
+            first. It is also given the bundle, and the size of batch. None where the runtime does
+            not tell.
         int8: makes int8 with calibration images; where that is None, ``convert`` makes what it
             offers, and gets none.
+        rejects: whether what answers with the files honours a bundle's rejection by itself.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
         chips: that its files can be for, each for one.
@@ -129,6 +135,7 @@ class Target:
     command: str
     convert: Callable[[Bundle, str, int | None], Files]
     load: Callable[[Files], Run] | None = None
+    layers: Callable[[Bundle, Files, int | None], Run] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[Files, Manifest], Files] | None = None
     samples: Callable[[Pixels], Files] | None = None
@@ -139,6 +146,7 @@ class Target:
     gives: str = "float32"
     environment: Environment | None = None
     made_by: tuple[str, ...] = ()
+    rejects: bool = False
     one_size: bool = False
     int8: Int8 | None = None
     chips: tuple[str, ...] = ()

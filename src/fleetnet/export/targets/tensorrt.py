@@ -71,6 +71,13 @@ def load(files: Files) -> Run:
     return Agreeing(fixed.run, free.run, "the two graphs")
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the first graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return OnnxRuntimeEngine(tapped(next(iter(files.values()))), Setup()).run
+
+
 def programs(_files: Files, manifest: Manifest) -> Files:
     """Return what builds the engines, and what runs one of them."""
     return {
@@ -105,6 +112,7 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
     beside=programs,
     how=_HOW,
     needs={"onnx": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},

@@ -55,6 +55,13 @@ def load(files: Files) -> Run:
     return Agreeing(run_planes(files[FILE]), of_bytes.run, "the two graphs")
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the first graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return run_planes(tapped(files[FILE]))
+
+
 TARGET = Target(
     name="tnn",
     title="TNN",
@@ -64,6 +71,7 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
     how=_HOW,
     needs={"torch": "fleetnet[export]", "onnxruntime": "fleetnet[onnxruntime]"},
     one_size=True,

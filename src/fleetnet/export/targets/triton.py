@@ -63,6 +63,13 @@ def load(files: Files) -> Run:
     return OnnxRuntimeEngine(files["model.onnx"], Setup()).run
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({"model.onnx": tapped(files["model.onnx"])})
+
+
 def configuration(manifest: Manifest) -> str:
     """Return ``config.pbtxt``; the model's name is left to the folder's."""
     tensors = "\n".join(
@@ -119,6 +126,7 @@ TARGET = Target(
     command="tritonserver --model-repository=models",
     convert=convert,
     load=load,
+    layers=layers,
     needs={"onnxruntime": "fleetnet[onnxruntime]"},
     version_folder="1",
     around=around,

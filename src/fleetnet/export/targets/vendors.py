@@ -57,6 +57,13 @@ def load(files: Files) -> Run:
     return run_planes(files[FILE])
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({FILE: tapped(files[FILE])})
+
+
 def samples(pixels: Pixels) -> Files:
     """Return images, spread over those given, in the layouts that tools take."""
     spread = np.linspace(0, len(pixels) - 1, min(SAMPLES, len(pixels))).astype(int)
@@ -81,6 +88,7 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
     samples=samples,
     how=_HOW,
     takes=_TAKES,

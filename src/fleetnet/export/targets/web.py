@@ -37,6 +37,13 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "web_run", files, {"runtime": str(ENVIRONMENT.folder)})
 
 
+def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
+    """Run the graph with its layers as its output."""
+    from fleetnet.export.tapped_graph import tapped
+
+    return load({FILE: tapped(files[FILE])})
+
+
 TARGET = Target(
     name="web",
     title="the browser",
@@ -46,8 +53,10 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
     needs={"onnx": "fleetnet[export]"},
     beside=lambda files, manifest: folder_of(files, manifest, ENVIRONMENT.read),
     environment=ENVIRONMENT,
     how=HOW,
+    rejects=True,
 )

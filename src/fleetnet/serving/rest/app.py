@@ -52,7 +52,7 @@ from fleetnet.serving.rest.page_files import HEADERS, page_file
 from fleetnet.serving.rest.replies import NO_METHOD, STATUS, NoMethodError, refusal, reply
 from fleetnet.serving.rest.schema import ClassifyRequest, ExplainQuery, IndexRequest, LoadRequest
 from fleetnet.serving.service import Service
-from fleetnet.serving.tensors import EXTENSIONS, INPUTS, PROBABILITIES, outputs_of
+from fleetnet.serving.tensors import EXTENSIONS, INPUTS, PROBABILITIES, SCORES, outputs_of
 
 PROTOCOL = "rest"
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -239,6 +239,7 @@ class App:
             top_k=0,
             probabilities=PROBABILITIES in wanted,
             embeddings=EMBEDDING in wanted,
+            scores=not wanted.isdisjoint(SCORES),
             timeout_ms=None if not micros else micros / 1000,
             identity=id_of(inference.request.id),
             whole=True,
@@ -549,6 +550,8 @@ def _image(answer: Answer) -> dict[str, Any]:
         ],
         "error": None if answer.error is None else str(answer.error),
     }
+    if answer.score is not None:
+        shown |= {"rejected": answer.rejected, "score": answer.score}
     if answer.probabilities is not None:
         shown["probabilities"] = answer.probabilities.tolist()
     if answer.embedding is not None:

@@ -159,10 +159,15 @@ class ClassScore(BaseModel):
 
 
 class ImageAnswer(BaseModel):
-    """The answer for one image, or why it cannot be read."""
+    """The answer for one image, or why it cannot be read.
+
+    ``rejected`` and ``score`` are there if the bundle has a rejection.
+    """
 
     top: list[ClassScore]
     error: str | None
+    rejected: bool | None = None
+    score: float | None = None
     probabilities: list[float] | None = None
     embedding: list[float] | None = None
 
@@ -256,6 +261,7 @@ class ModelCard(BaseModel):
     classes: list[str]
     preprocess: dict[str, Any]
     calibration: dict[str, Any] | None
+    rejection: dict[str, Any] | None
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     artifacts: list[dict[str, Any]]

@@ -57,6 +57,10 @@ export interface HeatMap {
 
 export interface Answer {
   predictions: Prediction[];
+  /** Whether the network is not certain enough for the answer to count; false where nothing is rejected. */
+  rejected: boolean;
+  /** How certain it is, as the manifest's threshold takes it; null where nothing is rejected. */
+  score: number | null;
   /** One for each class, in the order of `classes`. */
   probabilities: Float32Array;
   logits: Float32Array;
@@ -88,5 +92,7 @@ export class Classifier {
   logits(input: Uint8Array): Promise<Float32Array>;
   /** Returns the probabilities of logits. */
   probabilities(logits: ArrayLike<number>): Float32Array;
+  /** Returns whether logits are rejected, and the score that decides over it. */
+  judged(logits: ArrayLike<number>): { rejected: boolean; score: number | null };
   close(): Promise<void>;
 }

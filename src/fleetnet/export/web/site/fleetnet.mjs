@@ -5,7 +5,7 @@ import { Core } from "./core.mjs";
 import { checkedManifest, graphOf } from "./manifest.mjs";
 import { GRID, heatOf, hider } from "./heat.mjs";
 import { MAX_PIXELS, pictureOf } from "./pictures.mjs";
-import { best, logOdds, probabilitiesOf } from "./probabilities.mjs";
+import { best, certaintyOf, logOdds, probabilitiesOf } from "./probabilities.mjs";
 import { networks } from "./runtime.mjs";
 
 const MANIFEST = "fleetnet.json";
@@ -58,7 +58,8 @@ export class Classifier {
       { index, class: this.classes[index], probability: probabilities[index] }
     ));
     const ms = { decode: decoded - began, prepare: prepared - decoded, compute: done - prepared };
-    const answer = { predictions, probabilities, logits, width, height, ms };
+    const judged = this.judged(logits);
+    const answer = { predictions, ...judged, probabilities, logits, width, height, ms };
     if (heatMap === false) return answer;
     const index = heatMap === true ? predictions[0].index : heatMap;
     return { ...answer, heat: await this.#heat(pixels, { width, height }, logits, index, signal) };
@@ -79,6 +80,14 @@ export class Classifier {
   /** Returns the probability of each class, by temperature and activation of the manifest. */
   probabilities(logits) {
     return probabilitiesOf(logits, this.manifest.model.activation, this.manifest.calibration?.temperature);
+  }
+
+  /** Returns whether the answer counts, by the manifest's threshold, and the score that it is of. */
+  judged(logits) {
+    const { rejection = null, calibration } = this.manifest;
+    if (rejection === null) return { rejected: false, score: null };
+    const score = certaintyOf(logits, rejection.score, calibration?.temperature);
+    return { rejected: !(score >= rejection.threshold), score };
   }
 
   close() {

@@ -33,7 +33,8 @@ export class LocalApi {
     const waited = performance.now() - began; // until the network was there
     const found = await this.#ask("classify", { file, topK: 5 }, signal);
     const timing = { queue_ms: waited + found.ms.queue, decode_ms: found.ms.decode + found.ms.prepare, compute_ms: found.ms.compute };
-    return { model: this.name, version: "", timing, predictions: [{ error: null, top: found.predictions }] };
+    const { predictions: top, rejected, score } = found;
+    return { model: this.name, version: "", timing, predictions: [{ error: null, top, rejected, score }] };
   }
 
   async explain(file, model, version, index, signal) {

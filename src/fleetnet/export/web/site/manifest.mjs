@@ -3,6 +3,7 @@
 import { INTERPOLATIONS } from "./core.mjs";
 
 const FIELDS = ["resize", "crop", "interpolation", "mean", "std", "sample_bits"];
+const SCORES = ["energy", "max-logit", "probability"];
 const MAX_SIDE = 4096;
 
 /** Returns the manifest of a text or an object; refuses whatever would change answers unnoticed. */
@@ -10,8 +11,8 @@ export function checkedManifest(given) {
   const manifest = typeof given === "string" ? parsed(given) : given;
   if (manifest?.format !== "fleetnet-bundle") throw new Error("fleetnet.json is no manifest of a Fleetnet bundle");
   const version = String(manifest.format_version);
-  if (!/^2\.\d+$/.test(version)) {
-    throw new Error(`fleetnet.json has format_version ${version.slice(0, 20)}, this reads 2.x: export again`);
+  if (!/^[23]\.\d+$/.test(version)) {
+    throw new Error(`fleetnet.json has format_version ${version.slice(0, 20)}, this reads 2.x and 3.x: export again`);
   }
   checkPreprocess(manifest.preprocess);
   const { activation = "softmax", num_classes: count } = manifest.model ?? {};
@@ -27,7 +28,18 @@ export function checkedManifest(given) {
   if (!(Number.isFinite(temperature) && temperature >= 1e-6)) {
     throw new Error(`fleetnet.json has the temperature ${temperature}, which must be at least 1e-6`);
   }
+  checkRejection(manifest.rejection ?? null, version, activation);
   return manifest;
+}
+
+function checkRejection(rejection, version, activation) {
+  if (rejection === null) return;
+  if (version.startsWith("2.")) throw new Error(`fleetnet.json has a rejection, which is of version 3.0, not of ${version}`);
+  if (activation !== "softmax") throw new Error("fleetnet.json has a rejection for images of any number of classes");
+  if (!SCORES.includes(rejection.score)) {
+    throw new Error(`fleetnet.json rejects by an unknown score ${JSON.stringify(rejection.score)}`);
+  }
+  if (!Number.isFinite(rejection.threshold)) throw new Error("fleetnet.json has a rejection without a threshold");
 }
 
 /** Returns the artifact that is an ONNX graph for any batch: the one in `precision`, or the first. */

@@ -25,6 +25,20 @@ export function logOdds(logits, index, activation, temperature = 1) {
   return scaled[index] - highest - Math.log(sum);
 }
 
+/** Returns how certain a network is of an image, in single precision; higher is more certain. */
+export function certaintyOf(logits, score, temperature = 1) {
+  const numbers = Float64Array.from(logits);
+  if (numbers.some(Number.isNaN)) return NaN;
+  if (score === "probability") {
+    return probabilitiesOf(logits, "softmax", temperature).reduce((one, other) => Math.max(one, other), -Infinity);
+  }
+  const largest = numbers.reduce((one, other) => Math.max(one, other), -Infinity);
+  if (score === "max-logit") return Math.fround(largest);
+  // Infinite logits have no exponentials to add up: the largest is what there is.
+  const base = Number.isFinite(largest) ? largest : 0;
+  return Math.fround(base + Math.log(numbers.reduce((sum, value) => sum + Math.exp(value - base), 0)));
+}
+
 /** Returns the `count` most probable classes, the first first; of equal ones that of the lower index. */
 export function best(probabilities, count) {
   const order = Array.from(probabilities, (_, index) => index);

@@ -16,4 +16,6 @@ class AssetManager {
     fun openFd(name: String): AssetFileDescriptor = TODO()
 
     fun open(name: String): InputStream = TODO()
+
+    fun list(path: String): Array<String>? = TODO()
 }

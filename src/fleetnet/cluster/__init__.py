@@ -1,0 +1,1 @@
+"""Prediction by many processes on many machines, through Ray."""

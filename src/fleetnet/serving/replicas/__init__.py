@@ -1,0 +1,1 @@
+"""The REST service as replicas on a cluster, through Ray Serve."""

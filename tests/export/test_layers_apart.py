@@ -1,0 +1,109 @@
+"""The layer that a refusal names: found by the values that a target's own runtime gives."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fleetnet.bundle import Bundle
+from fleetnet.cache import cache_folder
+from fleetnet.errors import VerificationError
+from fleetnet.export.bundle import export_bundle
+from fleetnet.export.converted import export_to
+from fleetnet.export.layers_apart import first_apart
+from fleetnet.export.targets import TARGETS, Target
+from fleetnet.inference.engines import Pixels
+from fleetnet.training.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.slow
+
+USERS_CACHE = cache_folder() / "environments"
+"""Of this user, not of the tests: what was made there once is used again."""
+LAYER = "blocks.3.expand"
+HERE = ("onnx", "openvino", "openvino:fp16", "tensorrt", "triton")
+APART = ("web", "tnn", "ncnn", "mnn", "mnn:fp16", "litert")
+WITH_ALL = pytest.mark.skipif(
+    os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all"
+)
+
+
+@pytest.fixture(scope="module")
+def damaged(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Export the same network with the weights of one layer turned round."""
+    trained = Checkpoint.load(checkpoint)
+    (name,) = (name for name in trained.state if name.startswith(f"{LAYER}.conv"))
+    place = tmp_path_factory.mktemp("damaged")
+    replace(trained, state={**trained.state, name: -trained.state[name]}).save(place / "odd.ckpt")
+    return export_bundle(place / "odd.ckpt", place / "odd.bundle", limit=2)
+
+
+@pytest.fixture
+def pixels(bundle: Bundle) -> Pixels:
+    crop = bundle.manifest.preprocess.crop
+    return np.random.default_rng(0).integers(0, 256, (5, crop, crop, 3), np.uint8)
+
+
+def of(target: Target, other: Bundle) -> Target:
+    """Return the target with a converter that takes another bundle's network."""
+    return replace(
+        target,
+        name="odd",
+        convert=lambda _, precision, batch: target.convert(other, precision, batch),
+    )
+
+
+@pytest.mark.parametrize("to", [*HERE, *(pytest.param(name, marks=WITH_ALL) for name in APART)])
+def test_the_damaged_layer_is_named(
+    to: str, bundle: Bundle, damaged: Bundle, pixels: Pixels
+) -> None:
+    name, _, precision = to.partition(":")
+    target, precision = TARGETS[name], precision or "fp32"
+    environment = target.environment
+    if environment is not None and not environment.made:
+        kept = USERS_CACHE / environment.folder.name
+        if not (kept / "made").is_file():
+            pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
+        environment.folder.parent.mkdir(parents=True, exist_ok=True)
+        environment.folder.symlink_to(kept, target_is_directory=True)
+    batch = 1 if target.one_size else None
+    files = of(target, damaged).convert(bundle, precision, batch)
+    apart = first_apart(target, bundle, files, precision, batch, pixels)
+    assert apart is not None
+    assert apart.much
+    assert apart.layer == LAYER
+
+
+def test_nothing_is_off_in_the_network_itself(bundle: Bundle, pixels: Pixels) -> None:
+    target = TARGETS["openvino"]
+    files = target.convert(bundle, "fp32", None)
+    apart = first_apart(target, bundle, files, "fp32", None, pixels)
+    assert apart is not None
+    assert not apart.much
+    assert "no single layer is off by much" in str(apart)
+    assert first_apart(replace(target, layers=None), bundle, files, "fp32", None, pixels) is None
+
+
+def test_files_without_such_layers_name_none(bundle: Bundle, pixels: Pixels) -> None:
+    target = replace(TARGETS["openvino"], layers=lambda *_: lambda given: np.zeros((len(given), 3)))
+    assert first_apart(target, bundle, {}, "fp32", None, pixels) is None
+
+    def broken(*_: object) -> None:
+        raise ValueError("no values here")
+
+    target = replace(target, layers=broken)
+    assert first_apart(target, bundle, {}, "fp32", None, pixels) is None
+
+
+def test_a_refused_conversion_names_it(
+    bundle: Bundle, damaged: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TARGETS, "_found", dict(TARGETS))
+    TARGETS.add(of(TARGETS["onnx"], damaged))
+    with pytest.raises(VerificationError, match=f"the first layer that is off is '{LAYER}'") as one:
+        export_to(str(bundle.path), "odd", tmp_path / "made", limit=4)
+    assert one.value.to_json()["fields"]["layer"] == LAYER
+    assert not (tmp_path / "made").exists()
