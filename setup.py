@@ -73,7 +73,7 @@ with tempfile.TemporaryDirectory() as folder:
                 extra_compile_args=["-O3"],
                 define_macros=[("Py_LIMITED_API", "0x030B0000")],
                 py_limited_api=True,
-                # Without libjpeg-turbo's headers, simplejpeg decodes whole files to the same pixels.
+                # Without libjpeg-turbo's headers, simplejpeg decodes whole files, the same pixels.
                 optional=True,
             ),
         ],
