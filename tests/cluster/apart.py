@@ -10,6 +10,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,13 +42,15 @@ def started(
     """Start a command for the block; all of its processes end with it."""
     env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     with (
+        # Ray's own folder, which a driver that is killed leaves; a longer path fits no socket.
+        tempfile.TemporaryDirectory(prefix="a-", ignore_cleanup_errors=True) as place,
         log.open("ab") as out,
         subprocess.Popen(
             [*_APART, _BEGIN, "sh", *map(str, command)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=env | {"RAY_USAGE_STATS_ENABLED": "0"} | environment,
+            env=env | {"RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": place} | environment,
         ) as process,
     ):
         try:
