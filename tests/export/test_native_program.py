@@ -131,12 +131,12 @@ def test_pixels_and_probabilities_are_those_of_python(
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn", "paddle-lite"])
+@pytest.mark.parametrize("runtime", ["ncnn", "mnn", "tnn", "paddle-lite", "rknn"])
 def test_it_compiles_without_its_runtime(bundle: Bundle, tmp_path: Path, runtime: str) -> None:
     put(tmp_path, program(runtime)({}, changed(bundle, Preprocess(40, 32), "softmax", None)))
     strict = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     where: list[str | Path] = ["-I", STAND_INS]
-    for folder in ("ncnn", "paddle_lite"):
+    for folder in ("ncnn", "paddle_lite", "rknn"):
         where += ["-I", STAND_INS / folder]
     ran("g++", *strict, *where, "network.cpp", cwd=tmp_path)
 

@@ -114,6 +114,10 @@ def export(
             "browsers; 'fleetnet devices' lists them.",
         ),
     ] = None,
+    chip: Annotated[
+        str | None,
+        typer.Option("--chip", help="Chip that --to rknn converts for.  [rk3588]"),
+    ] = None,
     *,
     source: SourceOptions,
 ) -> None:
@@ -138,9 +142,12 @@ def export(
             limit,
             tolerance,
             fixed_batch[0] if fixed_batch else None,
+            chip,
         )
         _run_export_to(subject, to, output, given, max_loss, metric, agreement)
         return
+    if chip is not None:
+        raise FleetnetError("--chip is for files of another runtime: give it with --to")
     if max_loss is not None or agreement is not None or metric != TOP1 or data is not None:
         raise FleetnetError(
             "--data, --max-loss, --metric and --agreement are for fewer bits than fp32: give them "
@@ -171,13 +178,14 @@ def export(
 
 
 class _Given(NamedTuple):
-    """What a conversion is verified with, and the batch that it takes."""
+    """What a conversion is verified with, and the batch and the chip that it is for."""
 
     images: list[str]
     data: Source | None
     limit: int | None
     tolerance: float | None
     batch: int | None
+    chip: str | None
 
 
 def _run_export_to(
@@ -203,6 +211,7 @@ def _run_export_to(
             to,
             output or subject.beside(to.replace(":", "-")),
             batch=given.batch,
+            chip=given.chip,
             images=given.images,
             data=given.data,
             limit=given.limit,

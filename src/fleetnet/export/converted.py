@@ -51,6 +51,7 @@ def export_to(
     output: str | Path,
     *,
     batch: int | None = None,
+    chip: str | None = None,
     images: Iterable[str] = (),
     data: Source | None = None,
     limit: int | None = None,
@@ -69,6 +70,7 @@ def export_to(
             behind a colon.
         output: folder to make; an older one is replaced.
         batch: the only batch size that the files take; None if they take any.
+        chip: that the files are for, where a target makes them for one; None for its first.
         images: files, folders and globs to verify with; if empty, held-out images of the data that
             a checkpoint was trained on if it still is there, else made-up pictures.
         data: labelled images to verify with, by whose labels fewer bits are judged; those that the
@@ -93,8 +95,11 @@ def export_to(
         FleetnetError: no such target; the model, images or output cannot be used.
     """
     target, precision = find_target(to)
+    if chip is not None:
+        target = target.for_chip(chip)
     target.check_installed()
-    if target.one_size:
+    calibrated = target.int8 if precision == "int8" else None
+    if target.one_size or (calibrated is not None and calibrated.one_size):
         batch = batch or 1
     if batch is not None:
         check_batch(batch)
@@ -112,7 +117,7 @@ def export_to(
     converting = f"converting to {target.title} in {precision}"
     given = Given(images, data, limit, left_out)
     quantization, shown, judge = None, None, None
-    if precision == "int8" and target.int8 is not None:
+    if calibrated is not None:
         drawn, origin = real_images(subject, bundle, given, begin)
         say(f"{drawn.summary} ({origin})")
         judge = allowed.judge(bundle.manifest, origin, drawn.labels)
@@ -137,9 +142,10 @@ def export_to(
             update={"verification": (record,), "quantization": quantization}
         )
     manifest = bundle.manifest.with_artifacts([artifact], str(output))
-    if target.converters:
-        converters = {"converters": target.converters}
-        manifest = manifest.model_copy(update={"provenance": manifest.provenance | converters})
+    made_by = {"converters": target.converters} if target.converters else {}
+    made_for = {"chip": target.chip} if target.chip else {}
+    provenance = {**manifest.provenance, **made_by, **made_for}
+    manifest = manifest.model_copy(update={"provenance": provenance})
     written = _write(output, target, manifest, files, samples, replacing)
     if older:
         say(f"{output} replaces the bundle that was there")

@@ -31,6 +31,10 @@ tflite-micro's sources:
     c++ -std=c++17 -I. -ITFLM -ITFLM/…/downloads/flatbuffers/include main.cpp model_data.cpp \\
         libtensorflow-microlite.a -o classify
 
+These lines were not run where this was made, as tflite-micro's sources could not be reached: the
+program was compiled against declarations of what it calls. The network ran, in the interpreter
+that the figures below are from.
+
 The arena was measured in the reference interpreter on a 64-bit machine; a 32-bit processor takes
 less. Optimised kernels, such as CMSIS-NN's, may take some more for themselves: `AllocateTensors`
 says so. `network.json` has the same figures for other programs."""

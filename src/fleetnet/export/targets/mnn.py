@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
 from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
 from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target
+from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, only_one_image
+from fleetnet.inference.engines import Pixels
+
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
 
 ENVIRONMENT = Environment("mnn", megabytes=155)
 FILE = "model.mnn"
+CALIBRATION = 64
+"""Images to measure ranges on, at most: MNN's tool takes long for each, and anew for each choice of
+layers."""
 _HOW = (
     """\
 The input is `pixels`, the output `logits`. In Python (`pip install MNN fleetnet`), in this folder:
@@ -50,6 +64,40 @@ def to_mnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
     return convert(ENVIRONMENT, "mnn_convert", graph, (FILE,), {"precision": precision})
 
 
+def calibrate(
+    bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
+) -> Quantize:
+    """Return what has MNN's own tool measure the ranges and round.
+
+    Raises:
+        FleetnetError: more than one image at a time was asked for.
+    """
+    only_one_image(batch, "MNN in int8")
+    # Here, so that targets can be listed where onnx is not installed.
+    from fleetnet.export.plain_layers import tensors_of
+    from fleetnet.export.plain_onnx import plain_graph
+
+    graph = plain_graph(bundle, 1)
+    tensors = tensors_of(graph, layers)
+    spread = np.linspace(0, len(pixels) - 1, min(CALIBRATION, len(pixels))).astype(int)
+    given = {f"{number:03}.png": _png(image) for number, image in enumerate(pixels[spread])}
+    crop = bundle.manifest.preprocess.crop
+
+    def quantize(kept: Sequence[str]) -> Files:
+        names = [tensor for layer in kept for tensor in tensors[layer]]
+        settings = {"crop": crop, "kept": names}
+        files = {"plain.onnx": graph, **given}
+        return convert(ENVIRONMENT, "mnn_quantize", files, (FILE,), settings)
+
+    return quantize
+
+
+def _png(image: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def load(files: Files) -> Run:
     """Run a file in MNN, in fp32 arithmetic on one thread."""
     return Worker(ENVIRONMENT, "mnn_run", files)
@@ -64,7 +112,7 @@ TARGET = Target(
     name="mnn",
     title="MNN",
     format="mnn",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     package="MNN",
     command="",
     convert=to_mnn,
@@ -75,4 +123,5 @@ TARGET = Target(
     made_by=("MNN",),
     how=_HOW,
     beside=program("mnn"),
+    int8=Int8("MNN", calibrate, one_size=True),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fleetnet.bundle import Bundle, Manifest
-from fleetnet.errors import INSTALL, FleetnetError
+from fleetnet.errors import INSTALL, FleetnetError, unknown
 from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
@@ -38,11 +39,14 @@ class Int8:
             ``uint8[N, crop, crop, 3]``; of that network it is given all layers. What it gives is
             called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`.
         environment: that has the tool; None for the target's.
+        one_size: whether its files take batches of one size only, though the target's others take
+            any.
     """
 
     tool: str
     calibrate: Callable[[Bundle, int | None, Pixels, Sequence[Layer]], Quantize]
     environment: Environment | None = None
+    one_size: bool = False
 
 
 def as_npy(pixels: Pixels) -> bytes:
@@ -50,6 +54,11 @@ def as_npy(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, pixels)
     return buffer.getvalue()
+
+
+def plain_name(manifest: Manifest) -> str:
+    """Return the network's name in letters, digits, hyphens and underscores."""
+    return re.sub("[^a-z0-9_-]+", "-", manifest.model.name.casefold()).strip("-") or "model"
 
 
 def only_one_image(batch: int | None, who: str) -> None:
@@ -103,7 +112,8 @@ class Target:
         around: gives files around that folder, of a manifest, by their paths.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
             ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side,
-            and it may have ``{file}`` and ``{images}``, a number that the files take.
+            and it may have ``{file}``, ``{images}``, a number that the files take, and ``{name}``,
+            that of the network in plain signs.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         gives: the type of the logits.
@@ -119,6 +129,9 @@ class Target:
         rejects: whether what answers with the files honours a bundle's rejection by itself.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
+        chips: that its files can be for, each for one.
+        chip: that they are for; empty where that does not matter.
+        on_chip: gives the target for another of :attr:`chips`.
     """
 
     name: str
@@ -143,6 +156,24 @@ class Target:
     rejects: bool = False
     one_size: bool = False
     int8: Int8 | None = None
+    chips: tuple[str, ...] = ()
+    chip: str = ""
+    on_chip: Callable[[str], Target] | None = None
+
+    def for_chip(self, chip: str) -> Target:
+        """Return the same target for a chip.
+
+        Raises:
+            FleetnetError: it knows no such chip, or its files are for none in particular.
+        """
+        if self.on_chip is None:
+            raise FleetnetError(
+                f"the files of '{self.name}' are for no chip in particular: leave out chip=",
+                arguments=["chip"],
+            )
+        if chip not in self.chips:
+            raise unknown("chip", chip, self.chips)
+        return self.on_chip(chip)
 
     def run(self, files: Files, pixels: Pixels) -> Logits:
         """Load files and compute ``uint8[N, crop, crop, 3]``, giving logits ``float32[N, K]``.
