@@ -104,13 +104,14 @@ def test_a_folder_with_images_stays_one_of_images(
     assert list(rows_of(result.out)) == [str(tmp_path / image.name)]
 
 
-def test_shards_verify_a_bundle(fleetnet: Run, bundle: Bundle, shards: Path, address: str) -> None:
-    for given in (str(shards), f"{address}/"):
-        result = fleetnet("verify", bundle.path, "--images", given, "--limit", 4, "--json")
-        assert result.code == 0, result.err
-        assert {one["images"] for one in json.loads(result.out)["engines"]} == {4}
+@pytest.mark.parametrize("shards", ["webdataset"], indirect=True)
+def test_shards_verify_a_bundle(fleetnet: Run, bundle: Bundle, address: str) -> None:
+    result = fleetnet("verify", bundle.path, "--images", f"{address}/", "--limit", 4, "--json")
+    assert result.code == 0, result.err
+    assert {one["images"] for one in json.loads(result.out)["engines"]} == {4}
 
 
+@pytest.mark.parametrize("shards", ["parquet"], indirect=True)
 def test_evaluating_from_afar_is_evaluating_here(
     fleetnet: Run, bundle: Bundle, shards: Path, address: str
 ) -> None:
