@@ -136,8 +136,9 @@ def test_colour_jitter_is_pillows(brightness: float, contrast: float, saturation
     ):
         image = enhance(image).enhance(factor)
     ours = jitter(PICTURE, brightness, contrast, saturation)
-    # Pillow cuts off fractions three times, each time up to a level, which later factors enlarge.
-    assert np.abs(ours.astype(int) - np.asarray(image)).max() <= 6
+    # Pillow cuts off fractions three times, each time up to a level, which later factors enlarge,
+    # and rounds the mean grey and each grey: 1.95 × (1.95 + 1 + 0.48) + 0.48 + 1 and half a level.
+    assert np.abs(ours.astype(int) - np.asarray(image)).max() <= 8
     assert np.abs(ours.astype(int) - np.asarray(image)).mean() <= 3
 
 
