@@ -237,6 +237,20 @@ def test_who_is_silent_is_taken_for_dead_and_what_it_counted_stays() -> None:
     assert 'fleetnet_worker_deaths_total{worker="0"} 1.0' in text
 
 
+def test_who_comes_after_another_has_gone_is_not_taken_for_a_third() -> None:
+    sums = Sums()
+    for replica, value, ended in (
+        ("a", 1, False),
+        ("b", 2, False),
+        ("a", 1, True),
+        ("c", 4, False),
+    ):
+        asyncio.run(sums.seen(replica, figures(value), ended))
+    text = asyncio.run(sums.text()).decode()
+    assert "things_total 7.0" in text
+    assert "fleetnet_workers_ready 2.0" in text
+
+
 def alone(*tests: str) -> None:
     """Run tests of replicas_alone.py where nobody but them reaches Ray."""
     if importlib.util.find_spec("ray") is None:

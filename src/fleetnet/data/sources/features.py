@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fleetnet.yaml_text import NotYamlError, from_yaml
-
 CARD = "README.md"
 INFOS = "dataset_infos.json"
 MAX_CARD = 2**24
@@ -74,7 +72,14 @@ def of_folder(folder: Path) -> Features | None:
 
 
 def header_of(card: bytes | None) -> dict[str, Any]:
-    """Return the values at the beginning of a card, between two lines of dashes."""
+    """Return the values at the beginning of a card, between two lines of dashes.
+
+    Without PyYAML there are none: the files may still say of themselves what they hold.
+    """
+    try:
+        from fleetnet.yaml_text import NotYamlError, from_yaml
+    except ModuleNotFoundError:
+        return {}
     try:
         lines = (card or b"").decode("utf-8-sig").splitlines()
         if not lines or lines[0].rstrip() != _FENCE:

@@ -50,7 +50,7 @@ class ReplicaService(Service):
         super().__init__(
             repository_of(settings), settings.routes(), settings.options(), traces=traces
         )
-        # Ray lets the module random begin with the same seed in several processes.
+        # By the system, because processes may begin with the same seed.
         self._name = secrets.token_hex(8)
         self._sums = sums
         self._counting: asyncio.Task[None] | None = None
