@@ -207,13 +207,19 @@ peers-train: $(VENV)/.dev
 # timm (benchmarks/training/README.md). The figures of every round go to build/bench-scale.
 .PHONY: bench-scale bench-scale-training bench-scale-predict
 
-bench-scale: bench-scale-training bench-scale-predict bench-scale-serve
+bench-scale: bench-scale-training bench-scale-data bench-scale-predict bench-scale-serve
 
 bench-scale-training: $(VENV)/.dev
 	mkdir -p build/bench-scale
 	$(BIN)/python benchmarks/loader/compare.py --json build/bench-scale/loader.json
 	$(BIN)/python -W ignore benchmarks/training/step.py --json build/bench-scale/step.json
 	$(BIN)/python benchmarks/training/together.py --json build/bench-scale/together.json
+
+# Setting up a run on 14 million images in shards, and reading shards here and over HTTP.
+.PHONY: bench-scale-data
+bench-scale-data: $(VENV)/.dev
+	$(BIN)/python benchmarks/shards/open_index.py
+	$(BIN)/python benchmarks/shards/stream.py
 
 # Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
 bench-scale-predict: $(VENV)/.cluster

@@ -119,10 +119,11 @@ int classify(const Arguments& arguments, Output& output) {
         arguments.batch_size.value_or(throughput && few_bits ? low_precision_batch : 1);
     pipeline.workers = throughput ? classifier.engine().threads() : 0;
     const auto& classes = classifier.classes();
-    const std::unique_ptr<Rows> rows = arguments.json ? json_rows(output, classes)
-                                       : arguments.csv
-                                           ? csv_rows(output, classes, pipeline.top_k)
-                                           : table_rows(output, classes, images.single());
+    const std::unique_ptr<Rows> rows =
+        arguments.json ? json_rows(output, classes)
+        : arguments.csv
+            ? csv_rows(output, classes, pipeline.top_k, classifier.rejection().has_value())
+            : table_rows(output, classes, images.single());
     rows->begin();
     predict(
         classifier, pipeline, [&] { return images.next(); },

@@ -90,7 +90,12 @@ class JsonRows : public Rows {
                    ", \"probability\": " + number(score.probability) + "}";
             first = false;
         }
-        row += "], \"error\": " + (prediction.error ? json(*prediction.error) : "null") + "}\n";
+        row += "]";
+        if (prediction.score) {
+            row += std::string(", \"rejected\": ") + (prediction.rejected ? "true" : "false") +
+                   ", \"score\": " + number(*prediction.score);
+        }
+        row += ", \"error\": " + (prediction.error ? json(*prediction.error) : "null") + "}\n";
         output_.write(row);
         output_.flush();
     }
@@ -98,8 +103,11 @@ class JsonRows : public Rows {
 
 class CsvRows : public Rows {
    public:
-    CsvRows(Output& output, const std::vector<std::string>& classes, int top_k)
-        : Rows(output, classes), top_k_(top_k), terminal_(is_terminal(Stream::output)) {}
+    CsvRows(Output& output, const std::vector<std::string>& classes, int top_k, bool rejects)
+        : Rows(output, classes),
+          top_k_(top_k),
+          rejects_(rejects),
+          terminal_(is_terminal(Stream::output)) {}
 
     void begin() override {
         std::vector<std::string> cells = {"image"};
@@ -107,6 +115,7 @@ class CsvRows : public Rows {
             cells.push_back("class_" + std::to_string(rank));
             cells.push_back("probability_" + std::to_string(rank));
         }
+        if (rejects_) cells.insert(cells.end(), {"rejected", "score"});
         cells.push_back("error");
         write(cells);
     }
@@ -119,6 +128,11 @@ class CsvRows : public Rows {
             cells.push_back(fixed(score.probability, 6));
         }
         cells.resize(1 + 2 * static_cast<std::size_t>(top_k_));
+        if (rejects_) {
+            const bool scored = prediction.score.has_value();
+            cells.push_back(!scored ? "" : prediction.rejected ? "true" : "false");
+            cells.push_back(scored ? fixed(*prediction.score, 6) : "");
+        }
         cells.push_back(prediction.error.value_or(""));
         write(cells);
     }
@@ -142,6 +156,7 @@ class CsvRows : public Rows {
     }
 
     int top_k_;
+    bool rejects_;
     bool terminal_;
 };
 
@@ -173,6 +188,18 @@ class TableRows : public Rows {
    private:
     /// Return as many classes as fit in a line; of a single image all, in several lines.
     std::vector<Text> answer(const Prediction& prediction, long room) const {
+        if (!prediction.rejected) return classes_of(prediction, room);
+        // First, because it says that the rest is not to be relied on.
+        Text head = U"rejected: ";
+        auto lines = classes_of(prediction, room - static_cast<long>(head.size()));
+        for (Text& line : lines) {
+            line = head + line;
+            head = Text(head.size(), U' ');
+        }
+        return lines;
+    }
+
+    std::vector<Text> classes_of(const Prediction& prediction, long room) const {
         std::vector<Text> words;
         for (const Score& score : prediction.top) {
             const auto columns = static_cast<std::size_t>(std::max(room - 7, 8L));
@@ -209,8 +236,9 @@ std::unique_ptr<Rows> json_rows(Output& output, const std::vector<std::string>& 
     return std::make_unique<JsonRows>(output, classes);
 }
 
-std::unique_ptr<Rows> csv_rows(Output& output, const std::vector<std::string>& classes, int top_k) {
-    return std::make_unique<CsvRows>(output, classes, top_k);
+std::unique_ptr<Rows> csv_rows(Output& output, const std::vector<std::string>& classes, int top_k,
+                               bool rejects) {
+    return std::make_unique<CsvRows>(output, classes, top_k, rejects);
 }
 
 std::unique_ptr<Rows> table_rows(Output& output, const std::vector<std::string>& classes,

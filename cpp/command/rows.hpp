@@ -40,7 +40,10 @@ class Rows {
 };
 
 std::unique_ptr<Rows> json_rows(Output& output, const std::vector<std::string>& classes);
-std::unique_ptr<Rows> csv_rows(Output& output, const std::vector<std::string>& classes, int top_k);
+
+/// `rejects` adds the columns of a bundle with a rejection.
+std::unique_ptr<Rows> csv_rows(Output& output, const std::vector<std::string>& classes, int top_k,
+                               bool rejects);
 
 /// A row has as many classes as fit; a single image has all of them, in several lines if need be.
 std::unique_ptr<Rows> table_rows(Output& output, const std::vector<std::string>& classes,

@@ -95,6 +95,11 @@ typedef struct fleetnet_options {
                                fewer bits than fp32 with `throughput`. */
     const char *const *labels; /* names of the classes instead of the bundle's; NULL: the bundle's. */
     size_t label_count;     /* how many; it has to be the number of classes. */
+    int32_t reject;         /* for a bundle that rejects answers of which the network is not certain
+                               enough. 0: fleetnet_open refuses it, so that no program takes such an
+                               answer for another by mistake. 1: they are rejected, see
+                               fleetnet_answer_rejected and the fleetnet_classify functions.
+                               2: nothing is rejected. */
 } fleetnet_options;
 
 /* One class and its probability. With a network of one class for each image all probabilities sum up
@@ -155,7 +160,8 @@ nothing between them.
 
 top_k:  how many classes to name, at least 1.
 scores: room for `top_k`; gets the most probable classes, best first.
-found:  how many they are: `top_k`, or all classes if there are fewer.
+found:  how many they are: `top_k`, or all classes if there are fewer; 0 if the answer is rejected,
+        while `scores` has the classes all the same.
 
 FLEETNET_ERROR_IMAGE, FLEETNET_ERROR_ARGUMENT, FLEETNET_ERROR_BUNDLE, FLEETNET_ERROR_ENGINE, FLEETNET_ERROR_MEMORY. */
 FLEETNET_API int32_t fleetnet_classify_file(const fleetnet_classifier *classifier, const char *path,
@@ -192,6 +198,13 @@ FLEETNET_API const fleetnet_score *fleetnet_answer_scores(const fleetnet_answers
 /* The logits of an image, one for each class, as the network gives them, before the temperature. */
 FLEETNET_API const float *fleetnet_answer_logits(const fleetnet_answers *answers, size_t image,
                                                  size_t *count);
+
+/* Whether the answer for an image is rejected: 1 or 0; 0 if it was not read. */
+FLEETNET_API int32_t fleetnet_answer_rejected(const fleetnet_answers *answers, size_t image);
+
+/* How certain the network is of an image, as the bundle's threshold takes it; NULL where nothing is
+rejected, or the image was not read. */
+FLEETNET_API const float *fleetnet_answer_certainty(const fleetnet_answers *answers, size_t image);
 
 /* Free answers; NULL is allowed. */
 FLEETNET_API void fleetnet_answers_free(fleetnet_answers *answers);

@@ -125,15 +125,17 @@ int checked_top_k(std::size_t top_k) {
 fleetnet_options completed(const fleetnet_options* given) {
     fleetnet_options options{};
     if (!given) return options;
-    // The first version's structure is the smallest there is.
-    if (given->size < sizeof options || given->size > kMaxOptions) {
+    // The first version's structure, which ended before `reject`, is the smallest there is.
+    constexpr std::size_t least = offsetof(fleetnet_options, reject);
+    if (given->size < least || given->size > kMaxOptions) {
         refuse("options.size is " + std::to_string(given->size) +
                "; it must be sizeof(fleetnet_options)");
     }
-    std::memcpy(&options, given, sizeof options);
+    std::memcpy(&options, given, std::min(given->size, sizeof options));
     // A program of a newer header may run here as long as it asks for nothing new.
     const auto* bytes = reinterpret_cast<const unsigned char*>(given);
-    if (std::any_of(bytes + sizeof options, bytes + given->size, [](auto byte) { return byte; })) {
+    const std::size_t known = std::min(given->size, sizeof options);
+    if (std::any_of(bytes + known, bytes + given->size, [](auto byte) { return byte; })) {
         refuse("options has a field that this version of the library does not know");
     }
     return options;
@@ -149,6 +151,10 @@ fleetnet::ClassifierOptions options_of(const fleetnet_options& given) {
     options.setup.threads = given.threads;
     options.setup.throughput = given.throughput != 0;
     options.exact = given.exact != 0;
+    if (given.reject < 0 || given.reject > 2) {
+        refuse("options.reject is " + std::to_string(given.reject) + "; it must be 0, 1 or 2");
+    }
+    options.reject = given.reject != 2;
     if (given.label_count > 0) check_given(given.labels, "options.labels");
     for (std::size_t i = 0; given.labels && i < given.label_count; ++i) {
         check_given(given.labels[i], "one of options.labels");
@@ -230,7 +236,7 @@ std::int32_t classify(
         const auto answers = handle->classifier.answer(pixels.data(), 1, most);
         const std::vector<fleetnet_score> best = scores_of(answers.front());
         std::copy(best.begin(), best.end(), scores);
-        if (found) *found = best.size();
+        if (found) *found = answers.front().rejected ? 0 : best.size();
     });
 }
 
@@ -258,8 +264,14 @@ std::int32_t fleetnet_open(const char* bundle, const fleetnet_options* given,
         const fleetnet_options options = completed(given);
         fleetnet::ClassifierOptions chosen = options_of(options);
         const std::size_t batch_size = batch_size_of(options, chosen.setup);
-        *classifier =
-            new fleetnet_classifier(fleetnet::Bundle::load(bundle), std::move(chosen), batch_size);
+        auto opened = std::make_unique<fleetnet_classifier>(fleetnet::Bundle::load(bundle),
+                                                            std::move(chosen), batch_size);
+        if (options.reject == 0 && opened->classifier.rejection()) {
+            refuse(std::string(bundle) +
+                   " rejects answers that are not certain enough: say with options.reject whether "
+                   "this program does");
+        }
+        *classifier = opened.release();
     });
 }
 
@@ -370,6 +382,16 @@ const float* fleetnet_answer_logits(const fleetnet_answers* answers, std::size_t
     const fleetnet::Prediction* found = prediction_of(answers, image);
     if (count) *count = found ? found->logits.size() : 0;
     return found ? found->logits.data() : nullptr;
+}
+
+std::int32_t fleetnet_answer_rejected(const fleetnet_answers* answers, std::size_t image) {
+    const fleetnet::Prediction* found = prediction_of(answers, image);
+    return found && found->rejected ? 1 : 0;
+}
+
+const float* fleetnet_answer_certainty(const fleetnet_answers* answers, std::size_t image) {
+    const fleetnet::Prediction* found = prediction_of(answers, image);
+    return found && found->score ? &*found->score : nullptr;
 }
 
 void fleetnet_answers_free(fleetnet_answers* answers) {

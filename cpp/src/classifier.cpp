@@ -42,7 +42,7 @@ std::vector<int> largest(const std::vector<float>& numbers, std::size_t top_k) {
 }  // namespace
 
 Classifier::Classifier(Bundle bundle, ClassifierOptions options)
-    : bundle_(std::move(bundle)), exact_(options.exact) {
+    : bundle_(std::move(bundle)), exact_(options.exact), reject_(options.reject) {
     while_replaced(bundle_, [&](const Bundle& there) {
         classes_ = classes_of(there, options.labels);
         engine_ = open_engine(options.engine, there, options.setup);
@@ -78,6 +78,10 @@ std::vector<Prediction> Classifier::answer(const std::uint8_t* inputs, std::size
             to_probabilities(answer.logits, manifest.activation, manifest.temperature);
         for (const int place : largest(answer.logits, static_cast<std::size_t>(top_k))) {
             answer.top.push_back({place, shares[static_cast<std::size_t>(place)]});
+        }
+        if (const auto rejects = rejection()) {
+            answer.score = certainty(answer.logits, rejects->score, manifest.temperature);
+            answer.rejected = is_rejected(*answer.score, rejects->threshold);
         }
     }
     return answers;

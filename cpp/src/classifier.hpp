@@ -22,6 +22,8 @@ struct Prediction {
     std::vector<Score> top;
     std::optional<std::string> error;
     std::vector<float> logits;
+    bool rejected = false;       ///< whether the answer does not count
+    std::optional<float> score;  ///< how certain the network is; none where nothing is rejected
 };
 
 struct ClassifierOptions {
@@ -29,6 +31,7 @@ struct ClassifierOptions {
     EngineSetup setup;
     bool exact = false;
     std::vector<std::string> labels;  ///< empty: the bundle's
+    bool reject = true;               ///< by the bundle's threshold, if it has one
 };
 
 class Classifier {
@@ -43,6 +46,11 @@ class Classifier {
     Engine& engine() const { return *engine_; }
     bool exact() const { return exact_; }
 
+    /// What is rejected; none where nothing is.
+    std::optional<Rejection> rejection() const {
+        return reject_ ? bundle_.manifest().rejection : std::nullopt;
+    }
+
     /// Answer inputs that are ready: count × crop × crop × 3 bytes. Thread-safe.
     std::vector<Prediction> answer(const std::uint8_t* inputs, std::size_t count, int top_k) const;
 
@@ -54,6 +62,7 @@ class Classifier {
     std::vector<std::string> classes_;
     std::unique_ptr<Engine> engine_;
     bool exact_;
+    bool reject_ = true;
 };
 
 }  // namespace fleetnet

@@ -74,6 +74,8 @@ class Work {
                 if (prediction.error || batch.failures[place]) continue;
                 prediction.top = std::move(answers[place].top);
                 prediction.logits = std::move(answers[place].logits);
+                prediction.rejected = answers[place].rejected;
+                prediction.score = answers[place].score;
             }
         } catch (...) {
             for (std::exception_ptr& failure : batch.failures) {

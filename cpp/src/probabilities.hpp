@@ -14,4 +14,12 @@ namespace fleetnet {
 std::vector<float> to_probabilities(const std::vector<float>& logits, Activation activation,
                                     double temperature);
 
+/// Return how certain the network is of an image, as one number; higher is more certain.
+///
+/// `logits` are as the network gives them; `temperature` is for Certainty::probability alone.
+float certainty(const std::vector<float>& logits, Certainty score, double temperature);
+
+/// Whether an answer is rejected: its score is below the threshold, or is not a number.
+bool is_rejected(float score, double threshold);
+
 }  // namespace fleetnet

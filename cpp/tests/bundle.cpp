@@ -108,8 +108,9 @@ TEST_CASE("newer minor versions may have more fields, except where answers depen
     CHECK(Manifest::parse(manifest("", "\"2.7\"", R"(, "future": {"x": 1})"), "M").model == "M");
     CHECK(refusal(manifest("", "\"2.0\"", R"(, "future": 1)")) ==
           "M: future: nothing of this name is known");
-    CHECK(refusal(manifest("", "\"3.0\"")) ==
-          "M: format version '3.0', but this fleetnet reads version 1 and 2.x; update fleetnet");
+    CHECK(refusal(manifest("", "\"4.0\"")) ==
+          "M: format version '4.0', but this fleetnet reads versions 1, 2.x and 3.x; update "
+          "fleetnet");
     std::string json = manifest("", "\"2.7\"");
     json.replace(json.find("\"crop\""), 6, "\"gamma\": 2, \"crop\"");
     CHECK(refusal(json) == "M: preprocess: unknown preprocess field 'gamma'");

@@ -38,18 +38,19 @@ def test_a_chosen_threshold_is_written_and_evaluated(
         "reject", copy, shapes, *words, "--outliers", shapes / "circle", "--plot", picture
     )
     assert result.code == 0, result
-    found = json.loads(result.out[result.out.index("{") :])
+    found = json.loads(result.out)
     assert picture.is_file()
     chosen = found["chosen"]
     assert 0.7 <= chosen["coverage"] <= 1
     assert 0 <= chosen["outliers_rejected"] <= 1
-    assert 0 <= found["auroc"] <= 1
+    assert set(found["auroc"]) == {"energy", "max-logit", "probability"}
+    assert all(0 <= area <= 1 for area in found["auroc"].values())
     rejection = Bundle.load(copy).manifest.rejection
     assert rejection is not None
     assert (rejection.score, rejection.threshold) == ("probability", chosen["threshold"])
     assert (rejection.coverage, rejection.risk) == (chosen["coverage"], chosen["risk"])
     result = fleetnet("evaluate", copy, shapes, "--split", "all", "--report", report, "--json")
-    measured = json.loads(result.out[result.out.index("{") :])["rejection"]
+    measured = json.loads(result.out)["rejection"]
     assert measured["accepted"] == chosen["accepted"]
     assert measured["accepted_top1"] == pytest.approx(1 - chosen["risk"])
     assert f"below {chosen['threshold']:.4f}" in report.read_text("utf-8")

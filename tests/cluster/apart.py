@@ -72,6 +72,16 @@ def processes(of: subprocess.Popen[bytes], title: str) -> list[int]:
     return sorted(found)
 
 
+def is_gone(process: int) -> bool:
+    """Tell whether a process that was killed has ended with all of its threads and open files."""
+    try:
+        threads = list(Path(f"/proc/{process}/task").iterdir())
+        states = [(one / "stat").read_text().rpartition(")")[2].split()[0] for one in threads]
+    except OSError:
+        return not Path(f"/proc/{process}").exists()
+    return all(state in "ZX" for state in states)
+
+
 def listening(of: subprocess.Popen[bytes]) -> tuple[int, int]:
     """Return how many ports are listened on, and how many of them by loopback alone."""
     addresses = []

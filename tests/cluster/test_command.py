@@ -25,6 +25,7 @@ from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.job import OpenPart
 from fleetnet.cluster.worker import Answered, Order, PartClassifier
 from fleetnet.data.remote import store
+from fleetnet.errors import require_all
 from loopback_s3 import BUCKET
 from samples import make_folder
 from tars import shard
@@ -100,12 +101,10 @@ def test_a_source_without_images_leaves_nothing_behind(
 def test_without_ray_the_line_says_what_to_install(
     fleetnet: Run, bundle: Bundle, shapes: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fleetnet import errors
-
-    monkeypatch.setattr(run, "require_all", errors.require_all)
+    monkeypatch.setattr(run, "require_all", require_all)
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        errors.importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
     )
     fleetnet("predict", "--ray", bundle.path, shapes, "--output", out).assert_one_line(
         "pip install 'fleetnet[cluster]'"
@@ -172,7 +171,7 @@ def test_parts_that_nobody_made_are_named(
     fleetnet: Run, bundle: Bundle, shapes: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("predict", "--ray", bundle.path, shapes, "--output", out, "--per-part", "20")
-    answered = run.answered
+    answered: Any = vars(run)["answered"]
 
     def only_the_first(order: Order, parts: Sequence[OpenPart], **more: Any) -> Iterator[Answered]:
         yield from answered(order, parts[:1], **more)

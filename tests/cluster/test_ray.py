@@ -48,11 +48,10 @@ here = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": "1
 cluster = Cluster(initialize_head=True, head_node_args=here | {"include_dashboard": False})
 second = cluster.add_node(**here)
 with subprocess.Popen([*command, "--ray-address", cluster.address]) as predict:
-    while not list(Path(out).glob("_job/done/*.json")):
+    while not Path(out, "_job", "lose").exists():
         assert predict.poll() is None
         time.sleep(0.01)
     cluster.remove_node(second, allow_graceful=False)
-    Path(out, "_job", "removed").touch()
 cluster.shutdown()
 sys.exit(predict.returncode)
 """
@@ -121,9 +120,9 @@ def test_a_process_is_killed_and_no_row_is_lost_or_twice(
         apart.wait_for(lambda: len(done(images)) > 0, process, log)
         ports, loopback = apart.listening(process)
         assert ports == loopback > 0
-        pool = apart.processes(process, TITLE)
-        os.kill(pool[0], signal.SIGKILL)
-        apart.wait_for(lambda: pool[0] not in apart.processes(process, TITLE), process, log)
+        victim = apart.processes(process, TITLE)[0]
+        os.kill(victim, signal.SIGKILL)
+        apart.wait_for(lambda: apart.is_gone(victim), process, log)
         write_pipe(images, process, log)
         assert process.wait() == 1, log.read_text()  # some images cannot be read
     printed = log.read_text()
@@ -164,8 +163,14 @@ def test_a_machine_of_a_cluster_is_lost(
     log = tmp_path / "log"
     script = [sys.executable, "-c", MACHINES, images.parent / "out", *command(bundle, images)]
     with apart.started(script, log) as process:
-        removed = images.parent / "out" / "_job" / "removed"
-        apart.wait_for(removed.exists, process, log)
+        apart.wait_for(
+            lambda: len(done(images)) > 0 and len(apart.processes(process, TITLE)) == 2,
+            process,
+            log,
+        )
+        pool = apart.processes(process, TITLE)
+        (images.parent / "out" / "_job" / "lose").touch()
+        apart.wait_for(lambda: any(map(apart.is_gone, pool)), process, log)
         write_pipe(images, process, log)
         assert process.wait() == 1, log.read_text()
     check_rows(fleetnet, bundle, images)

@@ -22,6 +22,7 @@ class _Options(ctypes.Structure):
         ("batch_size", ctypes.c_int32),
         ("labels", ctypes.POINTER(ctypes.c_char_p)),
         ("label_count", ctypes.c_size_t),
+        ("reject", ctypes.c_int32),
     )
 
 
@@ -46,7 +47,8 @@ class Library:
         self.c = ctypes.CDLL(str(path))
         for name in ("fleetnet_last_error", "fleetnet_answer_error"):
             getattr(self.c, name).restype = ctypes.c_char_p
-        self.c.fleetnet_answer_logits.restype = ctypes.POINTER(ctypes.c_float)
+        for name in ("fleetnet_answer_logits", "fleetnet_answer_certainty"):
+            getattr(self.c, name).restype = ctypes.POINTER(ctypes.c_float)
 
     def open(self, bundle: Path, **options: Any) -> Opened:
         """Open a bundle; the options are the C structure's, text as ``bytes``."""
@@ -75,6 +77,12 @@ class Opened:
 
     def logits(self, images: list[bytes], classes: int) -> npt.NDArray[np.float32]:
         """Return ``float32[N, classes]`` for the contents of image files."""
+        return self.judged(images, classes)[0]
+
+    def judged(
+        self, images: list[bytes], classes: int
+    ) -> tuple[npt.NDArray[np.float32], list[tuple[bool, float | None]]]:
+        """Return the logits, and of each image whether it is rejected and its score."""
         c = self._library.c
         given = (_Image * len(images))(*(_Image(data=image, size=len(image)) for image in images))
         answers = ctypes.c_void_p()
@@ -89,10 +97,14 @@ class Opened:
         )
         found = np.empty((len(images), classes), np.float32)
         count = ctypes.c_size_t()
+        judged: list[tuple[bool, float | None]] = []
         for place, row in enumerate(found):
             error = c.fleetnet_answer_error(answers, ctypes.c_size_t(place))
             assert error is None, (place, error)
             logits = c.fleetnet_answer_logits(answers, ctypes.c_size_t(place), ctypes.byref(count))
             row[:] = logits[: count.value]
+            score = c.fleetnet_answer_certainty(answers, ctypes.c_size_t(place))
+            rejected = c.fleetnet_answer_rejected(answers, ctypes.c_size_t(place))
+            judged.append((bool(rejected), score[0] if score else None))
         c.fleetnet_answers_free(answers)
-        return found
+        return found, judged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -49,6 +50,11 @@ def manifest() -> Values:
     ]  # fmt: skip
     values["calibration"] = {
         "temperature": 1.5, "images": 9, "ece_before": 0.2, "ece_after": 0.1, "source": "s",
+    }  # fmt: skip
+    values["format_version"] = "3.0"
+    values["rejection"] = {
+        "score": "max-logit", "threshold": -1.5, "coverage": 0.9, "risk": 0.1, "images": 9,
+        "source": "s",
     }  # fmt: skip
     values["self_test"] = {"logits": [[0.5, 1, -2.0, 0.0]]}
     return values
@@ -100,7 +106,7 @@ def _said_by_python(folder: Path) -> str:
 
 def _said_by_library(library: Library, folder: Path) -> str:
     try:
-        with library.open(folder):
+        with library.open(folder, reject=1):
             return ""
     except LibraryError as error:
         return str(error)
@@ -142,8 +148,9 @@ def test_every_field_that_is_another(library: Library, folder: Path, manifest: V
 def test_versions(library: Library, folder: Path, manifest: Values) -> None:
     """Older, newer and impossible versions, with unknown fields and without."""
     texts: list[str | bytes] = []
-    for version in VERSIONS:
-        plain = {**manifest, "format_version": version}
+    bare = {key: value for key, value in manifest.items() if key != "rejection"}
+    for version, values in itertools.product(VERSIONS, (bare, manifest)):
+        plain = {**values, "format_version": version}
         texts.append(json.dumps(plain))
         places = ((), ("model",), ("preprocess",), ("artifacts", 0), ("artifacts", 0, "files", 0))
         texts += [
@@ -165,7 +172,9 @@ def test_artifacts_of_version_1(library: Library, folder: Path, manifest: Values
         [onnx, {**other, "name": "openvino-int8"}], [{"name": "onnx"}], [{}], [3], {}, None, "x",
         [{**onnx, "files": []}], [{**onnx, "more": 1}],
     )  # fmt: skip
-    old = {key: value for key, value in manifest.items() if key != "format_version"}
+    old = {
+        key: value for key, value in manifest.items() if key not in ("format_version", "rejection")
+    }
     _compare(library, folder, [json.dumps({**old, "artifacts": each}) for each in lists])
 
 

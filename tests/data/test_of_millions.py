@@ -94,14 +94,11 @@ def test_earlier_copies_and_balance() -> None:
     assert count_earlier(np.array([4, 0, 4, 4, 0])).tolist() == [0, 0, 1, 2, 1]
     assert count_earlier(np.empty(0, np.intp)).tolist() == []
     rows = samples(400, several=False, tests=False)
-    drawn = [
-        balanced(
-            SimpleNamespace(samples=form, multi_label=False),  # type: ignore[arg-type]
-            np.arange(0, 400, 3),
-            np.random.default_rng(0),
-        ).tolist()
-        for form in (rows, SampleTable.of(rows))
-    ]
+    drawn = []
+    for form in (rows, SampleTable.of(rows)):
+        source: Any = SimpleNamespace(samples=form, multi_label=False)
+        found = balanced(source, np.arange(0, 400, 3), np.random.default_rng(0))
+        drawn.append(found.tolist())
     assert drawn[0] == drawn[1]
     labels = np.bincount([rows[index].label for index in drawn[0]])
     assert labels.max() - labels.min() <= 1

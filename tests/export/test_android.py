@@ -115,7 +115,8 @@ def test_in_int8_litert_is_alone(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     files = target.int8.calibrate(bundle, None, pixels, ())(["stem", "head"])
     assert given == [bundle, 1, pixels, ()]
     assert list(files) == ["model.tflite"]
-    assert target.load(files) == b"stem,head"
+    loaded: object = target.load(files)
+    assert loaded == b"stem,head"
     with pytest.raises(FleetnetError, match="one image at a time: leave out fixed_batch="):
         target.int8.calibrate(bundle, 2, pixels, ())
 

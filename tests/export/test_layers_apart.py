@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -88,10 +89,12 @@ def test_nothing_is_off_in_the_network_itself(bundle: Bundle, pixels: Pixels) ->
 
 
 def test_files_without_such_layers_name_none(bundle: Bundle, pixels: Pixels) -> None:
-    target = replace(TARGETS["openvino"], layers=lambda *_: lambda given: np.zeros((len(given), 3)))
+    target = replace(
+        TARGETS["openvino"], layers=lambda *_: lambda given: np.zeros((len(given), 3), np.float32)
+    )
     assert first_apart(target, bundle, {}, "fp32", None, pixels) is None
 
-    def broken(*_: object) -> None:
+    def broken(*_: object) -> NoReturn:
         raise ValueError("no values here")
 
     target = replace(target, layers=broken)

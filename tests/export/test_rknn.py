@@ -130,8 +130,15 @@ def test_the_program_gives_the_runtime_the_pixels_of_python(bundle: Bundle, tmp_
     put(tmp_path, program("rknn")({}, manifest))
     shutil.copy(STAND_INS / "rknn" / "runtime.cpp", tmp_path)
     core = [*(tmp_path / "core").glob("*.c")]
-    strict: list[str | Path] = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    strict += ["-I", STAND_INS / "rknn"]
+    strict: list[str | Path] = [
+        "-std=c++17",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-I",
+        STAND_INS / "rknn",
+    ]
     ran("gcc", "-c", "-std=c99", "-O1", "-ffp-contract=off", *core, cwd=tmp_path)
     objects = [f"{path.stem}.o" for path in core]
     sources = ["classify.cpp", "answers.cpp", "network.cpp", "runtime.cpp"]

@@ -476,6 +476,11 @@ def test_what_a_servers_page_tells_clients_to_do_is_what_the_classifier_does(
 ) -> None:
     written = export_to(str(bundle.path), to, tmp_path / "models" / "shapes", limit=2)
     page = (written.path.parent / "README.md").read_text("utf-8")
+    if to == "openvino-model-server":
+        settings = json.loads((written.path.parent / "config.json").read_text("utf-8"))
+        name = settings["model_config_list"][0]["config"]["name"]
+        assert f":/models/{name}:ro " in page
+        assert f'infer("{name}", ' in page
     lines = [line[4:] for line in page.splitlines() if line.startswith("    ")]
     code = "\n".join(lines[next(i for i, line in enumerate(lines) if "import Path" in line) :])
     picture = sorted(shapes.glob("*/*"))[0]

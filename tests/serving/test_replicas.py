@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import pickle
+import random
 import shlex
 import shutil
 import subprocess
@@ -27,7 +28,9 @@ from fleetnet.serving.errors import ForbiddenError, UnauthenticatedError, Unavai
 from fleetnet.serving.replicas.asked import Replicas, check_settings, replicas_of
 from fleetnet.serving.replicas.replica import Replica
 from fleetnet.serving.replicas.sent import Beginning
+from fleetnet.serving.replicas.service import ReplicaService
 from fleetnet.serving.replicas.sums import SILENT, Sums
+from fleetnet.serving.service import Service
 from samples import ROOT
 
 ALONE = ("unshare", "--net", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -200,6 +203,20 @@ async def compare(network: Path, picture: bytes, net: TestClient) -> None:
     assert 'fleetnet_requests_total{model="net",protocol="rest",version="1"} 1.0' in ended
 
 
+async def figures_of_two(network: Path) -> bytes:
+    sums = Sums()
+    for _ in range(2):
+        random.seed(5)
+        service = ReplicaService(Settings(models={"net": network}), Handle(sums))
+        await service.figures()
+        await Service.close(service)
+    return await sums.text()
+
+
+def test_replicas_are_told_apart_though_their_random_numbers_are_the_same(network: Path) -> None:
+    assert b"fleetnet_workers_ready 2.0" in asyncio.run(figures_of_two(network))
+
+
 def figures(value: int) -> list[Metric]:
     """Return what a replica has counted."""
     registry = CollectorRegistry()
@@ -218,6 +235,20 @@ def test_who_is_silent_is_taken_for_dead_and_what_it_counted_stays() -> None:
     assert "things_total 3.0" in text
     assert "fleetnet_workers_ready 1.0" in text
     assert 'fleetnet_worker_deaths_total{worker="0"} 1.0' in text
+
+
+def test_who_comes_after_another_has_gone_is_not_taken_for_a_third() -> None:
+    sums = Sums()
+    for replica, value, ended in (
+        ("a", 1, False),
+        ("b", 2, False),
+        ("a", 1, True),
+        ("c", 4, False),
+    ):
+        asyncio.run(sums.seen(replica, figures(value), ended))
+    text = asyncio.run(sums.text()).decode()
+    assert "things_total 7.0" in text
+    assert "fleetnet_workers_ready 2.0" in text
 
 
 def alone(*tests: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from conftest import Run
 from fleetnet.data.sources import open_source
 from fleetnet.errors import FleetnetError, Interrupted
+from fleetnet.models.description import Description
 from fleetnet.models.mobilenetv2 import STAGES
 from fleetnet.models.registry import add_described, build_model
 from fleetnet.models.rexnet import channel_ramp
@@ -172,6 +173,7 @@ def test_a_stopped_study_goes_on_and_writes_a_network(
 
     best = best_of(results)
     network = read_description(tmp_path / BEST)
+    assert isinstance(network, Description)
     assert tuple(row.channels for row in network.blocks) == best.channels
     assert network.costs(3) == (best.parameters, best.macs)
     result = fleetnet(

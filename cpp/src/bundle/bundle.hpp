@@ -13,6 +13,15 @@ namespace fleetnet {
 
 enum class Activation { softmax, sigmoid };
 
+/// What the threshold of a rejection is of.
+enum class Certainty { energy, max_logit, probability };
+
+/// Images whose score is below the threshold are rejected.
+struct Rejection {
+    Certainty score = Certainty::energy;
+    double threshold = 0;
+};
+
 struct ArtifactFile {
     std::string name;
     std::string sha256;
@@ -26,12 +35,13 @@ struct Artifact {
     std::vector<ArtifactFile> files;
 };
 
-/// What a host needs of `fleetnet.json`; versions 1 and 2.x are read, unknown fields of newer
+/// What a host needs of `fleetnet.json`; versions 1, 2.x and 3.x are read, unknown fields of newer
 /// minor versions are passed over, and whatever would change the answers is refused.
 struct Manifest {
     std::string model;
     Activation activation = Activation::softmax;
     double temperature = 1.0;
+    std::optional<Rejection> rejection;
     std::vector<std::string> classes;
     Preprocess preprocess;
     std::vector<Artifact> artifacts;

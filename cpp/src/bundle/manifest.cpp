@@ -69,6 +69,24 @@ double read_calibration(const Value& value, bool newer) {
     return temperature;
 }
 
+Rejection read_rejection(const Value& value, bool newer) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    Fields fields(value, newer);
+    Rejection rejection;
+    const std::string score =
+        fields.required("score").one_of({"energy", "max-logit", "probability"});
+    rejection.score = score == "energy"      ? Certainty::energy
+                      : score == "max-logit" ? Certainty::max_logit
+                                             : Certainty::probability;
+    rejection.threshold = fields.required("threshold").share(-infinity, infinity);
+    fields.required("coverage").share(0, 1);
+    fields.required("risk").share(0, 1);
+    fields.required("images").amount();
+    fields.required("source").text();
+    fields.end();
+    return rejection;
+}
+
 /// How many logits each row of the self-test has.
 std::vector<std::size_t> read_self_test(const Value& value, bool newer) {
     Fields self_test(value, newer);
@@ -253,6 +271,9 @@ Manifest read(const Json& json, bool newer) {
     if (const auto calibration = fields.nullable("calibration")) {
         manifest.temperature = read_calibration(*calibration, newer);
     }
+    if (const auto rejection = fields.nullable("rejection")) {
+        manifest.rejection = read_rejection(*rejection, newer);
+    }
     if (const auto artifacts = fields.optional("artifacts")) {
         artifacts->each([&](const Value& artifact) {
             manifest.artifacts.push_back(read_artifact(artifact, newer));
@@ -267,6 +288,9 @@ Manifest read(const Json& json, bool newer) {
     check_shape(shape, manifest.preprocess.crop);
     if (std::any_of(rows.begin(), rows.end(), [&](std::size_t row) { return row != size; })) {
         throw Wrong("self_test has rows of another length than the classes");
+    }
+    if (manifest.rejection && manifest.activation != Activation::softmax) {
+        throw Wrong("a rejection is for networks that give an image one class");
     }
     no_two_alike(manifest.artifacts);
     return manifest;

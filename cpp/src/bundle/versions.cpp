@@ -9,8 +9,10 @@
 namespace fleetnet {
 namespace {
 
-/// The version that is written today. Readers of its major version may ignore unknown fields.
+/// The versions that are written today, without a rejection and with one. Readers of a major
+/// version may ignore unknown fields; those of 2.x would ignore a rejection, and so refuse it.
 constexpr const char* kVersion = "2.1";
+constexpr const char* kRejecting = "3.0";
 
 struct Stored {
     const char* format;
@@ -41,7 +43,9 @@ bool is_number(const std::string& digits, std::size_t most) {
 
 /// The minor version if the major one is ours.
 std::optional<std::string> minor_of(const Json& version) {
-    if (!version.is_text() || version.text.rfind("2.", 0) != 0) return std::nullopt;
+    const bool ours =
+        version.is_text() && (version.text.rfind("2.", 0) == 0 || version.text.rfind("3.", 0) == 0);
+    if (!ours) return std::nullopt;
     const std::string minor = version.text.substr(2);
     return minor == "0" || is_number(minor, 6) ? std::optional(minor) : std::nullopt;
 }
@@ -112,7 +116,11 @@ Json artifacts_of(const Json& entries) {
 
 bool to_current(Json& manifest) {
     const Json* version = manifest.find("format_version");
+    const Json* rejection = manifest.find("rejection");
+    const bool rejects = rejection && !rejection->is_null();
     if (is_version_1(version)) {
+        if (rejects)
+            throw Wrong(std::string("a rejection is of version ") + kRejecting + ", not of 1");
         const Json* entries = manifest.find("artifacts");
         manifest.set("artifacts", artifacts_of(entries ? *entries : Json::of_list({})));
         manifest.set("format_version", Json::of_text(kVersion));
@@ -122,10 +130,15 @@ bool to_current(Json& manifest) {
     if (!minor) {
         const std::string shown = repr(*version);
         throw Wrong("format version " + (shown.size() <= 20 ? shown : "unknown") +
-                    ", but this fleetnet reads version 1 and 2.x; update fleetnet");
+                    ", but this fleetnet reads versions 1, 2.x and 3.x; update fleetnet");
     }
-    manifest.set("format_version", Json::of_text(kVersion));
-    return *minor != "0" && *minor != "1";
+    const bool second = version->text[0] == '2';
+    if (rejects && second) {
+        throw Wrong(std::string("a rejection is of version ") + kRejecting + ", not of " +
+                    version->text);
+    }
+    manifest.set("format_version", Json::of_text(rejects ? kRejecting : kVersion));
+    return *minor != "0" && !(second && *minor == "1");
 }
 
 }  // namespace fleetnet

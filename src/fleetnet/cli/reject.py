@@ -145,7 +145,8 @@ class _Asked(NamedTuple):
 @dataclass(frozen=True)
 class _Outliers:
     scores: npt.NDArray[np.float32]
-    auroc: float
+    areas: dict[Certainty, float]
+    """Under the ROC curve, of every score."""
 
     def rejected(self, threshold: float) -> float:
         return float((self.scores < threshold).mean())
@@ -190,7 +191,7 @@ class _Found(NamedTuple):
             "cross_fitted": fitted,
             "areas": {name: curve.area for name, curve in self.curves.items()},
             "outliers": None if self.outliers is None else len(self.outliers.scores),
-            "auroc": None if self.outliers is None else self.outliers.auroc,
+            "auroc": None if self.outliers is None else self.outliers.areas,
             "precisions": [
                 {"precision": name, "same_decision": same, **point.to_json()}
                 for name, point, same in self.others
@@ -265,8 +266,9 @@ def _outliers(
     warn_left_out(left_out)
     if not logits:
         raise DataError("none of the outliers could be read", arguments=["outliers"])
-    scores = certainty(np.stack(logits), score, evaluation.temperature)
-    return _Outliers(scores, auroc(scores_of(evaluation, score), scores))
+    outside = {name: certainty(np.stack(logits), name, evaluation.temperature) for name in SCORES}
+    areas = {name: auroc(scores_of(evaluation, name), outside[name]) for name in SCORES}
+    return _Outliers(outside[score], areas)
 
 
 def _others(bundle: Bundle, found: _Found) -> tuple[tuple[str, Point, float], ...]:
@@ -295,7 +297,7 @@ def _draw(found: _Found, plot: Path) -> None:
     title = count(len(found.evaluation.labels), "image")
     curves: dict[str, CoverageRisk] = dict(found.curves.items())
     draw_coverage_risk(curves, found.chosen, title, plot)
-    print_line(f"picture: {plot}")
+    say(f"picture: {plot}")
 
 
 def _print(found: _Found, score: Certainty) -> None:
@@ -329,6 +331,7 @@ def _print(found: _Found, score: Certainty) -> None:
     print_line(f"area under risk over coverage: {areas}")
     if found.outliers is not None:
         outside = count(len(found.outliers.scores), "outlier")
-        print_line(f"AUROC against {outside}: {found.outliers.auroc:.4f}")
+        areas = ", ".join(f"{name} {area:.4f}" for name, area in found.outliers.areas.items())
+        print_line(f"AUROC against {outside}: {areas}")
     for name, _, same in found.others:
         print_line(f"{name}: the same decision on {share(same)} of the images")

@@ -21,7 +21,7 @@ from fleetnet.labels import printable
 _DATA_HELP = (
     "Labelled images: a folder of class folders (or train/, val/ and test/ of those); a list or "
     "CSV file; .tar or .parquet files, or a folder or pattern of them, also behind s3://, gs://, "
-    "az:// or https://; or 'elpv'."
+    "az:// or https://; a data set of the hub, hf://owner/name; or 'elpv'."
 )
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
 

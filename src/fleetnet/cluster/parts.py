@@ -18,6 +18,7 @@ from fleetnet.data.remote.store import (
     listed,
     matching,
 )
+from fleetnet.data.sources.hub import SCHEME, find_on_hub
 from fleetnet.data.sources.remote_files import manifest_at
 from fleetnet.data.sources.shards import expand, files_of, is_pattern, shards_in
 from fleetnet.errors import DataError
@@ -123,6 +124,10 @@ def _remote_files(source: str, left_out: LeftOut) -> Iterator[tuple[PartKind, Re
     Raises:
         DataError: there are none.
     """
+    if source.startswith(SCHEME):
+        there = find_on_hub(source)
+        yield from (("parquet", there.found.files[path]) for path, _ in there.chosen)
+        return
     path = urlsplit(source).path
     kind = _kind_of(path)
     if kind != "images" or is_image_name(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, cast
 
 from fleetnet.cluster.connection import connected
@@ -33,11 +34,11 @@ def answered(
     Raises:
         FleetnetError: Ray is not installed, the cluster is not there, or Ray gives up.
     """
-    with needing(("ray", "pandas", "pyarrow"), "cluster", "prediction through Ray"):
-        import ray
-        import ray.data
     processors = (workers or max(_processors() // order.threads, 1)) * order.threads
-    with connected(address, processors=processors):
+    with connected(address, processors=processors) as ray:
+        # Only here, because Ray reads its settings when it is first imported.
+        with needing(("pandas", "pyarrow"), "cluster", "prediction through Ray"):
+            import_module("ray.data")
         _set_up_data(ray)
         now = max(int(ray.cluster_resources().get("CPU", 1)) // order.threads, 1)
         first = min(now, workers or now, len(parts))

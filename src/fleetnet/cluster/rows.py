@@ -26,7 +26,12 @@ class Rows(NamedTuple):
 
 
 def write_rows(
-    predictions: Iterable[Prediction], classes: Sequence[str], top_k: int, about: dict[str, str]
+    predictions: Iterable[Prediction],
+    classes: Sequence[str],
+    top_k: int,
+    about: dict[str, str],
+    *,
+    rejects: bool = False,
 ) -> Rows:
     r"""Return the rows of answers: the columns of ``fleetnet predict --csv``.
 
@@ -39,6 +44,8 @@ def write_rows(
         classes: names of all classes.
         top_k: how many of them a row has.
         about: words that the file has in its metadata.
+        rejects: whether the bundle has a threshold: then there are the columns ``rejected`` and
+            ``score`` before ``error``, null where the image cannot be read.
 
     Raises:
         FleetnetError: the package pyarrow is not installed.
@@ -46,7 +53,7 @@ def write_rows(
     with needing(("pyarrow",), "cluster", "writing Parquet files"):
         import pyarrow.parquet as parquet
     names = [_text(name) for name in classes]
-    schema = _schema(top_k, about)
+    schema = _schema(top_k, about, rejects=rejects)
     out = io.BytesIO()
     images = unreadable = 0
     coming = iter(predictions)
@@ -58,13 +65,15 @@ def write_rows(
     return Rows(out.getvalue(), images, unreadable)
 
 
-def _schema(top_k: int, about: dict[str, str]) -> pa.Schema:
+def _schema(top_k: int, about: dict[str, str], *, rejects: bool) -> pa.Schema:
     import pyarrow as pa
 
     fields = [pa.field("image", pa.string(), nullable=False)]
     for rank in range(1, top_k + 1):
         fields.append(pa.field(f"class_{rank}", pa.string()))
         fields.append(pa.field(f"probability_{rank}", pa.float64()))
+    if rejects:
+        fields += [pa.field("rejected", pa.bool_()), pa.field("score", pa.float64())]
     fields.append(pa.field("error", pa.string()))
     return pa.schema(fields, {f"fleetnet.{key}": value for key, value in about.items()})
 
@@ -81,6 +90,9 @@ def _table(
         codes = pa.array([score and score.index for score in scores], pa.int32())
         columns.append(labels.take(codes))
         columns.append(pa.array([score and score.probability for score in scores], pa.float64()))
+    if "rejected" in schema.names:
+        judged = [None if one.score is None else one.rejected for one in group]
+        columns += [pa.array(judged, pa.bool_()), pa.array([o.score for o in group], pa.float64())]
     errors = [None if one.error is None else _text(one.error) for one in group]
     columns.append(pa.array(errors, pa.string()))
     return pa.table(columns, schema=schema)

@@ -101,6 +101,7 @@ class PartClassifier:
             classifier.classes,
             asked.top_k,
             {"model": asked.model, "bundle": asked.bundle, "engine": asked.engine},
+            rejects=classifier.rejection is not None,
         )
         done = Done(
             images=rows.images,

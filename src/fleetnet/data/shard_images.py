@@ -9,6 +9,7 @@ from pathlib import Path
 from fleetnet.data.remote.prefetcher import Prefetcher
 from fleetnet.data.remote.shard_cache import ShardCache, usual_cache
 from fleetnet.data.remote.store import FetchError, RemoteFile, is_remote
+from fleetnet.data.sources.hub import SCHEME, find_on_hub
 from fleetnet.data.sources.parquet import stored_images
 from fleetnet.data.sources.remote_files import PARQUET, SUFFIXES, find_shards
 from fleetnet.data.sources.shards import (
@@ -66,7 +67,13 @@ def _files(data: str) -> tuple[list[Path], str]:
 
 def _remote(data: str) -> Iterator[StoredImage]:
     cache = usual_cache()
-    found = find_shards(data, may_be_missing=True)
+    if data.startswith(SCHEME):
+        there = find_on_hub(data)
+        found = there.found._replace(
+            files={path: there.found.files[path] for path, _ in there.chosen}
+        )
+    else:
+        found = find_shards(data, may_be_missing=True)
     files = list(found.files.values())
     names = [path.relative_to(found.root).as_posix() for path in found.files]
     prefetcher = Prefetcher(lambda shard: cache.fetch(files[shard]))

@@ -47,7 +47,7 @@ def draw_coverage_risk(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=None))
     quiet(axes)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="upper center")
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     with atomic_file(file) as path:
         picture.savefig(path, format="png", dpi=DPI)

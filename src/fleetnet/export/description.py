@@ -8,6 +8,7 @@ from textwrap import fill
 from fleetnet.amounts import count
 from fleetnet.bundle import MANIFEST, Manifest, Verification
 from fleetnet.export.targets import Target
+from fleetnet.export.targets.target import plain_name
 from fleetnet.inference.judging import sentence
 
 README = "README.md"
@@ -23,6 +24,7 @@ def description(target: Target, manifest: Manifest) -> str:
         "batch": artifact.batch or "N",
         "images": artifact.batch or 1,
         "crop": manifest.preprocess.crop,
+        "name": plain_name(manifest),
     }
     folder = f"{target.version_folder}/" if target.version_folder else ""
     files = "\n".join(

@@ -104,7 +104,17 @@ def test_a_file_in_the_folder_is_a_source(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "code").mkdir()
     in_the_folder(tmp_path / "code", monkeypatch, ONE_FILE)
     holds_what_a_source_does(tmp_path)
-    assert list(SOURCES) == ["elpv", "pool", "list", "csv", "tar", "parquet", "remote", "named"]
+    assert list(SOURCES) == [
+        "elpv",
+        "pool",
+        "list",
+        "csv",
+        "tar",
+        "parquet",
+        "hub",
+        "remote",
+        "named",
+    ]
 
 
 def test_another_package_brings_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

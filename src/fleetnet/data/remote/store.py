@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from fleetnet.errors import DataError, one_line, require
 from fleetnet.threads import map_in_threads
 
+Result = TypeVar("Result")
 SCHEMES: Mapping[str, tuple[str, str]] = {
     "file": ("fsspec", "remote"),
     "http": ("aiohttp", "remote"),
@@ -19,6 +20,7 @@ SCHEMES: Mapping[str, tuple[str, str]] = {
     "gs": ("gcsfs", "gcs"),
     "az": ("adlfs", "azure"),
     "abfs": ("adlfs", "azure"),
+    "hf": ("huggingface_hub", "hub"),
 }
 """Of each scheme the package that reads it, and the extra that brings the package."""
 PIECE = 16 * 2**20
@@ -113,6 +115,16 @@ def matching(pattern: str, suffix: str) -> list[RemoteFile]:
     fs, path = _file_system(pattern)
     fs.invalidate_cache()
     return _files_among(fs, _tried(pattern, lambda: _call(fs, "glob", path, detail=True)), suffix)
+
+
+def tried(url: str, attempt: Callable[[], Result]) -> Result:
+    """Return what an attempt to learn of a URL gives, made several times if it fails.
+
+    Raises:
+        FetchError: it keeps failing.
+    """
+    result: Result = _tried(url, attempt)
+    return result
 
 
 def found_below(folder: str) -> list[RemoteFile]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from fleetnet.amounts import count
 from fleetnet.data.sources import headings
+from fleetnet.data.sources.features import Features, of_folder, of_schema
 from fleetnet.data.sources.kind import SourceKind
 from fleetnet.data.sources.labels import KnownClasses, LabelError, LabelReader, MultiLabel
 from fleetnet.data.sources.lru_cache import LruCache, one
@@ -24,12 +24,15 @@ from fleetnet.data.sources.webdataset import CLASSES_FILE
 from fleetnet.errors import DataError, ImageError, at, one_line, require
 from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
+from fleetnet.text import first_few
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".parquet"
 IMAGE = ("image", "img", "picture", "photo", "bytes", "image_bytes", "jpg", "png")
+CLEAR = ("label", "labels", "class", "target")
+"""Headings of labels that stand even where other columns have classes too."""
 KEPT_BYTES = 256 * 2**20
 """Bytes of row groups that a process keeps, so that shuffling among a few reads each once."""
 KEPT_METADATA = 16
@@ -111,18 +114,21 @@ class ParquetSource:
             f"Parquet {printable(Path(data).absolute().name)}, {count(len(chosen), 'file')}"
         )
         self.spec = options.spec(Path(data).absolute())
-        columns = _columns(chosen[0][0], root, options)
+        features = of_folder(root)
+        columns = _columns(chosen[0][0], root, options, features)
         kind: MultiLabel | None = options.multi_label or ("names" if columns.several else None)
         self.multi_label = kind is not None
         reader = LabelReader(columns.known, kind, options.label_separator or ",")
-        self._image_column = options.image_column
+        self._column = columns.image
         self._groups: list[tuple[Path, int]] = []
         names: list[str] = []
         counts: list[int] = []
         codes: list[int] = []
         advance = long_work("indexing files", len(chosen))
         for file, split in chosen:
-            check_same_columns([columns, _columns(file, root, options)], [chosen[0][0], file])
+            check_same_columns(
+                [columns, _columns(file, root, options, features)], [chosen[0][0], file]
+            )
             below = file.absolute().relative_to(root).as_posix()
             rows = _read_labels(file, columns.label, reader)
             groups = _group_rows(file, columns.image)
@@ -162,7 +168,7 @@ class ParquetSource:
         try:
             metadata = self._metadata.get(file, lambda: _metadata(file))
             with file.open("rb") as stream:
-                return read_group(stream, file.name, number, rows, self._image_column, metadata)
+                return read_group(stream, file.name, number, rows, lambda _: self._column, metadata)
         except OSError as error:
             raise ImageError(f"row group {number} of {file.name}: {_line(error)}") from None
 
@@ -177,7 +183,7 @@ def read_group(
     name: str,
     number: int,
     rows: int,
-    image_column: str | None,
+    leaf_of: Callable[[pa.Schema], str],
     metadata: Any = None,
 ) -> pa.ChunkedArray:
     """Return the images of a row group, encoded.
@@ -187,7 +193,7 @@ def read_group(
         name: what messages call it.
         number: of the row group.
         rows: how many it had when the data was opened.
-        image_column: of the images, if it was named.
+        leaf_of: returns the column to read of a schema.
         metadata: of the file, if it was read before.
 
     Raises:
@@ -196,7 +202,7 @@ def read_group(
     pyarrow, parquet = _pyarrow()
     try:
         with parquet.ParquetFile(stream, metadata=metadata) as opened:
-            leaf = _image_leaf(opened.schema_arrow, image_column)
+            leaf = leaf_of(opened.schema_arrow)
             table = opened.read_row_group(number, columns=[leaf], use_threads=False)
             column = table.flatten().column(0)
     except (pyarrow.ArrowException, OSError, MemoryError, DataError) as error:
@@ -206,13 +212,13 @@ def read_group(
     return column
 
 
-def look_into(file: Path, options: SourceOptions) -> ParquetFile:
+def look_into(file: Path, options: SourceOptions, features: Features | None = None) -> ParquetFile:
     """Return what is in a file.
 
     Raises:
         DataError: it is damaged, or no columns fit.
     """
-    columns = _columns(file, None, options)
+    columns = _columns(file, None, options, features)
     labels = list(_labels(file, columns.label))
     try:
         size = file.stat().st_size
@@ -249,7 +255,9 @@ def _weight(column: pa.ChunkedArray) -> int:
     return int(column.nbytes)
 
 
-def _columns(file: Path, root: Path | None, options: SourceOptions) -> Columns:
+def _columns(
+    file: Path, root: Path | None, options: SourceOptions, features: Features | None
+) -> Columns:
     """Find the columns of a file, and its classes.
 
     Raises:
@@ -263,36 +271,74 @@ def _columns(file: Path, root: Path | None, options: SourceOptions) -> Columns:
         raise DataError(
             f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
         ) from None
+    features = of_schema(schema.metadata) or features or Features()
     try:
-        names = schema.names
-        leaf = _image_leaf(schema, options.image_column)
-        wanted = options.label_columns[0] if options.label_columns else None
-        label = headings.column(wanted, headings.LABEL, names, "label", "label_columns")
+        leaf = image_leaf(schema, options.image_column, features)
+        label = _label_column(schema.names, options, features)
         several = _is_list(schema.field(label).type)
     except DataError as error:
         raise at(str(file), error, DataError, file=str(file)) from None
+    names = features.labels.get(label)
     beside = None if root is None else root / CLASSES_FILE
     known = (
         KnownClasses.read(options.classes)
-        or _class_label(schema, label)
+        or (KnownClasses(names, "the schema") if names else None)
         or KnownClasses.read(beside if beside is not None and beside.is_file() else None)
     )
     return Columns(leaf, label, known, several)
 
 
-def _image_leaf(schema: pa.Schema, wanted: str | None) -> str:
+def image_leaf(schema: pa.Schema, wanted: str | None, features: Features | None = None) -> str:
     """Return the column to read for the images.
+
+    Args:
+        schema: of the file.
+        wanted: the column, if it was named.
+        features: what is known of the columns; what the schema says if None.
 
     Raises:
         DataError: there is none, or several may be it.
     """
     names = schema.names
+    features = features or of_schema(schema.metadata) or Features()
     image = headings.find_column(wanted, IMAGE, names, "image")
+    if image is None:
+        image = _only(features.images, names, "images", "image_column")
     if image is None:
         fitting = [name for name in names if _holds_images(schema.field(name).type)]
         image = fitting[0] if len(fitting) == 1 else None
     image = headings.column(image, IMAGE, names, "image", "image_column")
     return _leaf(image, schema.field(image).type)
+
+
+def _label_column(names: Sequence[str], options: SourceOptions, features: Features) -> str:
+    """Return the column with the labels.
+
+    Raises:
+        DataError: there is none, or several may be it.
+    """
+    wanted = options.label_columns[0] if options.label_columns else None
+    usual = headings.find_column(wanted, headings.LABEL, names, "label")
+    if wanted is None and (usual is None or usual not in CLEAR) and features.labels:
+        usual = _only(tuple(features.labels), names, "labels", "label_columns") or usual
+    return headings.column(usual, headings.LABEL, names, "label", "label_columns")
+
+
+def _only(columns: Sequence[str], names: Sequence[str], what: str, argument: str) -> str | None:
+    """Return the only one of the columns that the file has; None if it has none.
+
+    Raises:
+        DataError: it has several.
+    """
+    there = [column for column in columns if column in names]
+    if len(there) > 1:
+        listed = first_few([f"'{column[:40]}'" for column in there], 12)
+        raise DataError(
+            f"{len(there)} columns have {what}: {listed}: name one with {argument}=",
+            arguments=[argument],
+            known=there,
+        )
+    return there[0] if there else None
 
 
 def stored_images(file: Path) -> Iterator[bytes | None]:
@@ -305,7 +351,7 @@ def stored_images(file: Path) -> Iterator[bytes | None]:
     pyarrow, _ = _pyarrow()
     try:
         with _opened(file) as opened:
-            leaf = _image_leaf(opened.schema_arrow, None)
+            leaf = image_leaf(opened.schema_arrow, None)
             for number in range(len(_group_rows(file, leaf))):
                 table = opened.read_row_group(number, columns=[leaf], use_threads=False)
                 for value in table.flatten().column(0):
@@ -345,24 +391,6 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
-
-
-def _class_label(schema: pa.Schema, label: str) -> KnownClasses | None:
-    """Return the names of ``ClassLabel`` in Hugging Face's metadata of the schema, if any.
-
-    It is the feature of the label, or of the items of its list.
-    """
-    try:
-        content = json.loads((schema.metadata or {})[b"huggingface"])
-        feature = content["info"]["features"][label]
-        while not (isinstance(feature, dict) and "names" in feature):
-            feature = feature[0] if isinstance(feature, list) else feature["feature"]
-        names = feature["names"]
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
-        return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None
-    return KnownClasses(tuple(names), "the schema") if names else None
 
 
 def _read_labels(file: Path, column: str, reader: LabelReader) -> int:

@@ -134,6 +134,6 @@ SOURCE = SourceKind(
     title="shards behind a URL",
     open=open_remote,
     options=tuple(dict.fromkeys((*RemoteSource.OPTIONS, *RemoteParquetSource.OPTIONS))),
-    words=tuple(f"{scheme}:" for scheme in SCHEMES),
+    words=tuple(f"{scheme}:" for scheme in SCHEMES if scheme != "hf"),
     rank=50,
 )

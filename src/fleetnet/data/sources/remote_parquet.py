@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from fleetnet.amounts import count
 from fleetnet.data.remote.shard_cache import usual_cache
+from fleetnet.data.sources.features import Features
 from fleetnet.data.sources.labels import MultiLabel
 from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parquet import (
@@ -17,6 +19,7 @@ from fleetnet.data.sources.parquet import (
     ParquetSource,
     check_label_column,
     check_same_columns,
+    image_leaf,
     look_into,
     new_group_cache,
     read_group,
@@ -32,6 +35,9 @@ from fleetnet.data.sources.tar_index import Shard
 from fleetnet.data.sources.tar_source import columns_of
 from fleetnet.labels import printable
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class RemoteParquetSource(ParquetSource):
     """Parquet files behind URLs, read as :class:`ParquetSource` reads those of this machine.
@@ -44,6 +50,9 @@ class RemoteParquetSource(ParquetSource):
         options: as :class:`ParquetSource` takes them, and ``bad_shards``.
         found: the files.
         title: what the description begins with.
+        chosen: which of them, each with its split; None to follow their names.
+        features: what is known of the columns, where the files do not say it.
+        notes: on how they were found.
 
     Raises:
         FleetnetError: a package is not installed.
@@ -53,21 +62,29 @@ class RemoteParquetSource(ParquetSource):
     OPTIONS = (*ParquetSource.OPTIONS, "bad_shards")
 
     def __init__(
-        self, data: str, options: SourceOptions, found: RemoteShardFiles, title: str = "Parquet"
+        self,
+        data: str,
+        options: SourceOptions,
+        found: RemoteShardFiles,
+        title: str = "Parquet",
+        *,
+        chosen: list[tuple[Path, int]] | None = None,
+        features: Features | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         check_label_column(options)
         cache = usual_cache()
-        form = Form(lambda path: look_into(path, options), _columns_of(data, options))
-        chosen = choose(list(found.files), found.root)
-        (columns, splits, used, bad), _, notes = with_test_if_it_fits(
+        form = Form(lambda path: look_into(path, options, features), _columns_of(data, options))
+        chosen = choose(list(found.files), found.root) if chosen is None else chosen
+        (columns, splits, used, bad), _, more = with_test_if_it_fits(
             lambda files: indexed(options, found, files, form, cache), chosen, but_test(chosen)
         )
         self.description = f"{title} {printable(data)}, {count(len(used), 'file')}"
         self.spec = options.spec(data)
-        self.notes = (*notes, *bad)
+        self.notes = (*notes, *more, *bad)
         self.classes = columns.classes
         self.multi_label = columns.multi_label
-        self._image_column = options.image_column
+        self._asked, self._features = options, features
         self._known = columns
         self._splits = splits
         self._reader = RemoteShards(used, cache)
@@ -83,6 +100,9 @@ class RemoteParquetSource(ParquetSource):
         self.shards = np.repeat(np.arange(len(first)), np.diff(self._starts))
         self.samples: SampleTable = self._known.table(self._splits)
         self._recent = new_group_cache()
+
+    def _leaf(self, schema: pa.Schema) -> str:
+        return image_leaf(schema, self._asked.image_column, self._features)
 
     @property
     def at_once(self) -> int:
@@ -100,7 +120,7 @@ class RemoteParquetSource(ParquetSource):
         rows = int(self._starts[group + 1] - self._starts[group])
 
         def read(opened: BinaryIO) -> Any:
-            return read_group(opened, self._reader.name(file), number, rows, self._image_column)
+            return read_group(opened, self._reader.name(file), number, rows, self._leaf)
 
         return self._reader.read(file, read)
 

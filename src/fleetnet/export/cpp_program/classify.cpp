@@ -21,6 +21,7 @@ int main(int count, char **arguments) {
   fleetnet_options options = {};
   options.size =
       sizeof options; // other fields may choose engine, precision and threads
+  options.reject = 1; // if the bundle says when an answer does not count
   fleetnet_classifier *opened = nullptr;
   if (fleetnet_open(arguments[1], &options, &opened) != FLEETNET_SUCCESS)
     return fail();
@@ -29,7 +30,8 @@ int main(int count, char **arguments) {
 
   for (int i = 2; i < count; ++i) {
     fleetnet_score best;
-    if (fleetnet_classify_file(opened, arguments[i], 1, &best, nullptr) !=
+    size_t found = 0;
+    if (fleetnet_classify_file(opened, arguments[i], 1, &best, &found) !=
         FLEETNET_SUCCESS) {
       std::fprintf(stderr, "error: %s: %s\n", arguments[i],
                    fleetnet_last_error());
@@ -37,7 +39,8 @@ int main(int count, char **arguments) {
     }
     const char *name =
         fleetnet_class_name(opened, static_cast<size_t>(best.index));
-    std::printf("%s: %s %.4f\n", arguments[i], name, best.probability);
+    std::printf("%s: %s%s %.4f\n", arguments[i], found ? "" : "rejected: ", name,
+                best.probability);
   }
   return 0;
 }

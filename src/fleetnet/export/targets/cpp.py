@@ -67,4 +67,5 @@ TARGET = Target(
     needs={"openvino": "fleetnet"},
     beside=program,
     how=_HOW,
+    rejects=True,
 )

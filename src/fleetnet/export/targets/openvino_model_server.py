@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from fleetnet.bundle import Manifest
 from fleetnet.export.targets.openvino import TARGET as OPENVINO
-from fleetnet.export.targets.target import Files, Target
+from fleetnet.export.targets.target import Files, Target, plain_name
 from fleetnet.json_text import json_text
 
 _HOW = """\
-This folder is one model, and `config.json` names it as if it lay at `/models/NAME`, NAME being in
-there. With Docker:
+This folder is one model, and `config.json` names it as if it lay at `/models/{name}`. With Docker:
 
-    docker run --rm -p 9000:9000 -p 8000:8000 -v $PWD:/models/NAME:ro openvino/model_server \\
-        --config_path /models/NAME/config.json --port 9000 --rest_port 8000
+    docker run --rm -p 9000:9000 -p 8000:8000 -v $PWD:/models/{name}:ro openvino/model_server \\
+        --config_path /models/{name}/config.json --port 9000 --rest_port 8000
 
 The server takes batches of any size as they come; it makes none of single requests. It computes in
 fp32, as `INFERENCE_PRECISION_HINT` says: without it, a processor that has bf16 would use that.
@@ -34,21 +31,16 @@ of the logits. `1/` is a bundle, so Fleetnet does both:
     pixels = manifest.preprocess.from_bytes(Path("photo.jpg").read_bytes())[np.newaxis]
     given = client.InferInput("pixels", list(pixels.shape), "UINT8")
     given.set_data_from_numpy(pixels)
-    answer = client.InferenceServerClient("127.0.0.1:8000").infer("NAME", [given])
+    answer = client.InferenceServerClient("127.0.0.1:8000").infer("{name}", [given])
     logits = answer.as_numpy("logits")
     print(to_probabilities(logits, manifest.model.activation, manifest.temperature))
 
 `fleetnet export --fixed-batch N` makes files for batches of N alone, for devices that need it."""
 
 
-def name_of(manifest: Manifest) -> str:
-    """Return the network's name in letters, digits, hyphens and underscores."""
-    return re.sub("[^a-z0-9_-]+", "-", manifest.model.name.casefold()).strip("-") or "model"
-
-
 def around(manifest: Manifest) -> Files:
     """Return the configuration of a server with this one model."""
-    name = name_of(manifest)
+    name = plain_name(manifest)
     configuration = {
         "model_config_list": [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -53,6 +54,11 @@ def as_npy(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, pixels)
     return buffer.getvalue()
+
+
+def plain_name(manifest: Manifest) -> str:
+    """Return the network's name in letters, digits, hyphens and underscores."""
+    return re.sub("[^a-z0-9_-]+", "-", manifest.model.name.casefold()).strip("-") or "model"
 
 
 def only_one_image(batch: int | None, who: str) -> None:
@@ -106,7 +112,8 @@ class Target:
         around: gives files around that folder, of a manifest, by their paths.
         how: says, as Markdown, how to run the files, in place of ``package`` and ``command``; like
             ``takes`` it may have ``{batch}`` and ``{crop}``, the number of images and their side,
-            and it may have ``{file}`` and ``{images}``, a number that the files take.
+            and it may have ``{file}``, ``{images}``, a number that the files take, and ``{name}``,
+            that of the network in plain signs.
         takes: says, as Markdown, what the files take, with ``{crop}`` for the side of an image; if
             empty, it is our graph's ``uint8[N, crop, crop, 3]``, RGB.
         gives: the type of the logits.

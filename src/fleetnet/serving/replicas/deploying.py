@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from fleetnet.cluster.connection import STORE_BYTES, connected
@@ -67,33 +69,58 @@ def serve_replicas(settings: Settings, replicas: Replicas, address: str | None) 
     check_settings(settings)
     with logs_put_back():
         set_up_logs(settings.log)
-        tokens = Tokens(settings.tokens)
-        warn_if_open(settings, tokens)
-        if os.environ.get(HA_PROXY) == "1":
-            log.warning("HAProxy shows its statistics on all addresses: let nobody reach the ports")
         check_models(settings)
-        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "1")
+        beginning = Beginning.of(_completed(settings, here=address is None))
+        with _connected(beginning, replicas, address):
+            listening = _listening(beginning.settings)
+            settings = beginning.settings.model_copy(update=listening)
+            warn_if_open(settings, Tokens.of(beginning.tokens))
+            _deploy(replace(beginning, settings=settings), replicas)
+            return asyncio.run(_stay(settings, ends_here=address is None))
+
+
+def _completed(settings: Settings, *, here: bool) -> Settings:
+    """Return settings with the threads of a replica and, on this machine, a port that is free.
+
+    Raises:
+        FleetnetError: the port is taken, or the address is none of this machine.
+    """
+    engine = settings.engine.model_copy(update={"threads": settings.engine.threads or 1})
+    settings = settings.model_copy(update={"engine": engine})
+    if not here:
+        return settings
+    with contextlib.closing(bind(settings.host, settings.port)) as listening:
+        return settings.model_copy(update={"port": listening.getsockname()[1]})
+
+
+@contextlib.contextmanager
+def _connected(beginning: Beginning, replicas: Replicas, address: str | None) -> Iterator[None]:
+    """Connect to a cluster, or start Ray with room for all replicas that there may be at once."""
+    if os.environ.get(HA_PROXY) == "1":
+        log.warning("HAProxy shows its statistics on all addresses: let nobody reach the ports")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "1")
+    if address is None:
+        os.environ.setdefault(_DRAINING, "1")
+    # As many as a rolling update takes: the new replicas are warm before the old ones end.
+    most = replicas.most + -(-replicas.most * SURGE // 100)
+    reserved = _reserved(beginning.settings)
+    with connected(
+        address,
+        processors=most * reserved["num_cpus"],
+        gpus=most * reserved["num_gpus"],
+        store_bytes=STORE_BYTES + 4 * beginning.size,
+        show=_show,
+    ) as ray:
         if address is None:
-            os.environ.setdefault(_DRAINING, "1")
-            settings = settings.model_copy(update={"port": _free_port(settings)})
-        threads, gpus = settings.engine.threads or 1, int(_takes_gpu(settings))
-        engine = settings.engine.model_copy(update={"threads": threads})
-        beginning = Beginning.of(settings.model_copy(update={"engine": engine}))
-        # As many as a rolling update takes: the new replicas are warm before the old ones end.
-        most = replicas.most + -(-replicas.most * SURGE // 100)
-        with connected(
-            address,
-            processors=most * threads,
-            gpus=most * gpus,
-            store_bytes=STORE_BYTES + 4 * beginning.size,
-            show=_show,
-        ) as ray:
-            if address is None:
-                here = ray.get_runtime_context().gcs_address
-                log.info("ray is started", extra={"address": here})
-            where = _listening(settings)
-            _deploy(beginning, replicas, threads, gpus)
-            return asyncio.run(_stay(where, ends_here=address is None))
+            here = ray.get_runtime_context().gcs_address
+            log.info("ray is started", extra={"address": here})
+        yield
+
+
+def _reserved(settings: Settings) -> dict[str, int]:
+    """Return what a replica reserves, as Ray names it."""
+    on_gpu = (settings.engine.device or "").startswith("cuda")
+    return {"num_cpus": settings.engine.threads or 1, "num_gpus": int(on_gpu)}
 
 
 def _show(name: str, line: str) -> None:
@@ -102,12 +129,8 @@ def _show(name: str, line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
 
-def _takes_gpu(settings: Settings) -> bool:
-    return (settings.engine.device or "").startswith("cuda")
-
-
-def _listening(settings: Settings) -> str:
-    """Start Ray Serve, if it is not there, and return where it listens.
+def _listening(settings: Settings) -> dict[str, Any]:
+    """Start Ray Serve, if it is not there, and return the host and port where it listens.
 
     Raises:
         FleetnetError: it listens elsewhere than the settings say.
@@ -122,14 +145,15 @@ def _listening(settings: Settings) -> str:
         logging_config=_QUIET,
     )
     there = _get_global_client().http_config
-    for setting, found in (("host", there.host), ("port", there.port)):
+    listening = {"host": there.host, "port": there.port}
+    for setting, found in listening.items():
         if setting in settings.model_fields_set and getattr(settings, setting) != found:
             raise FleetnetError(
                 f"Ray Serve on this cluster listens on {there.host}:{there.port} already: leave "
                 "host= and port= out, or end it there first with 'serve shutdown'",
                 arguments=["host", "port"],
             )
-    return f"http://{there.host}:{there.port}"
+    return listening
 
 
 def _sums() -> Any:
@@ -148,24 +172,25 @@ def _sums() -> Any:
     return serve.get_app_handle(SUMS)
 
 
-def _deploy(beginning: Beginning, replicas: Replicas, threads: int, gpus: int) -> None:
+def _deploy(beginning: Beginning, replicas: Replicas) -> None:
     """Hand the service to Ray Serve, in the place of the one that is there."""
     from ray import serve
 
     settings = beginning.settings
+    reserved = _reserved(settings)
     number: dict[str, Any] = {"num_replicas": replicas.least}
     if replicas.most > replicas.least:
         number = {
             "autoscaling_config": {
                 "min_replicas": replicas.least,
                 "max_replicas": replicas.most,
-                "target_ongoing_requests": PER_THREAD * threads,
+                "target_ongoing_requests": PER_THREAD * reserved["num_cpus"],
             }
         }
     ours = serve.deployment(
         serve.ingress()(deployable()),
         name=REPLICAS,
-        ray_actor_options={"num_cpus": threads, "num_gpus": gpus},
+        ray_actor_options=reserved,
         # What is over the queue is shed by the service, whose answer says so; not by Ray Serve.
         max_ongoing_requests=settings.limits.connections,
         max_queued_requests=settings.limits.connections,
@@ -184,17 +209,15 @@ def _deploy(beginning: Beginning, replicas: Replicas, threads: int, gpus: int) -
     )
 
 
-async def _stay(where: str, *, ends_here: bool) -> bool:
+async def _stay(settings: Settings, *, ends_here: bool) -> bool:
     """Wait until the service is there and, if it ends with this process, until that is to end."""
     with asked_to_end() as ended:
         if await _is_there(ended):
-            say_ready({"rest": where})
+            say_ready({"rest": f"http://{settings.host}:{settings.port}"})
             if not ends_here:
                 return True
             await ended.wait()
-        if ends_here:
-            _end()
-        return ends_here
+        return await _end(settings.drain) if ends_here else False
 
 
 async def _is_there(ended: asyncio.Event) -> bool:
@@ -207,7 +230,9 @@ async def _is_there(ended: asyncio.Event) -> bool:
 
     said = time.monotonic()
     while not ended.is_set():
-        found = serve.status().applications[NAME]
+        found = serve.status().applications.get(NAME)
+        if found is None:
+            raise FleetnetError("the service was taken off the cluster before it was there")
         states = found.deployments.get(REPLICAS)
         if found.status == "RUNNING":
             return True
@@ -233,23 +258,15 @@ def _why(states: Any) -> str:
     return one_line(re.sub(r"^[\w.]+(?:Error|Exception): ", "", lines[-1].strip()))[:500]
 
 
-def _end() -> None:
-    """Take nothing new, answer what was taken, and end what was started."""
+async def _end(drain: float) -> bool:
+    """Take nothing new, and return whether what was taken was answered in time."""
     from ray import serve
 
     log.info("draining")
     notify("STOPPING=1")
-    serve.delete(NAME)
-    serve.delete(SUMS)
-    log.info("drained")
-
-
-def _free_port(settings: Settings) -> int:
-    """Return the port to listen on, after finding that nobody else does.
-
-    Raises:
-        FleetnetError: it is taken, or the address is none of this machine.
-    """
-    with contextlib.closing(bind(settings.host, settings.port)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    serve.delete(NAME, _blocking=False)
+    end = time.monotonic() + drain + 2 * GRACE
+    while (there := NAME in serve.status().applications) and time.monotonic() < end:
+        await asyncio.sleep(POLL_SECONDS)
+    log.info("stopped before everything was answered" if there else "drained")
+    return not there

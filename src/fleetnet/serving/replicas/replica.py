@@ -14,7 +14,6 @@ from fleetnet.serving.errors import UnavailableError
 from fleetnet.serving.logs import set_up_logs
 from fleetnet.serving.replicas.sent import Beginning
 from fleetnet.serving.replicas.service import ReplicaService
-from fleetnet.serving.requests import new_id
 from fleetnet.serving.rest.app import ID_HEADER, App
 from fleetnet.serving.rest.hosts import Hosts
 from fleetnet.serving.traces import traces_of
@@ -39,7 +38,7 @@ class Replica:
         tokens = Tokens.of(beginning.tokens)
         with beginning.unpacked() as settings:
             traces = traces_of(settings.telemetry, os.environ)
-            self._service = ReplicaService(settings, new_id(), sums, traces)
+            self._service = ReplicaService(settings, sums, traces)
             try:
                 await self._service.start()
             except BaseException:

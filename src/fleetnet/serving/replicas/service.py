@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from typing import Any, cast
 
 from fleetnet.serving.config import Settings
@@ -41,18 +42,16 @@ class ReplicaService(Service):
 
     Args:
         settings: of the server, with what is on this machine in the place of what was sent.
-        name: of the replica.
         sums: the handle of :class:`fleetnet.serving.replicas.sums.Sums`.
         traces: as of any service.
     """
 
-    def __init__(
-        self, settings: Settings, name: str, sums: Any, traces: Traces | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, sums: Any, traces: Traces | None = None) -> None:
         super().__init__(
             repository_of(settings), settings.routes(), settings.options(), traces=traces
         )
-        self._name = name
+        # By the system, because processes may begin with the same seed.
+        self._name = secrets.token_hex(8)
         self._sums = sums
         self._counting: asyncio.Task[None] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ class Sums:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._whole = Whole(0)
+        self._next = itertools.count()
         self._numbers: dict[str, int] = {}
         self._heard: dict[str, float] = {}
 
@@ -32,9 +34,10 @@ class Sums:
             figures: what it has counted.
             ended: whether it is the last time.
         """
-        number = self._numbers.setdefault(replica, len(self._numbers))
+        if replica not in self._numbers:
+            self._numbers[replica] = next(self._next)
         self._heard[replica] = self._clock()
-        self._whole.seen(number, figures)
+        self._whole.seen(self._numbers[replica], figures)
         if ended:
             self._end(replica, died=False)
 
