@@ -274,7 +274,7 @@ def test_the_same_of_standard_input(
         ("--bogus", "x", "y"),
         ("--jso", "x", "y"),
         ("--no-csv", "x", "y"),
-        ("--precisio", "3", "x", "y"),
+        ("--label", "3", "x", "y"),
         ("-z", "x", "y"),
         ("-é", "x", "y"),
         ("--\n=5", "x", "y"),

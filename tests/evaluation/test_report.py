@@ -111,7 +111,7 @@ def test_every_section_is_in_the_report() -> None:
         '"epochs": 5', "fleetnet evaluate x y", "It knows them.", "called cat", "is dog",
     ):  # fmt: skip
         assert words in page.text, words
-    assert page.tags.count("svg") == 3 + 2 + 2
+    assert page.tags.count("svg") == 3 + 2 + 3
     assert "--share:" in text
     wrong = int((~figures.right).sum())
     assert f"{min(wrong, 24)} of {wrong} wrongly answered images" in page.text

@@ -95,10 +95,24 @@ def add_described(values: object, where: str) -> ModelEntry:
     entry = ModelEntry(
         description.full_name, "described", {"description": description}, description.size
     )
+    _check_built(entry, where)
     known = _DESCRIBED.setdefault(entry.name.casefold(), entry)
     if known != entry:
         raise ModelError(f"{where}: there is another network called '{entry.name}' already")
     return known
+
+
+def _check_built(entry: ModelEntry, where: str) -> None:
+    """Refuse a network that cannot be built, before anything that goes through all meets it.
+
+    Without PyTorch nothing is built, nor does anything go through all.
+    """
+    try:
+        family_of(entry).widths(**entry.arguments)
+    except ModuleNotFoundError:
+        return
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
 
 
 def told_model(name: str, description: object) -> ModelEntry:

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,6 @@ from torch import Tensor, nn
 
 from fleetnet.errors import ModelError, needing
 from fleetnet.models.described import chain_setting
-from fleetnet.models.layers import ConvNormAct, InvertedResidual
-from fleetnet.models.narrowing import Narrowing
 from fleetnet.models.network import (
     MobileNetwork,
     Structure,
@@ -31,6 +29,7 @@ from fleetnet.models.network import (
     measure_structure,
 )
 from fleetnet.models.registry import ModelEntry, add_described, build_model
+from fleetnet.models.widths import narrowable, narrowing_of
 from fleetnet.training.pruning import Importance
 from fleetnet.weights.state import load_state
 
@@ -80,8 +79,7 @@ def prune(
 
     Args:
         network: trained; for ``taylor`` with gradients, see
-            :func:`fleetnet.training.pruning.run.add_gradients`. It is
-            changed.
+            :func:`fleetnet.training.pruning.run.add_gradients`. It is changed.
         entry: what it is.
         size: side in pixels of the images that multiply-adds are counted for.
         macs: the share to keep, above 0 and below 1.
@@ -146,21 +144,11 @@ def _layers(network: MobileNetwork, graph: Any, importance: Importance) -> list[
 
     measure = _measure(importance)
     found = []
-    for convolution in _convolutions(network):
+    for convolution in narrowable(network):
         channels = list(range(convolution.out_channels))
         group = graph.get_pruning_group(convolution, prune_conv_out_channels, channels)
         found.append(_Layer(convolution, measure(group).double().numpy()))
     return found
-
-
-def _convolutions(network: MobileNetwork) -> list[nn.Conv2d]:
-    """Return the convolutions whose outputs may go, in order."""
-    found = []
-    for block in _blocks(network):
-        if isinstance(block.expand, ConvNormAct):
-            found.append(block.expand.conv)
-        found += _squeezes(block)[:1]
-    return [*found, network.head.conv]
 
 
 class _Cost(NamedTuple):
@@ -179,17 +167,9 @@ def _costs(network: MobileNetwork, layers: Sequence[nn.Conv2d], size: int) -> li
     """Return the costs of all layers of a network, of which some lose outputs."""
     places = {layer: place for place, layer in enumerate(layers)}
     changes: dict[nn.Module, list[int]] = {}
-    for block in _blocks(network):
-        squeezes = _squeezes(block)
-        if isinstance(block.expand, ConvNormAct):
-            hidden = places[block.expand.conv]
-            for inside in (block.expand.conv, block.depthwise.conv, block.project.conv, *squeezes):
-                changes.setdefault(inside, []).append(hidden)
-        for gate in squeezes:
-            changes.setdefault(gate, []).append(places[squeezes[0]])
-    after = [layer for layer in network.neck.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    for module in (network.head.conv, *(after or [network.classifier])[:1]):
-        changes.setdefault(module, []).append(places[network.head.conv])
+    for convolution, changed in narrowable(network).items():
+        for module in changed:
+            changes.setdefault(module, []).append(places[convolution])
     found = []
     for layer, positions in measure_positions(network, size=size).items():
         factors = tuple(changes.get(layer, ()))
@@ -211,41 +191,12 @@ def _measure(importance: Importance) -> Any:
 
 def _described(network: MobileNetwork, entry: ModelEntry, size: int, before: Structure) -> Pruned:
     """Write down how wide a network is, and build it from that, so that both are the same."""
-    known = entry.arguments.get("description")
     after = measure_structure(network, size=size)
-    base = known.base if isinstance(known, Narrowing) else known
-    narrows = known.narrows if isinstance(known, Narrowing) else entry.name
-    described = Narrowing(
-        name=f"{narrows[:50]}-{after.macs / 1e6:.0f}M",
-        size=entry.size,
-        narrows=narrows,
-        base=base,
-        hidden=tuple(block.project.conv.in_channels for block in _blocks(network)),
-        squeezed=tuple(
-            next((layer.out_channels for layer in _squeezes(block)), 0)
-            for block in _blocks(network)
-        ),
-        head=network.head.conv.out_channels,
-        dropout=_dropout(network),
-    )
+    described = narrowing_of(network, entry, f"{after.macs / 1e6:.0f}M")
     narrow = add_described(described.to_values(), "the pruned network")
     state = {key: value.detach().clone() for key, value in network.state_dict().items()}
     load_state(build_model(narrow.name, network.num_classes), state, "the pruned network")
     return Pruned(narrow, state, before, after)
-
-
-def _blocks(network: MobileNetwork) -> list[InvertedResidual]:
-    return cast("list[InvertedResidual]", list(network.blocks))
-
-
-def _squeezes(block: InvertedResidual) -> list[nn.Conv2d]:
-    """Return the convolutions of a block's squeeze-excitation, none if it has none."""
-    return [layer for layer in block.se.modules() if isinstance(layer, nn.Conv2d)]
-
-
-def _dropout(network: MobileNetwork) -> float:
-    found = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]
-    return found[0] if found else 0.0
 
 
 @contextlib.contextmanager
