@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +18,12 @@ from fleetnet.data.remote.store import (
     fetch,
     is_remote,
 )
-from fleetnet.data.sources.parquet import stored_images
+from fleetnet.data.shard_images import ReadAt, images_among, member_image, rows_of, too_large
 from fleetnet.data.sources.shards import Handle
-from fleetnet.data.sources.tar_index import Member, members_of
+from fleetnet.data.sources.tar_index import Member
 from fleetnet.errors import DataError, ImageError
-from fleetnet.formats import is_image_name
-from fleetnet.image_bytes import MAX_BYTES
+from fleetnet.image_bytes import MAX_BYTES, StoredImage
 from fleetnet.threads import map_in_threads
-
-ReadAt = Callable[[int, int], bytes]
 
 
 class Broken:
@@ -78,7 +75,7 @@ def _loose(file: RemoteFile, base: str) -> str | bytes | Broken:
     if not is_remote(file.url):
         return os.path.join(base, file.url)  # noqa: PTH118 - a Path would drop what is odd in it
     if file.size > MAX_BYTES:
-        return Broken(_too_large())
+        return Broken(too_large())
     content = io.BytesIO()
     try:
         fetch(file, content)
@@ -99,13 +96,8 @@ def _in_shard(shard: RemoteFile, kind: str, base: str) -> Iterator[Named]:
 
 
 def _in_parquet(shard: RemoteFile, base: str) -> Iterator[Named]:
-    for row, data in enumerate(stored_images(_place(shard, base, usual_cache()))):
-        name = f"{shard.url}#{row}"
-        if not data:
-            error = ImageError("the row has no bytes of an image in it", code="empty")
-            yield Named(name, Broken(error))
-        else:
-            yield Named(name, data if len(data) <= MAX_BYTES else Broken(_too_large()))
+    path = _place(shard, base, usual_cache())
+    yield from map(_named, rows_of(path, shard.url))
 
 
 def _in_tar(shard: RemoteFile, base: str) -> Iterator[Named]:
@@ -120,9 +112,7 @@ def _in_tar(shard: RemoteFile, base: str) -> Iterator[Named]:
     while True:
         path = _place(shard, base, cache)
         try:
-            for _, member in members_of(path):
-                if is_image_name(f"x.{member.kind}"):
-                    members.append(member)
+            members.extend(images_among(path))
             read_at = _reader(shard, path, cache)
             break
         except DataError as error:
@@ -135,24 +125,16 @@ def _in_tar(shard: RemoteFile, base: str) -> Iterator[Named]:
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     for member in members:
-        yield Named(f"{shard.url}/{member.key}.{member.kind}", _stored(member, read_at))
+        yield _named(member_image(shard.url, member, read_at))
     if damage is not None:
         raise damage
 
 
-def _stored(member: Member, read_at: ReadAt) -> bytes | Broken:
-    """Return an image that lies in a tar file."""
-    if member.size > MAX_BYTES:
-        return Broken(_too_large())
+def _named(image: StoredImage) -> Named:
     try:
-        data = read_at(member.offset, member.size)
-    except OSError as error:
-        return Broken(ImageError(error.strerror or str(error)))
-    if not data:
-        return Broken(ImageError("the file is empty", code="empty"))
-    if len(data) < member.size:
-        return Broken(ImageError("the shard ends before the image does", code="truncated"))
-    return data
+        return Named(image.name, image.content)
+    except ImageError as error:
+        return Named(image.name, Broken(error))
 
 
 def _place(shard: RemoteFile, base: str, cache: ShardCache) -> Path:
@@ -164,7 +146,3 @@ def _reader(shard: RemoteFile, path: Path, cache: ShardCache) -> ReadAt:
     if is_remote(shard.url):
         return lambda offset, size: cache.read_at(shard, offset, size)
     return Handle(path).read_at
-
-
-def _too_large() -> ImageError:
-    return ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")

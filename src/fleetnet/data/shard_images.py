@@ -50,7 +50,7 @@ def _local(data: str) -> Iterator[StoredImage]:
     root = common_root(files)
     for file in files:
         name = file.absolute().relative_to(root).as_posix()
-        images = _rows(file, name) if suffix == PARQUET else _members(file, name)
+        images = rows_of(file, name) if suffix == PARQUET else _members(file, name)
         yield from _with_damage(images, name, str(file), name)
 
 
@@ -109,14 +109,18 @@ def _with_damage(
         yield StoredImage(name, ImageError(error.strerror or str(error), code="unreadable"))
 
 
-def _rows(file: Path, name: str) -> Iterator[StoredImage]:
-    """Yield the images of a Parquet file."""
+def rows_of(file: Path, name: str) -> Iterator[StoredImage]:
+    """Yield the images of a Parquet file that is called ``name``.
+
+    Raises:
+        DataError: it is damaged, after the images before the damage.
+    """
     for row, data in enumerate(stored_images(file)):
         if not data:
             why = ImageError("the row has no bytes of an image in it", code="empty")
             yield StoredImage(f"{name}#{row}", why)
         else:
-            yield StoredImage(f"{name}#{row}", data if len(data) <= MAX_BYTES else _too_large())
+            yield StoredImage(f"{name}#{row}", data if len(data) <= MAX_BYTES else too_large())
 
 
 def _fetched_rows(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[StoredImage]:
@@ -124,7 +128,7 @@ def _fetched_rows(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[St
     done = 0
     while True:
         try:
-            for image in itertools.islice(_rows(cache.fetch(file), name), done, None):
+            for image in itertools.islice(rows_of(cache.fetch(file), name), done, None):
                 yield image
                 done += 1
         except FileNotFoundError:
@@ -135,8 +139,8 @@ def _fetched_rows(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[St
 def _members(file: Path, name: str) -> Iterator[StoredImage]:
     """Yield the images of a tar file."""
     handle = Handle(file)
-    for member in _images_among(file):
-        yield _member(name, member, handle.read_at)
+    for member in images_among(file):
+        yield member_image(name, member, handle.read_at)
 
 
 def _fetched_members(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[StoredImage]:
@@ -160,32 +164,45 @@ def _fetched_members(file: RemoteFile, name: str, cache: ShardCache) -> Iterator
         members.clear()
         path = cache.fetch(file)
         try:
-            members.extend(_images_among(path))
+            members.extend(images_among(path))
         except FileNotFoundError:
             continue  # another process has just needed its place
         except DataError as error:
             damage = error
         break
     for member in members:
-        yield _member(name, member, read_at)
+        yield member_image(name, member, read_at)
     if damage is not None:
         raise damage
 
 
-def _images_among(file: Path) -> Iterator[Member]:
+def images_among(file: Path) -> Iterator[Member]:
+    """Yield where the images of a tar file lie, without reading them.
+
+    Raises:
+        DataError: it is damaged, after the images before the damage.
+        OSError: it cannot be read.
+    """
     for _, member in members_of(file):
         if is_image_name(f"x.{member.kind}"):
             yield member
 
 
-def _member(shard: str, member: Member, read_at: ReadAt) -> StoredImage:
+def member_image(shard: str, member: Member, read_at: ReadAt) -> StoredImage:
+    """Return an image that lies in a tar file, or why it cannot be had.
+
+    Args:
+        shard: what the tar file is called.
+        member: where the image lies.
+        read_at: reads bytes from an offset on.
+    """
     name = f"{shard}/{member.key}.{member.kind}"
     return StoredImage(name, _content(member, read_at))
 
 
 def _content(member: Member, read_at: ReadAt) -> bytes | ImageError:
     if member.size > MAX_BYTES:
-        return _too_large()
+        return too_large()
     try:
         data = read_at(member.offset, member.size)
     except ImageError as error:
@@ -199,7 +216,8 @@ def _content(member: Member, read_at: ReadAt) -> bytes | ImageError:
     return data
 
 
-def _too_large() -> ImageError:
+def too_large() -> ImageError:
+    """Say of an image that nobody reads so many bytes of one."""
     return ImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB", code="too-large")
 
 
