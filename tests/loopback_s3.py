@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -66,6 +68,30 @@ def upload(port: int, folder: Path, to: str) -> None:
     for file in folder.iterdir():
         if file.is_file():
             fs.pipe_file(f"{BUCKET}/{to}/{file.name}", file.read_bytes())
+
+
+def used(port: int, patch: pytest.MonkeyPatch) -> None:
+    """Let what asks for ``s3://`` ask the server on a port of loopback, as long as a test runs."""
+    patch.setenv("AWS_ACCESS_KEY_ID", "me")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # Each test has a server or a line of its own, which fsspec does not know of.
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@contextlib.contextmanager
+def bad_line(server: int, folder: Path, to: str, patch: pytest.MonkeyPatch) -> Iterator[BadLine]:
+    """Put the files of a folder on a server, and yield the line that ``s3://`` goes through."""
+    upload(server, folder, to)
+    line = BadLine(server)
+    used(line.port, patch)
+    try:
+        yield line
+    finally:
+        line.close()
 
 
 class BadLine:

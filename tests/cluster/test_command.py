@@ -197,15 +197,8 @@ def test_shards_and_answers_in_a_store(
         members = [(file.name, file.read_bytes()) for file in files[number * 2 : number * 2 + 2]]
         shard(tmp_path / "tars" / f"{number}.tar", members)
     with loopback_s3.server() as port:
-        for key, value in {
-            "AWS_ACCESS_KEY_ID": "me",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "FLEETNET_CACHE": str(tmp_path / "cache"),
-        }.items():
-            monkeypatch.setenv(key, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+        loopback_s3.used(port, monkeypatch)
+        monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path / "cache"))
         loopback_s3.upload(port, tmp_path / "tars", "tars")
         for file in files[4:]:
             loopback_s3.file_system(port).pipe_file(

@@ -60,18 +60,8 @@ def s3() -> Iterator[int]:
 
 @pytest.fixture
 def line(s3: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadLine]:
-    loopback_s3.upload(s3, folder, "set")
-    found = BadLine(s3)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{found.port}")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # Each test has a line of its own, which fsspec does not know of.
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield found
-    found.close()
+    with loopback_s3.bad_line(s3, folder, "set", monkeypatch) as line:
+        yield line
 
 
 def cached(tmp_path: Path) -> list[Path]:

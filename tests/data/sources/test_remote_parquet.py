@@ -47,16 +47,8 @@ def s3() -> Iterator[int]:
 
 @pytest.fixture
 def line(s3: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadLine]:
-    loopback_s3.upload(s3, folder, folder.parent.name)
-    line = BadLine(s3)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield line
-    line.close()
+    with loopback_s3.bad_line(s3, folder, folder.parent.name, monkeypatch) as line:
+        yield line
 
 
 def test_they_are_those_of_the_folder_and_looked_into_once(folder: Path, line: BadLine) -> None:
