@@ -298,6 +298,26 @@ class Recipe(_Section):
                 **facts_of(error),
             ) from None
 
+    def going_on(self, epochs: int, lower: float, settings: Iterable[str], where: str) -> Recipe:
+        """Return a recipe that goes on from what this one has trained, without a warm-up.
+
+        Args:
+            epochs: how many.
+            lower: what the learning rate is divided by.
+            settings: overrides, each ``KEY=VALUE``.
+            where: names the recipe in errors.
+
+        Raises:
+            RecipeError: an override is wrong.
+        """
+        values = self.model_dump(mode="json")
+        values["epochs"] = epochs
+        values["optimizer"]["lr"] = self.optimizer.lr / lower
+        values["schedule"]["warmup_epochs"] = 0
+        for setting in settings:
+            set_value(values, setting)
+        return self.from_values(values, where)
+
     def to_yaml(self) -> str:
         """Return the whole recipe, defaults included, as YAML that :meth:`load` reads back."""
         text: str = yaml.safe_dump(

@@ -19,7 +19,6 @@ from fleetnet.reporting import Say
 from fleetnet.training.distillation.opening import TIMM
 from fleetnet.training.distillation.teachers import Teacher
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.recipe_files import set_value
 
 SELF = "self"
 """A teacher that is yet to be trained: the student's own network, on the labels alone (Furlanello
@@ -178,13 +177,8 @@ def finetuning_of(
     """
     if epochs == 0 or (epochs is None and not wanted and not settings):
         return None
-    values = recipe.model_dump(mode="json")
-    values["epochs"] = epochs or max(round(recipe.epochs / SHORTER), 1)
-    values["optimizer"]["lr"] = recipe.optimizer.lr / LOWER
-    values["schedule"]["warmup_epochs"] = 0
-    for setting in settings:
-        set_value(values, setting)
-    return Recipe.from_values(values, "of the fine-tuning")
+    epochs = epochs or max(round(recipe.epochs / SHORTER), 1)
+    return recipe.going_on(epochs, LOWER, settings, "of the fine-tuning")
 
 
 def check_source(source: Source) -> None:

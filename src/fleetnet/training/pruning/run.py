@@ -25,7 +25,6 @@ from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.pruning import Importance
 from fleetnet.training.pruning.channels import prune
 from fleetnet.training.recipe import Recipe
-from fleetnet.training.recipe_files import set_value
 from fleetnet.training.run_setup import find_device, split_data
 from fleetnet.training.validation import validate_multi_label, validate_single_label
 
@@ -92,15 +91,10 @@ def recipe_of(checkpoint: Checkpoint, settings: Sequence[str]) -> Recipe:
         known = checkpoint.preprocess.to_json()
         values["input"] = {key: known[key] for key in values["input"] if key in known}
     recipe = Recipe.from_values(values, "of the training")
-    values = recipe.model_dump(mode="json")
-    values["epochs"] = max(round(recipe.epochs / SHORTER), 1)
-    values["optimizer"]["lr"] = recipe.optimizer.lr / LOWER
-    values["schedule"]["warmup_epochs"] = 0
-    values["model"]["zero_init"] = False
-    values["distill"] = {}
-    for setting in settings:
-        set_value(values, setting)
-    return Recipe.from_values(values, "to train on")
+    model = recipe.model.model_copy(update={"zero_init": False})
+    plain = recipe.model_copy(update={"model": model, "distill": type(recipe.distill)()})
+    epochs = max(round(recipe.epochs / SHORTER), 1)
+    return plain.going_on(epochs, LOWER, settings, "to train on")
 
 
 def narrower(
