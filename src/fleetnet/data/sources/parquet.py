@@ -95,7 +95,7 @@ class ParquetSource:
 
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
-        check_label_column(options)
+        options.refuse_several_label_columns()
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -227,19 +227,6 @@ def look_into(file: Path, options: SourceOptions, features: Features | None = No
     return ParquetFile(columns, _group_rows(file, columns.image), labels, size)
 
 
-def check_label_column(options: SourceOptions) -> None:
-    """Refuse labels in several columns.
-
-    Raises:
-        DataError: there are several.
-    """
-    if len(options.label_columns) > 1:
-        raise DataError(
-            "the labels must be in one column: give one in label_columns=",
-            arguments=["label_columns"],
-        )
-
-
 def check_same_columns(columns: Sequence[Columns], files: Sequence[str | Path]) -> None:
     """Refuse files that do not fit each other.
 
@@ -317,7 +304,7 @@ def _label_column(names: Sequence[str], options: SourceOptions, features: Featur
     Raises:
         DataError: there is none, or several may be it.
     """
-    wanted = options.label_columns[0] if options.label_columns else None
+    wanted = options.label_column
     usual = headings.find_column(wanted, headings.LABEL, names, "label")
     if wanted is None and (usual is None or usual not in CLEAR) and features.labels:
         usual = _only(tuple(features.labels), names, "labels", "label_columns") or usual
