@@ -124,6 +124,12 @@ def test_shards_have_their_labels_in_one_place(tmp_path: Path, suffix: str, sche
         open_source(f"{scheme}{tmp_path}/0.{suffix}", options=options)
 
 
+@pytest.mark.parametrize("data", ["ftp://host/0.tar", "S3://lake/0.tar", "://", "x://{0..9}.tar"])
+def test_an_address_that_nobody_reads_says_which_are(data: str) -> None:
+    with pytest.raises(DataError, match=r"://: give a path, or an address of .*s3://"):
+        open_source(data)
+
+
 def test_data_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     with pytest.raises(DataError, match=r"a\.zip is not a folder, nor does its name end in \.txt"):
