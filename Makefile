@@ -203,9 +203,9 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
-# Training, data, prediction and serving on many processors: some 20 minutes on two quiet cores, without
-# a question. Each program prints a table of medians with the lowest and the highest, and writes the
-# figures of every round to build/bench-scale.
+# Training, data, prediction and serving on many processors, without a question: some 20 minutes on two
+# quiet cores, by the processor time that the parts took. Each program prints a table of medians with
+# the lowest and the highest, and writes the figures of every round to build/bench-scale.
 .PHONY: bench-scale bench-scale-training bench-scale-data bench-scale-predict bench-scale-serve
 
 SCALE := build/bench-scale
@@ -221,6 +221,7 @@ bench-scale:
 bench-scale-training: $(VENV)/.dev
 	mkdir -p $(SCALE)
 	$(BIN)/python benchmarks/loader/compare.py --rounds 5 --repeats 4 --json $(SCALE)/loader.json
+	$(BIN)/python benchmarks/loader/stages.py --json $(SCALE)/stages.json
 	$(BIN)/python -W ignore benchmarks/training/step.py --json $(SCALE)/step.json
 	$(BIN)/python -W ignore benchmarks/training/together.py --json $(SCALE)/together.json
 
