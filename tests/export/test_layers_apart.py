@@ -25,8 +25,17 @@ pytestmark = pytest.mark.slow
 USERS_CACHE = cache_folder() / "environments"
 """Of this user, not of the tests: what was made there once is used again."""
 LAYER = "blocks.3.expand"
-HERE = ("onnx", "openvino", "openvino:fp16", "tensorrt", "triton")
-APART = ("web", "tnn", "ncnn", "mnn", "mnn:fp16", "litert")
+HERE = (
+    "onnx",
+    "openvino",
+    "openvino:fp16",
+    "openvino-model-server",
+    "cpp",
+    "tensorrt",
+    "triton",
+    "vendors",
+)
+APART = ("web", "tnn", "ncnn", "ncnn:fp16", "mnn", "mnn:fp16", "litert", "iree", "android")
 WITH_ALL = pytest.mark.skipif(
     os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all"
 )
