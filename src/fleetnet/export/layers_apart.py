@@ -58,7 +58,7 @@ def first_apart(
         The first layer that is off, or None where the runtime does not tell.
     """
     layers = target.layers
-    if layers is None:
+    if layers is None or (target.anew and precision != "fp32"):
         return None
     pixels = pixels[:IMAGES]
     giving = replace(target, load=lambda given: layers(bundle, given, batch))
