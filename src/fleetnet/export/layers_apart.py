@@ -28,8 +28,8 @@ MUCH = {"fp32": 1e-3, "fp16": 0.2, "int8": 0.7}
 :attr:`fleetnet.export.quantize.apart.Apart.share`.
 
 Rounding leaves less: about 1e-6, 1e-3, and, of eight bits and all layers before, 0.09 in the middle
-of EfficientNet-Lite0's layers and 0.18 at most in LiteRT and ncnn, 0.48 at most in MNN. A layer that
-gives nothing has 1."""
+of EfficientNet-Lite0's layers, and 0.18 at most in LiteRT and ncnn, 0.48 in MNN. A layer that gives
+nothing has 1."""
 _ENGINE = "onnxruntime"
 
 
