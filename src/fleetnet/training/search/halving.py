@@ -145,7 +145,6 @@ class Search:
                 self._say(f"measuring {candidate.model} at {candidate.size} px")
                 known[key] = self._work.epoch_s(candidate)
             state.epoch_s.append(known.get(key))
-            self.save()
 
     def _admit(self) -> None:
         """Decide which candidates there is time for."""
