@@ -104,5 +104,5 @@ def test_a_class_of_too_few_images_is_named(fleetnet: Run, tmp_path: Path) -> No
     for path in sorted((few / "circle").iterdir())[2:]:
         path.unlink()
     fleetnet("train", few, "--auto", "-o", tmp_path / "search").assert_one_line(
-        "circle", "training part"
+        "circle", "splits once more"
     )

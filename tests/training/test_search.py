@@ -347,7 +347,7 @@ def test_a_search_of_something_else_is_not_gone_on_with(shapes: Path, tmp_path: 
     run = open_search(source, tmp_path, 900, SETTINGS, clock=clock)
     run.save()
     assert open_search(source, tmp_path, 900, SETTINGS, clock=clock).state == run.state
-    with pytest.raises(FleetnetError, match="budget=15min"):
+    with pytest.raises(FleetnetError, match="budget='15min'"):
         open_search(source, tmp_path, 600, SETTINGS, clock=clock)
     with pytest.raises(FleetnetError, match="other settings"):
         open_search(source, tmp_path, 900, [*SETTINGS, "seed=1"], clock=clock)

@@ -317,7 +317,8 @@ class Search:
             )
         return FleetnetError(
             f"no candidate finished an epoch in half of {plan.spoken(budget_s)}: the machine is "
-            f"slower than it was when it was measured; give budget={plan.spoken(2 * budget_s)}",
+            f"slower than it was when it was measured; give "
+            f"budget='{plan.spoken(2 * budget_s)}'",
             code="budget",
             arguments=["budget"],
             budget_s=budget_s,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fleetnet.data.sources import Source, fingerprint
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import DataError, FleetnetError, following
 from fleetnet.evaluation.data_summary import summarise_data
 from fleetnet.reporting import Advance, Say
 from fleetnet.training.callbacks import Callback
@@ -55,7 +55,11 @@ def open_search(
     recipe = Recipe.load(overrides=settings)
     parts = split_data(source, recipe, advance, say)
     inner = InnerSource(source, parts.train)
-    inner_parts = split_data(inner, recipe, lambda _: None, say)
+    try:
+        inner_parts = split_data(inner, recipe, lambda _: None, say)
+    except DataError as error:
+        message = f"of the images to train on, which a search splits once more: {error}"
+        raise following(error, message, DataError) from None
     state = SearchState(
         budget_s=budget_s,
         data=source.description,
@@ -98,7 +102,7 @@ def _unchanged(before: SearchState, now: SearchState, folder: Path) -> SearchSta
         )
     if before.budget_s != now.budget_s:
         raise FleetnetError(
-            f"{folder} holds a search with budget={plan.spoken(before.budget_s)}: give that, or "
+            f"{folder} holds a search with budget='{plan.spoken(before.budget_s)}': give that, or "
             "another output=",
             arguments=["budget", "output"],
         )

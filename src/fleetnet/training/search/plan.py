@@ -68,8 +68,8 @@ def too_short(budget_s: float, epoch_s: Sequence[float]) -> FleetnetError:
     least = math.ceil(least_budget(epoch_s) * 1.1)
     return FleetnetError(
         f"a budget of {spoken(budget_s)} is too short: an epoch takes {min(epoch_s):.3g} s at the "
-        f"fastest, and a candidate needs one in a fifth of it: give budget={spoken(least)}, or "
-        "fewer images",
+        f"fastest, and a candidate needs one in a fifth of it: give "
+        f"budget='{spoken(least)}', or fewer images",
         code="budget",
         arguments=["budget"],
         budget_s=budget_s,
