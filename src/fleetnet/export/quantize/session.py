@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.apart import Apart
+from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, Quantizer, Unquantized, step
 from fleetnet.export.quantize.quantizers import QUANTIZERS
@@ -147,6 +148,7 @@ class Session:
             them that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
+        finetuned: what to quantise in place of the bundle's network.
 
     Raises:
         BundleError: the bundle's graph cannot be read.
@@ -159,14 +161,18 @@ class Session:
         judge: Judge | float,
         weight_bits: WeightBits,
         begin: Begin,
+        finetuned: Finetuned | None = None,
     ) -> None:
         self._bundle = bundle
+        self._finetuned = finetuned
         self._samples = samples
         activation = bundle.manifest.model.activation
         self._judge = AgreementJudge(judge, activation) if isinstance(judge, float) else judge
         self._weight_bits = weight_bits
         self._begin = begin
         path, content = bundle.content(format="onnx")
+        if finetuned is not None:
+            content = finetuned.content
         graph = read_graph(content, str(path))
         self._network = Unquantized(
             content,
@@ -240,7 +246,7 @@ class Session:
     ) -> Quantization:
         """Return what the manifest says of what :meth:`find` ended with."""
         return Quantization(
-            tool=quantizer.tool,
+            tool=", ".join(map(str, filter(None, (quantizer.tool, self._finetuned)))),
             calibration_images=len(self._samples.calibration),
             weight_bits=weight_bits,
             agreement=self._required(found.validated),
