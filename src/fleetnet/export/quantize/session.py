@@ -116,6 +116,20 @@ class Validated:
         return judged(self.comparison)
 
 
+class _Calibrated(NamedTuple):
+    """A quantiser by one of its recipes.
+
+    Attributes:
+        quantizer: of that recipe.
+        validated: what it makes with no layer kept.
+        others: how many other recipes were tried.
+    """
+
+    quantizer: Quantizer
+    validated: Validated
+    others: int
+
+
 class Advice(NamedTuple):
     """What an error tells to do, and the arguments that it names."""
 
@@ -186,7 +200,7 @@ class Session:
         self._layers = self._network.layers
         self._reference = open_engine(ENGINE, bundle)
         self._expected = run_in_batches(self._reference, samples.validation)
-        self._quantizers: dict[str, Quantizer] = {}
+        self._quantizers: dict[tuple[str, str], Quantizer] = {}
         self._ranking: list[Layer] | None = None
 
     def close(self) -> None:
@@ -202,8 +216,9 @@ class Session:
         Raises:
             VerificationError: there is none.
         """
-        quantizer = self._quantizer(engine)
-        found = self.find(quantizer)
+        first = self._calibrated(engine)
+        quantizer = first.quantizer
+        found = self.find(quantizer, whole=first.validated)
         times = self._times(engine, found.validated.quantized)
         return Result(
             quantized=found.validated.quantized,
@@ -211,7 +226,7 @@ class Session:
             quantization=self.described(quantizer, found, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
-            attempts=found.attempts,
+            attempts=found.attempts + first.others,
         )
 
     def find(
@@ -219,6 +234,7 @@ class Session:
         quantizer: Quantizer,
         advice: Advice | None = None,
         apart: Callable[[Validated], Apart | None] = lambda _: None,
+        whole: Validated | None = None,
     ) -> guard.Found[Validated]:
         """Find the fewest layers to keep for what the judge lets pass.
 
@@ -226,6 +242,7 @@ class Session:
             quantizer: makes the networks.
             advice: what the error tells to do, in place of what ``fleetnet quantize`` would.
             apart: finds the layer whose values are off in a network that is refused.
+            whole: the network with no layer kept, if it has been made.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.
@@ -234,7 +251,7 @@ class Session:
         if advice is not None:
             standard = replace(standard, advice=advice.text, arguments=advice.arguments)
         return guard.search(
-            lambda kept: self._validate(quantizer, kept),
+            lambda kept: whole if whole and not kept else self._validate(quantizer, kept),
             self._rank,
             standard,
             quantizer.engine,
@@ -266,11 +283,28 @@ class Session:
             return self._judge.wanted
         return max(validated.agreement, LEAST_AGREEMENT)
 
-    def _quantizer(self, engine: str) -> Quantizer:
+    def _quantizer(self, engine: str, recipe: str = "") -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
-        if engine not in self._quantizers:
-            self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
-        return self._quantizers[engine]
+        key = engine, recipe
+        if key not in self._quantizers:
+            network = replace(self._network, recipe=recipe)
+            self._quantizers[key] = QUANTIZERS.find(engine).make(network)
+        return self._quantizers[key]
+
+    def _calibrated(self, engine: str) -> _Calibrated:
+        """Return the first of an engine's recipes that passes with no layer kept.
+
+        If none does, it is the one with the most answers that are the same.
+        """
+        standard, tried = _standard(self._judge), list[_Calibrated]()
+        for others, recipe in enumerate(QUANTIZERS.find(engine).recipes):
+            quantizer = self._quantizer(engine, recipe)
+            made = _Calibrated(quantizer, self._validate(quantizer, ()), others)
+            if standard.passes(made.validated):
+                return made
+            tried.append(made)
+        best = max(tried, key=lambda made: made.validated.agreement)
+        return best._replace(others=len(tried) - 1)
 
     def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
         quantized = quantizer.quantize(kept)
