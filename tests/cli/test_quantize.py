@@ -12,6 +12,7 @@ import pytest
 
 from conftest import Run
 from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.export.finetune import run
 from samples import make_folder
 
 QUICK = ("--engine", "onnxruntime", "--agreement", "0.3")
@@ -137,6 +138,16 @@ def test_few_images_are_warned_of(fleetnet: Run, copy: Path, images: Path) -> No
         (["BUNDLE", "--images", "IMAGES", "--engine", "torch"], ["no int8 for the engine"]),
         (["BUNDLE", "--images", "IMAGES", "--weight-bits", "4"], ["--weight-bits"]),
         (["ONNX", "--images", "IMAGES"], ["only an ONNX file"]),
+        (["BUNDLE", "--images", "IMAGES", "--epochs", "2"], ["on which images, --train"]),
+        (["BUNDLE", "--images", "IMAGES", "--train", "/nothing"], ["/nothing"]),
+        (
+            ["BUNDLE", "--images", "IMAGES", "--train", "IMAGES/circle"],
+            [
+                "images to fine-tune with besides the",
+                "that judge",
+                "--train",
+            ],
+        ),
     ],
 )
 def test_bad_input_is_one_line(
@@ -168,3 +179,40 @@ def test_what_is_not_installed_is_named(
     fleetnet("quantize", bundle.path, "--images", images).assert_one_line(
         "which is not installed: pip install 'fleetnet[quantize]'"
     )
+
+
+@pytest.mark.slow
+def test_fine_tuning_first(fleetnet: Run, copy: Path, images: Path, tmp_path: Path) -> None:
+    """On a folder of any images; those that judge are left out of them."""
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    more = make_folder(tmp_path / "more", 8, seed=3)
+    for number, file in enumerate([*images.rglob("*.*g"), *more.rglob("*.*g")]):
+        shutil.copy(file, loose / f"{number}{file.suffix}")
+    result = fleetnet(
+        "quantize", copy, "--images", images, *QUICK, "--train", loose, "--epochs", "1"
+    )
+    assert result.code == 0, result
+    assert "fine-tuning on 40 images of unlabelled images" in result.err
+    assert "fine-tuning: epoch 1 of 1, loss" in result.err
+    artifact = Bundle.load(copy).find(format="onnx", precision="int8")
+    assert artifact
+    assert artifact.quantization
+    assert artifact.quantization.tool.endswith(", fine-tuned for 1 epoch of 40 images")
+    assert fleetnet("verify", copy, "--images", images).code == 0
+
+
+def test_an_interrupted_fine_tuning_writes_nothing(
+    fleetnet: Run, copy: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ctrl-C in the middle of it does."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_checked", interrupted)
+    before = {entry.name: entry.read_bytes() for entry in copy.iterdir()}
+    train = make_folder(tmp_path / "more", 8, seed=3)
+    result = fleetnet("quantize", copy, "--images", images, *QUICK, "--train", train)
+    assert result.code == 130
+    assert {entry.name: entry.read_bytes() for entry in copy.iterdir()} == before

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
-from fleetnet.bundle import MANIFEST, Judgement
+from fleetnet.amounts import count
+from fleetnet.bundle import MANIFEST, Bundle, Judgement
 from fleetnet.cli.console import (
     Steps,
     console,
@@ -30,9 +31,9 @@ from fleetnet.cli.judging import (
 )
 from fleetnet.cli.opening import open_bundle, warn_passed_over
 from fleetnet.cli.options import ModelArgument
-from fleetnet.cli.sources import with_source_options
-from fleetnet.data.sources import SourceOptions
-from fleetnet.errors import require_all
+from fleetnet.cli.sources import open_told, with_source_options
+from fleetnet.data.sources import Source, SourceOptions
+from fleetnet.errors import PYTORCH, DataError, FleetnetError, needing, require_all
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.image_files import check_given, find_images
@@ -44,6 +45,8 @@ from fleetnet.left_out import LeftOut
 from fleetnet.text import either
 
 if TYPE_CHECKING:
+    from fleetnet.export.quantize.finetuned import Finetuned
+    from fleetnet.export.quantize.samples import Samples
     from fleetnet.export.quantize.session import Result, WeightBits
 
 NEEDS = ("onnx", "onnxruntime", "nncf")
@@ -74,6 +77,18 @@ def quantize(
     data: LabelledOption = None,
     max_loss: MaxLossOption = None,
     metric: MetricOption = TOP1,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            "--train",
+            metavar="DATA",
+            help="Images to fine-tune on before, towards the answers in fp32: labelled data, or a "
+            "folder of any images.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="To fine-tune for, with --train.  [3]")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make.  [in place]")
     ] = None,
@@ -115,7 +130,7 @@ def quantize(
     Some of the images are for calibration, the others for validation: what int8 loses there is
     counted by the labels of --data, or without labels by how sure fp32 was of each answer that
     changed. If that is too much, the most sensitive layers stay in fp32; if that does not help
-    either, nothing is written.
+    either, nothing is written. With --train, weights first learn to answer in int8 as in fp32.
     """
     require_all(NEEDS, "quantize", "quantize")
     from fleetnet.export.quantize.bundle import check_engines, check_request, quantize_bundle
@@ -128,6 +143,11 @@ def quantize(
     labelled = labelled_source(model, images, data, source)
     check_given(images)
     check_standard(agreement, max_loss, metric)
+    if epochs is not None and train is None:
+        raise FleetnetError(
+            "epochs= says how long to fine-tune: on which images, train=",
+            arguments=["epochs", "train"],
+        )
     opened = open_bundle(model, images)
     check_request(opened, output, engines, agreement)
     check_metric(opened.manifest, metric)
@@ -138,6 +158,7 @@ def quantize(
     left_out = LeftOut()
     paths = list(find_images(images, left_out))
     warn_left_out(left_out)
+    learnt = None if train is None else _images_to_learn(train, opened, source)
     with progress(unit="") as bar:
         begin = Steps(bar)
         if labelled is None:
@@ -173,6 +194,9 @@ def quantize(
             if agreement is not None
             else judge_by(opened.manifest, samples.labels, metric, max_loss),
             weight_bits=cast("WeightBits", weight_bits),
+            finetuned=None
+            if learnt is None
+            else _finetuned(opened, learnt, samples, epochs, weight_bits, begin),
             begin=begin,
         )
     if older:
@@ -184,6 +208,45 @@ def quantize(
     for result in results:
         _print_notes(result)
     print_line(f"written: {written.path}")
+
+
+def _images_to_learn(train: str, bundle: Bundle, options: SourceOptions) -> Source:
+    """Open images to fine-tune on: a folder without class folders has some too."""
+    with needing(PYTORCH, "train", "fine-tuning"):
+        from fleetnet.export.finetune.images import loose_images
+    try:
+        return open_told(train, options)
+    except DataError:
+        if not Path(train).is_dir():
+            raise
+    left_out = LeftOut()
+    source = loose_images(Path(train), bundle, left_out)
+    warn_left_out(left_out)
+    return source
+
+
+def _finetuned(
+    bundle: Bundle,
+    source: Source,
+    samples: Samples,
+    epochs: int | None,
+    weight_bits: int,
+    begin: Steps,
+) -> Finetuned:
+    from fleetnet.export.finetune.images import training_images
+    from fleetnet.export.finetune.run import EPOCHS, Data, finetune
+
+    indices = training_images(source, bundle, samples, begin)
+    say(f"fine-tuning on {count(len(indices), 'image')} of {source.description}")
+    return finetune(
+        bundle,
+        Data(source, indices),
+        samples.calibration,
+        epochs=epochs or EPOCHS,
+        weight_bits=weight_bits,
+        begin=begin,
+        say=say,
+    )
 
 
 def _print(results: list[Result]) -> None:

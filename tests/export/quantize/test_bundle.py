@@ -20,7 +20,7 @@ from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.nncf import OpenVinoQuantizer
 from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquantized
-from fleetnet.export.quantize.quantizers import QUANTIZERS
+from fleetnet.export.quantize.quantizers import QUANTIZERS, onnxruntime
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result
 from fleetnet.image_files import find_images
@@ -457,3 +457,48 @@ def test_a_quantiser_is_found_by_the_engine_that_it_is_for(
     (network,) = asked
     assert network.where == str(copy / "model.onnx")
     assert network.calibration is drawn.calibration
+
+
+def test_another_recipe_is_tried_before_layers_are_kept(
+    taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual one sees only images in the dark here, and so ranges that are far too small."""
+    asked: list[str] = []
+
+    def make(network: Unquantized) -> Quantizer:
+        asked.append(network.recipe)
+        shown = network.calibration if network.recipe == "in the light" else drawn.calibration // 64
+        return onnxruntime.make(replace(network, calibration=shown))
+
+    kind = QuantizerKind("onnxruntime", make, recipes=("", "in the light", "unneeded"))
+    monkeypatch.setattr(QUANTIZERS, "_found", {**QUANTIZERS, kind.name: kind})
+    _, (result,) = quantize_bundle(
+        taught,
+        drawn,
+        "shapes",
+        output=tmp_path / "b.bundle",
+        engines=("onnxruntime",),
+        agreement=WANTED,
+    )
+    assert asked == ["", "in the light"]
+    assert result.quantization.kept_layers == ()
+    assert result.attempts == 2
+
+
+def test_corrected_bias_is_told_of(taught: Bundle, drawn: Samples) -> None:
+    """And it changes nothing but biases, and those."""
+    network = Unquantized(
+        taught.file(format="onnx").read_bytes(),
+        "it",
+        onnx.ModelProto(),
+        (),
+        drawn.calibration,
+        7,
+        lambda *_: lambda _: None,
+    )
+    kind = QUANTIZERS.find("openvino")
+    assert kind.recipes[0] == ""
+    plain, corrected = (kind.make(replace(network, recipe=recipe)) for recipe in kind.recipes)
+    assert corrected.tool == f"{plain.tool} with bias correction"
+    before, after = (one.quantize(()).contents["model.int8.bin"] for one in (plain, corrected))
+    assert before != after

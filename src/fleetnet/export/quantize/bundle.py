@@ -14,6 +14,7 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
+from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Result, Session, WeightBits
@@ -37,6 +38,7 @@ def quantize_bundle(
     agreement: float | None = None,
     judge: Judge | None = None,
     weight_bits: WeightBits = WEIGHT_BITS,
+    finetuned: Finetuned | None = None,
     begin: Begin = lambda _what, _steps: lambda _done: None,
 ) -> tuple[Bundle, list[Result]]:
     """Add a bundle's network in int8, for one engine or several, and write the bundle.
@@ -54,6 +56,7 @@ def quantize_bundle(
         judge: says whether int8 loses too much; if there is neither, half a point of top-1 may be
             lost, as far as the probabilities in fp32 let expect.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
+        finetuned: what to quantise in place of the bundle's network, which stays the reference.
         begin: called with each step that takes long.
 
     Raises:
@@ -66,7 +69,8 @@ def quantize_bundle(
     replacing = check_request(bundle, output, engines, agreement)
     contents = _contents(bundle)
     judge = judge or judge_of(bundle, agreement)
-    with contextlib.closing(Session(bundle, samples, judge, weight_bits, begin)) as session:
+    opened = Session(bundle, samples, judge, weight_bits, begin, finetuned)
+    with contextlib.closing(opened) as session:
         results = [session.quantize(engine) for engine in engines]
     artifacts = {artifact.key: artifact for artifact in bundle.artifacts}
     for result in results:

@@ -28,6 +28,7 @@ class Unquantized:
         calibration: real images, ``uint8[N, crop, crop, 3]``.
         weight_bits: 8, or 7, which is exact also on processors without VNNI.
         begin: called with each step that takes long.
+        recipe: one of the quantiser's, see :class:`QuantizerKind`.
     """
 
     content: bytes
@@ -37,6 +38,7 @@ class Unquantized:
     calibration: Pixels
     weight_bits: int
     begin: Begin
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,13 @@ class QuantizerKind:
         name: of the engine that it is for.
         make: makes one for a network; raises :class:`fleetnet.errors.BundleError` if its graph
             cannot be read.
+        recipes: ways to calibrate, by names of its own, the usual one first; the others are tried
+            where a network that is whole in int8 does not pass.
     """
 
     name: str
     make: Callable[[Unquantized], Quantizer]
+    recipes: tuple[str, ...] = ("",)
 
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ class Samples:
         repeated: how many were left out because an image with the same pixels was there.
         trained_on: how many validation images the network was trained on, as far as is known.
         labels: of the validation images, as the network numbers them; None if they have none.
+        contents: what the files of the validation images are known by.
     """
 
     calibration: Pixels
@@ -54,6 +55,7 @@ class Samples:
     repeated: int
     trained_on: int = 0
     labels: Labels | None = None
+    contents: Contents = field(default_factory=lambda: NONE)
 
     @property
     def summary(self) -> str:
@@ -140,6 +142,7 @@ def draw_samples(
         len(reader.unreadable),
         reader.repeated,
         int(np.isin(contents, trained_images).sum()),
+        contents=contents,
     )
     _check_enough(samples, reader.unreadable, least)
     return samples
@@ -192,14 +195,15 @@ def draw_labelled_samples(
     if others:
         shown = reader.take_files(others, calibration)
     else:
-        shown, _ = reader.take(source, calibrating, calibration)
+        shown = [image.pixels for image in reader.take(source, calibrating, calibration)[0]]
     judged, taken = reader.take(source, judging, validation)
     samples = Samples(
         _stacked(shown),
-        _stacked(judged),
+        _stacked([image.pixels for image in judged]),
         len(reader.unreadable),
         reader.repeated,
         labels=labels_of(source, taken, bundle.manifest),
+        contents=np.array([image.content for image in judged], np.uint64),
     )
     _check_enough(samples, reader.unreadable, least)
     return samples, selection.description
@@ -225,18 +229,18 @@ class _Reader:
         self.unreadable: list[str] = []
         self.repeated = 0
 
-    def take(self, source: Source, indices: Indices, limit: int) -> tuple[list[Pixels], list[int]]:
+    def take(self, source: Source, indices: Indices, limit: int) -> tuple[list[_Image], list[int]]:
         """Return at most so many images of a source, and their indices."""
-        pixels: list[Pixels] = []
+        images: list[_Image] = []
         taken: list[int] = []
         for index in map(int, indices):
             if len(taken) >= limit:
                 break
             image = self.read(source.samples[index].name, partial(source.read, index))
             if image is not None:
-                pixels.append(image.pixels)
+                images.append(image)
                 taken.append(index)
-        return pixels, taken
+        return images, taken
 
     def take_files(self, paths: Iterable[str], limit: int) -> list[Pixels]:
         """Return at most so many images of files."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.apart import Apart
+from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, Quantizer, Unquantized, step
 from fleetnet.export.quantize.quantizers import QUANTIZERS
@@ -115,6 +116,20 @@ class Validated:
         return judged(self.comparison)
 
 
+class _Calibrated(NamedTuple):
+    """A quantiser by one of its recipes.
+
+    Attributes:
+        quantizer: of that recipe.
+        validated: what it makes with no layer kept.
+        others: how many other recipes were tried.
+    """
+
+    quantizer: Quantizer
+    validated: Validated
+    others: int
+
+
 class Advice(NamedTuple):
     """What an error tells to do, and the arguments that it names."""
 
@@ -147,6 +162,7 @@ class Session:
             them that have to get the same answer.
         weight_bits: 7, which every processor multiplies exactly, or 8, for those with VNNI and Arm.
         begin: called with each step that takes long.
+        finetuned: what to quantise in place of the bundle's network.
 
     Raises:
         BundleError: the bundle's graph cannot be read.
@@ -159,14 +175,18 @@ class Session:
         judge: Judge | float,
         weight_bits: WeightBits,
         begin: Begin,
+        finetuned: Finetuned | None = None,
     ) -> None:
         self._bundle = bundle
+        self._finetuned = finetuned
         self._samples = samples
         activation = bundle.manifest.model.activation
         self._judge = AgreementJudge(judge, activation) if isinstance(judge, float) else judge
         self._weight_bits = weight_bits
         self._begin = begin
         path, content = bundle.content(format="onnx")
+        if finetuned is not None:
+            content = finetuned.content
         graph = read_graph(content, str(path))
         self._network = Unquantized(
             content,
@@ -180,7 +200,7 @@ class Session:
         self._layers = self._network.layers
         self._reference = open_engine(ENGINE, bundle)
         self._expected = run_in_batches(self._reference, samples.validation)
-        self._quantizers: dict[str, Quantizer] = {}
+        self._quantizers: dict[tuple[str, str], Quantizer] = {}
         self._ranking: list[Layer] | None = None
 
     def close(self) -> None:
@@ -196,8 +216,9 @@ class Session:
         Raises:
             VerificationError: there is none.
         """
-        quantizer = self._quantizer(engine)
-        found = self.find(quantizer)
+        first = self._calibrated(engine)
+        quantizer = first.quantizer
+        found = self.find(quantizer, whole=first.validated)
         times = self._times(engine, found.validated.quantized)
         return Result(
             quantized=found.validated.quantized,
@@ -205,7 +226,7 @@ class Session:
             quantization=self.described(quantizer, found, self._weight_bits),
             bytes_before=len(self._network.content),
             latency_ms=times,
-            attempts=found.attempts,
+            attempts=found.attempts + first.others,
         )
 
     def find(
@@ -213,6 +234,7 @@ class Session:
         quantizer: Quantizer,
         advice: Advice | None = None,
         apart: Callable[[Validated], Apart | None] = lambda _: None,
+        whole: Validated | None = None,
     ) -> guard.Found[Validated]:
         """Find the fewest layers to keep for what the judge lets pass.
 
@@ -220,6 +242,7 @@ class Session:
             quantizer: makes the networks.
             advice: what the error tells to do, in place of what ``fleetnet quantize`` would.
             apart: finds the layer whose values are off in a network that is refused.
+            whole: the network with no layer kept, if it has been made.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.
@@ -228,7 +251,7 @@ class Session:
         if advice is not None:
             standard = replace(standard, advice=advice.text, arguments=advice.arguments)
         return guard.search(
-            lambda kept: self._validate(quantizer, kept),
+            lambda kept: whole if whole and not kept else self._validate(quantizer, kept),
             self._rank,
             standard,
             quantizer.engine,
@@ -240,7 +263,7 @@ class Session:
     ) -> Quantization:
         """Return what the manifest says of what :meth:`find` ended with."""
         return Quantization(
-            tool=quantizer.tool,
+            tool=", ".join(map(str, filter(None, (quantizer.tool, self._finetuned)))),
             calibration_images=len(self._samples.calibration),
             weight_bits=weight_bits,
             agreement=self._required(found.validated),
@@ -260,11 +283,28 @@ class Session:
             return self._judge.wanted
         return max(validated.agreement, LEAST_AGREEMENT)
 
-    def _quantizer(self, engine: str) -> Quantizer:
+    def _quantizer(self, engine: str, recipe: str = "") -> Quantizer:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
-        if engine not in self._quantizers:
-            self._quantizers[engine] = QUANTIZERS.find(engine).make(self._network)
-        return self._quantizers[engine]
+        key = engine, recipe
+        if key not in self._quantizers:
+            network = replace(self._network, recipe=recipe)
+            self._quantizers[key] = QUANTIZERS.find(engine).make(network)
+        return self._quantizers[key]
+
+    def _calibrated(self, engine: str) -> _Calibrated:
+        """Return the first of an engine's recipes that passes with no layer kept.
+
+        If none does, it is the one with the most answers that are the same.
+        """
+        standard, tried = _standard(self._judge), list[_Calibrated]()
+        for others, recipe in enumerate(QUANTIZERS.find(engine).recipes):
+            quantizer = self._quantizer(engine, recipe)
+            made = _Calibrated(quantizer, self._validate(quantizer, ()), others)
+            if standard.passes(made.validated):
+                return made
+            tried.append(made)
+        best = max(tried, key=lambda made: made.validated.agreement)
+        return best._replace(others=len(tried) - 1)
 
     def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
         quantized = quantizer.quantize(kept)

@@ -16,7 +16,9 @@ def make(network: Unquantized) -> Quantizer:
         network.calibration,
         network.weight_bits,
         network.begin,
+        correct_bias=network.recipe == _CORRECTED,
     )
 
 
-QUANTIZER = QuantizerKind(name="openvino", make=make)
+_CORRECTED = "bias correction"
+QUANTIZER = QuantizerKind(name="openvino", make=make, recipes=("", _CORRECTED))
