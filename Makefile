@@ -203,32 +203,43 @@ peers-loader: $(VENV)/.dev
 peers-train: $(VENV)/.dev
 	$(BIN)/python benchmarks/training/against_timm.py
 
-# Training: the loader, a step, and both together in one and in two processes, beside torchvision and
-# timm (benchmarks/training/README.md). The figures of every round go to build/bench-scale.
-.PHONY: bench-scale bench-scale-training bench-scale-predict
+# Training, data, prediction and serving on many processors, without a question: some 20 minutes on two
+# quiet cores, by the processor time that the parts took. Each program prints a table of medians with
+# the lowest and the highest, and writes the figures of every round to build/bench-scale.
+.PHONY: bench-scale bench-scale-training bench-scale-data bench-scale-predict bench-scale-serve
 
-bench-scale: bench-scale-training bench-scale-data bench-scale-predict bench-scale-serve
+SCALE := build/bench-scale
 
+bench-scale:
+	$(MAKE) --no-print-directory bench-scale-training
+	$(MAKE) --no-print-directory bench-scale-data
+	$(MAKE) --no-print-directory bench-scale-predict
+	$(MAKE) --no-print-directory bench-scale-serve
+
+# The loader, a step, and both together in one and in two processes, beside torchvision and timm
+# (benchmarks/training/README.md).
 bench-scale-training: $(VENV)/.dev
-	mkdir -p build/bench-scale
-	$(BIN)/python benchmarks/loader/compare.py --json build/bench-scale/loader.json
-	$(BIN)/python -W ignore benchmarks/training/step.py --json build/bench-scale/step.json
-	$(BIN)/python benchmarks/training/together.py --json build/bench-scale/together.json
+	mkdir -p $(SCALE)
+	$(BIN)/python benchmarks/loader/compare.py --rounds 5 --repeats 4 --json $(SCALE)/loader.json
+	$(BIN)/python benchmarks/loader/stages.py --json $(SCALE)/stages.json
+	$(BIN)/python -W ignore benchmarks/training/step.py --json $(SCALE)/step.json
+	$(BIN)/python -W ignore benchmarks/training/together.py --json $(SCALE)/together.json
 
 # Setting up a run on 14 million images in shards, and reading shards here and over HTTP.
-.PHONY: bench-scale-data
 bench-scale-data: $(VENV)/.dev
-	$(BIN)/python benchmarks/shards/open_index.py
-	$(BIN)/python benchmarks/shards/stream.py
+	mkdir -p $(SCALE)
+	$(BIN)/python benchmarks/shards/open_index.py --json $(SCALE)/index.json
+	$(BIN)/python benchmarks/shards/stream.py --json $(SCALE)/stream.json
 
 # Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.
 bench-scale-predict: $(VENV)/.cluster
-	$(BIN)/python benchmarks/cluster/scale.py
+	mkdir -p $(SCALE)
+	$(BIN)/python benchmarks/cluster/scale.py --json $(SCALE)/predict.json
 
 # The REST service behind Ray Serve, beside the one without.
-.PHONY: bench-scale-serve
 bench-scale-serve: $(VENV)/.cluster
-	$(BIN)/python benchmarks/cluster/replicas.py $(BENCH)
+	mkdir -p $(SCALE)
+	$(BIN)/python benchmarks/cluster/replicas.py --json $(SCALE)/serve.json $(BENCH)
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all

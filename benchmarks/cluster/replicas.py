@@ -1,6 +1,7 @@
 """The REST service behind Ray Serve, beside the same service without it.
 
     python benchmarks/cluster/replicas.py [FOLDER] [--rounds 3] [--seconds 4] [--quick]
+        [--json FILE]
 
 All serve the same untrained network on all processors of this machine, which the client shares: as
 one process, as workers, as replicas behind Ray Serve's own proxy, and behind HAProxy. In every
@@ -10,6 +11,7 @@ round each is started, asked and ended, so that only one of them runs at a time.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +119,7 @@ def main() -> None:
     options = parser(__doc__, rounds=3, limit=120)
     options.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
     options.add_argument("--seconds", type=float, default=4.0)
+    options.add_argument("--json", type=Path, help="file for the figures of every round")
     options.add_argument("--quick", action="store_true", help="whether everything works")
     chosen = options.parse_args()
     if chosen.quick:
@@ -145,6 +148,8 @@ def main() -> None:
                     )
                     found.setdefault((title, concurrency), []).append(load)
             print(title, file=sys.stderr, flush=True)
+            if chosen.json:
+                write(found, ready, chosen.json)
 
         for title in turns(known, chosen.rounds):
             measure(title)
@@ -154,6 +159,15 @@ def main() -> None:
         "(lowest–highest)\n"
     )
     report(found, ready)
+
+
+def write(
+    found: Mapping[tuple[str, int], list[Load]], ready: Mapping[str, list[float]], file: Path
+) -> None:
+    """Write the figures of every round so far."""
+    rows = {f"{title}, {at_once} at once": loads for (title, at_once), loads in found.items()}
+    figures = {name: [one._asdict() for one in loads] for name, loads in rows.items()}
+    file.write_text(json.dumps({"loads": figures, "ready_s": ready}, indent=2) + "\n", "utf-8")
 
 
 def report(found: Mapping[tuple[str, int], list[Load]], ready: Mapping[str, list[float]]) -> None:

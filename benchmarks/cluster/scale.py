@@ -1,19 +1,21 @@
 """Whether time grows with the number of images as a straight line, and what Ray costs.
 
     python benchmarks/cluster/scale.py [PHOTOS] [--images 1000 10000 100000] [--ray 2000]
+        [--rounds 3] [--json FILE]
 
 First `fleetnet predict` answers so many images of a folder. They are a thousand variations of
 photographs, made small, which lie there under many names. The line through the two smaller numbers
 says what the largest should take. Then prediction in one process and with Ray (two workers) answer
 the photographs as they are, in turns. The networks are untrained, which take the time of trained
 ones. Processor time is given beside time by the clock, because other programs take part of a busy
-machine.
+machine. The two smaller numbers of images take turns in every round; the largest runs once.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +28,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fleetnet.benchmark.untrained import untrained_bundles
+from fleetnet.measuring import spread, turns
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 VARIATIONS = 1000
@@ -92,21 +95,22 @@ def predict(bundle: Path, images: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "fleetnet", "predict", str(bundle), str(images), *more]
 
 
-def check_line(photos: list[Path], counts: list[int], scratch: Path) -> None:
+def check_line(
+    photos: list[Path], counts: list[int], rounds: int, scratch: Path
+) -> dict[str, list[Taken]]:
     """Print what each number of images takes, and what the line through the first two says."""
     (bundle,) = untrained_bundles([SMALL[0]], SMALL[1])
     images = vary(photos, scratch / "variations")
+    folders = {count: fill(scratch / str(count), images, count) for count in counts}
+    taken: dict[int, list[Taken]] = {count: [] for count in counts}
+    for count in [*turns(counts[:2], rounds), *counts[2:]]:
+        taken[count].append(run(predict(bundle.path, folders[count], "--csv")))
+        print(f"{count} {taken[count][-1]}", file=sys.stderr, flush=True)
     print("| images | seconds | processor seconds | images/s a core |")
     print("| ---: | ---: | ---: | ---: |")
-    cpu = {}
-    for count in counts:
-        folder = fill(scratch / str(count), images, count)
-        taken = run(predict(bundle.path, folder, "--csv"))
-        cpu[count] = taken.cpu_s
-        print(
-            f"| {count:,} | {taken.wall_s:.1f} | {taken.cpu_s:.1f} | {count / taken.cpu_s:.0f} |",
-            flush=True,
-        )
+    for count, runs in taken.items():
+        print(f"| {count:,} | {cells(runs, count)} |")
+    cpu = {count: spread([one.cpu_s for one in runs]).median for count, runs in taken.items()}
     if len(counts) > 2:
         first, second, *_, last = counts
         slope = (cpu[second] - cpu[first]) / (second - first)
@@ -115,8 +119,20 @@ def check_line(photos: list[Path], counts: list[int], scratch: Path) -> None:
         print(
             f"\n{1000 * slope:.3f} ms of a core for an image, and {begin:.1f} s to begin with: for "
             f"{last:,} images {expected:.1f} s, {expected / cpu[last] - 1:+.1%} beside what they "
-            "took"
+            "took\n"
         )
+    return {f"{count} images": runs for count, runs in taken.items()}
+
+
+def cells(runs: list[Taken], images: int) -> str:
+    """Return cells of a table: the seconds, those of processors, and images a second of one."""
+    return " | ".join(
+        [
+            spread([one.wall_s for one in runs]).with_range(".1f"),
+            spread([one.cpu_s for one in runs]).with_range(".1f"),
+            spread([images / one.cpu_s for one in runs]).with_range(".0f"),
+        ]
+    )
 
 
 class RayTaken(NamedTuple):
@@ -174,8 +190,8 @@ def processor_ticks(first: int) -> dict[str, int]:
     return found
 
 
-def compare(photos: list[Path], count: int, rounds: int, scratch: Path) -> None:
-    """Print what prediction takes in one process and with Ray, the least of all rounds."""
+def compare(photos: list[Path], count: int, rounds: int, scratch: Path) -> dict[str, list[Taken]]:
+    """Print what prediction takes in one process and with Ray."""
     (bundle,) = untrained_bundles([USUAL[0]], USUAL[1])
     copies = scratch / "photos"
     copies.mkdir()
@@ -184,27 +200,31 @@ def compare(photos: list[Path], count: int, rounds: int, scratch: Path) -> None:
     folder = fill(scratch / "compared", sorted(copies.iterdir()), count)
     plain: list[Taken] = []
     ray: list[RayTaken] = []
-    for number in range(rounds):
-        plain.append(run(predict(bundle.path, folder, "--csv")))
-        ray.append(ray_turn(bundle.path, folder, scratch / f"out{number}"))
-        print(f"{plain[-1]} {ray[-1]}", file=sys.stderr, flush=True)
+    for which in turns(["plain", "ray"], rounds):
+        if which == "plain":
+            plain.append(run(predict(bundle.path, folder, "--csv")))
+            print(plain[-1], file=sys.stderr, flush=True)
+        else:
+            ray.append(ray_turn(bundle.path, folder, scratch / f"out{len(ray)}"))
+            print(ray[-1], file=sys.stderr, flush=True)
     rows = {
-        "one process, two threads": least(plain),
-        "`--ray --workers 2`": least([one.end for one in ray]),
-        "… until the first part": least([one.begin for one in ray]),
-        "… from there to the last": least([one.answering for one in ray]),
+        "one process, two threads": plain,
+        "`--ray --workers 2`": [one.end for one in ray],
+        "… until the first part": [one.begin for one in ray],
+        "… from there to the last": [one.answering for one in ray],
     }
     print(f"| {count:,} photographs | seconds | processor seconds | images/s a core |")
     print("| --- | ---: | ---: | ---: |")
     for name, taken in rows.items():
-        rate = "–" if "until" in name else f"{count / taken.cpu_s:.0f}"
-        print(f"| {name} | {taken.wall_s:.1f} | {taken.cpu_s:.1f} | {rate} |")
-    print()
+        print(f"| {name} | {cells(taken, count)} |")
+    print(f"\n{describe(rounds)}\n")
+    return rows
 
 
-def least(taken: list[Taken]) -> Taken:
-    """Return the least that a run took, by either measure."""
-    return Taken(min(one.wall_s for one in taken), min(one.cpu_s for one in taken))
+def describe(rounds: int) -> str:
+    """Return what was measured on what."""
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    return f"{machine}, {rounds} rounds in turns: median (lowest–highest)"
 
 
 def main() -> None:
@@ -214,15 +234,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--ray", type=int, default=2000, help="photographs; 0 leaves Ray out")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
     arguments = parser.parse_args()
     photos = sorted(arguments.photos.glob("*.JPEG"))
     if not photos:
         sys.exit(f"no photographs in {arguments.photos}")
     with tempfile.TemporaryDirectory() as scratch:
+        found: dict[str, list[Taken]] = {}
         if arguments.ray:
-            compare(photos, arguments.ray, arguments.rounds, Path(scratch))
+            found |= compare(photos, arguments.ray, arguments.rounds, Path(scratch))
         if arguments.images:
-            check_line(photos, arguments.images, Path(scratch))
+            found |= check_line(photos, arguments.images, arguments.rounds, Path(scratch))
+    if arguments.json:
+        rows = {name: [one._asdict() for one in runs] for name, runs in found.items()}
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Setting up a run on very many samples in shards, from their index: seconds and memory.
 
+    python benchmarks/shards/open_index.py [--samples 14000000] [--rounds 3] [--json FILE]
+
 Makes an index of so many samples without their images. In a process of its own, opens it, finds the
-data's fingerprint, splits it and draws the first batch; says how long each took and how much memory
-the process needed beyond what importing takes, at most and at the end.
+data's fingerprint, splits it and draws the first batch; says how long each took by the clock and
+by the processor, and how much memory the process needed beyond what importing takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -24,6 +27,7 @@ from fleetnet.data.sources.tar_columns import TarColumns, load
 from fleetnet.data.sources.tar_source import TarSource
 from fleetnet.data.sources.webdataset import LocalShards
 from fleetnet.data.splits import check_classes, split
+from fleetnet.measuring import spread
 
 PER_SHARD = 1000
 CLASSES = 21_841
@@ -80,48 +84,40 @@ class Peak:
 def measure(path: Path) -> None:
     """Open an index, set up a run and print what that took."""
     before = anonymous_mib()
-    seconds: dict[str, float] = {}
+    found: dict[str, float] = {}
     peak = Peak()
+    started = [time.perf_counter(), time.process_time()]
 
     def lap(name: str) -> None:
-        seconds[name] = round(time.perf_counter() - start - sum(seconds.values()), 2)
+        now = [time.perf_counter(), time.process_time()]
+        found[f"{name}, s"] = now[0] - started[0]
+        found[f"{name}, processor s"] = now[1] - started[1]
+        started[:] = now
 
-    start = time.perf_counter()
     columns = load(path)
     splits = np.zeros(len(columns.files), np.int8)
     reader = LocalShards([Path(name) for name in columns.files])
     source = TarSource(columns, splits, reader, description="made", spec={})
     lap("open")
-    mapped = round(anonymous_mib() - before, 1)
+    found["memory once open, MiB"] = anonymous_mib() - before
     check_classes(source)
-    known = fingerprint(source)
+    fingerprint(source)
     lap("fingerprint")
     parts = split(source)
     lap("split")
     order = Shuffled(source, parts.train, batch_size=256, seed=0)
-    first = next(order.draws(1))
+    next(order.draws(1))
     lap("first batch")
-    print(
-        json.dumps(
-            {
-                "samples": len(source.samples),
-                "seconds": seconds,
-                "memory_opened_mib": mapped,
-                "memory_most_mib": round(peak.end() - before),
-                "index_mib": round(path.stat().st_size / 2**20),
-                "fingerprint": known[:16],
-                "train": len(parts.train),
-                "val": len(parts.val),
-                "first": first.indices[:3].tolist(),
-            }
-        )
-    )
+    found["memory at most, MiB"] = peak.end() - before
+    print(json.dumps(found))
 
 
 def main() -> None:
     """Make an index and measure opening it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--samples", type=int, default=14_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
     parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.index is not None:
@@ -130,7 +126,21 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "made.npz"
         made(chosen.samples).save(path)
-        subprocess.run([sys.executable, __file__, "--index", str(path)], check=True)
+        size = path.stat().st_size / 2**20
+        command = [sys.executable, __file__, "--index", str(path)]
+        rounds = [
+            json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            for _ in range(chosen.rounds)
+        ]
+    print(
+        f"{chosen.samples:,} samples, an index of {size:.0f} MiB, {os.cpu_count()} cores, "
+        f"{chosen.rounds} rounds: median (lowest–highest)\n"
+    )
+    print("| | |\n| --- | ---: |")
+    for name in rounds[0]:
+        print(f"| {name} | {spread([one[name] for one in rounds]).with_range('.1f')} |")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rounds, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Reading images from shards, here and over HTTP through the cache: images and megabytes a second.
 
+    python benchmarks/shards/stream.py [--shards 40] [--rounds 3] [--json FILE]
+
 Makes shards of random bytes, so that reading alone is measured, and serves them on this machine.
 Each way reads all images once: in order, as an evaluation does, and in the order of an epoch. Over
 HTTP first with an empty cache, then with what that left in it.
@@ -11,8 +13,9 @@ import argparse
 import json
 import os
 import re
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +25,7 @@ from tarfile import TarInfo
 from tarfile import open as open_tar
 from tempfile import TemporaryDirectory
 from threading import Thread
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,12 +33,26 @@ from fleetnet.data.ahead import announced
 from fleetnet.data.reading import for_each
 from fleetnet.data.sampling import Shuffled
 from fleetnet.data.sources import Source, open_source
+from fleetnet.measuring import spread, turns
 from fleetnet.threads import map_in_threads
 
 SIZE = 110_000
 """Bytes of an image, as ImageNet's have on average."""
 PER_SHARD = 200
 THREADS = 4
+
+
+class Measured(NamedTuple):
+    """What opening data and reading all of it took."""
+
+    opening_s: float
+    images_per_s: float
+    megabytes_per_s: float
+    all_s: float
+
+
+FORMS = (".2f", ".0f", ".0f", ".2f")
+"""Of the figures, in the table."""
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -128,45 +146,54 @@ def shuffled(source: Source) -> int:
 
 
 def main() -> None:
-    """Measure each way and print a line of JSON for it."""
+    """Measure each way in turns and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shards", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
     chosen = parser.parse_args()
+    found: dict[str, list[Measured]] = {}
     with TemporaryDirectory() as place:
         folder = Path(place) / "shards"
         make(folder, chosen.shards)
         with served(folder) as address:
-            for where in (str(folder), f"{address}/{{0000..{chosen.shards - 1:04d}}}.tar"):
-                for how in (in_order, shuffled):
-                    os.environ["FLEETNET_CACHE"] = f"{place}/cache-{how.__name__}"
-                    for cache in ("none",) if where == str(folder) else ("empty", "full"):
-                        report(
-                            where.partition(":")[0] if "://" in where else "here",
-                            how.__name__,
-                            cache,
-                            where,
-                        )
+            behind = f"{address}/{{0000..{chosen.shards - 1:04d}}}.tar"
+            for how in turns([in_order, shuffled], chosen.rounds):
+                order = how.__name__.replace("_", " ")
+                os.environ["FLEETNET_CACHE"] = f"{place}/cache"
+                for title, where in (
+                    (f"here, {order}", str(folder)),
+                    (f"HTTP, {order}, empty cache", behind),
+                    (f"HTTP, {order}, from the cache", behind),
+                ):
+                    found.setdefault(title, []).append(measured(where, how))
+                shutil.rmtree(f"{place}/cache")
+    print(
+        f"{chosen.shards} shards of {PER_SHARD} images with {SIZE:,} bytes, {os.cpu_count()} "
+        f"cores, {chosen.rounds} rounds: median (lowest–highest)\n"
+    )
+    print("| | opening, s | images/s | MB/s | all of it, s |\n| --- | ---: | ---: | ---: | ---: |")
+    for title, rounds in sorted(found.items()):
+        cells = [
+            spread(values).with_range(form)
+            for values, form in zip(zip(*rounds, strict=True), FORMS, strict=True)
+        ]
+        print(f"| {title} | {' | '.join(cells)} |")
+    if chosen.json:
+        rows = {title: [one._asdict() for one in rounds] for title, rounds in found.items()}
+        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
-def report(kind: str, how: str, cache: str, where: str) -> None:
-    """Open data, read all of it, and print how long each took."""
+def measured(where: str, how: Callable[[Source], int]) -> Measured:
+    """Open data and read all of it."""
     start = time.perf_counter()
     source = open_source(where)
     opened = time.perf_counter()
-    size = {"in_order": in_order, "shuffled": shuffled}[how](source)
-    seconds = time.perf_counter() - opened
-    print(
-        json.dumps(
-            {
-                "from": kind,
-                "order": how,
-                "cache": cache,
-                "open_seconds": round(opened - start, 2),
-                "images_per_second": round(len(source.samples) / seconds),
-                "megabytes_per_second": round(size / seconds / 1e6),
-            }
-        ),
-        flush=True,
+    size = how(source)
+    ended = time.perf_counter()
+    reading = ended - opened
+    return Measured(
+        opened - start, len(source.samples) / reading, size / reading / 1e6, ended - start
     )
 
 

@@ -1,13 +1,15 @@
 """Training on photographs in one and in two processes: images/s, and the share of time waiting.
 
-    python benchmarks/training/together.py [FOLDER] [--steps 16] [--rounds 3] [--processes 1 2]
+    python benchmarks/training/together.py [FOLDER] [--steps 10] [--rounds 3] [--processes 1 2]
+        [--json FILE]
 
 Beside Fleetnet runs timm's loop, put together from its parts (loops.py), as its
 documentation recommends it (--amp --amp-dtype bfloat16 --channels-last) and, in several processes,
 in DistributedDataParallel with its own distributed sampler. All configurations take turns, each
 time in processes of their own, which warm up and then time their steps. The batch is the same in
 all, shared among the processes; so are the processors and the workers that load images. Time
-waiting is what a step waits for its batch.
+waiting is what a step waits for its batch. The file is written anew after every turn, so a run that
+is ended early leaves what it measured.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from typing import NamedTuple
 
 from loops import PHOTOS, Stopwatch, arrange, fleetnet_steps, timm_steps
 
-from fleetnet.measuring import spread, turns
+from fleetnet.measuring import ratios, spread, turns
 from fleetnet.training.launch import Launch
 from fleetnet.training.launch_environment import Launched
 
-WARM_UP = 4
+WARM_UP = 3
+COPIES = 4
+"""Of each photograph: of 120 they are 15 batches, more than are timed."""
 NETWORKS = {"fleetnet": "mobilenetv2_100", "timm": "mobilenetv2_100"}
 
 
@@ -36,6 +40,10 @@ class Measured(NamedTuple):
     images_per_s: float
     waiting: float
     """Share of the time."""
+
+
+Found = dict[tuple[str, int], list[Measured]]
+"""By what trains and in how many processes, a round after the other."""
 
 
 def run_one(which: str, folder: Path, steps: int, workers: int, result: Path) -> None:
@@ -71,7 +79,7 @@ def main() -> None:
     """Run all configurations in turns and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=PHOTOS)
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="of all processes together")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
@@ -87,19 +95,42 @@ def main() -> None:
     if not any(arguments.folder.glob("*.JPEG")):
         sys.exit(f"no .JPEG photographs in {arguments.folder}: give a folder of some")
     with tempfile.TemporaryDirectory() as folder:
-        arrange(arguments.folder, Path(folder) / "images")
+        arrange(arguments.folder, Path(folder) / "images", COPIES)
         keys = [(which, count) for count in arguments.processes for which in NETWORKS]
-        found: dict[tuple[str, int], list[Measured]] = {key: [] for key in keys}
-        for key in turns(keys, arguments.rounds):
-            found[key].append(measured(*key, Path(folder), arguments))
-    print("| | processes | images/s | time waiting for images |\n| --- | ---: | ---: | ---: |")
+        found: Found = {key: [] for key in keys}
+        for which, count in turns(keys, arguments.rounds):
+            one = measured(which, count, Path(folder), arguments)
+            found[which, count].append(one)
+            print(f"{which} in {count}: {one.images_per_s:.1f} images/s", file=sys.stderr)
+            if arguments.json:
+                write(found, arguments.json)
+    print(table(found))
+
+
+def table(found: Found) -> str:
+    """Return the figures as Markdown."""
+    lines = [
+        "| | processes | images/s | ÷ timm's, same round | time waiting for images |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    speeds = {key: [one.images_per_s for one in rounds] for key, rounds in found.items()}
     for (which, count), rounds in found.items():
-        speed = spread([one.images_per_s for one in rounds]).with_range(".1f")
-        waiting = spread([one.waiting for one in rounds]).median
-        print(f"| {which} | {count} | {speed} | {waiting:.0%} |", flush=True)
-    if arguments.json:
-        rows = {f"{which} in {count}": rounds for (which, count), rounds in found.items()}
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+        cells = [
+            spread(speeds[which, count]).with_range(".1f"),
+            spread(ratios(speeds[which, count], speeds["timm", count])).with_range(".2f"),
+            spread([one.waiting for one in rounds]).with_range(".0%"),
+        ]
+        lines.append(f"| {which} | {count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(found: Found, file: Path) -> None:
+    """Write the figures of every round so far."""
+    rows = {
+        f"{which} in {count}": [one._asdict() for one in rounds]
+        for (which, count), rounds in found.items()
+    }
+    file.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

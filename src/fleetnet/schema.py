@@ -53,6 +53,10 @@ class Problem(NamedTuple):
     place: str
     text: str
 
+    def at(self, where: str) -> str:
+        """Return it as a line that begins with the file or the like that it is in."""
+        return ": ".join(filter(None, (where, *self)))
+
 
 def first_problem(error: ValidationError, schema: type[BaseModel] | None = None) -> Problem:
     """Return the first thing that is wrong with a value, where, and what was expected.
@@ -121,7 +125,8 @@ def _in_words(details: ErrorDetails) -> str:
     what = _KINDS.get(kind) or _KINDS.get(kind.partition("_")[0])
     if what is not None:
         return f"it must be {what}{_but(value)}"
-    return f"{details['msg'].removeprefix('Value error, ')}{_but(value)}"
+    said = details["msg"].removeprefix("Value error, ").removesuffix(".")
+    return said if repr(value) in said else f"{said}{_but(value)}"
 
 
 def _plain(limit: object) -> str:

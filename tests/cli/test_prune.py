@@ -54,6 +54,7 @@ def test_it_only_prunes_if_it_is_not_to_train(
     result = fleetnet("prune", bundle.path, shapes, *options, "-o", out)
     assert result.code == 0, result
     assert "multiply-adds are left" in result.out
+    assert f"next: fleetnet train {shapes} -m {out / 'network.yaml'}" in result.out
     assert sorted(path.name for path in out.iterdir()) == ["network.yaml", "pruned.ckpt"]
     assert Checkpoint.load(out / "pruned.ckpt").epoch == 0
 

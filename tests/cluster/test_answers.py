@@ -123,6 +123,23 @@ def test_what_a_kill_leaves_is_made_again(bundle: Bundle, images: Path, tmp_path
     assert len({row["image"] for row in rows(out)}) == len(rows(out)) == 14
 
 
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"images": -1}', b"\xff"])
+def test_a_part_whose_note_is_damaged_is_made_again(
+    bundle: Bundle, images: Path, tmp_path: Path, note: bytes
+) -> None:
+    order, out = order_of(bundle, tmp_path / "out"), tmp_path / "out"
+    answer(order, begun(order, images))
+    (out / done_name(1)).write_bytes(note)
+    # One of another job, which somebody copied here.
+    (out / done_name(7)).write_bytes((out / done_name(0)).read_bytes())
+    (out / file_name(7)).write_bytes((out / file_name(0)).read_bytes())
+    later = begun(order, images)
+    assert ([part.number for part in later.open], len(later.done)) == ([1], 2)
+    assert not (out / done_name(7)).exists()
+    (part,) = answer(order, later)
+    assert (part["images"], part["problem"]) == (5, "")
+
+
 def test_an_image_that_ends_every_process_ends_no_job(
     bundle: Bundle, images: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +199,9 @@ def test_a_damaged_job_is_one_line(bundle: Bundle, images: Path, tmp_path: Path)
     job = tmp_path / "out" / "_job" / "job.json"
     job.write_text(json.dumps(json.loads(job.read_text()) | {"parts": 0}))
     with pytest.raises(DataError, match=r"job\.json: parts"):
+        begun(order, images)
+    job.write_bytes(b"{")
+    with pytest.raises(DataError, match=r"job\.json: [^:].*choose another output="):
         begun(order, images)
 
 

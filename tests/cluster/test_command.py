@@ -249,5 +249,6 @@ def test_an_address_without_a_cluster_is_one_line(
     shutil.rmtree(out)
     # Nothing listens there any more.
     fleetnet(*asked, taken).assert_one_line(f"no Ray cluster: {taken}: ", "check --ray-address")
+    fleetnet(*asked, "10.0.0.4").assert_one_line("'10.0.0.4' is no address such as 10.0.0.4:6379")
     assert not out.exists()
     fleetnet(*asked, "auto").assert_one_line("no Ray cluster: Could not")

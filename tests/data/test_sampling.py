@@ -74,6 +74,18 @@ def test_multi_label_is_balanced_by_the_rarest_label() -> None:
     assert counts[2] / counts[0] == pytest.approx(4, rel=0.4)
 
 
+@given(st.data())
+def test_weights_are_those_of_each_image_alone(data: st.DataObject) -> None:
+    row = st.sets(st.integers(0, 4), max_size=4).map(lambda labels: tuple(sorted(labels)))
+    rows = data.draw(st.lists(row, min_size=1, max_size=30))
+    chosen = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1).map(sorted))
+    counts = Counter(label for index in chosen for label in rows[index])
+    unlabelled = sum(not rows[index] for index in chosen)
+    each = [1 / min((counts[n] for n in rows[index]), default=unlabelled) for index in chosen]
+    found = inverse_frequency(Listed(rows, classes=5, multi_label=True), np.array(chosen))
+    assert found == pytest.approx(np.array(each) / sum(each))
+
+
 @pytest.mark.parametrize("repeats", [2, 3, 4])
 def test_repeats_stay_within_a_batch_and_keep_the_length(repeats: int) -> None:
     draws = list(shuffled(repeats=repeats).draws(1))

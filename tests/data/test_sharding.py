@@ -23,7 +23,7 @@ from fleetnet.data.sharding.tar_shard import TarShard
 from fleetnet.data.sources import Source, SourceOptions, fingerprint, open_source
 from fleetnet.data.sources.shard_manifest import INDEX, MANIFEST, ShardsKind
 from fleetnet.data.sources.tar_columns import load
-from fleetnet.errors import DataError
+from fleetnet.errors import DataError, FleetnetError
 from samples import encode
 
 
@@ -222,6 +222,23 @@ make_shards(open_source({str(folder)!r}), __import__("pathlib").Path({str(tmp_pa
     assert contents[0] == contents[1]
     assert by_label(open_source(str(out))) == by_label(source)
     assert not list(out.glob(".*"))
+
+
+def test_what_a_damaged_disk_left_half_made_is_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source, out = open_source(str(folder)), tmp_path / "out"
+    with monkeypatch.context() as patched, pytest.raises(FleetnetError, match="no space left"):
+        patched.setattr(make, "_finish", full)
+        make_shards(source, out, ShardOptions(per_shard=3))
+    found = sorted((out / make.MAKING).glob("*.npz"))
+    found[0].write_bytes(b"PK, and then nothing")
+    found[1].unlink()
+    make_shards(source, out, ShardOptions(per_shard=3))
+    assert by_label(open_source(str(out))) == by_label(source)
 
 
 def test_other_things_at_the_place_are_left(folder: Path, tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle
 from fleetnet.export.converted import export_to
 from fleetnet.export.layers_apart import first_apart
+from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.targets import TARGETS, Target
+from fleetnet.image_files import find_images
 from fleetnet.inference.engines import Pixels
+from fleetnet.inference.verify import prepare
 from fleetnet.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.slow
@@ -25,8 +28,31 @@ pytestmark = pytest.mark.slow
 USERS_CACHE = cache_folder() / "environments"
 """Of this user, not of the tests: what was made there once is used again."""
 LAYER = "blocks.3.expand"
-HERE = ("onnx", "openvino", "openvino:fp16", "tensorrt", "triton")
-APART = ("web", "tnn", "ncnn", "mnn", "mnn:fp16", "litert")
+HERE = (
+    "onnx",
+    "openvino",
+    "openvino:fp16",
+    "openvino-model-server",
+    "cpp",
+    "tensorrt",
+    "triton",
+    "vendors",
+)
+APART = (
+    "web",
+    "tnn",
+    "ncnn",
+    "ncnn:fp16",
+    "mnn",
+    "mnn:fp16",
+    "litert",
+    "android",
+    "iree",
+    "executorch",
+    "paddle",
+    "paddle-lite",
+)
+IN_INT8 = ("litert", "micro", "mnn", "ncnn")
 WITH_ALL = pytest.mark.skipif(
     os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all"
 )
@@ -50,6 +76,15 @@ def pixels(bundle: Bundle) -> Pixels:
 
 def of(target: Target, other: Bundle) -> Target:
     """Return the target with a converter that takes another bundle's network."""
+    layers = target.layers
+    assert layers is not None
+    if target.anew:
+        return replace(
+            target,
+            name="odd",
+            convert=lambda _, precision, batch: target.convert(other, precision, batch),
+            layers=lambda _, files, batch: layers(other, files, batch),
+        )
     return replace(
         target,
         name="odd",
@@ -57,25 +92,64 @@ def of(target: Target, other: Bundle) -> Target:
     )
 
 
+def needs(target: Target, *more: Target) -> None:
+    """Have the environments in the cache of the tests; skip the test where one was not made."""
+    for one in (target, *more):
+        environment = one.environment
+        if environment is None or environment.made:
+            continue
+        kept = USERS_CACHE / environment.folder.name
+        if not (kept / "made").is_file():
+            pytest.skip(f"no '{one.name}' environment: fleetnet export --to {one.name} makes it")
+        environment.folder.parent.mkdir(parents=True, exist_ok=True)
+        environment.folder.symlink_to(kept, target_is_directory=True)
+
+
 @pytest.mark.parametrize("to", [*HERE, *(pytest.param(name, marks=WITH_ALL) for name in APART)])
 def test_the_damaged_layer_is_named(
     to: str, bundle: Bundle, damaged: Bundle, pixels: Pixels
 ) -> None:
     name, _, precision = to.partition(":")
-    target, precision = TARGETS[name], precision or "fp32"
-    environment = target.environment
-    if environment is not None and not environment.made:
-        kept = USERS_CACHE / environment.folder.name
-        if not (kept / "made").is_file():
-            pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
-        environment.folder.parent.mkdir(parents=True, exist_ok=True)
-        environment.folder.symlink_to(kept, target_is_directory=True)
+    target, precision = of(TARGETS[name], damaged), precision or "fp32"
+    others = {"android": ("ncnn",), "paddle-lite": ("paddle",)}.get(name, ())
+    needs(TARGETS[name], *(TARGETS[other] for other in others))
     batch = 1 if target.one_size else None
-    files = of(target, damaged).convert(bundle, precision, batch)
+    files = target.convert(bundle, precision, batch)
     apart = first_apart(target, bundle, files, precision, batch, pixels)
     assert apart is not None
     assert apart.much
     assert apart.layer == LAYER
+
+
+@WITH_ALL
+@pytest.mark.parametrize("name", IN_INT8)
+def test_the_damaged_layer_is_named_in_int8(
+    name: str, bundle: Bundle, damaged: Bundle, shapes: Path
+) -> None:
+    target = TARGETS[name]
+    needs(target, *([TARGETS["litert"]] if name == "micro" else []))
+    assert target.int8 is not None
+    pixels = prepare(sorted(find_images([str(shapes)])), bundle.manifest.preprocess)
+    graph = read_graph(bundle.content(format="onnx").data, "the graph")
+    layers = layers_of(graph, "the graph")
+    sound, apart = (
+        first_apart(
+            target, bundle, target.int8.calibrate(one, 1, pixels, layers)([]), "int8", 1, pixels
+        )
+        for one in (bundle, damaged)
+    )
+    assert sound is not None
+    assert not sound.much, sound
+    assert apart is not None
+    assert apart.much
+    assert apart.layer == LAYER
+
+
+def test_what_is_converted_anew_says_nothing_of_int8(bundle: Bundle, pixels: Pixels) -> None:
+    target = replace(TARGETS["onnx"], anew=True)
+    files = target.convert(bundle, "fp32", None)
+    assert first_apart(target, bundle, files, "fp32", None, pixels) is not None
+    assert first_apart(target, bundle, files, "int8", None, pixels) is None
 
 
 def test_nothing_is_off_in_the_network_itself(bundle: Bundle, pixels: Pixels) -> None:

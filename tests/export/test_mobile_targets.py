@@ -72,6 +72,15 @@ def test_executorch_answers_as_the_network(
         check_program(written, bundle, picture, TARGETS["executorch"].environment)
 
 
+def test_litert_runs_by_the_program_of_its_page(
+    bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    needs("litert")
+    written = export_to(str(bundle.path), "litert", tmp_path / "made", limit=2)
+    picture = sorted(shapes.glob("*/*"))[0]
+    check_program(written, bundle, picture, TARGETS["litert"].environment)
+
+
 def test_what_is_no_program_is_a_line() -> None:
     needs("executorch")
     with pytest.raises(VerificationError, match=r"executorch cannot run [^\n]*$"):

@@ -68,7 +68,7 @@ def test_every_program_for_ncnn_asks_for_32_bits_in_the_same_words() -> None:
     sources = [
         TARGETS["ncnn"].how,
         (resources("fleetnet.export") / "native_program" / "ncnn.cpp").read_text("utf-8"),
-        (resources("fleetnet.export.separate") / "scripts" / "ncnn_run.py").read_text("utf-8"),
+        (resources("fleetnet.export.separate") / "scripts" / "ncnn_network.py").read_text("utf-8"),
     ]
     options = [set(re.findall(r"\buse_[bf]+p?16\w+", source)) for source in sources]
     assert len(options[0]) == 4

@@ -1,5 +1,6 @@
 """Taking channels out of a network: which go, and that the narrow network is what is left."""
 
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -7,15 +8,19 @@ import pytest
 import torch
 from torch import nn
 
+from fleetnet.data.sources import open_source
 from fleetnet.errors import ModelError
 from fleetnet.models.layers import ConvNormAct, InvertedResidual
 from fleetnet.models.network import MobileNetwork, measure_structure
 from fleetnet.models.registry import add_described, build_model, entries, find_model
+from fleetnet.reporting import Advance
+from fleetnet.training.checkpoint import Checkpoint
 
 pytest.importorskip("torch_pruning")
 
 from fleetnet.training.pruning import Importance
 from fleetnet.training.pruning.channels import LEAST_OF_A_LAYER, MULTIPLE, prune
+from fleetnet.training.pruning.run import narrower, recipe_of
 
 SIZE = 64
 CHAINS = (
@@ -135,6 +140,18 @@ def test_what_cannot_be_pruned_is_refused(name: str, macs: float, message: str) 
     network = cast("MobileNetwork", build_model(name, 5).eval())
     with pytest.raises(ModelError, match=message):
         prune(network, find_model(name), SIZE, macs, "magnitude")
+
+
+def test_too_small_a_share_is_refused_before_an_image_is_read(
+    run_folder: Path, shapes: Path
+) -> None:
+    def begin(description: str, total: int) -> Advance:
+        raise AssertionError(f"{description} of {total} images")
+
+    checkpoint = Checkpoint.load(run_folder / "last.ckpt")
+    recipe = recipe_of(checkpoint, [])
+    with pytest.raises(ModelError, match="keep more"):
+        narrower(checkpoint, open_source(str(shapes)), recipe, 0.01, "magnitude", begin)
 
 
 WIDE = {"narrows": "MobileNetV2_x0_25", "hidden": [8] * 17, "squeezed": [0] * 17, "head": 64}

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import glob
 import itertools
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.cells import cell_len
 
 from fleetnet.amounts import count
 from fleetnet.bundle import while_replaced
-from fleetnet.cli.console import (
-    PLAIN_WIDTH,
-    print_json,
-    progress,
-    say,
-    shorten,
-    visible,
-    warn_left_out,
-)
+from fleetnet.cli.console import progress, say, warn_left_out
 from fleetnet.cli.given_images import are_shards, given_images
 from fleetnet.cli.opening import choose_what_computes, open_bundle
 from fleetnet.cli.options import (
@@ -38,9 +26,11 @@ from fleetnet.cli.options import (
     PrecisionOption,
     ThreadsOption,
 )
+from fleetnet.cli.predict_asked import Asked
 from fleetnet.cli.predict_cluster import check_needs_ray, predict_on_cluster
+from fleetnet.cli.prediction_rows import Writer, writer_of
 from fleetnet.cli.remote import is_address, predictions_of
-from fleetnet.cli.streams import Rows, for_programs, is_terminal
+from fleetnet.cli.streams import is_terminal
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.image_bytes import STDIN, StoredImage
 from fleetnet.inference.automatic import check_asked
@@ -52,10 +42,6 @@ from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fleetnet.inference.engines import Mode
-
-_REJECTED = "rejected: "
-Writer = Callable[[Iterable[Prediction], int], tuple[int, int]]
-"""Writes predictions of so many classes, and returns how many there were and how many failed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -135,64 +121,69 @@ def predict(
     """
     if as_json and as_csv:
         raise FleetnetError("--json and --csv exclude each other: choose one")
+    asked = Asked(
+        top_k=top_k,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        device=device,
+        batch_size=batch_size,
+        exact=exact,
+        labels=labels,
+    )
     if ray:
         if as_json or as_csv:
             raise FleetnetError("--ray writes Parquet files: leave --json and --csv out")
         predict_on_cluster(
             model,
             images,
+            asked,
             output=output,
             address=ray_address,
             workers=workers,
             per_part=per_part,
-            top_k=top_k,
-            engine=engine,
-            precision=precision,
-            threads=threads,
-            device=device,
-            batch_size=batch_size,
-            exact=exact,
-            labels=labels,
         )
         return
     check_needs_ray(output=output, ray_address=ray_address, workers=workers, per_part=per_part)
-    left_out = LeftOut()
+    kind = functools.partial(writer_of, as_json=as_json, as_csv=as_csv)
     if is_address(model):
-        paths, mode, single = _peek(images, left_out)
-        predictions = predictions_of(
-            model,
-            paths,
-            top_k,
-            at_once=mode == "throughput",
-            engine=engine,
-            precision=precision,
-            threads=threads,
-            device=device,
-            batch_size=batch_size,
-            exact=exact,
-            labels=labels,
-        )
-        predictions, rejects = _rejecting(predictions) if as_csv else (predictions, False)
-        write = _writer(as_json=as_json, as_csv=as_csv, single=single, rejects=rejects)
-        _tell(_shown(predictions, images, mode), top_k, write, left_out)
-        return
-    check_asked(engine, precision, device)
+        _predict_by_server(model, images, asked, kind, as_csv=as_csv)
+    else:
+        _predict_here(model, images, asked, kind)
+
+
+def _predict_by_server(
+    address: str, images: list[str], asked: Asked, kind: Callable[..., Writer], *, as_csv: bool
+) -> None:
+    """Write what a server answers."""
+    left_out = LeftOut()
+    paths, mode, single = _peek(images, left_out)
+    at_once = mode == "throughput"
+    predictions = predictions_of(address, paths, asked.top_k, at_once=at_once, **asked.local())
+    predictions, rejects = _rejecting(predictions) if as_csv else (predictions, False)
+    write = kind(single=single, rejects=rejects)
+    _tell(_shown(predictions, images, mode), asked.top_k, write, left_out)
+
+
+def _predict_here(model: str, images: list[str], asked: Asked, kind: Callable[..., Writer]) -> None:
+    """Write what a bundle answers on this machine."""
+    check_asked(asked.engine, asked.precision, asked.device)
     loose = [image for image in images if image != STDIN and not are_shards(image)]
     opened = open_bundle(model, loose)
-    names = read_labels(labels, len(opened.manifest.classes)) if labels else None
+    names = read_labels(asked.labels, len(opened.manifest.classes)) if asked.labels else None
+    left_out = LeftOut()
     paths, mode, single = _peek(images, left_out)
-    sample = list(itertools.islice(paths, ENOUGH)) if engine == AUTO else []
+    sample = list(itertools.islice(paths, ENOUGH)) if asked.engine == AUTO else []
     chosen = choose_what_computes(
         opened,
         mode,
         lambda: _readable(sample),
-        engine=engine,
-        precision=precision,
-        threads=threads,
-        batch_size=batch_size,
-        device=device,
+        engine=asked.engine,
+        precision=asked.precision,
+        threads=asked.threads,
+        batch_size=asked.batch_size,
+        device=asked.device,
     )
-    paths = itertools.chain(sample, paths)
     open_it = functools.partial(
         Classifier,
         engine=chosen.engine,
@@ -201,25 +192,15 @@ def predict(
         batch_size=chosen.batch_size,
         labels=names,
         mode=mode,
-        exact=exact,
+        exact=asked.exact,
         device=chosen.device,
     )
-    classifier = while_replaced(opened, open_it)
-    top_k = min(top_k, len(classifier.classes))
-    rejects = classifier.rejection is not None
-    write = _writer(as_json=as_json, as_csv=as_csv, single=single, rejects=rejects)
-    with classifier:
+    with while_replaced(opened, open_it) as classifier:
+        top_k = min(asked.top_k, len(classifier.classes))
+        write = kind(single=single, rejects=classifier.rejection is not None)
+        paths = itertools.chain(sample, paths)
         answers = _shown(classifier.predict(paths, top_k), images, mode)
         _tell(answers, top_k, write, left_out)
-
-
-def _writer(*, as_json: bool, as_csv: bool, single: bool, rejects: bool = False) -> Writer:
-    """Return what writes; ``rejects`` adds columns to CSV, whose header is written before all."""
-    if as_csv:
-        return functools.partial(_write_csv, rejects=rejects)
-    if as_json:
-        return _write_json
-    return functools.partial(_write_table, single=single)
 
 
 def _rejecting(predictions: Iterator[Prediction]) -> tuple[Iterator[Prediction], bool]:
@@ -287,86 +268,3 @@ def _shown(
         for prediction in predictions:
             yield prediction
             bar.advance(task)
-
-
-def _write_json(predictions: Iterable[Prediction], _: int) -> tuple[int, int]:
-    total = failed = 0
-    for prediction in predictions:
-        print_json(prediction.to_json(), lines=True)
-        total, failed = total + 1, failed + (not prediction.ok)
-    return total, failed
-
-
-def _write_csv(predictions: Iterable[Prediction], top_k: int, *, rejects: bool) -> tuple[int, int]:
-    writer = csv.writer(Rows(for_programs()), lineterminator=Rows.ends)
-    ranks = range(1, top_k + 1)
-    writer.writerow(
-        [
-            "image",
-            *(f"{field}_{rank}" for rank in ranks for field in ("class", "probability")),
-            *(("rejected", "score") if rejects else ()),
-            "error",
-        ]
-    )
-    total = failed = 0
-    for prediction in predictions:
-        cells = [
-            cell for score in prediction.top for cell in (score.label, f"{score.probability:.6f}")
-        ]
-        cells += [""] * (2 * top_k - len(cells))
-        if rejects:
-            scored = prediction.score is not None
-            cells += (
-                [str(prediction.rejected).lower(), f"{prediction.score:.6f}"]
-                if scored
-                else ["", ""]
-            )
-        writer.writerow([prediction.source, *cells, prediction.error or ""])
-        total, failed = total + 1, failed + (not prediction.ok)
-    return total, failed
-
-
-def _write_table(predictions: Iterable[Prediction], _: int, *, single: bool) -> tuple[int, int]:
-    """Write rows as they come, so that memory does not grow with the number of images.
-
-    A row has as many classes as fit; a single image has all of them.
-    """
-    terminal = is_terminal(sys.stdout) or "COLUMNS" in os.environ
-    width = shutil.get_terminal_size().columns if terminal else PLAIN_WIDTH
-    name_width = max(16, width * 2 // 5)
-    total = failed = 0
-    for prediction in predictions:
-        name = "standard input" if prediction.source == STDIN else prediction.source
-        name = visible(name)
-        if len(name) > name_width:
-            name = "…" + name[1 - name_width :]
-        column = len(name) if single else name_width
-        lines = (
-            [visible(f"error: {prediction.error}")]
-            if prediction.error is not None
-            else _answer(prediction, width - column - 2, whole=single)
-        )
-        for place, line in enumerate(lines):
-            sys.stdout.write(f"{'' if place else name:<{column}}  {line}\n")
-        total, failed = total + 1, failed + (not prediction.ok)
-    return total, failed
-
-
-def _answer(prediction: Prediction, room: int, *, whole: bool) -> list[str]:
-    """Return as many classes as fit in a line; if ``whole``, all of them, in several lines."""
-    if prediction.rejected:
-        # First, because it says that the rest is not to be relied on.
-        head = _REJECTED
-        lines = _answer(replace(prediction, rejected=False), room - len(head), whole=whole)
-        return [head + line for line in lines[:1]] + [" " * len(head) + line for line in lines[1:]]
-    words = [
-        f"{shorten(score.label, max(room - 7, 8))} {score.probability:.1%}"
-        for score in prediction.top
-    ]
-    if cell_len("  ".join(words)) <= room:
-        return ["  ".join(words)]
-    if whole:
-        return words
-    while len(words) > 1 and cell_len("  ".join([*words, "…"])) > room:
-        words.pop()
-    return ["  ".join([*words, "…"] if len(words) < len(prediction.top) else words)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import typer
@@ -13,6 +12,7 @@ from fleetnet.amounts import count
 from fleetnet.cli.console import Steps, print_line, progress, say, warn, warn_left_out
 from fleetnet.cli.flags import flag
 from fleetnet.cli.opening import open_bundle
+from fleetnet.cli.predict_asked import Asked
 from fleetnet.cli.remote import is_address
 from fleetnet.cluster.connection import ADDRESS, LOCAL
 from fleetnet.errors import FleetnetError
@@ -37,19 +37,12 @@ def check_needs_ray(**options: object) -> None:
 def predict_on_cluster(
     model: str,
     sources: Sequence[str],
+    asked: Asked,
     *,
     output: str | None,
     address: str | None,
     workers: int | None,
     per_part: int | None,
-    top_k: int,
-    engine: str | None,
-    precision: str | None,
-    threads: int | None,
-    device: str | None,
-    batch_size: int | None,
-    exact: bool,
-    labels: Path | None,
 ) -> None:
     """Classify images into a folder; exits with 1 if some cannot be read, or parts are missing.
 
@@ -61,29 +54,30 @@ def predict_on_cluster(
         raise FleetnetError("--ray writes rows into a folder: give --output")
     if is_address(model):
         raise FleetnetError("--ray computes itself, where a server would: give a bundle")
-    if engine == AUTO:
+    if asked.engine == AUTO:
         raise FleetnetError(
             f"--engine {AUTO} measures this machine, not those of a cluster: name an engine"
         )
-    if device not in (None, CPU):
-        raise FleetnetError(f"--ray computes on processors: leave --device {device} out")
-    check_asked(engine, precision, device)
+    if asked.device not in (None, CPU):
+        raise FleetnetError(f"--ray computes on processors: leave --device {asked.device} out")
+    check_asked(asked.engine, asked.precision, asked.device)
     from fleetnet.cluster.parts import PER_PART
     from fleetnet.cluster.run import Options, predict_into
 
     bundle = open_bundle(model)
+    names = read_labels(asked.labels, len(bundle.manifest.classes)) if asked.labels else None
     address = address or os.environ.get(ADDRESS) or LOCAL
     options = Options(
-        top_k=top_k,
-        engine=engine or DEFAULT_ENGINE,
-        precision=cast("Precision", precision or "fp32"),
-        exact=exact,
-        labels=read_labels(labels, len(bundle.manifest.classes)) if labels else None,
+        top_k=asked.top_k,
+        engine=asked.engine or DEFAULT_ENGINE,
+        precision=cast("Precision", asked.precision or "fp32"),
+        exact=asked.exact,
+        labels=names,
         per_part=per_part or PER_PART,
         address=None if address == LOCAL else address,
         workers=workers,
-        threads=threads or 1,
-        batch_size=batch_size,
+        threads=asked.threads or 1,
+        batch_size=asked.batch_size,
     )
     left_out = LeftOut()
     with progress(unit="parts") as bar:

@@ -100,7 +100,7 @@ def prune(
                 recipe = _taught(recipe, model, images.classes)
             network, names = found.checkpoint.model, loggers_of(log)
             result = run_training(data, source, network, recipe, folder, file, names)
-    _report(found, file, result, as_json=as_json)
+    _report(found, data, file, result, as_json=as_json)
 
 
 def _taught(recipe: Recipe, model: str, classes: Sequence[str]) -> Recipe:
@@ -123,7 +123,9 @@ def _line(found: Narrower) -> str:
     )
 
 
-def _report(found: Narrower, file: Path, result: TrainResult | None, *, as_json: bool) -> None:
+def _report(
+    found: Narrower, data: str, file: Path, result: TrainResult | None, *, as_json: bool
+) -> None:
     if as_json:
         print_json(
             {
@@ -143,6 +145,6 @@ def _report(found: Narrower, file: Path, result: TrainResult | None, *, as_json:
     if result is None:
         print_line(_line(found))
         print_line(f"checkpoint: {file}")
-        print_line(f"next: fleetnet train DATA -m {file.parent / NETWORK} --weights {file}")
+        print_line(f"next: fleetnet train {data} -m {file.parent / NETWORK} --weights {file}")
         return
     report(result)

@@ -28,6 +28,7 @@ from fleetnet.cli.sources import (
     warn_of_names,
     with_source_options,
 )
+from fleetnet.cli.train_auto import BUDGET, Told, check_undecided, train_auto
 from fleetnet.cli.train_together import (
     check_output,
     check_unchanged,
@@ -125,6 +126,19 @@ def train(
             "with commas, or none.  [tensorboard; with --resume where they went before]"
         ),
     ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto", help="Search for network, size, recipe and learning rate; export the best."
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --auto: for all of it; 90s, 30min, 1.5h.  [30min]"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --auto: print what came out as JSON.")
+    ] = False,
     *,
     source: SourceOptions,
 ) -> None:
@@ -135,6 +149,25 @@ def train(
     used. Ctrl-C saves and ends; --resume goes on as if the run had never stopped. In several
     processes (--nproc, or torchrun -m fleetnet train) a batch is shared among them.
     """
+    if auto:
+        decided = {
+            "--model": model != "MobileNetV2",
+            "--recipe": recipe != "finetune",
+            "--epochs": epochs is not None,
+            "--size": size is not None,
+            "--weights": weights is not None,
+            "--find-lr": search_lr,
+            "--resume": resume is not None,
+            "--nproc": nproc is not None,
+            "--log": log is not None,
+        }
+        check_undecided([flag for flag, is_given in decided.items() if is_given])
+        options = [*(["data.strict=true"] if strict else []), *(settings or [])]
+        told = Told(budget or BUDGET, output, go_on=go_on, overwrite=overwrite)
+        train_auto(data, source, options, told, as_json=as_json)
+        return
+    if budget is not None or as_json:
+        raise FleetnetError("--budget and --json are of --auto: give it too")
     check_processes(1 if nproc is None else nproc, restarts, timeout)
     launched = Launched.found()
     starts = nproc is not None and nproc > 1 and not is_of_a_launch()

@@ -17,6 +17,8 @@ ADDRESS = "RAY_ADDRESS"
 """The variable with a cluster's address, as Ray itself reads it."""
 LOCAL = "local"
 """The address of none: Ray is started on this machine."""
+FIND = "auto"
+"""The address of whatever cluster this machine is in."""
 STORE_BYTES = 200 * 2**20
 """Ray's shared memory on this machine: bundles and some numbers pass through it, no images."""
 LOOPBACK = "127.0.0.1"
@@ -114,11 +116,13 @@ def check_reachable(address: str) -> None:
     """Refuse at once what Ray would try for minutes.
 
     Raises:
-        FleetnetError: nothing listens there.
+        FleetnetError: it is no address, or nothing listens there.
     """
+    if address == FIND:
+        return  # Ray looks for a cluster on this machine
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        return  # a word such as auto, which Ray understands or refuses by itself
+        raise _no_cluster(f"'{address}' is no address such as 10.0.0.4:6379")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:

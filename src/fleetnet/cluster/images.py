@@ -18,7 +18,14 @@ from fleetnet.data.remote.store import (
     fetch,
     is_remote,
 )
-from fleetnet.data.shard_images import ReadAt, images_among, member_image, rows_of, too_large
+from fleetnet.data.shard_images import (
+    ReadAt,
+    fetched_rows,
+    images_among,
+    member_image,
+    rows_of,
+    too_large,
+)
 from fleetnet.data.sources.shards import Handle
 from fleetnet.data.sources.tar_index import Member
 from fleetnet.errors import DataError, ImageError
@@ -96,8 +103,14 @@ def _in_shard(shard: RemoteFile, kind: str, base: str) -> Iterator[Named]:
 
 
 def _in_parquet(shard: RemoteFile, base: str) -> Iterator[Named]:
-    path = _place(shard, base, usual_cache())
-    yield from map(_named, rows_of(path, shard.url))
+    if is_remote(shard.url):
+        yield from map(_named, fetched_rows(shard, shard.url, usual_cache()))
+        return
+    path = Path(base, shard.url)
+    try:
+        yield from map(_named, rows_of(path, shard.url))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", file=str(path)) from None
 
 
 def _in_tar(shard: RemoteFile, base: str) -> Iterator[Named]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -171,7 +171,7 @@ def begin(
         )
     for name in folder.sizes(TRIES):
         folder.remove(f"{TRIES}/{name}")
-    done = _done_in(folder)
+    done = _done_in(folder, job.parts)
     return Begun(job, list(done.values()), [part for part in parts if part.number not in done])
 
 
@@ -182,18 +182,15 @@ def holds_others(place: str) -> DataError:
 
 def _job_in(folder: Folder, place: str) -> Job | None:
     content = folder.read(JOB)
-    return None if content is None else _parsed(Job, content, f"{place}/{JOB}")
-
-
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-def _parsed(kind: type[Kind], content: bytes, where: str) -> Kind:
     try:
-        return kind.model_validate_json(content)
+        return None if content is None else Job.model_validate_json(content)
     except ValidationError as error:
-        problem = first_problem(error)
-        raise DataError(f"{where}: {problem.place}: {problem.text}", file=where) from None
+        where = f"{place}/{JOB}"
+        raise DataError(
+            f"{first_problem(error).at(where)}: choose another output=, or remove this one",
+            arguments=["output"],
+            file=where,
+        ) from None
 
 
 def _refuse_other(known: Asked, asked: Asked, place: str) -> None:
@@ -218,24 +215,27 @@ def _refuse_other(known: Asked, asked: Asked, place: str) -> None:
 
 
 def done_of(folder: Folder, number: int) -> Done | None:
-    """Return what is known of a part; None if it is not whole.
+    """Return what is known of a part; None if it is not whole, or what says so is damaged.
 
     Raises:
         FleetnetError: it cannot be read.
     """
     content = folder.read(done_name(number))
-    return None if content is None else _parsed(Done, content, done_name(number))
+    try:
+        return None if content is None else Done.model_validate_json(content)
+    except ValidationError:
+        return None  # the part is done anew, which costs less than a question
 
 
-def _done_in(folder: Folder) -> dict[int, Done]:
-    """Return the parts that are whole; of others, what says that they are is removed."""
+def _done_in(folder: Folder, parts: int) -> dict[int, Done]:
+    """Return which of so many parts are whole; of others, what says that they are is removed."""
     sizes = folder.sizes()
     names = (name.removesuffix(".json") for name in folder.sizes(DONE))
     numbers = sorted(int(name) for name in names if name.isdecimal())
     found: dict[int, Done] = {}
     records = map_in_threads(lambda number: done_of(folder, number), numbers, ASKED_AT_ONCE)
     for number, done in zip(numbers, records, strict=True):
-        if done is not None and sizes.get(file_name(number)) == done.bytes:
+        if number < parts and done is not None and sizes.get(file_name(number)) == done.bytes:
             found[number] = done
         else:
             folder.remove(done_name(number))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fleetnet.data.policies import PolicyName, make_policy
 from fleetnet.data.resize import Box, Mode, crop_and_resize
+from fleetnet.data.sound_image import open_sound
 from fleetnet.geometry import SHRINKS
 from fleetnet.images import OpenImage, Pixels
 from fleetnet.preprocess import Preprocess
@@ -105,11 +106,11 @@ class Augment:
         Raises:
             ImageError: as :func:`fleetnet.images.decode`.
         """
-        image = OpenImage(data, self.sample_bits)
+        image = (open_sound if sound else OpenImage)(data, self.sample_bits)
         box = self._draw_box(image.width, image.height, rng)
         shrink = shrink_for(box, self.size) if self.scaled_decoding else 1
         box = scale_box(box, (image.width, image.height), image.size(shrink))
-        if not sound:
+        if isinstance(image, OpenImage) and not sound:
             return self._vary(image.decode(shrink), box, rng)
         pixels = image.decode_part(box, shrink)
         return self._vary(pixels, (0, 0, pixels.shape[1], pixels.shape[0]), rng)

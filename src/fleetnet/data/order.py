@@ -37,8 +37,16 @@ def shard_shuffle(
     present = np.flatnonzero(np.bincount(of_sample))
     turns = np.zeros(int(present[-1]) + 1, np.int64)
     turns[present] = rng.permutation(len(present))
-    # One number says both, whose order is found in a fraction of the time that two take.
-    ordered = np.sort(turns[of_sample] * len(shards) + indices) % len(shards)
+    # One number says both, whose order is found in a fraction of the time that two take. In place,
+    # because there may be millions.
+    ordered = turns[of_sample]
+    del of_sample
+    ordered *= len(shards)
+    ordered += indices
+    ordered.sort()
+    ordered %= len(shards)
     # Samples that are `buffer` or more apart cannot change their order.
-    keys = np.arange(len(ordered)) + rng.random(len(ordered)) * buffer
+    keys = rng.random(len(ordered))
+    keys *= buffer
+    keys += np.arange(len(ordered))
     return ordered[np.argsort(keys, kind="stable")]

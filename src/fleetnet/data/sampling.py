@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -123,12 +122,16 @@ def balanced(source: Source, indices: Indices, rng: np.random.Generator) -> Indi
 
 def inverse_frequency(source: Source, indices: Indices) -> npt.NDArray[np.float64]:
     """Return the share of each image when drawn by the inverse count of its rarest label."""
-    samples = source.samples
-    all_labels = [samples[index].labels for index in indices]
-    counts = Counter(label for labels in all_labels for label in labels)
-    unlabelled = sum(not labels for labels in all_labels)
-    rarest = [min((counts[label] for label in labels), default=unlabelled) for labels in all_labels]
-    weights: npt.NDArray[np.float64] = 1.0 / np.array(rarest, np.float64)
+    table = SampleTable.of(source.samples)
+    lengths = np.diff(table.ends, prepend=0)
+    counts = table.label_counts(indices, len(source.classes))
+    # Of every sample the count of its rarest label; reduceat knows no empty stretch.
+    has_labels = lengths > 0
+    rarest = np.full(len(table), np.count_nonzero(~has_labels[indices]), np.int64)
+    starts = (table.ends - lengths)[has_labels]
+    if len(starts):
+        rarest[has_labels] = np.minimum.reduceat(counts[table.values], starts)
+    weights: npt.NDArray[np.float64] = 1.0 / rarest[indices]
     weights /= weights.sum()
     return weights
 

@@ -78,7 +78,7 @@ def _remote(data: str) -> Iterator[StoredImage]:
     names = [path.relative_to(found.root).as_posix() for path in found.files]
     prefetcher = Prefetcher(lambda shard: cache.fetch(files[shard]))
     several = cache.at_once(max(file.size for file in files)) > 1
-    read = _fetched_rows if found.suffix == PARQUET else _fetched_members
+    read = fetched_rows if found.suffix == PARQUET else _fetched_members
     for number, (file, name) in enumerate(zip(files, names, strict=True)):
         if several and number + 1 < len(files):
             prefetcher.want([number, number + 1])
@@ -114,6 +114,7 @@ def rows_of(file: Path, name: str) -> Iterator[StoredImage]:
 
     Raises:
         DataError: it is damaged, after the images before the damage.
+        FileNotFoundError: it is not there.
     """
     for row, data in enumerate(stored_images(file)):
         if not data:
@@ -123,8 +124,17 @@ def rows_of(file: Path, name: str) -> Iterator[StoredImage]:
             yield StoredImage(f"{name}#{row}", data if len(data) <= MAX_BYTES else too_large())
 
 
-def _fetched_rows(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[StoredImage]:
-    """Yield the images of a Parquet file from elsewhere, which stays open meanwhile."""
+def fetched_rows(file: RemoteFile, name: str, cache: ShardCache) -> Iterator[StoredImage]:
+    """Yield the images of a Parquet file from elsewhere, which stays open meanwhile.
+
+    Args:
+        file: the file.
+        name: what it is called.
+        cache: of such files.
+
+    Raises:
+        DataError: it is damaged, after the images before the damage; or cannot be fetched.
+    """
     done = 0
     while True:
         try:

@@ -66,19 +66,22 @@ def split(
         groups = exact_groups(source, advance)
     val, test = np.flatnonzero(table.splits == VAL), np.flatnonzero(table.splits == TEST)
     if len(val):
-        kept, dropped = _apart(source, table, groups, np.flatnonzero(table.splits == TRAIN))
-        return Split(kept, val, dropped, test)
+        train, dropped = _apart(source, table, groups, np.flatnonzero(table.splits == TRAIN))
+        return Split(train, val, dropped, test)
+    kept: Indices | None = None  # all
+    dropped = _NONE
     if len(test):
         kept, dropped = _apart(source, table, groups, np.flatnonzero(table.splits != TEST))
         # What is left is split as if there were no test split.
         table, groups = table.take(kept), _renumbered(groups[kept])
-    else:
-        kept, dropped = np.arange(len(table)), _NONE
     if source.multi_label:
         held_out = _by_label_sets(source, table, groups, val_fraction, seed)
     else:
         held_out = _by_class(source, table, groups, val_fraction, seed)
-    return Split(kept[~held_out], kept[held_out], dropped, test)
+    train, val = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    if kept is not None:
+        train, val = kept[train], kept[val]
+    return Split(train, val, dropped, test)
 
 
 def check_classes(source: Source) -> None:
@@ -154,11 +157,13 @@ def _by_class(
     source: Source, table: SampleTable, groups: Indices, fraction: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Return which samples are held out, each having one label."""
-    sizes = np.bincount(groups, minlength=len(table))
+    # Of a million images each of these columns is eight megabytes, so none is kept for long.
+    by_label = np.argsort(table.values, kind="stable")
+    counts = np.bincount(table.values, minlength=len(source.classes))
+    bounds = np.cumsum(counts)[: len(source.classes) - 1]
     free = _labelled_alike(table, groups)
     is_unit = (groups == np.arange(len(table))) & free
-    by_label = np.argsort(table.values, kind="stable")
-    bounds = np.searchsorted(table.values[by_label], np.arange(1, len(source.classes)))
+    sizes = np.bincount(groups, minlength=len(table))
     chosen = np.zeros(len(table), bool)
     for label, members in enumerate(np.split(by_label, bounds)):
         if not len(members):

@@ -115,6 +115,21 @@ def test_options_that_mean_nothing_are_refused(folder: Path) -> None:
     refuses("x.txt", "did you mean 'one-hot'", multi_label="onehot")
 
 
+@pytest.mark.parametrize("suffix", ["tar", "parquet"])
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_shards_have_their_labels_in_one_place(tmp_path: Path, suffix: str, scheme: str) -> None:
+    (tmp_path / f"0.{suffix}").write_bytes(b"read by nobody")
+    options = SourceOptions(label_columns=("fine", "coarse"))
+    with pytest.raises(DataError, match="in one place, not in 2: give one in label_columns="):
+        open_source(f"{scheme}{tmp_path}/0.{suffix}", options=options)
+
+
+@pytest.mark.parametrize("data", ["ftp://host/0.tar", "S3://lake/0.tar", "://", "x://{0..9}.tar"])
+def test_an_address_that_nobody_reads_says_which_are(data: str) -> None:
+    with pytest.raises(DataError, match=r"://: give a path, or an address of .*s3://"):
+        open_source(data)
+
+
 def test_data_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
     with pytest.raises(DataError, match=r"a\.zip is not a folder, nor does its name end in \.txt"):

@@ -1,4 +1,5 @@
 import builtins
+import contextlib
 import json
 import os
 import pickle
@@ -168,6 +169,18 @@ def test_labels_one_hot(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", range(2), [[0, 1, 1], [1, 0, 0]])
     source = open_source(str(path), options=SourceOptions(multi_label="one-hot"))
     assert [sample.labels for sample in source.samples] == [(1, 2), (0,)]
+
+
+def test_damaged_names_of_columns_are_damage(tmp_path: Path) -> None:
+    """The footer names each column once more, where its pages are described."""
+    path = written(tmp_path / "a.parquet", range(3), [0, 1, 0])
+    content = bytearray(path.read_bytes())
+    for start in [at for at in range(len(content)) if content.startswith(b"bytes", at)]:
+        damaged = bytearray(content)
+        damaged[start] = 0xF8
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError, ImageError):
+            read_all(open_source(str(path)))
 
 
 def test_other_columns(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from fleetnet.data.loader import Loader
 from fleetnet.data.remote import shard_cache, store
 from fleetnet.data.remote.prefetcher import Prefetcher
 from fleetnet.data.sampling import Shuffled
+from fleetnet.data.sharding.make import make_shards
+from fleetnet.data.sharding.plan import ShardOptions
 from fleetnet.data.sources import SourceOptions, fingerprint, notes_of, open_source
 from fleetnet.data.sources.protocol import Fetches
 from fleetnet.errors import DataError, ImageError
@@ -98,6 +100,26 @@ def test_what_is_in_shards_is_found_out_once(folder: Path, line: BadLine, tmp_pa
     assert line.passed < len(CONTENT)
     assert fingerprint(first) == fingerprint(second)
     assert first.read(5) == second.read(5)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_damaged_index_in_the_cache_is_made_anew(
+    folder: Path, tmp_path: Path, made: bool
+) -> None:
+    """Whether it was found out here, or fetched because it lies beside the shards."""
+    place = folder
+    if made:
+        place = tmp_path / "made"
+        make_shards(open_source(str(folder)), place, ShardOptions(per_shard=4))
+    first = open_source(f"file://{place}")
+    (index,) = (tmp_path / "cache" / "indexes").glob("*.npz")
+    whole = index.read_bytes()
+    index.unlink()  # what is mapped stays
+    index.write_bytes(whole[: len(whole) // 2])
+    second = open_source(f"file://{place}")
+    assert fingerprint(first) == fingerprint(second)
+    assert second.read(5) == first.read(5)
+    assert index.read_bytes() == whole
 
 
 def test_a_connection_that_is_cut_goes_on(folder: Path, line: BadLine) -> None:

@@ -13,11 +13,17 @@ pytest.importorskip("moto")
 pytest.importorskip("pyarrow")
 
 import loopback_s3
+from fleetnet.cluster.images import images_of
+from fleetnet.cluster.parts import parts_of
 from fleetnet.data.remote import store
+from fleetnet.data.remote.shard_cache import ShardCache
+from fleetnet.data.remote.store import RemoteFile
+from fleetnet.data.shard_images import images_in
 from fleetnet.data.sharding.make import make_shards
 from fleetnet.data.sharding.plan import ShardOptions
 from fleetnet.data.sources import SourceOptions, fingerprint, notes_of, open_source
 from fleetnet.errors import DataError, ImageError
+from fleetnet.left_out import LeftOut
 from listed import read_all
 from loopback_s3 import BUCKET, BadLine
 from parquets import write
@@ -120,6 +126,29 @@ def test_one_that_changes_or_is_gone_later_is_named(folder: Path, tmp_path: Path
     with pytest.raises(ImageError, match=r"000\.parquet does not exist"):
         source.read(0)
     assert source.read(14).startswith(b"image 14")
+
+
+def test_one_that_has_just_gone_from_the_cache_is_fetched_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another process needs its place between fetching and opening it."""
+    gone = iter(range(2))
+    fetch = ShardCache.fetch
+
+    def fetched(cache: ShardCache, file: RemoteFile) -> Path:
+        path = fetch(cache, file)
+        if next(gone, None) is not None:
+            path.unlink()
+        return path
+
+    monkeypatch.setattr(ShardCache, "fetch", fetched)
+    found = list(images_in(f"file://{folder}/000.parquet"))
+    assert [image.name for image in found] == [f"000.parquet#{row}" for row in range(5)]
+    contents = [image.content for image in found]
+    assert all(isinstance(one, bytes) and one.startswith(b"image") for one in contents)
+    (part,) = parts_of([f"file://{folder}/001.parquet"], 10, LeftOut())
+    gone = iter(range(2))
+    assert all(isinstance(image, bytes) for _, image in images_of(part, ""))
 
 
 def test_options_of_another_kind_are_refused(folder: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_checkpoint_brings_the_images_that_were_held_out(
 @pytest.mark.skipif(os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all")
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
-    ("name", "batch"), [("litert", 1), ("litert", 3), ("executorch", 1), ("mnn", 1)]
+    ("name", "batch"), [("litert", 1), ("litert", 3), ("executorch", 1), ("mnn", 1), ("ncnn", 1)]
 )
 def test_targets_in_int8(
     name: str,

@@ -23,6 +23,7 @@ from fleetnet.data.sources.shard_manifest import (
 )
 from fleetnet.data.sources.tar_columns import joined, load
 from fleetnet.data.sources.webdataset import CLASSES_FILE
+from fleetnet.data.sources.webdataset import SUFFIX as TAR
 from fleetnet.errors import DataError, FleetnetError, ImageError, needing
 from fleetnet.files import atomic_file, sha256_of, write_error
 from fleetnet.labels import read_names
@@ -147,7 +148,7 @@ def _all(
     def make(shard: PlannedShard) -> Record:
         path, about = destination / shard.name, destination / MAKING / f"{shard.name}.json"
         record = record_of(about, path)
-        if record is not None:
+        if record is not None and _has_index(destination, shard.name):
             advance(len(shard.indices))
             return record
         record = _one(source, shard, destination, options, keys, advance)
@@ -156,6 +157,17 @@ def _all(
 
     threads = workers or os.cpu_count() or 1
     return list(map_in_threads(make, plan(source, options), threads))
+
+
+def _has_index(destination: Path, name: str) -> bool:
+    """Tell whether what was found in a tar file is there as it was written; others have none."""
+    if not name.endswith(TAR):
+        return True
+    try:
+        load(destination / MAKING / f"{name}.npz")
+    except (DataError, OSError):
+        return False
+    return True
 
 
 def _one(

@@ -50,6 +50,8 @@ def _open(data: str, options: SourceOptions) -> Source:
             f"cannot read {data}: {error.strerror or error}", code="unreadable", file=data
         ) from None
     called = None if is_folder else _called(data)
+    if called is None and "://" in data and not path.exists():
+        raise _no_such_address(data)
     if called is None and options.label is not None:
         raise DataError(
             f"label= chooses among the labels of {_words_with_labels()}; name a column with "
@@ -81,6 +83,16 @@ def _called(data: str) -> SourceKind | None:
     if name in SOURCES.broken and not Path(data).exists():
         raise DataError(f"the data source '{name}' cannot be loaded: {SOURCES.broken[name]}")
     return None
+
+
+def _no_such_address(data: str) -> DataError:
+    scheme = data.partition("://")[0]
+    words = (word for kind in SOURCES.values() for word in kind.words)
+    known = ", ".join(f"{word}//" for word in words if word.endswith(":"))
+    return DataError(
+        f"nothing is read from {printable(scheme)}://: give a path, or an address of {known}",
+        file=data,
+    )
 
 
 def _words_with_labels() -> str:

@@ -68,6 +68,24 @@ class SourceOptions:
         if value is not None and value not in known:
             raise unknown(f"value of {argument(field)}", value, known, DataError, arguments=[field])
 
+    @property
+    def label_column(self) -> str | None:
+        """The only column, or key of a JSON file, that was named for the label, or None."""
+        return self.label_columns[0] if self.label_columns else None
+
+    def refuse_several_label_columns(self) -> None:
+        """Refuse labels in several places, which tables alone can have.
+
+        Raises:
+            DataError: several were named.
+        """
+        if len(self.label_columns) > 1:
+            raise DataError(
+                f"shards have their labels in one place, not in {len(self.label_columns)}: give "
+                f"one in {argument('label_columns')}",
+                arguments=["label_columns"],
+            )
+
     def refuse_all_but(self, meant: Collection[str], kind: str) -> None:
         """Refuse options that do not apply to a kind of source.
 

@@ -95,7 +95,7 @@ class ParquetSource:
 
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
-        check_label_column(options)
+        options.refuse_several_label_columns()
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -199,13 +199,14 @@ def read_group(
     Raises:
         ImageError: it cannot be read, or has changed.
     """
-    pyarrow, parquet = _pyarrow()
+    _, parquet = _pyarrow()
+    failures: tuple[type[Exception], ...] = (*_failures(), DataError)
     try:
         with parquet.ParquetFile(stream, metadata=metadata) as opened:
             leaf = leaf_of(opened.schema_arrow)
             table = opened.read_row_group(number, columns=[leaf], use_threads=False)
             column = table.flatten().column(0)
-    except (pyarrow.ArrowException, OSError, MemoryError, DataError) as error:
+    except failures as error:
         raise ImageError(f"row group {number} of {name}: {_line(error)}") from None
     if len(column) != rows:
         raise ImageError(f"row group {number} of {name} changed since it was opened")
@@ -225,19 +226,6 @@ def look_into(file: Path, options: SourceOptions, features: Features | None = No
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror or error}", file=str(file)) from None
     return ParquetFile(columns, _group_rows(file, columns.image), labels, size)
-
-
-def check_label_column(options: SourceOptions) -> None:
-    """Refuse labels in several columns.
-
-    Raises:
-        DataError: there are several.
-    """
-    if len(options.label_columns) > 1:
-        raise DataError(
-            "the labels must be in one column: give one in label_columns=",
-            arguments=["label_columns"],
-        )
 
 
 def check_same_columns(columns: Sequence[Columns], files: Sequence[str | Path]) -> None:
@@ -263,11 +251,10 @@ def _columns(
     Raises:
         DataError: it is no Parquet file, or no columns fit.
     """
-    pyarrow, _ = _pyarrow()
     try:
         with _opened(file) as opened:
             schema = opened.schema_arrow
-    except (pyarrow.ArrowException, OSError) as error:
+    except _failures() as error:
         raise DataError(
             f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
         ) from None
@@ -317,7 +304,7 @@ def _label_column(names: Sequence[str], options: SourceOptions, features: Featur
     Raises:
         DataError: there is none, or several may be it.
     """
-    wanted = options.label_columns[0] if options.label_columns else None
+    wanted = options.label_column
     usual = headings.find_column(wanted, headings.LABEL, names, "label")
     if wanted is None and (usual is None or usual not in CLEAR) and features.labels:
         usual = _only(tuple(features.labels), names, "labels", "label_columns") or usual
@@ -347,8 +334,8 @@ def stored_images(file: Path) -> Iterator[bytes | None]:
     Raises:
         DataError: it is no Parquet file, is damaged, has no column of images, or a row group is
             too large to read.
+        FileNotFoundError: it is not there.
     """
-    pyarrow, _ = _pyarrow()
     try:
         with _opened(file) as opened:
             leaf = image_leaf(opened.schema_arrow, None)
@@ -356,7 +343,9 @@ def stored_images(file: Path) -> Iterator[bytes | None]:
                 table = opened.read_row_group(number, columns=[leaf], use_threads=False)
                 for value in table.flatten().column(0):
                     yield value.as_py()
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+    except FileNotFoundError:
+        raise  # of a cache that others use too: whoever asks may fetch it again
+    except _failures() as error:
         raise DataError(
             f"{file} is no Parquet file, or is damaged: {_line(error)}", file=str(file)
         ) from None
@@ -412,12 +401,11 @@ def _labels(file: Path, column: str) -> Iterator[object]:
     Raises:
         DataError: it is damaged.
     """
-    pyarrow, _ = _pyarrow()
     try:
         with _opened(file) as opened:
             for batch in opened.iter_batches(65_536, columns=[column], use_threads=False):
                 yield from batch.column(0).to_pylist()
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+    except _failures() as error:
         raise DataError(f"{file} is damaged: {_line(error)}", file=str(file)) from None
 
 
@@ -425,8 +413,15 @@ def _group_rows(file: Path, column: str) -> list[int]:
     """Return how many rows each row group of a file has.
 
     Raises:
-        DataError: its images take too much memory to be read at once.
+        DataError: its images take too much memory to be read at once, or it is damaged.
     """
+    try:
+        return _rows_by_group(file, column)
+    except _failures() as error:
+        raise DataError(f"{file} is damaged: {_line(error)}", file=str(file)) from None
+
+
+def _rows_by_group(file: Path, column: str) -> list[int]:
     metadata = _metadata(file)
     rows = []
     for number in range(metadata.num_row_groups):
@@ -457,6 +452,12 @@ def _opened(file: Path, metadata: Any = None) -> Iterator[Any]:
     _, parquet = _pyarrow()
     with file.open("rb") as stream, parquet.ParquetFile(stream, metadata=metadata) as opened:
         yield opened
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return the errors with which Arrow meets a file that is damaged, or too large."""
+    pyarrow, _ = _pyarrow()
+    return pyarrow.ArrowException, OSError, MemoryError, UnicodeDecodeError
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -28,7 +28,7 @@ from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.tar_columns import TarColumns
 from fleetnet.data.sources.tar_index import Shard, check_kinds, index_shard
 from fleetnet.data.sources.tar_source import TarSource, columns_of
-from fleetnet.data.sources.webdataset import WebDatasetSource, check_key, reads_labels_as_usual
+from fleetnet.data.sources.webdataset import WebDatasetSource, reads_labels_as_usual
 from fleetnet.labels import printable
 
 
@@ -54,7 +54,7 @@ class RemoteSource(TarSource):
     _reader: RemoteShards
 
     def __init__(self, data: str, options: SourceOptions, found: RemoteShardFiles) -> None:
-        check_key(options)
+        options.refuse_several_label_columns()
         cache = usual_cache()
         manifest, beside = found.manifest, None
         if (
@@ -118,7 +118,7 @@ def _index(
         splits = np.array([split for _, split in chosen], np.int8)
         files = [found.files[path] for path, _ in chosen]
         return Indexed(beside.of_files(names), splits, files, [])
-    key = options.label_columns[0] if options.label_columns else None
+    key = options.label_column
 
     def columns(gathered: Gathered[Shard]) -> TarColumns:
         shards, urls, names, splits, known = gathered

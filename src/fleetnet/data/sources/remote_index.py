@@ -102,8 +102,8 @@ def indexed(
     splits = np.array([split for _, split in chosen], np.int8)
     known = _classes(options, found, cache)
     kept = _folder(cache) / f"{_key(files, names, options, known)}.npz"
-    if kept.exists():
-        columns = mapped(kept)
+    columns = _kept(kept)
+    if columns is not None:
         numbers = [names.index(name) for name in columns.files]
         return Indexed(columns, splits[numbers], [files[number] for number in numbers], [])
     contents = _contents(files, form.look, cache)
@@ -132,8 +132,30 @@ def index_at(folder: str, manifest: ShardManifest, cache: ShardCache) -> TarColu
     assert entry is not None  # noqa: S101 - the caller asks
     url = f"{folder}/{entry.name}"
     path = _folder(cache) / f"{entry.sha256}.npz"
-    fetch_whole(RemoteFile(url, entry.bytes, sha256=entry.sha256), path)
-    return columns_that_fit(mapped(path), manifest, url)
+    file = RemoteFile(url, entry.bytes, sha256=entry.sha256)
+    fetch_whole(file, path)
+    found = _kept(path)
+    if found is None:  # damaged since it was fetched, or as it was written
+        fetch_whole(file, path)
+        found = mapped(path)
+    return columns_that_fit(found, manifest, url)
+
+
+def _kept(path: Path) -> TarColumns | None:
+    """Return an index that was kept; None if there is none, or a damaged one, which is removed.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        return load(path)
+    except DataError:
+        path.unlink(missing_ok=True)
+        return None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def mapped(path: Path) -> TarColumns:

@@ -17,7 +17,6 @@ from fleetnet.data.sources.options import SourceOptions
 from fleetnet.data.sources.parquet import (
     ParquetFile,
     ParquetSource,
-    check_label_column,
     check_same_columns,
     image_leaf,
     look_into,
@@ -72,7 +71,7 @@ class RemoteParquetSource(ParquetSource):
         features: Features | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        check_label_column(options)
+        options.refuse_several_label_columns()
         cache = usual_cache()
         form = Form(lambda path: look_into(path, options, features), _columns_of(data, options))
         chosen = choose(list(found.files), found.root) if chosen is None else chosen

@@ -101,7 +101,7 @@ def manifest_from(content: bytes, where: str) -> ShardManifest | None:
         return ShardManifest.model_validate(read)
     except ValidationError as error:
         problem = first_problem(error)
-        raise DataError(f"{where}: {problem.place}: {problem.text}", file=where) from None
+        raise DataError(problem.at(where), file=where) from None
 
 
 def manifest_beside(folder: Path) -> ShardManifest | None:

@@ -19,7 +19,7 @@ from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.tar_columns import TarColumns
 from fleetnet.data.sources.tar_index import index_shards
 from fleetnet.data.sources.tar_source import TarSource, columns_of
-from fleetnet.errors import DataError, ImageError
+from fleetnet.errors import ImageError
 from fleetnet.labels import printable
 
 SUFFIX = ".tar"
@@ -49,14 +49,14 @@ class WebDatasetSource(TarSource):
 
     Raises:
         DataError: no shards; one is compressed, damaged, truncated or holds links; a key occurs
-            twice; a sample has no label or a wrong one.
+            twice; a sample has no label or a wrong one; or several keys are named.
     """
 
     OPTIONS = ("classes", "label_columns", "multi_label", "label_separator")
 
     def __init__(self, data: str, options: SourceOptions | None = None) -> None:
         options = options or SourceOptions()
-        check_key(options)
+        options.refuse_several_label_columns()
         found = files_of(data, SUFFIX)
         root = common_root(found)
         chosen = choose(found, root)
@@ -99,19 +99,6 @@ class LocalShards:
         return self._files[shard].name
 
 
-def check_key(options: SourceOptions) -> None:
-    """Refuse labels in several places.
-
-    Raises:
-        DataError: there are several.
-    """
-    if len(options.label_columns) > 1:
-        raise DataError(
-            "a WebDataset has its label under one key: give one in label_columns=",
-            arguments=["label_columns"],
-        )
-
-
 def reads_labels_as_usual(options: SourceOptions) -> bool:
     """Tell whether no option changes what an index that lies beside the shards says of labels."""
     return options == SourceOptions()
@@ -130,7 +117,7 @@ def _index(
             return indexed, splits
     beside = root / CLASSES_FILE
     known = KnownClasses.read(options.classes or (beside if beside.is_file() else None))
-    shards = index_shards(files, options.label_columns[0] if options.label_columns else None)
+    shards = index_shards(files, options.label_column)
     places = [str(file) for file in files]
     return columns_of(shards, names, splits, known, options, data, places), splits
 

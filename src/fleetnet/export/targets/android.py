@@ -33,7 +33,8 @@ time that an image took. The picture is resized by Fleetnet's C core (`app/src/m
 which gives the pixels that Python gives, to the bit; `model.h` beside it has what it has to know of
 this network. LiteRT comes from Maven. For ncnn, unpack its Android package, `ncnn-…-android.zip` of
 its releases, to `app/src/main/cpp/ncnn`, so that `arm64-v8a` is in there; without it the app offers
-LiteRT alone. In int8 the project has LiteRT's file and none for ncnn, whose own tools make int8.
+LiteRT alone. In int8 the project has LiteRT's file and none for ncnn: each rounds in its own way,
+and only one network is judged.
 
 Both compute with 32 bits on the processor, LiteRT's int8 with 8. Here their files were run by
 LiteRT and ncnn on a processor of another kind; the app itself was not run, nor built, where this

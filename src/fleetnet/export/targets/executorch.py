@@ -46,10 +46,16 @@ install executorch fleetnet`), in this folder:
 def to_pte(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     """Convert the network, with XNNPACK for all that it can compute."""
     # Here, so that targets can be listed where PyTorch is not installed.
-    from fleetnet.export.program import PROGRAM, exported_program
+    from fleetnet.export.program import exported_program
 
-    program = exported_program(bundle, batch or 1)
-    return convert(ENVIRONMENT, "executorch_convert", {PROGRAM: program}, (FILE,))
+    return _lowered(exported_program(bundle, batch or 1), layers=False)
+
+
+def _lowered(program: bytes, *, layers: bool) -> Files:
+    from fleetnet.export.program import PROGRAM
+
+    settings = {"layers": layers}
+    return convert(ENVIRONMENT, "executorch_convert", {PROGRAM: program}, (FILE,), settings)
 
 
 def calibrate(
@@ -73,6 +79,13 @@ def load(files: Files) -> Run:
     return Worker(ENVIRONMENT, "executorch_run", files)
 
 
+def layers(bundle: Bundle, _files: Files, batch: int | None) -> Run:
+    """Convert the network anew, with its layers as its output: XNNPACK gives outputs alone."""
+    from fleetnet.export.program import exported_program
+
+    return load(_lowered(exported_program(bundle, batch or 1), layers=True))
+
+
 TARGET = Target(
     name="executorch",
     title="ExecuTorch",
@@ -82,6 +95,8 @@ TARGET = Target(
     command="",
     convert=to_pte,
     load=load,
+    layers=layers,
+    anew=True,
     how=_HOW,
     beside=program("executorch"),
     needs={"torch": "fleetnet[export]"},

@@ -75,6 +75,7 @@ TARGET = Target(
     convert=to_vmfb,
     load=load,
     layers=layers,
+    anew=True,
     needs={"onnx": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("iree-base-compiler",),

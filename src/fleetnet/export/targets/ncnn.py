@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
 from fleetnet.export.native_program import built, program
+from fleetnet.export.ncnn_files import NUMBERS, PARAMETERS, read_layers
+from fleetnet.export.ncnn_int8 import in_int8
 from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Run, Target, only_one_image
+from fleetnet.export.targets.target import (
+    Files,
+    Int8,
+    Quantize,
+    Run,
+    Target,
+    as_npy,
+    only_one_image,
+)
+from fleetnet.inference.engines import Pixels
+
+if TYPE_CHECKING:  # targets are listed where onnx is not installed
+    from fleetnet.export.quantize.layers import Layer
 
 ENVIRONMENT = Environment("ncnn", megabytes=210)
-FILES = ("model.ncnn.param", "model.ncnn.bin")
+FILES = (PARAMETERS, NUMBERS)
+CALIBRATION = 64
+"""Images to measure ranges on, at most."""
 _TAKES = """\
 `float32[1, 3, {crop}, {crop}]`, which is NCHW, from 0 to 255: the planes R, G and B of one image,
 as `from_pixels` makes them of its bytes, without `substract_mean_normalize`"""
@@ -60,6 +84,30 @@ def to_ncnn(bundle: Bundle, precision: str, batch: int | None) -> Files:
     return convert(ENVIRONMENT, "ncnn_convert", network, FILES, settings)
 
 
+def calibrate(
+    bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
+) -> Quantize:
+    """Measure in ncnn what each layer takes, once, and return what rounds.
+
+    Raises:
+        FleetnetError: more than one image at a time was asked for, or ncnn has other layers.
+    """
+    files = to_ncnn(bundle, "fp32", batch)
+    weighted = [layer for layer in read_layers(files) if layer.weighted]
+    if [one.weights.size for one in weighted] != [math.prod(layer.weights) for layer in layers]:
+        raise FleetnetError("ncnn's converter has made other layers of the network's")
+    spread = np.linspace(0, len(pixels) - 1, min(CALIBRATION, len(pixels))).astype(int)
+    given = {**files, "images.npy": as_npy(pixels[spread])}
+    measured = convert(ENVIRONMENT, "ncnn_calibrate", given, ("ranges.npy",))["ranges.npy"]
+    largest = np.load(io.BytesIO(measured)).tolist()
+
+    def quantize(kept: Sequence[str]) -> Files:
+        places = {place for place, layer in enumerate(layers) if layer.name in kept}
+        return in_int8(files, largest, places)
+
+    return quantize
+
+
 def load(files: Files) -> Run:
     """Run the files in ncnn, in fp32 arithmetic on one thread."""
     return Worker(ENVIRONMENT, "ncnn_run", files)
@@ -67,14 +115,15 @@ def load(files: Files) -> Run:
 
 def layers(_bundle: Bundle, files: Files, _batch: int | None) -> Run:
     """Run the files for what their layers compute."""
-    return Worker(ENVIRONMENT, "ncnn_run", files, {"layers": True})
+    scales = [layer.gives_scale for layer in read_layers(files) if layer.weighted]
+    return Worker(ENVIRONMENT, "ncnn_run", files, {"layers": scales})
 
 
 TARGET = Target(
     name="ncnn",
     title="ncnn",
     format="ncnn",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     package="ncnn",
     command="",
     convert=to_ncnn,
@@ -87,4 +136,5 @@ TARGET = Target(
     how=_HOW,
     beside=program("ncnn"),
     takes=_TAKES,
+    int8=Int8("ncnn", calibrate),
 )

@@ -90,6 +90,23 @@ def load(files: Files) -> Run:
     return Agreeing(newer, older, "Paddle's two formats")
 
 
+def layer_steps(bundle: Bundle, batch: int) -> Files:
+    """Return the same, but for a network that gives what its layers compute."""
+    from fleetnet.export.plain_onnx import plain_graph
+    from fleetnet.export.plain_steps import steps_of
+    from fleetnet.export.tapped_graph import tapped
+
+    return steps_of(tapped(plain_graph(bundle, batch)))
+
+
+def layers(bundle: Bundle, _files: Files, batch: int | None) -> Run:
+    """Write the network anew, in the newer format: Paddle Inference gives outputs alone."""
+    size, crop = batch or 1, bundle.manifest.preprocess.crop
+    written = layer_steps(bundle, size)
+    newer = to_paddle(written, crop, size, older=False, of_bytes=True)
+    return Worker(ENVIRONMENT, "paddle_run", newer, {"older": False})
+
+
 TARGET = Target(
     name="paddle",
     title="Paddle Inference",
@@ -99,6 +116,8 @@ TARGET = Target(
     command="",
     convert=convert,
     load=load,
+    layers=layers,
+    anew=True,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("paddlepaddle",),

@@ -45,8 +45,11 @@ this was made."""
 
 def to_nb(bundle: Bundle, _precision: str, batch: int | None) -> Files:
     """Write the network as a program of Paddle's older format, and have it optimised."""
-    size, crop = batch or 1, bundle.manifest.preprocess.crop
-    written = paddle.steps(bundle, size)
+    return _optimised(bundle, paddle.steps(bundle, batch or 1), batch or 1)
+
+
+def _optimised(bundle: Bundle, written: Files, size: int) -> Files:
+    crop = bundle.manifest.preprocess.crop
     older = paddle.to_paddle(written, crop, size, older=True, of_bytes=False)
     return converted(ENVIRONMENT, "paddle_lite_convert", older, FILES)
 
@@ -54,6 +57,11 @@ def to_nb(bundle: Bundle, _precision: str, batch: int | None) -> Files:
 def load(files: Files) -> Run:
     """Run the file for x86 in Paddle Lite, on one thread."""
     return Worker(ENVIRONMENT, "paddle_lite_run", files)
+
+
+def layers(bundle: Bundle, _files: Files, batch: int | None) -> Run:
+    """Write the network anew, with its layers as its output: Paddle Lite gives outputs alone."""
+    return load(_optimised(bundle, paddle.layer_steps(bundle, batch or 1), batch or 1))
 
 
 TARGET = Target(
@@ -65,6 +73,8 @@ TARGET = Target(
     command="",
     convert=to_nb,
     load=load,
+    layers=layers,
+    anew=True,
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     made_by=("paddlelite",),

@@ -124,6 +124,8 @@ class Target:
             layers with weights compute, ``float32[N, …]``: in the order that they run, channels
             first. It is also given the bundle, and the size of batch. None where the runtime does
             not tell.
+        anew: whether ``layers`` converts the bundle's network in fp32 once more, with its layers as
+            its output, because files such as these cannot be asked: int8 then names no layer.
         int8: makes int8 with calibration images; where that is None, ``convert`` makes what it
             offers, and gets none.
         rejects: whether what answers with the files honours a bundle's rejection by itself.
@@ -143,6 +145,7 @@ class Target:
     convert: Callable[[Bundle, str, int | None], Files]
     load: Callable[[Files], Run] | None = None
     layers: Callable[[Bundle, Files, int | None], Run] | None = None
+    anew: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[Files, Manifest], Files] | None = None
     samples: Callable[[Pixels], Files] | None = None

@@ -65,9 +65,39 @@ class _Layer(NamedTuple):
 
     def kept(self, threshold: float) -> int:
         """Return how many outputs stay if those up to a threshold go."""
-        channels = len(self.scores)
-        above = max(int((self.scores > threshold).sum()), math.ceil(channels * LEAST_OF_A_LAYER), 1)
-        return min(-(-above // MULTIPLE) * MULTIPLE, channels)
+        return _rounded(int((self.scores > threshold).sum()), len(self.scores))
+
+
+def _rounded(kept: int, channels: int) -> int:
+    """Return how many of a layer's outputs stay if so many are to be kept."""
+    least = max(kept, math.ceil(channels * LEAST_OF_A_LAYER), 1)
+    return min(-(-least // MULTIPLE) * MULTIPLE, channels)
+
+
+def check_share(network: MobileNetwork, entry: ModelEntry, size: int, macs: float) -> None:
+    """Refuse a share of the multiply-adds that is less than what always stays.
+
+    Args:
+        network: the wide one.
+        entry: what it is.
+        size: side in pixels of the images that multiply-adds are counted for.
+        macs: the share to keep, above 0 and below 1.
+
+    Raises:
+        ModelError: it is no chain of inverted residuals, or cannot become that narrow.
+    """
+    chain_setting(entry)  # which refuses anything else
+    layers = list(narrowable(network))
+    kept = [_rounded(0, layer.out_channels) for layer in layers]
+    fewest = sum(cost.macs(kept) for cost in _costs(network, layers, size))
+    share = fewest / measure_structure(network, size=size).macs
+    if share > macs:
+        raise ModelError(
+            f"a tenth of every layer inside the blocks of {entry.name} stays, and all that lies "
+            f"between them: that is {math.ceil(share * 100)}% of its multiply-adds; keep more, or "
+            "begin with a narrower network",
+            arguments=["macs"],
+        )
 
 
 def prune(
@@ -92,7 +122,7 @@ def prune(
         ModelError: it is no chain of inverted residuals, or cannot become that narrow.
         FleetnetError: torch-pruning is not installed.
     """
-    chain_setting(entry)  # which refuses anything else
+    check_share(network, entry, size, macs)
     with needing(("torch_pruning",), "train", "pruning"):
         import torch_pruning
     before = measure_structure(network, size=size)
@@ -107,7 +137,7 @@ def prune(
         kept = [layer.kept(threshold) for layer in layers]
         return sum(cost.macs(kept) for cost in costs)
 
-    threshold = _threshold(layers, counted, macs * before.macs, before, entry)
+    threshold = _threshold(layers, counted, macs * before.macs)
     with _quiet():
         for layer in layers:
             going = np.argsort(layer.scores, kind="stable")[: -layer.kept(threshold)]
@@ -117,23 +147,9 @@ def prune(
     return _described(network, entry, size, before)
 
 
-def _threshold(
-    layers: Sequence[_Layer],
-    counted: Callable[[float], int],
-    wanted: float,
-    before: Structure,
-    entry: ModelEntry,
-) -> float:
+def _threshold(layers: Sequence[_Layer], counted: Callable[[float], int], wanted: float) -> float:
     """Return the least threshold that leaves no more multiply-adds than wanted."""
     values = np.unique(np.concatenate([layer.scores for layer in layers]))
-    fewest = counted(float(values[-1]))
-    if fewest > wanted:
-        raise ModelError(
-            f"a tenth of every layer inside the blocks of {entry.name} stays, and all that lies "
-            f"between them: that is {fewest / before.macs:.0%} of its multiply-adds; keep more, or "
-            "begin with a narrower network",
-            arguments=["macs"],
-        )
     found = bisect.bisect_left(values, True, key=lambda value: counted(float(value)) <= wanted)
     return float(values[found])
 

@@ -14,7 +14,6 @@ from torch.nn import functional
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Indices, Source
 from fleetnet.errors import DataError
-from fleetnet.models.described import chain_setting
 from fleetnet.models.narrowing import Narrowing
 from fleetnet.models.network import MobileNetwork, Structure
 from fleetnet.models.normalisation import Normalisation
@@ -23,7 +22,7 @@ from fleetnet.preprocess import Preprocess
 from fleetnet.reporting import Advance, Begin
 from fleetnet.training.checkpoint import Checkpoint
 from fleetnet.training.pruning import Importance
-from fleetnet.training.pruning.channels import prune
+from fleetnet.training.pruning.channels import check_share, prune
 from fleetnet.training.recipe import Recipe
 from fleetnet.training.run_setup import find_device, split_data
 from fleetnet.training.validation import validate_multi_label, validate_single_label
@@ -126,17 +125,18 @@ def narrower(
             "was trained on, or train it on these first"
         )
     entry = find_model(checkpoint.model)
-    chain_setting(entry)  # which refuses anything else
-    split = split_data(source, recipe, lambda _: None, lambda _: None)
     preprocess = checkpoint.preprocess
+    network = cast("MobileNetwork", checkpoint.network())
+    check_share(network, entry, preprocess.crop, macs)  # before all images are measured
+    split = split_data(source, recipe, lambda _: None, lambda _: None)
     device = find_device(recipe.device)
-    network = checkpoint.network().to(device)
+    network.to(device)
     parts = _Parts(source, split.train, split.val, preprocess, recipe.data.workers, device)
     before = _top1(network, parts, begin("measuring", len(split.val)))
     if importance == "taylor":
         chosen = np.random.default_rng(recipe.seed).permutation(split.train)[:IMAGES]
         add_gradients(network, parts._replace(train=chosen), begin("ranking channels", len(chosen)))
-    pruned = prune(cast("MobileNetwork", network.cpu()), entry, preprocess.crop, macs, importance)
+    pruned = prune(network.cpu(), entry, preprocess.crop, macs, importance)
     after = _top1(network.to(device), parts, begin("measuring again", len(split.val)))
     narrow = replace(
         checkpoint, model=pruned.entry.name, state=pruned.state, training={}, metrics={}

@@ -1,58 +1,28 @@
-"""Answer pixels with model.ncnn.param and model.ncnn.bin, in fp32 arithmetic."""
+"""Answer pixels with model.ncnn.param and model.ncnn.bin, in fp32 arithmetic but for int8."""
 
 import json
 import sys
 from pathlib import Path
 
-import ncnn
+import ncnn_network
 import numpy as np
 from channel import answer
 
 folder = Path(sys.argv[1])
 settings = json.loads((folder / "settings.json").read_text("utf-8"))
-WEIGHTED = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-
-
-def wanted():
-    """Return the names of the values to answer with: the logits, or those of all layers."""
-    if not settings.get("layers"):
-        return ["out0"]
-    # Type, name, how many inputs and outputs, their names, then the layer's own values.
-    lines = [line.split() for line in (folder / "model.ncnn.param").read_text().splitlines()[2:]]
-    return [line[4 + int(line[2])] for line in lines if line and line[0] in WEIGHTED]
 
 
 def load():
-    """Return what maps pixels to logits, one image after the other."""
-    network = ncnn.Net()
-    network.opt.num_threads = 1
-    network.opt.use_vulkan_compute = False
-    network.opt.use_fp16_packed = False
-    network.opt.use_fp16_storage = False
-    network.opt.use_fp16_arithmetic = False
-    network.opt.use_bf16_storage = False
-    # Else the values of layers go as soon as the next ones are computed.
-    network.opt.lightmode = not settings.get("layers")
-    if network.load_param(str(folder / "model.ncnn.param")):
-        raise ValueError("ncnn does not take model.ncnn.param")
-    if network.load_model(str(folder / "model.ncnn.bin")):
-        raise ValueError("ncnn does not take model.ncnn.bin")
-    names = wanted()
+    """Return what maps pixels to logits, or to the values of all layers, one image at a time."""
+    # What each layer's values were multiplied by; ncnn gives those in int8 as they are.
+    scales = settings.get("layers")
+    network = ncnn_network.load(folder, keep=bool(scales))
+    names = ncnn_network.weighted(folder)[1] if scales else ["out0"]
+    scales = scales or [1]
 
     def one(image):
-        height, width, _ = image.shape
-        given = ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
-        extractor = network.create_extractor()
-        if extractor.input("in0", given):
-            raise ValueError("ncnn does not take the image as in0")
-        return np.concatenate([values(extractor, name) for name in names])
-
-    def values(extractor, name):
-        code, found = extractor.extract(name)
-        if code:
-            raise ValueError(f"ncnn cannot compute {name}: it returned {code}")
-        # A copy: what it is a view of goes with the extractor.
-        return np.array(found).reshape(-1)
+        rows = ncnn_network.values(network, image, names)
+        return np.concatenate([row / scale for row, scale in zip(rows, scales)])  # noqa: B905
 
     return lambda pixels: np.stack([one(image) for image in pixels])
 
