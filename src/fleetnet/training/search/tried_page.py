@@ -116,7 +116,11 @@ def _draw(axes: Axes, state: SearchState) -> None:
     axes.axvline(state.budget_s, linestyle=":", linewidth=1, color=charts.INK)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), loc="lower right", fontsize=8)
+    # Above the axes, because curves may be anywhere in them.
+    legend = axes.legend(
+        unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3
+    )
+    legend.borderaxespad = 0
     axes.set_xlabel("time spent")
     axes.set_ylabel("top-1")
     axes.set_xlim(left=0)
