@@ -59,6 +59,9 @@ def connected(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What its C++ part has to say on standard error is for whoever develops it.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if address is None:
+        # On a machine that is busy otherwise, a process may take longer than Ray's minute to begin.
+        os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
     if address is None and not any(map(os.environ.get, _AUTHENTICATION)):
         # Not every server of Ray's can be bound to loopback.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
