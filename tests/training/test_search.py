@@ -192,6 +192,13 @@ def test_times_that_are_spoken_are_read_back(seconds: float) -> None:
     assert seconds <= plan.seconds_of(plan.spoken(seconds)) * (1 + 1e-9) <= 1.2 * seconds + 2
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (42, "42 s"), (107, "1:47 min"), (3730, "1:02:10 h")]
+)
+def test_times_that_were_measured_are_shown(seconds: float, text: str) -> None:
+    assert plan.timed(seconds) == text
+
+
 @pytest.mark.parametrize("side", [8, 28, 64, 128, 300, 4000])
 def test_candidates_are_different_and_can_be_trained(side: int) -> None:
     for words in (lambda _: True, lambda _: False):

@@ -184,7 +184,7 @@ def _report(state: SearchState, folder: Path) -> None:
     """Print what was tried and what came out."""
     from fleetnet.bundle import Bundle
     from fleetnet.training.search.outcome import BUNDLE, PAGE, described
-    from fleetnet.training.search.plan import spoken
+    from fleetnet.training.search.plan import spoken, timed
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate")
@@ -193,7 +193,7 @@ def _report(state: SearchState, folder: Path) -> None:
     for trial in state.trials:
         values = described(state, trial)
         shown = share(values["top1"]) if trial.ending != "diverged" else trial.ending
-        epochs, taken = str(values["epochs"]), spoken(trial.seconds)
+        epochs, taken = str(values["epochs"]), timed(trial.seconds)
         table.add_row(values["candidate"], str(trial.rung), epochs, taken, shown)
     out = console()
     out.print(table)
@@ -204,7 +204,7 @@ def _report(state: SearchState, folder: Path) -> None:
         f"best: {state.candidates[last.candidate].title}, learning rate {last.lr:.2g}",
         f"held out: top-1 {share(last.score)} on {count(state.held_out_images, 'image')} that "
         "chose nothing",
-        f"time: {spoken(state.spent_s)} of {spoken(state.budget_s)}, {spoken(last.seconds)} of it "
+        f"time: {timed(state.spent_s)} of {spoken(state.budget_s)}, {timed(last.seconds)} of it "
         f"for the last {count(len(last.points), 'epoch')}",
         f"page: {folder / PAGE}",
         f"next: fleetnet predict {folder / BUNDLE} IMAGES…",

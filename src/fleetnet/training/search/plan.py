@@ -106,3 +106,14 @@ def spoken(seconds: float) -> str:
     if seconds < 5400:
         return f"{math.ceil(seconds / 60)}min"
     return f"{math.ceil(seconds / 360) / 10:g}h"
+
+
+def timed(seconds: float) -> str:
+    """Return a time that was measured: ``42 s``, ``1:47 min``, ``1:02:10 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

@@ -9,14 +9,14 @@ from typing import Any
 
 import jinja2
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from fleetnet.amounts import NONE, count, share
 from fleetnet.evaluation import charts
 from fleetnet.files import atomic_file
 from fleetnet.text import shorten
 from fleetnet.training.search.outcome import left_out
-from fleetnet.training.search.plan import spoken
+from fleetnet.training.search.plan import spoken, timed
 from fleetnet.training.search.state import SearchState, Trial
 
 _WIDE = (9.2, 4.2)
@@ -76,13 +76,13 @@ def _cards(state: SearchState) -> list[tuple[str, str, str]]:
             share(last.score if last else None),
             f"of {count(state.held_out_images, 'image')} that chose nothing",
         ),
-        ("candidates tried", f"{tried} of {len(state.candidates)}", f"in {spoken(searched)}"),
+        ("candidates tried", f"{tried} of {len(state.candidates)}", f"in {timed(searched)}"),
         (
             "last training",
-            spoken(last.seconds) if last else NONE,
+            timed(last.seconds) if last else NONE,
             count(len(last.points), "epoch") if last else "",
         ),
-        ("time", spoken(state.spent_s), f"budget {spoken(state.budget_s)}"),
+        ("time", timed(state.spent_s), f"budget {spoken(state.budget_s)}"),
     ]
 
 
@@ -94,10 +94,8 @@ def _row(state: SearchState, trial: Trial) -> dict[str, Any]:
         "title": state.candidates[trial.candidate].title,
         "lr": f"{trial.lr:.2g}",
         "epochs": f"{len(trial.points)} of {trial.epochs}" if short else str(trial.epochs),
-        "time": spoken(trial.seconds),
-        "seconds": trial.seconds,
+        "time": timed(trial.seconds),
         "top1": share(trial.score),
-        "score": trial.score,
         "images": "held out" if is_last else "inner",
         "ending": _ENDINGS.get(trial.ending, ""),
         "best": is_last,
@@ -116,11 +114,18 @@ def _draw(axes: Axes, state: SearchState) -> None:
     axes.axvline(state.budget_s, linestyle=":", linewidth=1, color=charts.INK)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), loc="lower right", fontsize=8)
-    axes.set_xlabel("time spent")
+    # Above the axes, because curves may be anywhere in them.
+    legend = axes.legend(
+        unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3
+    )
+    legend.borderaxespad = 0
+    unit, seconds = ("min", 60) if state.budget_s > 90 else ("s", 1)
+    axes.set_xlabel(f"time spent, {unit}")
     axes.set_ylabel("top-1")
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: spoken(x) if x else "0"))
+    steps = (1, 2, 3, 5, 10) if seconds == 1 else (1, 1.5, 3, 6, 10)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / seconds:g}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
