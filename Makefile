@@ -179,13 +179,13 @@ cpp-endurance: $(VENV)/.dev
 
 MODEL ?= pypi:EfficientNet_Lite0
 IMAGES ?= ../shared/data/photos
-DEVICES = $(BIN)/python benchmarks/devices/table.py $(MODEL) --images $(IMAGES)
+DEVICES = $(BIN)/python -m benchmarks.devices.table $(MODEL) --images $(IMAGES)
 
 devices: $(VENV)/.dev
-	$(DEVICES)
+	$(DEVICES) $(if $(RESUME),--resume)
 
 devices-all: $(VENV)/.dev
-	$(DEVICES) --all
+	$(DEVICES) --all $(if $(RESUME),--resume)
 
 # Comparisons with other projects, each in an environment of its own; none of it is part of make test.
 

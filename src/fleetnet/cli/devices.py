@@ -131,7 +131,7 @@ def _figures(device: Device) -> list[str]:
         f"{record.top1_agreement:.1%}",
         lost(record.judgement),
         volume,
-        f"{record.latency_ms:.2f}",
+        "–" if device.latency_ms is None else f"{device.latency_ms:.2f}",
     ]
 
 

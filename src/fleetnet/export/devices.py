@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetnet.amounts import size
-from fleetnet.bundle import Bundle, Verification
+from fleetnet.bundle import Bundle, Quantization, Verification
 from fleetnet.cache import cache_folder
 from fleetnet.errors import INSTALL, BundleError, FleetnetError, one_line
 from fleetnet.export.targets import TARGETS, Target, find_target
@@ -27,6 +27,7 @@ class Device:
         record: of the comparison with the trained network; None before there was one.
         bytes: of all files that a device gets; None likewise.
         refused: why there is none.
+        quantization: how a network in int8 was made; None for others.
     """
 
     target: Target
@@ -34,6 +35,7 @@ class Device:
     record: Verification | None = None
     bytes: int | None = None
     refused: str = ""
+    quantization: Quantization | None = None
 
     @property
     def word(self) -> str:
@@ -44,6 +46,11 @@ class Device:
     def state(self) -> str:
         """Whether it can be converted to here, or what that takes."""
         return state_of(self.target)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Time of an image, where it was measured; a simulator's is none."""
+        return None if self.record is None or self.target.simulated else self.record.latency_ms
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -57,6 +64,7 @@ class Device:
             "runs_here": self.target.load is not None,
             "bytes": self.bytes,
             "verification": self.record and self.record.model_dump(mode="json"),
+            "quantization": self.quantization and self.quantization.model_dump(mode="json"),
             "refused": self.refused or None,
         }
 
@@ -160,4 +168,4 @@ def _kept(bundle: Bundle, target: Target, precision: str) -> Device:
     except (BundleError, OSError):
         return Device(target, precision)
     record = artifact.verification[0] if artifact.verification else None
-    return Device(target, precision, record, artifact.bytes)
+    return Device(target, precision, record, artifact.bytes, quantization=artifact.quantization)

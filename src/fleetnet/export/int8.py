@@ -7,7 +7,8 @@ stay in fp32, the most sensitive ones first, so that the files, run by what runs
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.data.sources import Source
@@ -18,7 +19,7 @@ from fleetnet.export.held_out import training_source, why_gone
 from fleetnet.export.layers_apart import first_apart
 from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Quantized
+from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.samples import (
     CALIBRATION,
     Samples,
@@ -28,12 +29,15 @@ from fleetnet.export.quantize.samples import (
 from fleetnet.export.quantize.session import Advice, Session, Validated
 from fleetnet.export.shown import Given
 from fleetnet.export.targets import Files, Target
+from fleetnet.export.targets.target import Imitated
 from fleetnet.image_files import find_images
 from fleetnet.inference.judging import AgreementJudge, Judge
 from fleetnet.reporting import Begin
 from fleetnet.training.adopt import read_checkpoint
 from fleetnet.weights.subject import Subject, file_of
 
+ATTEMPTS = 8
+"""How many networks a search makes at most: converters take up to minutes for each."""
 LEAST = 100
 """Of how many images the answers are compared: with fewer, hardly anything is shown."""
 _TO_AGREE = Advice("use another precision, or a smaller agreement=", arguments=("agreement",))
@@ -112,7 +116,7 @@ def in_int8(
     with contextlib.closing(Session(bundle, samples, judge, 7, begin)) as session:
         quantizer = _TargetQuantizer(target, bundle, batch, samples, session.layers, begin)
         advice = _TO_AGREE if isinstance(judge, AgreementJudge) else _TO_LOSE
-        found = session.find(quantizer, advice, quantizer.apart)
+        found = session.find(quantizer, advice, quantizer.apart, ATTEMPTS, quantizer.imitate)
         described = session.described(quantizer, found, 8)
     return found.validated.quantized.contents, described
 
@@ -138,18 +142,37 @@ class _TargetQuantizer:
         self._bundle = bundle
         self._batch = batch
         self._pixels = samples.validation
+        self._begin = begin
         advance = begin(f"{self.engine}: calibrating", 1)
         self._quantize = target.int8.calibrate(bundle, batch, samples.calibration, layers)
         advance(1)
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
         """Return the network with all layers but ``kept`` in int8."""
+        advance = self._begin(step(self.engine, "converting", kept), 1)
         files = self._quantize([layer.name for layer in kept])
+        advance(1)
         return Quantized(
             self._target.format,
             files,
             lambda _threads: ConvertedEngine(self._target, files, "int8", self._batch),
         )
+
+    @property
+    def imitate(self) -> Callable[[Sequence[Layer]], Quantized] | None:
+        """What answers as :meth:`quantize`'s networks would; None where only they can."""
+        made = self._quantize
+        if not isinstance(made, Imitated):
+            return None
+
+        def imitated(kept: Sequence[Layer]) -> Quantized:
+            names = [layer.name for layer in kept]
+            target = replace(self._target, load=lambda _: made.imitate(names))
+            return Quantized(
+                target.format, {}, lambda _: ConvertedEngine(target, {}, "int8", self._batch)
+            )
+
+        return imitated
 
     def apart(self, refused: Validated) -> Apart | None:
         """Return the layer whose values are off, in the target's own runtime, if that tells."""

@@ -81,3 +81,91 @@ def test_more_than_half_of_the_work_in_fp32_is_refused() -> None:
 def test_a_network_of_one_layer_is_refused_at_once() -> None:
     with pytest.raises(VerificationError, match="0 most sensitive of 1"):
         search(lambda _: Judged(0.0), lambda: layers([5]), 0.99, "x")
+
+
+@given(st.integers(2, 60), st.integers(2, 9), st.data())
+def test_few_attempts_end_with_layers_that_suffice(
+    count: int, most: int, data: st.DataObject
+) -> None:
+    needed = data.draw(st.integers(0, count // 2))
+    tried: list[int] = []
+
+    def attempt(kept: Sequence[Layer]) -> Judged:
+        tried.append(len(kept))
+        return Judged(1.0 if len(kept) >= needed else 0.5)
+
+    found = search(attempt, lambda: layers([1] * count), 0.99, "x", attempts=most)
+    assert found.attempts == len(tried) == len(set(tried)) <= most
+    assert len(found.kept) == min(number for number in tried if number >= needed)
+    if len(tried) < most:
+        assert len(found.kept) == needed
+    assert tried[:2] == ([0, count // 2] if needed else [0])
+
+
+@pytest.mark.parametrize("needed", range(1, 7))
+def test_eight_attempts_find_the_few_layers_of_a_large_network(needed: int) -> None:
+    found = search(
+        lambda kept: Judged(float(len(kept) >= needed)),
+        lambda: layers([1] * 60),
+        0.99,
+        "x",
+        attempts=8,
+    )
+    assert len(found.kept) == needed
+
+
+def test_a_refusal_takes_two_of_few_attempts() -> None:
+    tried: list[int] = []
+
+    def attempt(kept: Sequence[Layer]) -> Judged:
+        tried.append(len(kept))
+        return Judged(0.5)
+
+    with pytest.raises(VerificationError, match="the 20 most sensitive of 40 layers"):
+        search(attempt, lambda: layers([1] * 40), 0.99, "x", attempts=8)
+    assert tried == [0, 20]
+
+
+@given(st.integers(2, 60), st.data())
+def test_what_an_imitation_finds_is_borne_out_or_doubled(count: int, data: st.DataObject) -> None:
+    """The real ones may need more layers than the imitation said, or any number fewer."""
+    imitated = data.draw(st.integers(0, count))
+    needed = data.draw(st.integers(0, count // 2))
+    ranked = layers([1] * count)
+    tried: list[int] = []
+
+    def attempt(kept: Sequence[Layer]) -> Judged:
+        assert list(kept) == ranked[: len(kept)]
+        tried.append(len(kept))
+        return Judged(1.0 if len(kept) >= needed else 0.5)
+
+    found = search(
+        attempt,
+        lambda: ranked,
+        0.99,
+        "x",
+        imitate=lambda kept: Judged(1.0 if len(kept) >= imitated else 0.5),
+    )
+    assert tried[0] == min(imitated, count // 2)
+    assert len(found.kept) == tried[-1] >= needed
+    assert found.attempts == len(tried) == len(set(tried))
+    assert found.validated.agreement == 1.0
+
+
+def test_only_the_real_one_is_refused() -> None:
+    tried: list[int] = []
+
+    def attempt(kept: Sequence[Layer]) -> Judged:
+        tried.append(len(kept))
+        return Judged(0.25)
+
+    with pytest.raises(VerificationError, match=r"on 25\.00% of the images"):
+        search(
+            attempt,
+            lambda: layers([1] * 40),
+            0.99,
+            "x",
+            attempts=8,
+            imitate=lambda _: Judged(0.5),
+        )
+    assert tried == [20]

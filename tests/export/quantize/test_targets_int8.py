@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import conftest
 from fleetnet.bundle import Bundle
@@ -17,12 +20,15 @@ from fleetnet.cache import cache_folder
 from fleetnet.errors import DataError, VerificationError
 from fleetnet.export import int8
 from fleetnet.export.converted import export_to
+from fleetnet.export.program import PROGRAM, exported_program, program_of
 from fleetnet.export.quantize import samples, session
 from fleetnet.export.quantize.layers import Layer, layers_of, read_graph
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.separate import Worker, convert
 from fleetnet.export.shown import Allowed, Given
-from fleetnet.export.targets import TARGETS, Files
-from fleetnet.export.targets.target import Int8, Quantize
-from fleetnet.inference.engines import Pixels
+from fleetnet.export.targets import TARGETS, Files, Run, executorch
+from fleetnet.export.targets.target import Imitated, Int8, Quantize, as_npy
+from fleetnet.inference.engines import Pixels, open_engine
 from fleetnet.weights.subject import find_subject
 
 pytestmark = pytest.mark.slow
@@ -96,8 +102,10 @@ def test_a_target_gets_images_and_the_layers_to_keep(
     assert made is not None
     (batch, images, layers), *attempts = called
     assert (artifact.precision, batch) == ("int8", None)
-    assert [len(kept) for kept in attempts] == [0, 1, 2]
-    assert made.kept_layers == attempts[-1]
+    assert len(attempts[0]) == 0
+    assert sorted(map(len, attempts))[:3] == [0, 1, 2]
+    assert len(attempts) <= int8.ATTEMPTS
+    assert (made.kept_layers,) == tuple(kept for kept in attempts if len(kept) == 2)
     assert set(made.kept_layers) < set(layers)
     assert (made.layers, made.calibration_images) == (len(layers), images)
     assert made.tool == f"numpy {np.__version__}"
@@ -178,7 +186,7 @@ def test_a_refusal_names_the_layer(
     called = odd(monkeypatch, lambda bundle, _: other(bundle))
     with pytest.raises(VerificationError) as refused:
         export_to(str(taught.path), "odd:int8", tmp_path / "made", images=[str(others)], limit=40)
-    assert len(called) > 2
+    assert len(called) == 3, "calibrated once, then none kept, then as many as may be"
     assert str(refused.value).startswith("Odd in int8 is expected to lose ")
     assert "; the first layer that is off is 'classifier', by " in str(refused.value)
     assert "more images, or a larger max_loss=" in str(refused.value)
@@ -229,6 +237,94 @@ def test_a_checkpoint_brings_the_images_that_were_held_out(
     assert sorted(found.labels) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def use_environment(name: str) -> None:
+    """Let the tests' cache have an environment of the user's; without one, the test is skipped."""
+    environment = TARGETS[name].environment
+    assert environment is not None
+    kept = USERS_CACHE / environment.folder.name
+    if not (kept / "made").is_file():
+        pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
+    if not environment.made:
+        environment.folder.parent.mkdir(parents=True, exist_ok=True)
+        environment.folder.symlink_to(kept, target_is_directory=True)
+
+
+@pytest.mark.usefixtures("few")
+def test_an_imitation_is_searched_with_and_files_are_judged(
+    taught: Bundle, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The imitation needs two layers kept and the files three: they are made of two, then four."""
+    called = odd(monkeypatch, lambda bundle, kept: (graph if len(kept) > 2 else other)(bundle))
+    target = TARGETS["odd"]
+    assert target.int8 is not None
+    calibrate = target.int8.calibrate
+    imitated: list[int] = []
+
+    def imitating(*given: Any) -> Quantize:
+        def imitate(kept: Sequence[str]) -> Run:
+            imitated.append(len(kept))
+            (content,) = ((graph if len(kept) > 1 else other)(taught),)
+            assert target.load is not None
+            return target.load({"model.onnx": content})
+
+        return Imitated(calibrate(*given), imitate)
+
+    monkeypatch.setattr(TARGETS, "_found", dict(TARGETS))
+    TARGETS.add(replace(target, name="imitated", int8=Int8("numpy", imitating)))
+    written = export_to(
+        str(taught.path), "imitated:int8", tmp_path / "made", images=[str(others)], limit=40
+    )
+    _, *attempts = called
+    assert imitated[0] == 0
+    assert min(number for number in imitated if number > 1) == 2
+    assert len(imitated) <= int8.ATTEMPTS
+    assert [len(kept) for kept in attempts] == [2, 4]
+    (artifact,) = written.artifacts
+    assert artifact.quantization is not None
+    assert artifact.quantization.kept_layers == attempts[-1]
+
+
+def test_executorch_is_imitated(taught: Bundle, drawn: Samples) -> None:
+    """Layers are found in the program by their names, and those kept are not rounded."""
+    use_environment("executorch")
+    tool = TARGETS["executorch"].int8
+    assert tool is not None
+    layers = layers_of(read_graph(graph(taught), "the graph"), "the graph")
+    made = tool.calibrate(taught, 1, drawn.calibration[:3], layers)
+    assert isinstance(made, Imitated)
+    pixels = drawn.validation[:2]
+    with open_engine("onnxruntime", taught) as engine:
+        expected = engine.run(pixels)
+    names = [layer.name for layer in layers]
+    off = {}
+    for kept in (names, names[1:], []):
+        run = made.imitate(kept)
+        assert isinstance(run, Worker)
+        with contextlib.closing(run):
+            found = np.concatenate([run(image[None]) for image in pixels])
+        off[len(kept)] = float(np.square(found - expected).mean())
+    spread = float(np.square(expected - expected.mean()).mean())
+    assert off[len(names)] < 1e-6 * spread
+    assert 1e-6 * spread < off[len(names) - 1] < spread
+    assert 1e-6 * spread < off[0]
+
+
+def test_executorch_spends_its_steps_on_what_leaves_a_clamp(taught: Bundle, drawn: Samples) -> None:
+    """Those for what goes in are the same, and a range many times as wide would waste them."""
+    use_environment("executorch")
+    given = {PROGRAM: exported_program(taught), "images.npy": as_npy(drawn.calibration[:2])}
+    measured = convert(
+        executorch.ENVIRONMENT, "executorch_calibrate", given, ("ranges.json",), {"batch": 1}
+    )
+    ranges = json.loads(measured["ranges.json"])
+    nodes = program_of(taught).module().graph.nodes
+    clamps = [node for node in nodes if node.target is torch.ops.aten.hardtanh.default]
+    assert clamps
+    for node in clamps:
+        assert ranges[node.args[0].name] == ranges[node.name]
+        assert 0 <= ranges[node.name][0] <= ranges[node.name][1] <= 6
+
+
 @pytest.mark.skipif(os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all")
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
@@ -241,14 +337,7 @@ def test_targets_in_int8(
     others: Path,
     tmp_path: Path,
 ) -> None:
-    environment = TARGETS[name].environment
-    assert environment is not None
-    kept = USERS_CACHE / environment.folder.name
-    if not (kept / "made").is_file():
-        pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
-    if not environment.made:
-        environment.folder.parent.mkdir(parents=True, exist_ok=True)
-        environment.folder.symlink_to(kept, target_is_directory=True)
+    use_environment(name)
     written = export_to(
         str(taught.path), f"{name}:int8", tmp_path / "made", images=[str(others)], limit=40,
         batch=batch, allowed=Allowed(agreement=0.8),  # less than so small a network reaches

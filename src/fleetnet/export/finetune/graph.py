@@ -41,7 +41,9 @@ class _Node(NamedTuple):
 class TrainableGraph(nn.Module):
     """A graph with rounding in it, of which the weights train.
 
-    Maps ``uint8[N, crop, crop, 3]`` to logits, ``float32[N, K]``.
+    Maps ``uint8[N, crop, crop, 3]`` to logits, ``float32[N, K]``. Its parameters say how far the
+    weights have moved, in units of their output channel's root mean square: folding batch norm
+    leaves channels of very different sizes, for which no learning rate would do.
 
     Args:
         network: in fp32: gives the weights to begin with.
@@ -63,10 +65,12 @@ class TrainableGraph(nn.Module):
         self._input = quantized.graph.input[0].name
         self._nodes = [_read(node) for node in _needed(quantized.graph.node, LOGITS)]
         self._weights: dict[str, int] = {}
-        """Places in ``self.weights`` of what the graph has as integers, by their names in fp32."""
+        """Places in ``self.moved`` of what the graph has as integers, by their names in fp32."""
+        self._start: list[Tensor] = []
+        self._units: list[Tensor] = []
         self._of: dict[str, str] = {}
         self._axes: dict[str, int] = {}
-        self.weights = nn.ParameterList()
+        self.moved = nn.ParameterList()
         self._fixed: dict[str, Tensor] = {}
         self._ranges: dict[str, tuple[float, int, int, int]] = {}
         self._find_weights(whole, stored)
@@ -81,8 +85,10 @@ class TrainableGraph(nn.Module):
             if node.output in wanted and source in stored and plain in whole:
                 self._of[source] = plain
                 self._axes[source] = -1 if stored[source].ndim < 2 else node.attributes["axis"]
-                self._weights[plain] = len(self.weights)
-                self.weights.append(nn.Parameter(torch.from_numpy(whole[plain].copy())))
+                self._weights[plain] = len(self._start)
+                self._start.append(torch.from_numpy(whole[plain].copy()))
+                self._units.append(_unit(self._start[-1], self._axes[source]))
+                self.moved.append(nn.Parameter(torch.zeros_like(self._start[-1])))
 
     def _load(self, stored: Arrays) -> None:
         """Take the constants, and the ranges of the activations."""
@@ -132,7 +138,7 @@ class TrainableGraph(nn.Module):
             return self._fixed[node.output]
         if name not in self._of:
             return values[name]  # rounded and restored in one step, see above
-        weight: Tensor = self.weights[self._weights[self._of[name]]]
+        weight = self._weight(self._of[name])
         axis = self._axes[name]
         if axis < 0:
             return weight  # a bias: with 32 bits, rounding it changes nothing
@@ -143,15 +149,31 @@ class TrainableGraph(nn.Module):
         zero = torch.zeros_like(scale, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -largest, largest)
 
+    def _weight(self, name: str) -> Tensor:
+        place = self._weights[name]
+        moved: Tensor = self._start[place] + self._units[place] * self.moved[place]
+        return moved
+
     def trained(self, network: onnx.ModelProto) -> onnx.ModelProto:
         """Return a network in fp32 with the weights as they are now in place of its own."""
         copy = onnx.ModelProto()
         copy.CopyFrom(network)
         for tensor in copy.graph.initializer:
             if tensor.name in self._weights:
-                value = self.weights[self._weights[tensor.name]].detach().numpy()
+                value = self._weight(tensor.name).detach().numpy()
                 tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
         return copy
+
+
+def _unit(weight: Tensor, axis: int) -> Tensor:
+    """Return the root mean square of each output channel; of biases, the median of the sizes.
+
+    Few biases are much larger than the others.
+    """
+    if axis < 0:
+        return weight.abs().median()
+    others = [place for place in range(weight.ndim) if place != axis]
+    return weight.square().mean(others, keepdim=True).sqrt()
 
 
 def _read(node: onnx.NodeProto) -> _Node:

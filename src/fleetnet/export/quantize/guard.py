@@ -6,8 +6,9 @@ and looks for the fewest layers, the most sensitive first, with which it is good
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from fleetnet.errors import VerificationError
@@ -84,12 +85,19 @@ def search(
     wanted: float | Standard[T],
     what: str,
     apart: Callable[[T], Apart | None] = lambda _: None,
+    *,
+    attempts: int | None = None,
+    imitate: Callable[[Sequence[Layer]], T] | None = None,
 ) -> Found[T]:
     """Find the fewest of the most sensitive layers to keep for what is wanted.
 
     The number kept is doubled until that suffices, then bisected between the largest number that
     failed and the smallest that passed. Answers need not get better with each layer kept, so the
     number found passes and one fewer fails, but a smaller one might pass too.
+
+    Where attempts are few, as many layers as may be are kept first: if that does not suffice, the
+    refusal takes two attempts, and else the others are spent between, in steps that halve the order
+    of the number, on fewer layers. What passed when they are spent is found.
 
     Args:
         attempt: quantises all layers but those given and compares the answers.
@@ -98,37 +106,85 @@ def search(
             answer.
         what: what is quantised, for the error.
         apart: finds the layer whose values are off in a network that is refused.
+        attempts: at most so many, two or more; None for as many as it takes.
+        imitate: does nearly what ``attempt`` does, in less time: the number is found with it, and
+            then doubled where ``attempt`` does not bear it out.
 
     Raises:
         VerificationError: it is not good enough even with half of the multiply-adds in fp32.
     """
     standard: Standard[T] = wanted if isinstance(wanted, Standard) else agreeing(wanted)
-    kept: tuple[Layer, ...] = ()
-    validated, attempts = attempt(kept), 1
-    if standard.passes(validated):
-        return Found(kept, validated, attempts)
+    if imitate is not None:
+        number = _imitated(imitate, ranking, standard, what, attempts)
+        return _from(number, attempt, ranking, standard, what, apart)
+    last, spent = attempt(()), 1
+    if standard.passes(last):
+        return Found((), last, spent)
     ranked = tuple(ranking())
     most = _most(ranked)
-    failing, passing = 0, 0
-    while not passing:
-        if failing == most:
-            raise _refusal(what, kept, ranked, validated, standard, apart(validated))
-        number = min(max(2 * failing, 1), most)
-        kept = ranked[:number]
-        validated, attempts = attempt(kept), attempts + 1
-        if standard.passes(validated):
-            passing = number
+    found: Found[T] | None = None
+    failing = 0
+    while found is None or (len(found.kept) - failing > 1 and spent != attempts):
+        if found is None and failing == most:
+            raise _refusal(what, ranked[:most], ranked, last, standard, apart(last))
+        number = _next(
+            failing, len(found.kept) if found else None, most, bounded=attempts is not None
+        )
+        last, spent = attempt(ranked[:number]), spent + 1
+        if standard.passes(last):
+            found = Found(ranked[:number], last, spent)
         else:
             failing = number
-    found = Found(kept, validated, attempts)
-    while passing - failing > 1:
-        number = (failing + passing) // 2
-        validated, attempts = attempt(ranked[:number]), attempts + 1
-        if standard.passes(validated):
-            passing, found = number, Found(ranked[:number], validated, attempts)
-        else:
-            failing = number
-    return Found(found.kept, found.validated, attempts)
+    return replace(found, attempts=spent)
+
+
+def _imitated(
+    imitate: Callable[[Sequence[Layer]], T],
+    ranking: Callable[[], Sequence[Layer]],
+    standard: Standard[T],
+    what: str,
+    attempts: int | None,
+) -> int:
+    """Return how many layers an imitation has to keep, or the most that may be."""
+    try:
+        return len(search(imitate, ranking, standard, what, attempts=attempts).kept)
+    except VerificationError:
+        return _most(ranking())
+
+
+def _from(
+    number: int,
+    attempt: Callable[[Sequence[Layer]], T],
+    ranking: Callable[[], Sequence[Layer]],
+    standard: Standard[T],
+    what: str,
+    apart: Callable[[T], Apart | None],
+) -> Found[T]:
+    """Keep so many layers, and twice as many until that suffices.
+
+    Raises:
+        VerificationError: as :func:`search`.
+    """
+    attempts = 0
+    while True:
+        kept = tuple(ranking())[:number] if number else ()
+        last, attempts = attempt(kept), attempts + 1
+        if standard.passes(last):
+            return Found(kept, last, attempts)
+        ranked = tuple(ranking())
+        most = _most(ranked)
+        if number >= most:
+            raise _refusal(what, kept, ranked, last, standard, apart(last))
+        number = min(max(2 * number, 1), most)
+
+
+def _next(failing: int, passing: int | None, most: int, *, bounded: bool) -> int:
+    """Return how many layers to keep next, more than failed and fewer than passed."""
+    if passing is None:
+        return most if bounded else min(max(2 * failing, 1), most)
+    if bounded:
+        return max(math.isqrt(max(failing, 1) * passing), failing + 1)
+    return (failing + passing) // 2
 
 
 def _most(ranked: Sequence[Layer]) -> int:

@@ -234,6 +234,8 @@ class Session:
         quantizer: Quantizer,
         advice: Advice | None = None,
         apart: Callable[[Validated], Apart | None] = lambda _: None,
+        attempts: int | None = None,
+        imitate: Callable[[Sequence[Layer]], Quantized] | None = None,
         whole: Validated | None = None,
     ) -> guard.Found[Validated]:
         """Find the fewest layers to keep for what the judge lets pass.
@@ -242,6 +244,9 @@ class Session:
             quantizer: makes the networks.
             advice: what the error tells to do, in place of what ``fleetnet quantize`` would.
             apart: finds the layer whose values are off in a network that is refused.
+            attempts: at most so many networks are made; None for as many as it takes.
+            imitate: gives what answers nearly as a network of the quantiser's would, in less time
+                than that is made in, to search with.
             whole: the network with no layer kept, if it has been made.
 
         Raises:
@@ -251,11 +256,14 @@ class Session:
         if advice is not None:
             standard = replace(standard, advice=advice.text, arguments=advice.arguments)
         return guard.search(
-            lambda kept: whole if whole and not kept else self._validate(quantizer, kept),
+            lambda kept: whole if whole and not kept else self._attempt(quantizer, kept),
             self._rank,
             standard,
             quantizer.engine,
             apart,
+            attempts=attempts,
+            imitate=imitate
+            and (lambda kept: self._validate(f"{quantizer.engine} imitated", imitate(kept), kept)),
         )
 
     def described(
@@ -299,24 +307,24 @@ class Session:
         standard, tried = _standard(self._judge), list[_Calibrated]()
         for others, recipe in enumerate(QUANTIZERS.find(engine).recipes):
             quantizer = self._quantizer(engine, recipe)
-            made = _Calibrated(quantizer, self._validate(quantizer, ()), others)
+            made = _Calibrated(quantizer, self._attempt(quantizer, ()), others)
             if standard.passes(made.validated):
                 return made
             tried.append(made)
         best = max(tried, key=lambda made: made.validated.agreement)
         return best._replace(others=len(tried) - 1)
 
-    def _validate(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
-        quantized = quantizer.quantize(kept)
+    def _attempt(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
+        return self._validate(quantizer.engine, quantizer.quantize(kept), kept)
+
+    def _validate(self, name: str, quantized: Quantized, kept: Sequence[Layer]) -> Validated:
         with quantized.open(available_threads()) as engine:
             comparison = compare(
                 engine,
                 self._samples.validation,
                 self._expected,
                 probabilities_of(self._bundle.manifest),
-                self._begin(
-                    step(quantizer.engine, "validating", kept), len(self._samples.validation)
-                ),
+                self._begin(step(name, "validating", kept), len(self._samples.validation)),
                 self._bundle.manifest.model.activation,
                 self._judge,
             )

@@ -98,6 +98,17 @@ class Environment:
         inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
         return self.folder / inside
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Those that its scripts are run with.
+
+        Compiled modules are kept in its folder, as a converter imports for many seconds without
+        them: nothing is written beside our scripts, where users may not write.
+        """
+        if self.python:  # of which not every one can keep them elsewhere
+            return {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**clean_environment(), "PYTHONPYCACHEPREFIX": str(self.folder / "compiled")}
+
     def version(self, package: str) -> str:
         """Return the version of a package that it has, or will have; empty if it has none."""
         for requirement in self.requirements:
@@ -185,7 +196,7 @@ class Environment:
             stdin=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            env=clean_environment(),
+            env={**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         ) as process:
             assert process.stdout is not None  # noqa: S101 - it was asked for
             try:
@@ -209,7 +220,7 @@ def clean_environment() -> dict[str, str]:
     """Return the variables for a process apart, without what would lead it to our packages."""
     ours = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONNOUSERSITE": "1"}
 
 
 def _reason(told: list[str]) -> str:

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from fleetnet.errors import FleetnetError
-from fleetnet.export.separate.environment import Environment, clean_environment
+from fleetnet.export.separate.environment import Environment
 from fleetnet.inference.engines import Logits, Pixels
 
 _LENGTH = struct.Struct("<II")
@@ -57,7 +57,7 @@ def convert(
             done = subprocess.run(  # noqa: S603 - our own script
                 [program, path, folder],
                 cwd=folder,
-                env=clean_environment(),
+                env=environment.variables,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=patience,
@@ -109,7 +109,7 @@ class Worker:
             self._process = subprocess.Popen(  # noqa: S603 - our own script
                 [program, path, folder],
                 cwd=folder,
-                env=clean_environment(),
+                env=environment.variables,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -9,7 +9,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.export.native_program import built, program
 from fleetnet.export.python_program import program as in_python
 from fleetnet.export.separate import Environment, Worker, convert
-from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
+from fleetnet.export.targets.target import Files, Imitated, Int8, Run, Target, as_npy
 from fleetnet.inference.engines import Pixels
 
 if TYPE_CHECKING:  # targets are listed where onnx is not installed
@@ -60,18 +60,29 @@ def _lowered(program: bytes, *, layers: bool) -> Files:
 
 def calibrate(
     bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
-) -> Quantize:
-    """Export the network once; PyTorch's pt2e measures the ranges anew for each one in int8."""
+) -> Imitated:
+    """Export the network and measure its ranges once; PyTorch's pt2e rounds it for XNNPACK.
+
+    Turning a rounded network into XNNPACK's takes most of the time, and PyTorch itself computes
+    one too.
+    """
     from fleetnet.export.program import PROGRAM, exported_program
 
-    given = {PROGRAM: exported_program(bundle, batch or 1), "images.npy": as_npy(pixels)}
+    given = {PROGRAM: exported_program(bundle, batch or 1)}
+    images = {**given, "images.npy": as_npy(pixels)}
+    size = {"batch": batch or 1}
+    given |= convert(ENVIRONMENT, "executorch_calibrate", images, ("ranges.json",), size)
     names = [layer.name for layer in layers]
 
     def quantize(kept: Sequence[str]) -> Files:
-        settings = {"layers": names, "kept": list(kept), "batch": batch or 1}
+        settings = {"layers": names, "kept": list(kept)}
         return convert(ENVIRONMENT, "executorch_quantize", given, (FILE,), settings)
 
-    return quantize
+    def imitate(kept: Sequence[str]) -> Run:
+        settings = {"layers": names, "kept": list(kept)}
+        return Worker(ENVIRONMENT, "executorch_imitate", given, settings)
+
+    return Imitated(quantize, imitate)
 
 
 def load(files: Files) -> Run:

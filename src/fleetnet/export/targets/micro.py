@@ -10,7 +10,7 @@ from fleetnet.errors import FleetnetError
 from fleetnet.export.micro_program import FACTS, program
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets import litert
-from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, only_one_image
+from fleetnet.export.targets.target import Files, Imitated, Int8, Run, Target, only_one_image
 from fleetnet.inference.engines import Pixels
 
 if TYPE_CHECKING:  # targets are listed where onnx is not installed
@@ -51,8 +51,11 @@ def refuse(_bundle: Bundle, precision: str, _batch: int | None) -> Files:
 
 def calibrate(
     bundle: Bundle, batch: int | None, pixels: Pixels, layers: Sequence[Layer]
-) -> Quantize:
-    """Measure the ranges as for LiteRT; of each network in int8, its memory too.
+) -> Imitated:
+    """Measure the ranges as for LiteRT; of the network in int8 that is found, its memory too.
+
+    The search runs LiteRT's interpreter, as the reference kernels take seconds for an image of a
+    phone's network.
 
     Raises:
         FleetnetError: more than one image at a time was asked for.
@@ -65,7 +68,10 @@ def calibrate(
         network = quantize(kept)
         return {**network, **convert(ENVIRONMENT, "micro_arena", network, (FACTS,))}
 
-    return measured
+    def imitate(kept: Sequence[str]) -> Run:
+        return litert.load(quantize(kept))
+
+    return Imitated(measured, imitate)
 
 
 def load(files: Files) -> Run:

@@ -183,6 +183,7 @@ def _on(chip: str) -> Target:
         environment=ENVIRONMENT,
         made_by=("rknn-toolkit2",),
         one_size=True,
+        simulated=True,
         int8=Int8("rknn-toolkit2", made.calibrate),
         beside=program("rknn"),
         how=_HOW.replace("{chip}", chip),

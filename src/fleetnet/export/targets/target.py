@@ -30,6 +30,26 @@ Quantize = Callable[[Sequence[str]], Files]
 
 
 @dataclass(frozen=True)
+class Imitated:
+    """A :data:`Quantize` that can also answer as its files would, without making them.
+
+    The search for layers to keep is done with that, and the files of what it finds are made and
+    judged.
+
+    Attributes:
+        quantize: makes the files, which takes long.
+        imitate: gives what answers nearly as they would, in less time.
+    """
+
+    quantize: Quantize
+    imitate: Callable[[Sequence[str]], Run]
+
+    def __call__(self, kept: Sequence[str]) -> Files:
+        """Make the files."""
+        return self.quantize(kept)
+
+
+@dataclass(frozen=True)
 class Int8:
     """How a target gets a network in int8 whose ranges are measured on real images.
 
@@ -37,7 +57,8 @@ class Int8:
         tool: the package that rounds.
         calibrate: measures the ranges, of a bundle's network for batches of one size, on images,
             ``uint8[N, crop, crop, 3]``; of that network it is given all layers. What it gives is
-            called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`.
+            called for each choice of layers to keep, see :mod:`fleetnet.export.quantize.guard`; it
+            is an :class:`Imitated` where files take long to make or to run.
         environment: that has the tool; None for the target's.
         one_size: whether its files take batches of one size only, though the target's others take
             any.
@@ -131,6 +152,7 @@ class Target:
         rejects: whether what answers with the files honours a bundle's rejection by itself.
         one_size: whether its files take batches of one size only, of one image unless another is
             asked for.
+        simulated: whether what runs it here imitates a chip, so that its times say nothing of one.
         chips: that its files can be for, each for one.
         chip: that they are for; empty where that does not matter.
         on_chip: gives the target for another of :attr:`chips`.
@@ -158,6 +180,7 @@ class Target:
     made_by: tuple[str, ...] = ()
     rejects: bool = False
     one_size: bool = False
+    simulated: bool = False
     int8: Int8 | None = None
     chips: tuple[str, ...] = ()
     chip: str = ""

@@ -20,9 +20,9 @@ def load():
     (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(pixels):
-        interpreter.set_tensor(given["index"], pixels)
+        interpreter.set_tensor(given["index"], taken(pixels, given))
         interpreter.invoke()
-        return interpreter.get_tensor(wanted["index"])
+        return row(interpreter, wanted)
 
     return run
 
@@ -47,13 +47,18 @@ def layers():
     ]
 
     def run(pixels):
-        if given["dtype"] == np.int8:
-            pixels = (pixels.astype(np.int16) - 128).astype(np.int8)
-        interpreter.set_tensor(given["index"], pixels)
+        interpreter.set_tensor(given["index"], taken(pixels, given))
         interpreter.invoke()
         return np.concatenate([row(interpreter, tensor) for tensor in wanted], axis=1)
 
     return run
+
+
+def taken(pixels, given):
+    """Return pixels as the network takes them: less 128 where all of it is rounded."""
+    if given["dtype"] == np.int8:
+        return (pixels.astype(np.int16) - 128).astype(np.int8)
+    return pixels
 
 
 def row(interpreter, tensor):
