@@ -126,7 +126,8 @@ def _in_words(details: ErrorDetails) -> str:
     if what is not None:
         return f"it must be {what}{_but(value)}"
     said = details["msg"].removeprefix("Value error, ").removesuffix(".")
-    return said if repr(value) in said else f"{said}{_but(value)}"
+    # Words that quote the text need not say once more what it is.
+    return said if isinstance(value, str) and repr(value) in said else f"{said}{_but(value)}"
 
 
 def _plain(limit: object) -> str:

@@ -16,6 +16,7 @@ from fleetnet.errors import FleetnetError
 from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.separate import Environment, Worker, convert, worker
 from fleetnet.export.separate import environment as environments
+from fleetnet.export.separate.environment import clean_environment
 from fleetnet.export.targets import TARGETS
 
 ANSWERS = """
@@ -37,7 +38,11 @@ Write = Callable[..., str]
 
 
 class Here(Environment):
-    """This environment in place of one of its own."""
+    """This environment in place of one of its own, of which no lock tells the versions."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return clean_environment()
 
     def make(self, *_: object, **__: object) -> Path:
         return Path(sys.executable)

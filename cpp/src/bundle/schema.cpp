@@ -92,7 +92,9 @@ Value Value::item(const std::string& name, const Json& json) const {
 }
 
 void Value::refuse(const std::string& problem) const {
-    const std::string instead = json_->is_object() ? "" : ", not " + shortened(repr(*json_));
+    const std::string value = json_->is_object() ? "" : repr(*json_);
+    const bool said = json_->is_text() && problem.find(value) != std::string::npos;
+    const std::string instead = json_->is_object() || said ? "" : ", not " + shortened(value);
     throw Wrong(at(place_) + problem + instead);
 }
 

@@ -42,7 +42,8 @@ class Value {
     /// An object, whatever its names are.
     const Value& settings() const;
 
-    /// Throw Wrong: `problem` at this place, and what stands there unless it is an object.
+    /// Throw Wrong: `problem` at this place, and what stands there unless it is an object, or text
+    /// that the problem quotes.
     [[noreturn]] void refuse(const std::string& problem) const;
     /// Throw Wrong, because a list has to have something in it.
     [[noreturn]] void refuse_empty() const;

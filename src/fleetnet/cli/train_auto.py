@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.table import Table
 
 from fleetnet.amounts import count, share
-from fleetnet.cli.auto_progress import AutoProgress
 from fleetnet.cli.console import (
     console,
     print_json,
@@ -135,6 +134,7 @@ def _searched(
     source: Source, folder: Path, budget_s: float, settings: Sequence[str], told: Told
 ) -> SearchState:
     """Search, or go on, until there are a bundle and a page."""
+    from fleetnet.cli.auto_progress import AutoProgress
     from fleetnet.training.search.opening import open_search
 
     if not told.go_on:
