@@ -37,7 +37,6 @@ from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import AUTO, LOW_PRECISION_BATCH, PYTORCH_BATCH, Classifier
 from fleetnet.inference.prediction import Prediction
 from fleetnet.inference.tuning_cache import ENOUGH
-from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def _predict_here(model: str, images: list[str], asked: Asked, kind: Callable[..
     check_asked(asked.engine, asked.precision, asked.device)
     loose = [image for image in images if image != STDIN and not are_shards(image)]
     opened = open_bundle(model, loose)
-    names = read_labels(asked.labels, len(opened.manifest.classes)) if asked.labels else None
+    names = asked.names(len(opened.manifest.classes))
     left_out = LeftOut()
     paths, mode, single = _peek(images, left_out)
     sample = list(itertools.islice(paths, ENOUGH)) if asked.engine == AUTO else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from fleetnet.labels import read_labels
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -34,3 +36,11 @@ class Asked:
         """Return what only whoever computes can choose, by the names of the options."""
         names = [field.name for field in fields(self) if field.name != "top_k"]
         return {name: getattr(self, name) for name in names}
+
+    def names(self, classes: int) -> tuple[str, ...] | None:
+        """Return other names of so many classes, or None where no file has any.
+
+        Raises:
+            FleetnetError: the file cannot be read, or has another number of names.
+        """
+        return None if self.labels is None else read_labels(self.labels, classes)

@@ -19,7 +19,6 @@ from fleetnet.errors import FleetnetError
 from fleetnet.inference.automatic import check_asked
 from fleetnet.inference.classifier import AUTO, DEFAULT_ENGINE
 from fleetnet.inference.engines import CPU, Precision
-from fleetnet.labels import read_labels
 from fleetnet.left_out import LeftOut
 
 
@@ -65,7 +64,7 @@ def predict_on_cluster(
     from fleetnet.cluster.run import Options, predict_into
 
     bundle = open_bundle(model)
-    names = read_labels(asked.labels, len(bundle.manifest.classes)) if asked.labels else None
+    names = asked.names(len(bundle.manifest.classes))
     address = address or os.environ.get(ADDRESS) or LOCAL
     options = Options(
         top_k=asked.top_k,
