@@ -221,14 +221,14 @@ bench-scale:
 bench-scale-training: $(VENV)/.dev
 	mkdir -p $(SCALE)
 	$(BIN)/python benchmarks/loader/compare.py --rounds 5 --repeats 4 --json $(SCALE)/loader.json
-	$(BIN)/python benchmarks/loader/stages.py --json $(SCALE)/stages.json
+	$(BIN)/python -m benchmarks.loader.stages --json $(SCALE)/stages.json
 	$(BIN)/python -W ignore benchmarks/training/step.py --json $(SCALE)/step.json
 	$(BIN)/python -W ignore benchmarks/training/together.py --json $(SCALE)/together.json
 
 # Setting up a run on 14 million images in shards, and reading shards here and over HTTP.
 bench-scale-data: $(VENV)/.dev
 	mkdir -p $(SCALE)
-	$(BIN)/python benchmarks/shards/open_index.py --json $(SCALE)/index.json
+	$(BIN)/python -m benchmarks.shards.open_index --json $(SCALE)/index.json
 	$(BIN)/python benchmarks/shards/stream.py --json $(SCALE)/stream.json
 
 # Images a second a core, whether time is linear up to 100,000 images, and what Ray costs.

@@ -1,6 +1,6 @@
 """Where the processor time of a training image goes, and what no decoder of whole blocks can save.
 
-    python benchmarks/loader/stages.py [FOLDER] [--rounds 5] [--json FILE]
+    python -m benchmarks.loader.stages [FOLDER] [--rounds 5] [--json FILE]
 
 Each photograph goes through the steps of :meth:`fleetnet.data.augment.Augment.from_bytes` one after
 another, on one thread: a crop of 8 to 100 % to 224 pixels. Decoding the whole image at an eighth of
@@ -11,7 +11,6 @@ top of the image to the bottom of the crop, has to be read by anybody.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -21,13 +20,13 @@ from typing import TypeVar
 import simplejpeg
 import torch
 
+from benchmarks.rounds import report
 from fleetnet.data.augment import random_crop_box, scale_box, shrink_for
 from fleetnet.data.resize import crop_and_resize
 from fleetnet.data.seeds import generator
 from fleetnet.data.sound_image import open_sound
 from fleetnet.image_bytes import read_bytes
 from fleetnet.images import OpenImage
-from fleetnet.measuring import spread
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 SIZE = 224
@@ -86,11 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)
     one_round(contents, 0)
     rounds = [one_round(contents, 1 + number) for number in range(arguments.rounds)]
-    print("| of an image | processor time, ms |\n| --- | ---: |")
-    for name in rounds[0]:
-        print(f"| {name} | {spread([one[name] for one in rounds]).with_range('.2f')} |")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rounds, indent=2) + "\n", "utf-8")
+    report(rounds, ("of an image", "processor time, ms"), ".2f", arguments.json)
 
 
 if __name__ == "__main__":

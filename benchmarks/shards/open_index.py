@@ -1,6 +1,6 @@
 """Setting up a run on very many samples in shards, from their index: seconds and memory.
 
-    python benchmarks/shards/open_index.py [--samples 14000000] [--rounds 3] [--json FILE]
+    python -m benchmarks.shards.open_index [--samples 14000000] [--rounds 3] [--json FILE]
 
 Makes an index of so many samples without their images. In a process of its own, opens it, finds the
 data's fingerprint, splits it and draws the first batch; says how long each took by the clock and
@@ -21,13 +21,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.rounds import report
 from fleetnet.data.sampling import Shuffled
 from fleetnet.data.sources import fingerprint
 from fleetnet.data.sources.tar_columns import TarColumns, load
 from fleetnet.data.sources.tar_source import TarSource
 from fleetnet.data.sources.webdataset import LocalShards
 from fleetnet.data.splits import check_classes, split
-from fleetnet.measuring import spread
 
 PER_SHARD = 1000
 CLASSES = 21_841
@@ -127,7 +127,7 @@ def main() -> None:
         path = Path(folder) / "made.npz"
         made(chosen.samples).save(path)
         size = path.stat().st_size / 2**20
-        command = [sys.executable, __file__, "--index", str(path)]
+        command = [sys.executable, "-m", "benchmarks.shards.open_index", "--index", str(path)]
         rounds = [
             json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             for _ in range(chosen.rounds)
@@ -136,11 +136,7 @@ def main() -> None:
         f"{chosen.samples:,} samples, an index of {size:.0f} MiB, {os.cpu_count()} cores, "
         f"{chosen.rounds} rounds: median (lowest–highest)\n"
     )
-    print("| | |\n| --- | ---: |")
-    for name in rounds[0]:
-        print(f"| {name} | {spread([one[name] for one in rounds]).with_range('.1f')} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(rounds, indent=2) + "\n", "utf-8")
+    report(rounds, ("", ""), ".1f", chosen.json)
 
 
 if __name__ == "__main__":
