@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +19,19 @@ def layers(macs: Sequence[int]) -> list[Layer]:
     return [Layer(f"layer{index}", (f"node{index}",), count) for index, count in enumerate(macs)]
 
 
+def needing(
+    needed: int, ranked: Sequence[Layer], tried: list[int]
+) -> Callable[[Sequence[Layer]], Judged]:
+    """Return what is good enough with so many layers kept, and notes how many it was tried with."""
+
+    def attempt(kept: Sequence[Layer]) -> Judged:
+        assert list(kept) == list(ranked[: len(kept)])
+        tried.append(len(kept))
+        return Judged(1.0 if len(kept) >= needed else 0.5)
+
+    return attempt
+
+
 def never() -> Sequence[Layer]:
     raise AssertionError("the ranking takes its time and was not needed")
 
@@ -34,13 +47,7 @@ def test_the_fewest_of_the_most_sensitive_layers_are_kept(count: int, data: st.D
     needed = data.draw(st.integers(1, count // 2))
     ranked = layers([1] * count)
     tried: list[int] = []
-
-    def attempt(kept: Sequence[Layer]) -> Judged:
-        assert list(kept) == ranked[: len(kept)]
-        tried.append(len(kept))
-        return Judged(1.0 if len(kept) >= needed else 0.5)
-
-    found = search(attempt, lambda: ranked, 0.99, "x")
+    found = search(needing(needed, ranked, tried), lambda: ranked, 0.99, "x")
     assert list(found.kept) == ranked[:needed]
     assert found.validated.agreement == 1.0
     assert found.attempts == len(tried) == len(set(tried))
@@ -133,14 +140,8 @@ def test_what_an_imitation_finds_is_borne_out_or_doubled(count: int, data: st.Da
     needed = data.draw(st.integers(0, count // 2))
     ranked = layers([1] * count)
     tried: list[int] = []
-
-    def attempt(kept: Sequence[Layer]) -> Judged:
-        assert list(kept) == ranked[: len(kept)]
-        tried.append(len(kept))
-        return Judged(1.0 if len(kept) >= needed else 0.5)
-
     found = search(
-        attempt,
+        needing(needed, ranked, tried),
         lambda: ranked,
         0.99,
         "x",

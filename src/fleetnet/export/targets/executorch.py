@@ -74,13 +74,14 @@ def calibrate(
     given |= convert(ENVIRONMENT, "executorch_calibrate", images, ("ranges.json",), size)
     names = [layer.name for layer in layers]
 
+    def settings(kept: Sequence[str]) -> dict[str, list[str]]:
+        return {"layers": names, "kept": list(kept)}
+
     def quantize(kept: Sequence[str]) -> Files:
-        settings = {"layers": names, "kept": list(kept)}
-        return convert(ENVIRONMENT, "executorch_quantize", given, (FILE,), settings)
+        return convert(ENVIRONMENT, "executorch_quantize", given, (FILE,), settings(kept))
 
     def imitate(kept: Sequence[str]) -> Run:
-        settings = {"layers": names, "kept": list(kept)}
-        return Worker(ENVIRONMENT, "executorch_imitate", given, settings)
+        return Worker(ENVIRONMENT, "executorch_imitate", given, settings(kept))
 
     return Imitated(quantize, imitate)
 
