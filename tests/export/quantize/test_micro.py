@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from fleetnet.bundle import Bundle
 from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
 from fleetnet.export.converted import export_to
-from fleetnet.export.micro_program import program
+from fleetnet.export.converted_engine import ConvertedEngine
+from fleetnet.export.micro_program import FACTS, program
+from fleetnet.export.quantize.layers import layers_of, read_graph
+from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.targets import TARGETS, litert, micro
 
 pytestmark = pytest.mark.slow
@@ -55,6 +59,17 @@ print(answers)
 """
 
 
+def needs_environments() -> None:
+    """Have the environments in the cache of the tests; without them, skip the test."""
+    for environment in (micro.ENVIRONMENT, litert.ENVIRONMENT):
+        kept = USERS_CACHE / environment.folder.name
+        if not (kept / "made").is_file():
+            pytest.skip(f"no environment '{environment.name}': fleetnet export --to micro makes it")
+        if not environment.made:
+            environment.folder.parent.mkdir(parents=True, exist_ok=True)
+            environment.folder.symlink_to(kept, target_is_directory=True)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler of C++")
 def test_the_program_compiles(bundle: Bundle, tmp_path: Path) -> None:
     content = bytes(range(256)) * 3
@@ -88,13 +103,7 @@ def test_answers_are_those_of_the_reference_kernels_to_the_bit(
     from fleetnet.export import int8
     from fleetnet.export.shown import Allowed
 
-    for environment in (micro.ENVIRONMENT, litert.ENVIRONMENT):
-        kept = USERS_CACHE / environment.folder.name
-        if not (kept / "made").is_file():
-            pytest.skip(f"no environment '{environment.name}': fleetnet export --to micro makes it")
-        if not environment.made:
-            environment.folder.parent.mkdir(parents=True, exist_ok=True)
-            environment.folder.symlink_to(kept, target_is_directory=True)
+    needs_environments()
     monkeypatch.setattr(int8, "LEAST", 40)
     # The network has seen two epochs: what rounding leaves of its answers is not what is looked at.
     written = export_to(
@@ -120,3 +129,24 @@ def test_answers_are_those_of_the_reference_kernels_to_the_bit(
         for environment, script in ((micro.ENVIRONMENT, MICRO), (litert.ENVIRONMENT, LITERT))
     ]  # fmt: skip
     assert told[0] == told[1]
+
+
+@WITH_ALL
+def test_bytes_go_in_and_out_though_all_layers_are_kept(taught: Bundle, drawn: Samples) -> None:
+    path, content = taught.content(format="onnx")
+    layers = layers_of(read_graph(content, str(path)), str(path))
+    quantize = micro.calibrate(taught, None, drawn.calibration, layers)
+    kept = [layer.name for layer in layers]
+    files = quantize(kept)
+    scale = float(json.loads(files[FACTS])["scale"])
+    pixels = drawn.validation[:4]
+    imitated = replace(TARGETS["micro"], load=lambda _: quantize.imitate(kept))
+    found = []
+    for target in (TARGETS["micro"], imitated):
+        with ConvertedEngine(target, files, "int8", 1) as engine:
+            found.append(engine.run(pixels) / scale)
+        # The logits are whole numbers of steps: they left the network as bytes.
+        np.testing.assert_allclose(found[-1], found[-1].round(), atol=1e-3)
+        assert found[-1].any()
+    # What is between is computed in floating point, so one more rounding is all that differs.
+    np.testing.assert_allclose(found[0], found[1], atol=1.001)

@@ -30,5 +30,10 @@ for known in dict.fromkeys(scope(*operator) for operator in kept):
         TFLOperationName.ALL_SUPPORTED,
         algorithm_key=AlgorithmName.NO_QUANTIZE,
     )
+if settings["whole"]:
+    # The quantiser knows the network's output by the name of the operator that gives it: where that
+    # one is kept, its values are rounded to bytes behind it. Later recipes come before earlier ones
+    # of another expression, and this one is that of all operators.
+    recipes.add_static_config("", TFLOperationName.OUTPUT, 8, 8)
 rounding = quantizer.Quantizer(str(network), recipes.get_quantization_recipe())
 rounding.quantize(ranges).export_model(str(network), overwrite=True)
