@@ -228,3 +228,17 @@ def test_every_package_of_an_environment_has_a_version() -> None:
         if target.environment is not None:
             assert target.version, target.name
             assert all(target.converters.values()), target.name
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[][0]", "the converter of 'none' failed in script: IndexError: list index out of range"),
+        ("import sys; sys.exit('no such layer')", "no such layer"),
+        ("import sys; sys.exit(3)", "the converter of 'none' ended with 3"),
+        ("import os; os.kill(os.getpid(), 9)", "the converter of 'none' died: SIGKILL"),
+    ],
+)
+def test_a_converter_that_ends_says_where(text: str, reason: str, write: Write) -> None:
+    with pytest.raises(FleetnetError, match=f"^{reason}$"):
+        convert(HERE, write(text), {}, ("out",))

@@ -24,6 +24,7 @@ from fleetnet.data.sources import Source
 from fleetnet.errors import DataError, FleetnetError, VerificationError, one_line
 from fleetnet.export.cached import bundle_of
 from fleetnet.export.converted_engine import ConvertedEngine, compared
+from fleetnet.export.converting import converting
 from fleetnet.export.description import README, description
 from fleetnet.export.fixed_batch import check_batch
 from fleetnet.export.int8 import in_int8, real_images
@@ -225,15 +226,8 @@ def page_of(bundle: Bundle) -> Path:
 
 
 def _files_of(target: Target, bundle: Bundle, precision: str, batch: int | None) -> Files:
-    try:
+    with converting(bundle, target):
         return target.convert(bundle, precision, batch)
-    except FleetnetError:
-        raise
-    except Exception as error:
-        # Every converter raises its own errors.
-        raise FleetnetError(
-            f"{bundle.path} cannot be converted to {target.title}: {one_line(error)}"
-        ) from None
 
 
 def _artifact_of(target: Target, files: Files, precision: str, batch: int | None) -> Artifact:

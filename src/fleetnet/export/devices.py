@@ -139,8 +139,8 @@ def measure(
             yield _kept(bundle, target, precision)
             continue
         place = _place(bundle, target, precision)
-        place.parent.mkdir(parents=True, exist_ok=True)
         say(f"{target.name}:{precision}")
+        steps = ["begin"]
         try:
             export_to(
                 bundle.path,
@@ -149,12 +149,26 @@ def measure(
                 images=images,
                 data=data,
                 allowed=allowed if allowed is not None and precision != "fp32" else Allowed(),
+                say=steps.append,
                 begin=begin,
             )
         except FleetnetError as error:
             yield Device(target, precision, refused=one_line(error))
+        except Exception as error:
+            # Nobody foresaw it; the other targets are measured all the same.
+            yield Device(
+                target, precision, refused=_unforeseen(target, precision, steps[-1], error)
+            )
         else:
             yield _kept(bundle, target, precision)
+
+
+def _unforeseen(target: Target, precision: str, step: str, error: Exception) -> str:
+    """Return the line about an error of which there is none, with where it came from."""
+    return (
+        f"{target.name}:{precision} failed at the step '{step}': "
+        f"{type(error).__name__}: {one_line(error)}"
+    )
 
 
 def _place(bundle: Bundle, target: Target, precision: str) -> Path:

@@ -15,6 +15,7 @@ from fleetnet.data.sources import Source
 from fleetnet.errors import DataError
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.converted_engine import ConvertedEngine
+from fleetnet.export.converting import converting
 from fleetnet.export.held_out import training_source, why_gone
 from fleetnet.export.layers_apart import first_apart
 from fleetnet.export.quantize.apart import Apart
@@ -144,13 +145,15 @@ class _TargetQuantizer:
         self._pixels = samples.validation
         self._begin = begin
         advance = begin(f"{self.engine}: calibrating", 1)
-        self._quantize = target.int8.calibrate(bundle, batch, samples.calibration, layers)
+        with converting(bundle, target):
+            self._quantize = target.int8.calibrate(bundle, batch, samples.calibration, layers)
         advance(1)
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
         """Return the network with all layers but ``kept`` in int8."""
         advance = self._begin(step(self.engine, "converting", kept), 1)
-        files = self._quantize([layer.name for layer in kept])
+        with converting(self._bundle, self._target):
+            files = self._quantize([layer.name for layer in kept])
         advance(1)
         return Quantized(
             self._target.format,

@@ -170,3 +170,11 @@ def test_only_the_real_one_is_refused() -> None:
             imitate=lambda _: Judged(0.5),
         )
     assert tried == [20]
+
+
+def test_an_imitation_that_cannot_be_run_is_no_refusal() -> None:
+    def imitate(_: Sequence[Layer]) -> Judged:
+        raise VerificationError("its interpreter does not take the file")
+
+    with pytest.raises(VerificationError, match="does not take the file"):
+        search(lambda _: Judged(1.0), never, 0.99, "x", imitate=imitate)

@@ -19,6 +19,10 @@ MOST_KEPT = 0.5
 """Largest share of the multiply-adds that may stay in fp32: beyond it there is little to gain."""
 
 
+class RefusedError(VerificationError):
+    """No network was good enough; that one could not be run is another error."""
+
+
 class Validated(Protocol):
     """A quantised network whose answers were compared."""
 
@@ -111,7 +115,7 @@ def search(
             then doubled where ``attempt`` does not bear it out.
 
     Raises:
-        VerificationError: it is not good enough even with half of the multiply-adds in fp32.
+        RefusedError: it is not good enough even with half of the multiply-adds in fp32.
     """
     standard: Standard[T] = wanted if isinstance(wanted, Standard) else agreeing(wanted)
     if imitate is not None:
@@ -148,7 +152,7 @@ def _imitated(
     """Return how many layers an imitation has to keep, or the most that may be."""
     try:
         return len(search(imitate, ranking, standard, what, attempts=attempts).kept)
-    except VerificationError:
+    except RefusedError:
         return _most(ranking())
 
 
@@ -163,7 +167,7 @@ def _from(
     """Keep so many layers, and twice as many until that suffices.
 
     Raises:
-        VerificationError: as :func:`search`.
+        RefusedError: as :func:`search`.
     """
     attempts = 0
     while True:
@@ -200,10 +204,10 @@ def _refusal(
     last: T,
     standard: Standard[T],
     apart: Apart | None,
-) -> VerificationError:
+) -> RefusedError:
     share = macs_share(kept, ranked)
     where = str(apart) if apart else f"rounding '{ranked[0].name}' changes the answers most"
-    return VerificationError(
+    return RefusedError(
         f"{what} in int8 {standard.shortfall(last)}, although the {len(kept)} most sensitive of "
         f"{len(ranked)} layers ({share:.0%} of the multiply-adds) stay in fp32; {where}: "
         f"nothing is written; {standard.advice}",

@@ -24,6 +24,7 @@ import numpy as np
 
 from fleetnet.errors import FleetnetError
 from fleetnet.export.separate.environment import Environment
+from fleetnet.files import write_error
 from fleetnet.inference.engines import Logits, Pixels
 
 _LENGTH = struct.Struct("<II")
@@ -68,7 +69,9 @@ def convert(
                 f"the converter of '{environment.name}' was not done after {patience:.0f} s"
             ) from None
         if done.returncode:
-            raise FleetnetError(_death(environment, done.returncode, done.stderr or done.stdout))
+            raise FleetnetError(
+                _death(environment, script, done.returncode, done.stderr or done.stdout)
+            )
         try:
             return {file: (folder / file).read_bytes() for file in results}
         except OSError as error:
@@ -100,6 +103,7 @@ class Worker:
     ) -> None:
         program = environment.make()
         self._environment = environment
+        self._script = script
         self._turn = threading.Lock()
         self._seconds: list[float] = []
         with contextlib.ExitStack() as stack:
@@ -169,7 +173,7 @@ class Worker:
     def _why_dead(self) -> str:
         code = self._process.wait()
         self._errors.seek(0)
-        return _death(self._environment, code, self._errors.read()[-20_000:])
+        return _death(self._environment, self._script, code, self._errors.read()[-20_000:])
 
     def _end(self) -> None:
         self._process.kill()
@@ -178,12 +182,20 @@ class Worker:
 
 @contextlib.contextmanager
 def _folder(files: Mapping[str, bytes], settings: Mapping[str, Any] | None) -> Iterator[Path]:
-    """Yield a folder of these files for a script, with ``settings.json``."""
-    with tempfile.TemporaryDirectory(prefix="fleetnet-") as name:
-        folder = Path(name)
-        for file, content in files.items():
-            (folder / file).write_bytes(content)
-        (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
+    """Yield a folder of these files for a script, with ``settings.json``.
+
+    Raises:
+        FleetnetError: the disk for temporary files is full, or cannot be written to.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetnet-"))
+            folder = Path(name)
+            for file, content in files.items():
+                (folder / file).write_bytes(content)
+            (folder / "settings.json").write_text(json.dumps(dict(settings or {})), "utf-8")
+        except OSError as error:
+            raise write_error(Path(tempfile.gettempdir()), error) from error
         yield folder
 
 
@@ -194,10 +206,14 @@ def _script(name: str, ending: str = ".py") -> Iterator[Path]:
         yield there / f"{name}{ending}"
 
 
-def _death(environment: Environment, code: int, told: bytes) -> str:
-    """Return the line about a script that ended."""
+def _death(environment: Environment, script: str, code: int, told: bytes) -> str:
+    """Return the line about a script that ended: what it says itself, or where it went wrong."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"the converter of '{environment.name}' died: {signal.Signals(-code).name}"
     lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
-    return (lines or [f"the converter of '{environment.name}' ended with {code}"])[-1][:1000]
+    if not lines:
+        return f"the converter of '{environment.name}' ended with {code}"
+    foreseen = not any(line.startswith("Traceback (most recent call last)") for line in lines)
+    where = "" if foreseen else f"the converter of '{environment.name}' failed in {script}: "
+    return f"{where}{lines[-1]}"[:1000]

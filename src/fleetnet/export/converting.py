@@ -1,0 +1,36 @@
+"""Errors of converters, each of which raises its own, as lines that say what was converted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import INSTALL, FleetnetError, one_line
+from fleetnet.export.targets import Target
+
+
+@contextlib.contextmanager
+def converting(bundle: Bundle, target: Target) -> Iterator[None]:
+    """Turn whatever a target's converter raises in the block into one line.
+
+    Raises:
+        FleetnetError: names the model, the target, and what its converter says; or the package
+            that it lacks.
+    """
+    try:
+        yield
+    except FleetnetError:
+        raise
+    except ModuleNotFoundError as error:
+        raise FleetnetError(
+            f"the target '{target.name}' needs {error.name}, which is not installed: {INSTALL} "
+            f"{error.name}",
+            code="not-installed",
+            package=error.name,
+        ) from None
+    except Exception as error:
+        raise FleetnetError(
+            f"{bundle.path} cannot be converted to {target.title}: "
+            f"{one_line(error) or type(error).__name__}"
+        ) from None
