@@ -162,6 +162,33 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}.{kind}")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is computed for it.
+
+    A folder of another name is made beside it and removed: what the system says of permissions is
+    not all, for root, on a full disk, or where a file system takes no folders.
+
+    Raises:
+        FleetnetError: nothing can be made there, or nothing can take the place of what is there.
+    """
+    if path.name in ("", "..") or os.path.ismount(path):
+        raise FleetnetError(
+            f"cannot write {path}: it cannot be replaced; name a folder to make in it",
+            file=str(path),
+        )
+    try:
+        above = next(one for one in path.absolute().parents if one.exists())
+        tried = _beside(above / path.name, "part")
+        tried.mkdir()
+        tried.rmdir()
+    except NotADirectoryError:
+        raise FleetnetError(
+            f"cannot write {path}: {above} is no folder; choose another place", file=str(path)
+        ) from None
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def new_folder(path: Path) -> Path:
     """Make the folder ``path``, or the first of ``path-2``, ``path-3``, … that nobody has made.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata, with
 from fleetnet.bundle.rejection import Rejection
 from fleetnet.bundle.versions import to_current
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.files import Standing, atomic_folder, standing, write_error
+from fleetnet.files import Standing, atomic_folder, check_folder, standing
 from fleetnet.json_text import json_text
 
 
@@ -55,21 +53,6 @@ def write_bundle(
         _fill(folder, around or {})
         (bundle / MANIFEST).write_bytes(text)
     return Bundle(path / inside, manifest, content=text)
-
-
-def _check_above(path: Path) -> None:
-    """Refuse a place where no folder can be made, before anything is computed for it.
-
-    Raises:
-        FleetnetError: what is above it is a file, or may not be written to.
-    """
-    above = next((one for one in path.parents if one.exists()), None)
-    if above is not None and not above.is_dir():
-        raise FleetnetError(
-            f"cannot write {path}: {above} is no folder; choose another place", file=str(path)
-        )
-    if above is not None and not os.access(above, os.W_OK | os.X_OK):
-        raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -138,11 +121,14 @@ def check_only_listed(bundle: Bundle, output: Path | None) -> None:
 
     Raises:
         BundleError: it is only an ONNX file, or there are other files.
+        FleetnetError: nothing can be written there.
     """
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path} is only an ONNX file: give the bundle's folder")
     if output is not None and output.resolve() != bundle.path.resolve():
+        check_replaceable(output)
         return
+    check_folder(bundle.path)
     listed = {file.name for artifact in bundle.artifacts for file in artifact.files}
     others = sorted({entry.name for entry in bundle.path.iterdir()} - listed - {MANIFEST})
     if others:
@@ -165,8 +151,8 @@ def check_replaceable(path: Path, inside: str = "") -> Standing:
             be made there.
     """
     found = standing(path)
+    check_folder(path)
     if not path.exists():
-        _check_above(path)
         return found
     empty = path.is_dir() and not any(path.iterdir())
     if not empty and not (path / inside / MANIFEST).is_file():

@@ -29,7 +29,7 @@ from fleetnet.conformance.pictures import Picture, all_pictures
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import Kind, fits, kind_of
 from fleetnet.errors import GRAPHS, FleetnetError, ImageError, require_all
-from fleetnet.files import atomic_folder, standing
+from fleetnet.files import atomic_folder, check_folder, standing
 from fleetnet.geometry import Interpolation
 from fleetnet.image_bytes import read_bytes
 from fleetnet.images import OpenImage
@@ -84,6 +84,7 @@ def versions() -> dict[str, str]:
 
 
 def _check_replaceable(folder: Path) -> None:
+    check_folder(folder)
     if not folder.exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file()):
