@@ -64,4 +64,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _reason(told: bytes, otherwise: str) -> str:
     lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        # A bare exception says nothing to whoever reads the table.
+        return f"'fleetnet devices' failed where nobody foresaw it: {lines[-1]}"[:300]
     return lines[-1].removeprefix("error: ")[:300] if lines else otherwise

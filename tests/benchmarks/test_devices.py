@@ -71,6 +71,7 @@ def test_one_that_fails_says_so_in_a_line() -> None:
     assert of("""print('[{"refused": "it differs"}]')""") == "it differs"
     assert of("import sys; sys.exit('error: no space\\n')") == "no space"
     assert of("import os; os.abort()") == "it ended with -6"
+    assert of("[][0]").startswith("'fleetnet devices' failed where nobody foresaw it: IndexError")
     assert of("pass") == "it gave no figures"
     assert of("import time; time.sleep(600)", 0.2) == "not done after 0 s"
 
