@@ -7,8 +7,10 @@ import importlib.machinery
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +237,48 @@ def test_a_converter_apart_that_goes_wrong_leaves_nothing(
         else:
             target.convert(bundle, target.precisions[0], 1)
     assert {entry.name for entry in temporary.iterdir()} <= {"filler"}
+
+
+STOPPED = """
+import contextlib, pathlib, sys
+from fleetnet.cli import main
+from fleetnet.export import program
+from fleetnet.export.separate import Environment, worker
+Environment.make = lambda *_, **__: pathlib.Path(sys.executable)
+program.exported_program = lambda *_, **__: b"no program"
+worker._script = lambda *_: contextlib.nullcontext(pathlib.Path(sys.argv[1]))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux has them")
+def test_a_termination_ends_the_converter_and_leaves_nothing(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    temporary, told = tmp_path / "temporary", tmp_path / "pid"
+    temporary.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, pathlib, time\npathlib.Path({str(told)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    arguments = ["export", bundle.path, "--to", "litert", "-o", tmp_path / "made", "--limit", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, script, *arguments],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (told.is_file() and told.read_text()):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        process.terminate()
+        _, err = process.communicate()
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    assert not Path("/proc", told.read_text()).exists()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"temporary", "pid", "script.py"}
+    assert list(temporary.iterdir()) == []
 
 
 def test_no_row_of_the_targets_shows_a_bare_exception(

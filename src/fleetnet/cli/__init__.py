@@ -18,6 +18,7 @@ from typer.main import get_command
 import fleetnet
 from fleetnet.cli import streams
 from fleetnet.cli.console import fail, say
+from fleetnet.cli.termination import tidy_termination
 from fleetnet.errors import INSTALL, FleetnetError, Interrupted, one_line
 from fleetnet.reporting import Note
 from fleetnet.schema import first_problem
@@ -96,7 +97,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         app = _app([verb] if verb in VERBS else VERBS)
-        code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
+        with tidy_termination(verb):
+            code = get_command(app).main(arguments, prog_name="fleetnet", standalone_mode=False)
         # Here, because Python cannot say in one line what goes wrong with it at its end.
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
