@@ -30,6 +30,7 @@ from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
 from fleetnet.inference.engines import Engine, Pixels, open_engine
 from fleetnet.reporting import Begin, Say
 from fleetnet.training.distillation.losses import kullback_leibler
+from fleetnet.training.kept_memory import memory_kept
 
 EPOCHS = 3
 BATCH = 32
@@ -103,7 +104,7 @@ def finetune(
     )
     optimizer = torch.optim.Adam(student.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _part(epochs * len(loader)))
-    with contextlib.closing(open_engine(_TEACHER, bundle)) as teacher:
+    with memory_kept(), contextlib.closing(open_engine(_TEACHER, bundle)) as teacher:
         for epoch in range(1, epochs + 1):
             if epoch > 1:
                 student.set_ranges(quantized.graph(student.trained(network)))
