@@ -13,10 +13,11 @@ on one thread, in turns.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def main() -> None:
 
 def measured(graph: bytes, pixels: Pixels, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each form of the weights."""
-    rows, works = [], {}
+    rows: list[dict[str, Any]] = []
+    works: dict[str, Callable[[], object]] = {}
     expected: npt.NDArray[np.float32] | None = None
     for name, model, is_real in forms(graph):
         options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
@@ -78,7 +80,7 @@ def measured(graph: bytes, pixels: Pixels, rounds: int) -> list[dict[str, Any]]:
         }
         if is_real:
             row["bytes"] = stored(model)
-            works[name] = lambda request=request: request.infer([pixels[:1]])
+            works[name] = functools.partial(request.infer, [pixels[:1]])
         rows.append(row)
     times = timed(works, rounds)
     for row in rows:
@@ -132,7 +134,7 @@ def stored(model: ov.Model) -> int:
         return (Path(folder) / "model.bin").stat().st_size
 
 
-def timed(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def timed(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Return the median of each round in milliseconds of processor time."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for name in turns(works, rounds):
