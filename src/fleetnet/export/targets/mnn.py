@@ -38,7 +38,8 @@ The input is `pixels`, the output `logits`. In Python (`pip install MNN fleetnet
             runtime_manager=MNN.nn.create_runtime_manager((settings,)),
         )
         given = MNN.expr.const(pixels, list(pixels.shape), MNN.expr.NCHW, MNN.expr.uint8)
-        logits = np.array(network.forward([given])[0].read())""",
+        answers = network.forward([given])  # what is read is copied while they are held
+        logits = np.array(answers[0].read())""",
     )
     + """
 

@@ -33,7 +33,9 @@ def load():
         if wanted == ["logits"]:
             return np.array(answers[0].read())
         # Else in the layout of its own arithmetic.
-        rows = [np.array(MNN.expr.convert(one, MNN.expr.NCHW).read()) for one in answers]
+        # Each is held while it is copied: what it reads from is freed with it, and written over.
+        plain = [MNN.expr.convert(one, MNN.expr.NCHW) for one in answers]
+        rows = [np.array(one.read()) for one in plain]
         return np.concatenate([row.reshape(len(pixels), -1) for row in rows], axis=1)
 
     return run
