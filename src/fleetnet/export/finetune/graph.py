@@ -23,12 +23,11 @@ from fleetnet.errors import ModelError
 from fleetnet.export.finetune.operators import OPERATORS, Attributes
 from fleetnet.export.onnx import LOGITS
 from fleetnet.export.quantize.layers import WEIGHTED
+from fleetnet.export.quantize.quantizer import LARGEST
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 SUFFIX = "_quantized"
 """The quantiser adds it to the name of what it has rounded."""
-LARGEST = {7: 64, 8: 127}
-"""Of the integers that weights are rounded to, by their bits, on either side of 0."""
 
 
 class _Node(NamedTuple):
@@ -59,7 +58,7 @@ class TrainableGraph(nn.Module):
         self, network: onnx.ModelProto, quantized: onnx.ModelProto, weight_bits: int
     ) -> None:
         super().__init__()
-        self._largest = LARGEST[weight_bits]
+        self._largest = int(LARGEST[weight_bits])
         whole = {one.name: numpy_helper.to_array(one) for one in network.graph.initializer}
         stored = {one.name: numpy_helper.to_array(one) for one in quantized.graph.initializer}
         self._input = quantized.graph.input[0].name

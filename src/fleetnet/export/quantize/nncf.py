@@ -7,9 +7,10 @@ from typing import Any
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.openvino_ir import to_ir
-from fleetnet.export.quantize.layers import Layer
+from fleetnet.export.quantize.layers import Layer, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
+from fleetnet.export.quantize.rounding import TOLD, Rounding
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine, core, read_onnx
 from fleetnet.reporting import Advance, Begin
@@ -53,6 +54,7 @@ class OpenVinoQuantizer:
         begin: called with each calibration; there is one for each network.
         correct_bias: move each layer's bias by what rounding changes in the mean of its outputs
             (Nagel et al. 2019, section 4.2; NNCF's fast one).
+        rounding: of the weights, where they are not to be rounded one by one.
 
     Raises:
         BundleError: OpenVINO cannot read the graph.
@@ -70,10 +72,14 @@ class OpenVinoQuantizer:
         begin: Begin,
         *,
         correct_bias: bool = False,
+        rounding: Rounding | None = None,
     ) -> None:
         self._correct_bias = correct_bias
         if correct_bias:
             self.tool = f"{self.tool} with bias correction"
+        self._content, self._where, self._rounding = content, where, rounding
+        if rounding is not None:
+            self.tool = f"{self.tool} {TOLD}"
         self._overflow = OverflowFix.ENABLE if weight_bits == 7 else OverflowFix.DISABLE
         self._calibration = calibration
         self._begin = begin
@@ -95,7 +101,7 @@ class OpenVinoQuantizer:
         advance = self._begin(step("openvino", "calibrating", kept), images)
         with quiet():
             quantized = nncf.quantize(
-                self._model.clone(),
+                self._with_weights(kept),
                 nncf.Dataset(_Images(self._calibration, advance)),
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
@@ -109,6 +115,14 @@ class OpenVinoQuantizer:
             {"model.int8.xml": graph, "model.int8.bin": weights},
             lambda threads: OpenVinoEngine.of_ir(graph, weights, Setup("int8", threads)),
         )
+
+    def _with_weights(self, kept: Sequence[Layer]) -> ov.Model:
+        """Return the network to quantise: rounded beforehand, if at all, where it is quantised."""
+        if self._rounding is None:
+            return self._model.clone()
+        nodes = [node for layer in kept for node in layer.nodes]
+        graph = self._rounding.applied(read_graph(self._content, self._where), nodes)
+        return _simplified(read_onnx(graph.SerializeToString()))
 
     def _operations(self, layers: Sequence[Layer]) -> list[str]:
         """Return the names of the operations that OpenVINO's reader made of the layers' nodes.

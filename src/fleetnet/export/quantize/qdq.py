@@ -18,6 +18,7 @@ from fleetnet.errors import BundleError, one_line
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized
 from fleetnet.export.quantize.quiet import quiet
+from fleetnet.export.quantize.rounding import TOLD, Rounding
 from fleetnet.inference.comparison import BATCH
 from fleetnet.inference.engines import Pixels, Setup
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
@@ -49,6 +50,7 @@ class OnnxRuntimeQuantizer:
         calibration: real images, ``uint8[N, crop, crop, 3]``.
         weight_bits: 8, or 7, which is exact also on processors without VNNI.
         begin: called with the calibration.
+        rounding: of the weights, where they are not to be rounded one by one.
 
     Raises:
         BundleError: ONNX Runtime cannot run the graph.
@@ -64,9 +66,14 @@ class OnnxRuntimeQuantizer:
         calibration: Pixels,
         weight_bits: int,
         begin: Begin,
+        rounding: Rounding | None = None,
     ) -> None:
         self._reduce_range = weight_bits == 7
         self._graph = graph
+        self._rounding = rounding
+        if rounding is not None:
+            self.tool = f"{self.tool} {TOLD}"
+            graph = rounding.applied(graph)
         inside = {node for layer in layers for node in layer.nodes}
         self._before = [node.name for node in graph.graph.node if node.name not in inside]
         self._ranges = _measure(
@@ -84,8 +91,11 @@ class OnnxRuntimeQuantizer:
 
     def graph_without(self, nodes: Sequence[str]) -> bytes:
         """Return the ONNX graph in int8 except for these nodes."""
-        graph = onnx.ModelProto()
-        graph.CopyFrom(self._graph)
+        if self._rounding is None:
+            graph = onnx.ModelProto()
+            graph.CopyFrom(self._graph)
+        else:
+            graph = self._rounding.applied(self._graph, nodes)
         with quiet():
             quantizer = QDQQuantizer(
                 graph,

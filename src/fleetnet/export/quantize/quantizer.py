@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fleetnet.amounts import count
@@ -14,6 +14,13 @@ if TYPE_CHECKING:  # quantisers are listed where onnx is not installed
     import onnx
 
     from fleetnet.export.quantize.layers import Layer
+    from fleetnet.export.quantize.rounding import Rounding
+
+
+LARGEST: Mapping[int, float] = {7: 64, 8: 127}
+"""Of the integers that weights are rounded to, by their bits, on either side of 0."""
+ROUNDED = "rounded sums"
+"""A recipe for every quantiser: weights rounded for what their layer's sums come to."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Unquantized:
         weight_bits: 8, or 7, which is exact also on processors without VNNI.
         begin: called with each step that takes long.
         recipe: one of the quantiser's, see :class:`QuantizerKind`.
+        rounding: of the weights, where the recipe is :data:`ROUNDED`.
     """
 
     content: bytes
@@ -39,6 +47,7 @@ class Unquantized:
     weight_bits: int
     begin: Begin
     recipe: str = ""
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +91,13 @@ class QuantizerKind:
             cannot be read.
         recipes: ways to calibrate, by names of its own, the usual one first; the others are tried
             where a network that is whole in int8 does not pass.
+        largest: what the largest weight of an output is in the quantiser's steps, by its bits.
     """
 
     name: str
     make: Callable[[Unquantized], Quantizer]
     recipes: tuple[str, ...] = ("",)
+    largest: Mapping[int, float] = field(default_factory=lambda: LARGEST)
 
 
 def step(engine: str, what: str, kept: Sequence[Layer]) -> str:

@@ -12,8 +12,10 @@ from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
-from fleetnet.export.quantize.quantizer import Quantized, Quantizer, Unquantized, step
+from fleetnet.export.quantize.moments import IMAGES as IMAGES_ROUNDED
+from fleetnet.export.quantize.quantizer import ROUNDED, Quantized, Quantizer, Unquantized, step
 from fleetnet.export.quantize.quantizers import QUANTIZERS
+from fleetnet.export.quantize.rounding import Rounding, rounding_of
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.sensitivity import IMAGES, rank
 from fleetnet.export.quantize.timing import median_ms
@@ -202,6 +204,7 @@ class Session:
         self._expected = run_in_batches(self._reference, samples.validation)
         self._quantizers: dict[tuple[str, str], Quantizer] = {}
         self._ranking: list[Layer] | None = None
+        self._roundings: dict[float, Rounding] = {}
 
     def close(self) -> None:
         """Close the engine whose answers are the reference."""
@@ -295,9 +298,19 @@ class Session:
         """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
         key = engine, recipe
         if key not in self._quantizers:
-            network = replace(self._network, recipe=recipe)
+            rounding = self._rounded(engine) if recipe == ROUNDED else None
+            network = replace(self._network, recipe=recipe, rounding=rounding)
             self._quantizers[key] = QUANTIZERS.find(engine).make(network)
         return self._quantizers[key]
+
+    def _rounded(self, engine: str) -> Rounding:
+        """Return the weights as a quantiser is to find them, chosen once for the same steps."""
+        largest = QUANTIZERS.find(engine).largest[self._weight_bits]
+        if largest not in self._roundings:
+            pixels = self._samples.calibration
+            advance = self._begin("rounding weights", min(len(pixels), IMAGES_ROUNDED))
+            self._roundings[largest] = rounding_of(self._network.graph, pixels, largest, advance)
+        return self._roundings[largest]
 
     def _calibrated(self, engine: str) -> _Calibrated:
         """Return the first of an engine's recipes that passes with no layer kept.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquantized
+from fleetnet.export.quantize.quantizer import ROUNDED, Quantizer, QuantizerKind, Unquantized
 
 
 def make(network: Unquantized) -> Quantizer:
@@ -16,7 +16,8 @@ def make(network: Unquantized) -> Quantizer:
         network.calibration,
         network.weight_bits,
         network.begin,
+        network.rounding,
     )
 
 
-QUANTIZER = QuantizerKind(name="onnxruntime", make=make)
+QUANTIZER = QuantizerKind(name="onnxruntime", make=make, recipes=("", ROUNDED))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetnet.export.quantize.quantizer import Quantizer, QuantizerKind, Unquantized
+from fleetnet.export.quantize.quantizer import ROUNDED, Quantizer, QuantizerKind, Unquantized
 
 
 def make(network: Unquantized) -> Quantizer:
@@ -17,8 +17,11 @@ def make(network: Unquantized) -> Quantizer:
         network.weight_bits,
         network.begin,
         correct_bias=network.recipe == _CORRECTED,
+        rounding=network.rounding,
     )
 
 
 _CORRECTED = "bias correction"
-QUANTIZER = QuantizerKind(name="openvino", make=make, recipes=("", _CORRECTED))
+QUANTIZER = QuantizerKind(
+    name="openvino", make=make, recipes=("", ROUNDED, _CORRECTED), largest={7: 63.5, 8: 127}
+)
