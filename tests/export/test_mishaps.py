@@ -262,7 +262,16 @@ def test_a_termination_ends_the_converter_and_leaves_nothing(
         f"import os, pathlib, time\npathlib.Path({str(told)!r}).write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"
     )
-    arguments = ["export", bundle.path, "--to", "litert", "-o", tmp_path / "made", "--limit", "2"]
+    arguments: list[str | Path] = [
+        "export",
+        bundle.path,
+        "--to",
+        "litert",
+        "-o",
+        tmp_path / "made",
+        "--limit",
+        "2",
+    ]
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, script, *arguments],
         env={**os.environ, "TMPDIR": str(temporary)},
