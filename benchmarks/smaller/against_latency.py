@@ -25,11 +25,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.smaller.answers import answered
+from benchmarks.smaller.answers import exported, in_int8
 from benchmarks.smaller.latency import CLOCKS, timed
-from benchmarks.smaller.plan import FULL, Plan
+from benchmarks.smaller.plan import FULL, Piece, Plan
 from benchmarks.smaller.shown import draw, table
 from benchmarks.smaller.trained import small_images, trained
+from fleetnet.data.sources import Source
 from fleetnet.files import atomic_file
 from fleetnet.inference.comparison import machine
 from fleetnet.measuring import elapsed
@@ -110,27 +111,35 @@ def _begun(file: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _fill(figures: dict[str, Any], plan: Plan, folder: Path, file: Path) -> None:
-    """Train and quantise what has no figures yet, and save after each."""
-    source = small_images(plan, folder)
+    """Train what has no figures yet, then quantise what is not yet in int8; save after each."""
+    source, known = small_images(plan, folder), figures["pieces"]
     for piece in plan.pieces(len(source.classes)):
-        if piece.key in figures["pieces"]:
-            continue
-        print(piece.key, flush=True)
-        checkpoint, spent = elapsed(partial(trained, plan, piece, folder, source))
-        place = folder / f"{piece.key}.bundle"
-        found = answered(checkpoint, place, source, plan.engines)
-        structure = measure_structure(Checkpoint.load(checkpoint).network(), size=plan.side)
-        figures["pieces"][piece.key] = {
-            "seed": piece.seed,
-            "road": piece.road,
-            "network": piece.network,
-            "bundle": str(place.relative_to(folder)),
-            "macs": structure.macs,
-            "parameters": structure.total,
-            "seconds": round(spent.processor_seconds, 1),
-            **found,
-        }
-        _save(figures, file)
+        if piece.key not in known:
+            print(piece.key, flush=True)
+            known[piece.key] = _trained(plan, piece, folder, source)
+            _save(figures, file)
+    for key, one in known.items():
+        for engine in plan.engines:
+            if engine not in one["kept"] and engine not in one["refused"]:
+                print(f"{key} in int8, {engine}", flush=True)
+                in_int8(folder / one["bundle"], source, engine, one)
+                _save(figures, file)
+
+
+def _trained(plan: Plan, piece: Piece, folder: Path, source: Source) -> dict[str, Any]:
+    checkpoint, spent = elapsed(partial(trained, plan, piece, folder, source))
+    place = folder / f"{piece.key}.bundle"
+    structure = measure_structure(Checkpoint.load(checkpoint).network(), size=plan.side)
+    return {
+        "seed": piece.seed,
+        "road": piece.road,
+        "network": piece.network,
+        "bundle": str(place.relative_to(folder)),
+        "macs": structure.macs,
+        "parameters": structure.total,
+        "seconds": round(spent.processor_seconds, 1),
+        **exported(checkpoint, place, source, plan.engines),
+    }
 
 
 def _time(figures: dict[str, Any], folder: Path, rounds: int, clock: str) -> None:

@@ -24,10 +24,10 @@ ALL = 10**6
 """More held-out images than there are: all of them judge."""
 
 
-def answered(
+def exported(
     checkpoint: Path, place: Path, source: Source, engines: Sequence[str]
 ) -> dict[str, Any]:
-    """Export a network, add int8 for each engine, and count what each gets right.
+    """Export a network, and count what it gets right in fp32.
 
     Args:
         checkpoint: that training left.
@@ -36,36 +36,42 @@ def answered(
         engines: to ask.
 
     Returns:
-        ``answers`` by ``ENGINE/PRECISION``, ``kept`` and ``refused`` by engine.
+        ``answers`` by ``ENGINE/fp32``, and what else is known of the network.
     """
     bundle = export_bundle(checkpoint, place)
-    samples, part = draw_labelled_samples(source, bundle, validation=ALL)
-    assert samples.labels is not None  # noqa: S101 - for the type checker
-    judge = labelled_judge(samples.labels, bundle.manifest)
-    kept: dict[str, Any] = {}
-    refused: dict[str, str] = {}
-    for engine in engines:
-        try:
-            bundle, (result,) = quantize_bundle(
-                bundle, samples, part, engines=[engine], judge=judge
-            )
-        except VerificationError as error:
-            refused[engine] = str(error)
-        else:
-            how = result.quantization
-            kept[engine] = [len(how.kept_layers), how.layers]
-    asked: list[tuple[str, Precision]] = [(engine, "fp32") for engine in engines]
-    asked += [(engine, "int8") for engine in kept]
-    answers = {f"{name}/{precision}": _figures(bundle, samples, name, precision)
-               for name, precision in asked}  # fmt: skip
+    samples, _ = draw_labelled_samples(source, bundle, validation=ALL)
     return {
         "model": bundle.manifest.model.name,
         "trained_top1": float(Checkpoint.load(checkpoint).history[-1]["top1"]),
         "images": len(samples.validation),
-        "answers": answers,
-        "kept": kept,
-        "refused": refused,
+        "answers": {f"{name}/fp32": _figures(bundle, samples, name, "fp32") for name in engines},
+        "kept": {},
+        "refused": {},
     }
+
+
+def in_int8(place: Path, source: Source, engine: str, found: dict[str, Any]) -> None:
+    """Add a network in int8 to its bundle, and what it gets right to its figures.
+
+    Args:
+        place: of the bundle.
+        source: what it was trained on.
+        engine: to quantise for.
+        found: what :func:`exported` returned. Its ``kept`` gets how many layers the guard kept in
+            fp32, of how many; its ``refused`` the reason, where nothing passes.
+    """
+    bundle = Bundle.load(place)
+    samples, part = draw_labelled_samples(source, bundle, validation=ALL)
+    assert samples.labels is not None  # noqa: S101 - for the type checker
+    judge = labelled_judge(samples.labels, bundle.manifest)
+    try:
+        bundle, (result,) = quantize_bundle(bundle, samples, part, engines=[engine], judge=judge)
+    except VerificationError as error:
+        found["refused"][engine] = str(error)
+        return
+    how = result.quantization
+    found["answers"][f"{engine}/int8"] = _figures(bundle, samples, engine, "int8")
+    found["kept"][engine] = [len(how.kept_layers), how.layers]
 
 
 def _figures(bundle: Bundle, samples: Samples, name: str, precision: Precision) -> dict[str, float]:

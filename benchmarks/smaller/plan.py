@@ -70,19 +70,18 @@ class Plan:
     engines: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what may not differ between a start and the next: all but the seeds."""
+        """Return what may not differ between a start and the next; there may be more to train."""
         values = asdict(self)
-        del values["seeds"]
+        del values["seeds"], values["narrower"]
         return {key: list(one) if isinstance(one, tuple) else one for key, one in values.items()}
 
     def pieces(self, classes: int) -> Iterator[Piece]:
         """Yield the networks of all seeds, in the order in which they can be trained."""
-        reached = [name for name in self.narrower if self.share(name, classes) is not None]
         yield from (Piece(seed, FULL, self.full) for seed in self.seeds)
-        for seed in self.seeds:
-            yield from (Piece(seed, PRUNED, name) for name in reached)
-            yield from (Piece(seed, WIDTH, name) for name in self.narrower)
-            yield from (Piece(seed, DISTILLED, name) for name in self.narrower)
+        for name in self.narrower:
+            can = self.share(name, classes) is not None
+            roads = (PRUNED, WIDTH, DISTILLED) if can else (WIDTH, DISTILLED)
+            yield from (Piece(seed, road, name) for seed in self.seeds for road in roads)
 
     def share(self, narrower: str, classes: int) -> float | None:
         """Return the share of the full one's multiply-adds that another has.

@@ -41,7 +41,7 @@ def trained(plan: Plan, piece: Piece, folder: Path, source: Source) -> Path:
     elif piece.road == DISTILLED:
         settings = words(plan.side, piece.seed, plan.epochs, *STUDENTS, *TAUGHT)
         fleetnet("distill", data, "-t", teacher, "-m", piece.network, "-o", run, "--loss", "kl",
-                 "--finetune-epochs", 0, "--log", "none", *settings)  # fmt: skip
+                 "--finetune-epochs", 0, "--look-up", "--log", "none", *settings)  # fmt: skip
         return run / "distilled" / LAST
     else:
         train(run, data, piece.network, plan.side, piece.seed, plan.epochs, *STUDENTS)
