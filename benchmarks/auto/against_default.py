@@ -1,14 +1,15 @@
 """What 'fleetnet train --auto' gives beside the default recipe in the same processor time.
 
     python benchmarks/auto/against_default.py FOLDER --data elpv --label defect --seconds 600
-        [--seed 0] [--only auto|default] [--epochs N] [--json FILE]
+        [--seed 0] [--only auto|default] [--epochs N] [--size PIXELS] [--json FILE]
 
 The budget is processor time of this process, not time by the clock, so that whatever else runs on
 the machine takes nothing from either; set OMP_NUM_THREADS=1, so that waiting threads do not either.
 The default recipe, 'finetune' with MobileNetV2, gets as many epochs as the budget has room for,
-rounded up, with its whole schedule in them; --epochs says how many, instead of timing one. Both
-hold out the same images, and the figures are of the last epoch: nothing is chosen by them. What is
-done stays in FOLDER, and a second start goes on.
+rounded up, with its whole schedule in them; --epochs says how many, instead of timing one. --size
+gives it images of another side than its own, such as the one that the search chose. Both hold out
+the same images, and the figures are of the last epoch: nothing is chosen by them. What is done
+stays in FOLDER, and a second start goes on.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fleetnet.training.search.halving import WINNER
 from fleetnet.training.search.opening import open_search
 from fleetnet.training.search.outcome import BUNDLE, PAGE, outcome
 from fleetnet.training.search.tried_page import write_page
+from fleetnet.training.shorthands import shorthands
 from fleetnet.training.trainer import Trainer
 from fleetnet.weights.subject import LAST
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("auto", "default"))
     parser.add_argument("--epochs", type=int, help="of the default recipe")
+    parser.add_argument("--size", type=int, help="of the images of the default recipe")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     source = open_source(arguments.data, options=SourceOptions(label=arguments.label))
@@ -53,8 +56,9 @@ def main() -> None:
     if arguments.only != "default":
         found["auto"] = run_auto(source, arguments.folder / "auto", arguments.seconds, settings)
     if arguments.only != "auto":
-        folder, epochs = arguments.folder / "default", arguments.epochs
-        found["default"] = run_default(source, folder, arguments.seconds, settings, epochs)
+        folder = arguments.folder / f"default{arguments.size or ''}"
+        own = [*settings, *shorthands(None, arguments.size)]
+        found["default"] = run_default(source, folder, arguments.seconds, own, arguments.epochs)
     print(json.dumps(found, indent=2), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,14 +1,16 @@
 """What distillation gives where few of the images have labels: a student alone and taught.
 
-    python benchmarks/distillation/few_labels.py FOLDER [--label type|defect] [--seeds 0 1 2]
-        [--shares 0.1 0.25 1.0] [--steps 400] [--json FILE]
+    python benchmarks/distillation/few_labels.py FOLDER [--data elpv] [--label type|defect]
+        [--upright] [--seeds 0 1 2] [--shares 0.1 0.25 1.0] [--steps 400] [--json FILE]
 
-Of the ELPV cells a quarter is held out, and a share of the others keeps its labels; the rest is the
-unlabelled pool. The teacher, a network that was trained on ImageNet, learns those labels; then the
-same student is trained for equally many steps on the labels alone, and on the teacher's answers to
-all cells with ``fleetnet distill``, which ends with a twelfth as many steps on the labelled ones.
-The seed decides on the split, on which cells have labels and on all training. Figures are of the
-last epoch. What is done stays in FOLDER, and a second start goes on.
+Of the data, the ELPV cells or a folder of images, a quarter is held out, and a share of the others
+keeps its labels; the rest is the unlabelled pool. The teacher, a network that was trained on
+ImageNet, learns those labels; then the same student is trained for equally many steps on the labels
+alone, and on the teacher's answers to all images with ``fleetnet distill``, which ends with a
+twelfth as many steps on the labelled ones. The seed decides on the split,
+on which images have labels and on all training. Images are turned and mirrored unless they are said
+to be upright. Figures are of the last epoch. What is done stays in FOLDER, and a second start goes
+on.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from fleetnet.cli import main as main_of_fleetnet
-from fleetnet.data.sources import Source, open_source
+from fleetnet.data.sources import Source, SourceOptions, open_source
 from fleetnet.data.splits import split
 from fleetnet.training.checkpoint import Checkpoint
 
@@ -40,14 +42,13 @@ COMMON = (
     f"batch_size={BATCH}",
     "augment.min_scale=0.85",
     "augment.max_ratio=1.1",
-    "augment.vertical_flip=0.5",
-    "augment.quarter_turns=true",
     "augment.color_jitter=0",
     "loss.label_smoothing=0",
     "ema.decay=0.99",
     "optimizer.name=adamw",
     "optimizer.weight_decay=0.05",
 )
+TURNED = ("augment.vertical_flip=0.5", "augment.quarter_turns=true")
 STUDENTS = ("optimizer.lr=0.003", "model.zero_init=true", "schedule.warmup_epochs=1")
 KINDS = ("teacher", "alone", "taught", "tuned")
 
@@ -56,18 +57,22 @@ def main() -> None:
     """Run the study as the command line asks for it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--label", default="defect")
+    parser.add_argument("--data", default="elpv", help="as 'fleetnet train' takes it")
+    parser.add_argument("--label", help="of ELPV: type or defect, which it is without")
+    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0])
     parser.add_argument("--steps", type=int, default=400, help="of the student")
     parser.add_argument("--loss", default="js")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.data == "elpv":
+        arguments.label = arguments.label or "defect"
     found: dict[str, dict[str, list[float]]] = {}
     for share in arguments.shares:
         for seed in arguments.seeds:
-            place = arguments.folder / f"{arguments.label}-{seed}-{share:g}"
-            figures = of_share(place, arguments.label, seed, share, arguments)
+            place = arguments.folder / f"{arguments.label or 'images'}-{seed}-{share:g}"
+            figures = of_share(place, seed, share, arguments)
             print(seed, share, figures, flush=True)
             for kind, value in figures.items():
                 found.setdefault(f"{share:g}", {}).setdefault(kind, []).append(value)
@@ -77,30 +82,32 @@ def main() -> None:
 
 
 def of_share(
-    place: Path, label: str, seed: int, share: float, arguments: argparse.Namespace
+    place: Path, seed: int, share: float, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """Train all networks of one seed and share, and return their held-out top-1."""
     cells, copies = place / "cells", place / "copies"
     if not (place / "ready").exists():
         shutil.rmtree(place, ignore_errors=True)
-        write_cells(place, open_source("elpv", label), seed, share)
+        source = open_source(arguments.data, options=SourceOptions(label=arguments.label))
+        write_cells(place, source, seed, share)
         (place / "ready").touch()
     labelled, several = (
         sum(1 for _ in (folder / "train").glob("*/*")) for folder in (cells, copies)
     )
     every = sum(1 for _ in (place / "more").iterdir()) + labelled
     epochs = epochs_for(TEACHER_STEPS, several)
-    rates = ("optimizer.lr=0.0003", "schedule.warmup_epochs=0.2")
+    turned = () if arguments.upright else TURNED
+    rates = (*turned, "optimizer.lr=0.0003", "schedule.warmup_epochs=0.2")
     train(place / "teacher", copies, TEACHER, SIDE, seed, epochs, *rates, weights=TEACHERS_WEIGHTS)
     epochs = epochs_for(arguments.steps, several)
-    train(place / "alone", copies, STUDENT, SMALL, seed, epochs, *STUDENTS)
+    train(place / "alone", copies, STUDENT, SMALL, seed, epochs, *turned, *STUDENTS)
     distil(place, cells, seed, epochs_for(arguments.steps, every), labelled, arguments)
     runs = ("teacher", "alone", "distilled/distilled", "distilled/finetuned")
     return {kind: top1_of(place / run) for kind, run in zip(KINDS, runs, strict=True)}
 
 
 def write_cells(place: Path, source: Source, seed: int, share: float) -> None:
-    """Write the cells as folders: those to train on, held out, and without labels."""
+    """Write the images as folders: those to train on, held out, and without labels."""
     parts = split(source, 0.25, seed)
     rng = np.random.default_rng(seed)
     labels = np.array([source.samples[int(index)].label for index in parts.train])
@@ -156,13 +163,13 @@ def distil(
     place: Path, data: Path, seed: int, epochs: int, labelled: int, arguments: argparse.Namespace
 ) -> None:
     """Train the student with the teacher, and fine-tune it."""
-    more = place / "more"
+    more, turned = place / "more", () if arguments.upright else TURNED
     unlabelled = ["--unlabelled", more] if any(more.iterdir()) else []
     tuning = epochs_for(arguments.steps // 12, labelled)
     fleetnet("distill", data, "-t", place / "teacher" / "last.ckpt", "-m", STUDENT, *unlabelled,
              "-o", place / "distilled", "--log", "none", "--look-up", "--loss", arguments.loss,
              "--finetune-epochs", tuning, "--finetune-set", "optimizer.lr=0.0003",
-             *words(SMALL, seed, epochs, *STUDENTS))  # fmt: skip
+             *words(SMALL, seed, epochs, *turned, *STUDENTS))  # fmt: skip
 
 
 def words(side: int, seed: int, epochs: int, *settings: str) -> list[str]:

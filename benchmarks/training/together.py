@@ -5,16 +5,18 @@
 
 Beside Fleetnet runs timm's loop, put together from its parts (loops.py), as its
 documentation recommends it (--amp --amp-dtype bfloat16 --channels-last) and, in several processes,
-in DistributedDataParallel with its own distributed sampler. All configurations take turns, each
-time in processes of their own, which warm up and then time their steps. The batch is the same in
-all, shared among the processes; so are the processors and the workers that load images. Time
-waiting is what a step waits for its batch. The file is written anew after every turn, so a run that
-is ended early leaves what it measured.
+in DistributedDataParallel with its own distributed sampler; and once more with memory kept between
+steps as a run of Fleetnet keeps it. All configurations take turns, each time in processes of their
+own, which warm up and then time their steps. The batch is the same in all, shared among the
+processes; so are the processors and the workers that load images. Time waiting is what a step waits
+for its batch. The file is written anew after every turn, so a run that is ended early leaves what
+it measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -31,7 +33,8 @@ from fleetnet.training.launch_environment import Launched
 WARM_UP = 3
 COPIES = 4
 """Of each photograph: of 120 they are 15 batches, more than are timed."""
-NETWORKS = {"fleetnet": "mobilenetv2_100", "timm": "mobilenetv2_100"}
+NETWORK = "mobilenetv2_100"
+SIDES = ("fleetnet", "timm", "timm, memory kept")
 
 
 class Measured(NamedTuple):
@@ -48,12 +51,15 @@ Found = dict[tuple[str, int], list[Measured]]
 
 def run_one(which: str, folder: Path, steps: int, workers: int, result: Path) -> None:
     """Measure one configuration in this process, which may be one of several."""
+    from fleetnet.training.kept_memory import memory_kept
     from fleetnet.training.ranks import joined
 
     watch = Stopwatch()
-    with joined(Launched.found()) as ranks:
+    # As a run keeps it; timm's script leaves it to the C library.
+    keeping = contextlib.nullcontext() if which == "timm" else memory_kept()
+    with joined(Launched.found()) as ranks, keeping:
         make = fleetnet_steps if which == "fleetnet" else timm_steps
-        step = make(folder, NETWORKS[which], workers // ranks.size, watch, ranks)
+        step = make(folder, NETWORK, workers // ranks.size, watch, ranks)
         for _ in range(WARM_UP):
             step()
         watch.waited = 0.0
@@ -84,7 +90,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of all processes together")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", type=Path, help="file for the figures of every round")
-    parser.add_argument("--one", choices=list(NETWORKS), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -96,7 +102,7 @@ def main() -> None:
         sys.exit(f"no .JPEG photographs in {arguments.folder}: give a folder of some")
     with tempfile.TemporaryDirectory() as folder:
         arrange(arguments.folder, Path(folder) / "images", COPIES)
-        keys = [(which, count) for count in arguments.processes for which in NETWORKS]
+        keys = [(which, count) for count in arguments.processes for which in SIDES]
         found: Found = {key: [] for key in keys}
         for which, count in turns(keys, arguments.rounds):
             one = measured(which, count, Path(folder), arguments)

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from fleetnet.benchmark.tables import (
     tables,
     threads_table,
 )
+from fleetnet.bundle import Judgement
 from made_up_results import made_up, timing_of
 
 
@@ -128,3 +130,31 @@ def test_markdown_of_any_name() -> None:
     row = ("caf\udce9|\x1b[1m\nx.bundle", "1")
     table = Table("title", ("network", "ms"), (row,), ())
     assert r"| caf\udce9\|\x1b[1m x.bundle | 1 |" in table.markdown()
+
+
+def test_tables_of_fewer_bits_say_what_is_lost() -> None:
+    judgement = Judgement(
+        metric="top1", judged_by="confidence", images=200, loss=0.0003, low=-0.001, high=0.0012,
+        allowed=0.005,
+    )  # fmt: skip
+    found = made_up(["MobileNetV2", "ReXNet_1_0"], precisions=("fp32", "bf16"))
+    judged, other = found.networks
+    judged = replace(judged, trained=True, judgements={("openvino", "bf16"): judgement})
+    results = replace(found, networks=(judged, other))
+    loses = "MobileNetV2 in bf16, openvino: is expected to lose 0.03 points of top-1"
+    for table in (
+        threads_table(results, "openvino", "bf16"),
+        batches_table(results, "openvino", "bf16", 1),
+        summary_table(results, "openvino", "bf16"),
+        every_cell_table(results),
+    ):
+        notes = "\n".join(table.notes)
+        assert loses in notes
+        assert "Networks with random weights have nothing to lose in bf16" in notes
+    assert loses not in "\n".join(threads_table(results, "openvino", "fp32").notes)
+    entry = results.to_json()["networks"][0]
+    assert entry["judgements"][0]["engine"] == "openvino"
+    assert entry["judgements"][0]["allowed"] == 0.005
+    unjudged = replace(found, networks=(replace(judged, judgements={}), other))
+    notes = "\n".join(summary_table(unjudged, "openvino", "bf16").notes)
+    assert "What MobileNetV2 loses in bf16, openvino, is not on record" in notes

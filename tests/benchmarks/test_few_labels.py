@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.distillation.few_labels import KINDS, epochs_for, table, write_copies
+from benchmarks.distillation.few_labels import (
+    KINDS,
+    epochs_for,
+    table,
+    write_cells,
+    write_copies,
+)
+from fleetnet.data.sources import open_source
 from samples import ROOT
 
 
@@ -27,6 +34,20 @@ def test_few_labels_make_an_epoch_as_long_as_many_do(tmp_path: Path) -> None:
     assert [path.parts[0] for path in found] == ["train"] * 8 + ["val"]
     assert (tmp_path / "copies" / "train" / "b" / "1-3.png").read_bytes() == b"train/b/1.png"
     assert epochs_for(800, 1968) == 13
+
+
+def test_any_folder_gives_a_share_of_labels_and_a_pool(shapes: Path, tmp_path: Path) -> None:
+    source = open_source(str(shapes))
+    write_cells(tmp_path / "half", source, 0, 0.5)
+    parts = {
+        name: sorted(tmp_path.glob(f"half/{name}")) for name in ("cells/train/*/*", "cells/val/*/*")
+    }
+    more = sorted((tmp_path / "half" / "more").iterdir())
+    train, val = parts.values()
+    assert {path.parent.name for path in train} == set(source.classes)
+    assert abs(len(train) - len(more)) <= len(source.classes)
+    numbers = sorted(int(path.stem) for path in (*train, *val, *more))
+    assert numbers == list(range(len(source.samples)))
 
 
 @pytest.mark.skipif(

@@ -7,11 +7,14 @@ import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from conftest import Run
 from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.data.contents import content_of
+from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.finetune import run
 from samples import make_folder
 
@@ -189,6 +192,7 @@ def test_fine_tuning_first(fleetnet: Run, copy: Path, images: Path, tmp_path: Pa
     more = make_folder(tmp_path / "more", 8, seed=3)
     for number, file in enumerate([*images.rglob("*.*g"), *more.rglob("*.*g")]):
         shutil.copy(file, loose / f"{number}{file.suffix}")
+    before = trained_images_of(Bundle.load(copy))
     result = fleetnet(
         "quantize", copy, "--images", images, *QUICK, "--train", loose, "--epochs", "1"
     )
@@ -200,6 +204,11 @@ def test_fine_tuning_first(fleetnet: Run, copy: Path, images: Path, tmp_path: Pa
     assert artifact.quantization
     assert artifact.quantization.tool.endswith(", fine-tuned for 1 epoch of 40 images")
     assert fleetnet("verify", copy, "--images", images).code == 0
+    # The bundle remembers what it learnt from, so that evaluation leaves it out.
+    known = trained_images_of(Bundle.load(copy))
+    learnt = [content_of(file.read_bytes()) for file in loose.iterdir()]
+    assert len(np.intersect1d(known, np.array(learnt, np.uint64))) == 40
+    assert set(before.tolist()) <= set(known.tolist())
 
 
 def test_an_interrupted_fine_tuning_writes_nothing(

@@ -10,6 +10,7 @@ from fleetnet.benchmark.machine import Machine
 from fleetnet.benchmark.plan import Cell, Plan
 from fleetnet.benchmark.process import Process
 from fleetnet.benchmark.timing import Timing
+from fleetnet.bundle import Judgement
 
 FORMAT_VERSION = 1
 
@@ -28,6 +29,7 @@ class NetworkFacts:
         parameters: trainable ones; None where they could not be counted.
         storage: bytes of the files an engine loads, by engine and precision.
         published: the documents' figures for this network with ImageNet's classes, or empty.
+        judgements: what an engine loses in fewer bits than fp32, as the bundle has it on record.
     """
 
     name: str
@@ -39,6 +41,7 @@ class NetworkFacts:
     parameters: int | None
     storage: dict[tuple[str, str], int]
     published: dict[str, Any] = field(default_factory=dict)
+    judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,10 @@ def _network_json(network: NetworkFacts) -> dict[str, Any]:
     values["storage"] = [
         {"engine": engine, "precision": precision, "bytes": size}
         for (engine, precision), size in network.storage.items()
+    ]
+    values["judgements"] = [
+        {"engine": engine, "precision": precision, **judgement.model_dump(exclude_none=True)}
+        for (engine, precision), judgement in network.judgements.items()
     ]
     values["multiply_adds"] = values.pop("macs")
     return values

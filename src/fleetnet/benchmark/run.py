@@ -215,6 +215,12 @@ def _facts(subject: BenchmarkedNetwork, plan: Plan) -> NetworkFacts:
             for precision in plan.precisions
         },
         published=_published(subject),
+        judgements={
+            (engine, precision): judgement
+            for engine in plan.engines
+            for precision in plan.precisions
+            if (judgement := subject.judgement(engine, precision))
+        },
     )
 
 

@@ -13,6 +13,7 @@ from fleetnet.benchmark.plan import Cell
 from fleetnet.benchmark.results import Results
 from fleetnet.benchmark.run import process_threads
 from fleetnet.inference.engines import Precision
+from fleetnet.inference.judging import sentence
 from fleetnet.labels import printable
 
 
@@ -112,7 +113,7 @@ def threads_table(results: Results, engine: str, precision: Precision) -> Table:
             "SD855, published\n1/2/4 threads, ms",
         ),
         rows=tuple(rows),
-        notes=(*_thread_notes(results), results.machine.line),
+        notes=(*_thread_notes(results), *_losses(results, engine, precision), results.machine.line),
     )
 
 
@@ -142,7 +143,11 @@ def batches_table(results: Results, engine: str, precision: Precision, threads: 
             "V100, published\nbatch 1/4/8, ms",
         ),
         rows=tuple(rows),
-        notes=(*_thread_notes(results, threads), results.machine.line),
+        notes=(
+            *_thread_notes(results, threads),
+            *_losses(results, engine, precision),
+            results.machine.line,
+        ),
     )
 
 
@@ -179,6 +184,7 @@ def summary_table(results: Results, engine: str, precision: Precision) -> Table:
             "Memory and start are of a fresh 'fleetnet predict', from its start to its answer, "
             f"on {_threads(results, threads)}, median of {results.plan.processes}. "
             f"{_peak_note(results, precision)}",
+            *_losses(results, engine, precision),
             results.machine.line,
         ),
     )  # fmt: skip
@@ -210,8 +216,32 @@ def every_cell_table(results: Results) -> Table:
             "p75 ms", "least ms", "runs · rounds", "images/s", "of peak",
         ),
         rows=tuple(rows),
-        notes=(results.machine.line,),
+        notes=(
+            *(note for setting in settings(results) for note in _losses(results, *setting)),
+            results.machine.line,
+        ),
     )  # fmt: skip
+
+
+def _losses(results: Results, engine: str, precision: Precision) -> Iterator[str]:
+    """Yield what each network loses in fewer bits than fp32, or that nobody has judged it."""
+    if precision == "fp32":
+        return
+    unknown: list[str] = []
+    untrained: list[str] = []
+    for network in results.networks:
+        judgement = network.judgements.get((engine, precision))
+        if judgement is not None:
+            yield f"{network.name} in {precision}, {engine}: {sentence(judgement)}."
+        elif network.storage[engine, precision]:
+            (unknown if network.trained else untrained).append(network.name)
+    if unknown:
+        yield (
+            f"What {', '.join(unknown)} loses in {precision}, {engine}, is not on record: "
+            "'fleetnet tune' judges it."
+        )
+    if untrained:
+        yield f"Networks with random weights have nothing to lose in {precision}, {engine}."
 
 
 def _in_order_of(results: Results) -> Callable[[Cell], tuple[int, ...]]:

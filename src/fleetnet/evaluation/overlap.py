@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetnet.amounts import count
-from fleetnet.bundle import TRAINED_IMAGES, Bundle
-from fleetnet.data.contents import Contents, are_among, from_bytes
+from fleetnet.bundle import TRAINED_IMAGES, Artifact, Bundle
+from fleetnet.data.contents import Contents, are_among, from_bytes, to_bytes
 from fleetnet.data.sources.protocol import Source
 from fleetnet.data.sources.samples import Indices
 from fleetnet.errors import DataError
@@ -87,6 +87,12 @@ def find_overlap(
             images=known,
         )
     return Overlap(indices[~seen] if leave_out else indices, len(indices), known, leave_out)
+
+
+def remembered(images: Contents) -> tuple[Artifact, dict[str, bytes]]:
+    """Return the part of a bundle that lists the images that were trained on, with its file."""
+    files = {f"{TRAINED_IMAGES}.bin": to_bytes(images)}
+    return Artifact.of(TRAINED_IMAGES, files, precision=None), files
 
 
 def trained_images_of(bundle: Bundle) -> Contents:

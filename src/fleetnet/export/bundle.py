@@ -10,13 +10,12 @@ from safetensors.torch import save
 from fleetnet.amounts import count
 from fleetnet.bundle import (
     MANIFEST,
-    TRAINED_IMAGES,
     Artifact,
     Bundle,
     check_replaceable,
     write_bundle,
 )
-from fleetnet.data import contents
+from fleetnet.evaluation.overlap import remembered
 from fleetnet.export.calibration import fit_calibration
 from fleetnet.export.fixed_batch import check_batch, file_name, fix_batch
 from fleetnet.export.graph_verification import Standard, verify_graph
@@ -135,5 +134,4 @@ def _weights_and_images(trained: Checkpoint) -> Iterator[Part]:
     files = {"model.safetensors": weights}
     yield Artifact.of("safetensors", files), files
     if len(trained.trained_images):
-        files = {f"{TRAINED_IMAGES}.bin": contents.to_bytes(trained.trained_images)}
-        yield Artifact.of(TRAINED_IMAGES, files, precision=None), files
+        yield remembered(trained.trained_images)

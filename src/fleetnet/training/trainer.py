@@ -22,6 +22,7 @@ from fleetnet.training.callbacks import Callback, CallbackList
 from fleetnet.training.checkpoint import Checkpoint, sample_bits_of, trained_images_of
 from fleetnet.training.checkpointing import Checkpointing
 from fleetnet.training.interruption import Interruption
+from fleetnet.training.kept_memory import memory_kept
 from fleetnet.training.loop import TrainingLoop
 from fleetnet.training.precision import resolve
 from fleetnet.training.progress import EpochRecord, Progress
@@ -303,6 +304,8 @@ class Trainer:
         """
         self.ranks.check_same(self._in_common(), "images or settings")
         with contextlib.ExitStack() as stack:
+            if self.device.type == "cpu":
+                stack.enter_context(memory_kept())
             with self.ranks.together():
                 self._take_folder(stack)
             try:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from fleetnet.bundle import Activation, Bundle
 from fleetnet.data.augment import Augment
+from fleetnet.data.contents import Remembered
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source
 from fleetnet.data.sources.samples import Indices
@@ -30,6 +31,7 @@ from fleetnet.export.quantize.qdq import OnnxRuntimeQuantizer
 from fleetnet.inference.engines import Engine, Pixels, open_engine
 from fleetnet.reporting import Begin, Say
 from fleetnet.training.distillation.losses import kullback_leibler
+from fleetnet.training.kept_memory import memory_kept
 
 EPOCHS = 3
 BATCH = 32
@@ -101,15 +103,16 @@ def finetune(
         augment=Augment(preprocess, min_scale=_CROPPED),
         seed=seed,
     )
+    learnt = Remembered()
     optimizer = torch.optim.Adam(student.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _part(epochs * len(loader)))
-    with contextlib.closing(open_engine(_TEACHER, bundle)) as teacher:
+    with memory_kept(), contextlib.closing(open_engine(_TEACHER, bundle)) as teacher:
         for epoch in range(1, epochs + 1):
             if epoch > 1:
                 student.set_ranges(quantized.graph(student.trained(network)))
             advance = begin(f"fine-tuning: epoch {epoch} of {epochs}", loader.images)
             losses = []
-            for pixels, wanted in _asked(loader, epoch, teacher):
+            for pixels, wanted in _asked(loader, epoch, teacher, learnt):
                 loss = _loss(student(pixels), wanted, bundle.manifest.model.activation)
                 losses.append(_checked(loss, epoch))
                 optimizer.zero_grad(set_to_none=True)
@@ -119,7 +122,7 @@ def finetune(
                 advance(len(pixels))
             say(f"fine-tuning: epoch {epoch} of {epochs}, loss {sum(losses) / len(losses):.4g}")
     trained = student.trained(network).SerializeToString()
-    return Finetuned(trained, epochs, len(data.indices))
+    return Finetuned(trained, epochs, len(data.indices), learnt.contents())
 
 
 class _Quantized:
@@ -137,9 +140,12 @@ class _Quantized:
         return onnx.load_from_string(quantizer.graph_without([]))
 
 
-def _asked(loader: Loader, epoch: int, teacher: Engine) -> Iterator[tuple[Tensor, Tensor]]:
+def _asked(
+    loader: Loader, epoch: int, teacher: Engine, learnt: Remembered
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of an epoch, and what the network in fp32 says of them."""
     for batch in loader.batches(epoch):
+        learnt.add(batch.contents)
         if len(batch.labels):  # none of it could be read otherwise
             yield batch.pixels, torch.from_numpy(teacher.run(batch.pixels.numpy()))
 

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fleetnet.bundle import (
     Artifact,
     Bundle,
@@ -14,6 +16,7 @@ from fleetnet.bundle import (
     write_bundle,
 )
 from fleetnet.errors import BundleError, FleetnetError, nearest
+from fleetnet.evaluation.overlap import remembered, trained_images_of
 from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples
@@ -83,6 +86,12 @@ def quantize_bundle(
         )
         artifacts[made.key] = made
         contents.update(result.quantized.contents)
+    if finetuned is not None and len(finetuned.learnt):
+        # Also where the network in fp32 has not seen them: a bundle has one list.
+        images = np.union1d(trained_images_of(bundle), finetuned.learnt)
+        made, listed = remembered(images)
+        artifacts[made.key] = made
+        contents.update(listed)
     manifest = bundle.manifest.with_artifacts(artifacts.values(), str(bundle.path))
     files = {file.name: contents[file.name] for made in artifacts.values() for file in made.files}
     return write_bundle(output or bundle.path, manifest, files, replacing), results

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetnet.amounts import count
+from fleetnet.data.contents import NONE, Contents
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,13 @@ class Finetuned:
         content: of its ONNX file: the bundle's graph with other weights.
         epochs: for how many it was trained.
         images: how many images an epoch had.
+        learnt: the contents of those images.
     """
 
     content: bytes
     epochs: int
     images: int
+    learnt: Contents = field(default_factory=lambda: NONE)
 
     def __str__(self) -> str:
         """Return what a manifest says of it, after the tool's name."""

@@ -20,7 +20,7 @@ from fleetnet.training.search.plan import spoken, timed
 from fleetnet.training.search.state import SearchState, Trial
 
 _WIDE = (9.2, 4.2)
-_ENDINGS = {"out of time": "ended by the clock", "diverged": "diverged", "running": "interrupted"}
+_ENDINGS = {"out of time": "by the clock", "diverged": "diverged", "running": "interrupted"}
 
 
 def write_page(path: Path, state: SearchState, model: str, command: str = "") -> None:

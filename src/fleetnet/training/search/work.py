@@ -12,6 +12,7 @@ from fleetnet.data.splits import Split
 from fleetnet.errors import DataError, the_first
 from fleetnet.reporting import Fetched
 from fleetnet.training.callbacks import Callback, CallbackList
+from fleetnet.training.kept_memory import memory_kept
 from fleetnet.training.progress import EpochRecord
 from fleetnet.training.search.candidates import Candidate
 from fleetnet.training.search.halving import Clock, Job
@@ -97,6 +98,10 @@ class TrainingWork:
         trainer = Trainer(
             self._inner, candidate.model, recipe, Path(), weights=self._file(candidate)
         )
+        with memory_kept():
+            return self._timed_epoch(trainer)
+
+    def _timed_epoch(self, trainer: Trainer) -> float:
         step = trainer.train_step
         step.begin_epoch(1)
         try:
