@@ -1,8 +1,8 @@
 """Held-out accuracy against measured latency: width, pruning, distillation, and int8 of each.
 
-    python -m benchmarks.smaller.against_latency FOLDER [--data elpv] [--label defect] [--side 64]
-        [--full MobileNetV2] [--weights NAME] [--narrower NAME...] [--epochs 12] [--seeds 0 1 2]
-        [--json FILE] [--picture FILE.png] [--latency-only] [--clock processor|wall]
+    python -m benchmarks.smaller.against_latency FOLDER [--data elpv] [--label defect] [--upright]
+        [--side 64] [--full MobileNetV2] [--weights NAME] [--narrower NAME...] [--epochs 12]
+        [--seeds 0 1 2] [--json FILE] [--picture FILE.png] [--latency-only] [--clock processor|wall]
 
 For each seed, which decides on the split and on all training, a full network is trained; narrower
 published ones from scratch; the full one is pruned to the multiply-adds of each of those that it
@@ -63,6 +63,7 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", default="elpv")
     parser.add_argument("--label", help="[defect, of elpv]")
+    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--full", default="MobileNetV2")
     parser.add_argument("--weights", help="that the full one starts from")
@@ -85,6 +86,7 @@ def _plan(told: argparse.Namespace) -> Plan:
     return Plan(
         data=told.data,
         label=told.label or ("defect" if told.data == "elpv" else None),
+        upright=told.upright,
         side=told.side,
         full=told.full,
         weights=told.weights,

@@ -44,6 +44,7 @@ class Plan:
     Attributes:
         data: as ``fleetnet train`` takes it.
         label: of data that has several.
+        upright: whether images are neither turned nor flipped in training.
         side: of the images, in pixels.
         full: the network that all begins with.
         weights: that it starts from; None for none.
@@ -58,6 +59,7 @@ class Plan:
 
     data: str
     label: str | None
+    upright: bool
     side: int
     full: str
     weights: str | None

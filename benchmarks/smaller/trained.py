@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmarks.distillation.few_labels import STUDENTS, fleetnet, train, words
+from benchmarks.distillation.few_labels import STUDENTS, TURNED, fleetnet, train, words
 from benchmarks.smaller.plan import DISTILLED, FULL, PRUNED, Piece, Plan, folder_of
 from fleetnet.data.sources import Source, open_source
 from fleetnet.weights.subject import LAST
@@ -32,19 +32,20 @@ def trained(plan: Plan, piece: Piece, folder: Path, source: Source) -> Path:
     """Train a network, or go on with that, and return its last checkpoint."""
     run, data = folder_of(folder, piece), folder / "images"
     teacher = folder_of(folder, Piece(piece.seed, FULL, plan.full)) / LAST
+    turned = () if plan.upright else TURNED
     if piece.road == FULL:
         own = STUDENTS if plan.weights is None else STARTED
-        train(run, data, piece.network, plan.side, piece.seed, plan.full_epochs, *own,
+        train(run, data, piece.network, plan.side, piece.seed, plan.full_epochs, *turned, *own,
               weights=plan.weights)  # fmt: skip
     elif piece.road == PRUNED:
         _prune(plan, teacher, run, data, plan.share(piece.network, len(source.classes)))
     elif piece.road == DISTILLED:
-        settings = words(plan.side, piece.seed, plan.epochs, *STUDENTS, *TAUGHT)
+        settings = words(plan.side, piece.seed, plan.epochs, *turned, *STUDENTS, *TAUGHT)
         fleetnet("distill", data, "-t", teacher, "-m", piece.network, "-o", run, "--loss", "kl",
                  "--finetune-epochs", 0, "--look-up", "--log", "none", *settings)  # fmt: skip
         return run / "distilled" / LAST
     else:
-        train(run, data, piece.network, plan.side, piece.seed, plan.epochs, *STUDENTS)
+        train(run, data, piece.network, plan.side, piece.seed, plan.epochs, *turned, *STUDENTS)
     return run / LAST
 
 

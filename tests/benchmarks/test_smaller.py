@@ -19,6 +19,7 @@ from samples import CLASSES, make_folder
 PLAN = Plan(
     data="shapes",
     label=None,
+    upright=False,
     side=32,
     full="MobileNetV2_x0_5",
     weights=None,
