@@ -118,30 +118,46 @@ def draw(figures: Mapping[str, Any], file: Path, clock: str) -> None:
 def _panel(axes: Axes, every: Sequence[Row]) -> None:
     for road in ROADS:
         for precision in ("fp32", "int8"):
-            line = [row for row in every if (row.road, row.precision) == (road, precision)]
-            if not line:
-                continue
-            line.sort(key=lambda row: statistics.mean(row.ms))
-            whole = precision == "fp32"
-            axes.errorbar(
-                [statistics.mean(row.ms) for row in line],
-                [statistics.mean(row.top1) for row in line],
-                yerr=[_deviation(row.top1) for row in line],
-                xerr=[_deviation(row.ms) for row in line],
-                label=f"{road}, {precision}",
-                color=COLORS[road],
-                marker=SHAPES[road],
-                markerfacecolor=COLORS[road] if whole else "white",
-                linestyle="-" if whole else "--",
-                linewidth=1.4,
-                markersize=6,
-                elinewidth=0.7,
-                capsize=2,
-            )
+            own = [row for row in every if (row.road, row.precision) == (road, precision)]
+            if own:
+                _line(axes, own, [row for row in every if _begins(row, precision)])
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(labelsize=9)
     quiet(axes)
+
+
+def _begins(row: Row, precision: str) -> bool:
+    """Tell whether a road's line in a precision begins with a row: with the full network's."""
+    return (row.road, row.precision) == (FULL, precision)
+
+
+def _line(axes: Axes, own: Sequence[Row], full: Sequence[Row]) -> None:
+    """Draw a road's networks in one precision, joined with the full one."""
+    road, whole = own[0].road, own[0].precision == "fp32"
+    joined = [*own] if own[0].road == FULL else [*own, *full]
+    joined.sort(key=lambda row: statistics.mean(row.ms))
+    axes.plot(
+        [statistics.mean(row.ms) for row in joined],
+        [statistics.mean(row.top1) for row in joined],
+        color=COLORS[road],
+        linestyle="-" if whole else "--",
+        linewidth=1.2,
+    )
+    axes.errorbar(
+        [statistics.mean(row.ms) for row in own],
+        [statistics.mean(row.top1) for row in own],
+        yerr=[_deviation(row.top1) for row in own],
+        xerr=[_deviation(row.ms) for row in own],
+        label=f"{road}, {own[0].precision}",
+        color=COLORS[road],
+        marker=SHAPES[road],
+        markerfacecolor=COLORS[road] if whole else "white",
+        linestyle="none",
+        markersize=6,
+        elinewidth=0.7,
+        capsize=2,
+    )
 
 
 def _deviation(values: Sequence[float]) -> float:
