@@ -29,7 +29,7 @@ from fleetnet.export.quantize.quantizer import (
     Unquantized,
 )
 from fleetnet.export.quantize.quantizers import QUANTIZERS
-from fleetnet.export.quantize.rounding import TOLD, Rounding, rounding_of
+from fleetnet.export.quantize.rounding import TOLD, Rounding, _nearest_sums, rounding_of
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Pixels, open_engine
@@ -305,3 +305,18 @@ def test_it_is_tried_where_the_usual_rounding_does_not_pass(
     for name in ("openvino", "onnxruntime"):
         with open_engine(name, written, 1, precision="int8") as engine:
             assert run_in_batches(engine, drawn.validation).shape == (len(drawn.validation), 3)
+
+
+@pytest.mark.parametrize("lowest", [0.0, -1e-9, -1e-3])
+def test_inputs_that_hardly_vary_are_rounded_too(lowest: float) -> None:
+    """What is left of their variance is rounding, which may be below zero."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2, 5, 9))
+    one = rng.normal(size=(9, 1))
+    covariance = np.stack([one @ one.T, np.zeros((9, 9))]) + lowest * np.eye(9)
+    found = _nearest_sums(rows, covariance, 127)
+    step = np.abs(rows).max(2, keepdims=True) / 127
+    assert np.isfinite(found).all()
+    integers = found / step
+    assert np.abs(integers - np.rint(integers)).max() < 1e-6
+    assert np.abs(integers).max() <= 127 + 1e-6

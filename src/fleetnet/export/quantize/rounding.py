@@ -113,6 +113,27 @@ def _nearest_sums(rows: Array, covariance: Array, largest: float) -> Array:
     return step * np.where(better, compensated, nearest)
 
 
+def _passed_on(covariance: Array) -> Array:
+    """Return how an input's error is passed on to those after it, upper triangular.
+
+    It is the factor of the damped inverse, ``float64[groups, inputs, inputs]`` as the covariance.
+    """
+    eye = np.eye(covariance.shape[1])
+    damping = _DAMPING * np.einsum("gii->gi", covariance).mean(1).clip(0)
+    damping += np.finfo(np.float32).tiny
+    try:
+        inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
+        lower: Array = np.linalg.cholesky(inverse)
+        return lower.transpose(0, 2, 1)
+    except np.linalg.LinAlgError:
+        # Inputs that hardly vary: what is left of their variance is rounding, even below zero.
+        size = np.abs(covariance).sum(2).max(1) + 1
+        damping += np.clip(-2 * np.linalg.eigvalsh(covariance)[:, 0], 0, None) + 1e-6 * size
+        inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
+        lower = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
+        return lower.transpose(0, 2, 1)
+
+
 def _in_sequence(weights: Array, covariance: Array, largest: float) -> Array:
     """Round one input after the other, and let the inputs that follow make up for the error.
 
@@ -127,11 +148,8 @@ def _in_sequence(weights: Array, covariance: Array, largest: float) -> Array:
     inputs = weights.shape[2]
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")
-    damping = _DAMPING * variance.mean(1) + np.finfo(np.float32).tiny
-    damped = covariance + damping[:, None, None] * np.eye(inputs)
-    damped = np.take_along_axis(damped, order[:, :, None], 1)
-    damped = np.take_along_axis(damped, order[:, None, :], 2)
-    passed_on = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    ordered = np.take_along_axis(covariance, order[:, :, None], 1)
+    passed_on = _passed_on(np.take_along_axis(ordered, order[:, None, :], 2))
     left = np.take_along_axis(weights, order[:, None, :], 2)
     most = math.floor(largest)
     first = np.abs(left).argmax(2)
