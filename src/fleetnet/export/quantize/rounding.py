@@ -123,15 +123,14 @@ def _passed_on(covariance: Array) -> Array:
     damping += np.finfo(np.float32).tiny
     try:
         inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
-        lower: Array = np.linalg.cholesky(inverse)
-        return lower.transpose(0, 2, 1)
+        lower = np.linalg.cholesky(inverse)
     except np.linalg.LinAlgError:
         # Inputs that hardly vary: what is left of their variance is rounding, even below zero.
         size = np.abs(covariance).sum(2).max(1) + 1
         damping += np.clip(-2 * np.linalg.eigvalsh(covariance)[:, 0], 0, None) + 1e-6 * size
         inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
         lower = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
-        return lower.transpose(0, 2, 1)
+    return np.asarray(lower.transpose(0, 2, 1), np.float64)
 
 
 def _in_sequence(weights: Array, covariance: Array, largest: float) -> Array:
