@@ -1,7 +1,8 @@
 """What distillation gives where few of the images have labels: a student alone and taught.
 
     python benchmarks/distillation/few_labels.py FOLDER [--data elpv] [--label type|defect]
-        [--upright] [--seeds 0 1 2] [--shares 0.1 0.25 1.0] [--steps 400] [--json FILE]
+        [--upright] [--seeds 0 1 2] [--shares 0.1 0.25 1.0] [--steps 400] [--teacher-steps 100]
+        [--json FILE]
 
 Of the data, the ELPV cells or a folder of images, a quarter is held out, and a share of the others
 keeps its labels; the rest is the unlabelled pool. The teacher, a network that was trained on
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0])
     parser.add_argument("--steps", type=int, default=400, help="of the student")
+    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
     parser.add_argument("--loss", default="js")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -95,7 +97,7 @@ def of_share(
         sum(1 for _ in (folder / "train").glob("*/*")) for folder in (cells, copies)
     )
     every = sum(1 for _ in (place / "more").iterdir()) + labelled
-    epochs = epochs_for(TEACHER_STEPS, several)
+    epochs = epochs_for(arguments.teacher_steps, several)
     turned = () if arguments.upright else TURNED
     rates = (*turned, "optimizer.lr=0.0003", "schedule.warmup_epochs=0.2")
     train(place / "teacher", copies, TEACHER, SIDE, seed, epochs, *rates, weights=TEACHERS_WEIGHTS)
