@@ -66,7 +66,8 @@ def calibrate(
 
     def measured(kept: Sequence[str]) -> Files:
         network = quantize(kept)
-        return {**network, **convert(ENVIRONMENT, "micro_arena", network, (FACTS,))}
+        # The network comes back as well: with its weights where tflite-micro looks for them.
+        return convert(ENVIRONMENT, "micro_arena", network, (*network, FACTS))
 
     def imitate(kept: Sequence[str]) -> Run:
         return litert.load(quantize(kept))

@@ -1,5 +1,7 @@
 """Find how much memory model.tflite takes, into network.json, with what else a program has to know.
 
+Weights that the file has behind its end come into it, because tflite-micro looks for none there.
+
 Called with a size as well, it runs the network in so much: too little may end the process.
 """
 
@@ -11,12 +13,45 @@ import sys
 import tempfile
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+ALIGNMENT = 16
+"""Bytes that weights begin at a multiple of, as the format says."""
 STEP = 1024
 """By so many bytes more is tried; the arena is a multiple of it."""
+
+
+class Aligned(flatbuffers.Builder):
+    """Writes bytes where the format wants them, which Python's writer leaves to chance."""
+
+    def CreateNumpyVector(self, x):  # noqa: N802 - its name there
+        """Write an array."""
+        if x.dtype != np.uint8:
+            return super().CreateNumpyVector(x)
+        self.StartVector(1, x.size, ALIGNMENT)
+        self.head -= x.size
+        self.Bytes[self.head : self.head + x.size] = x.tobytes()
+        return self.EndVector()
+
+
+def inside(content):
+    """Return a file that has all of its weights inside; LiteRT's writers put large ones behind.
+
+    tflite-micro takes such weights for zeros, and answers nonsense without a word.
+    """
+    model = runtime.convert_bytearray_to_object(bytearray(content))
+    if not any(buffer.offset > 1 for buffer in model.buffers):
+        return content
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    writer = Aligned(len(content))
+    writer.Finish(model.Pack(writer), b"TFL3")
+    return bytes(writer.Output())
 
 
 def opened(folder, arena):
@@ -64,6 +99,7 @@ def enough(folder, arena):
 def main(folder):
     """Write what is found."""
     network = folder / "model.tflite"
+    network.write_bytes(inside(network.read_bytes()))
     interpreter = run(folder, 16 * network.stat().st_size)
     least = -(-used(interpreter) // STEP) * STEP
     sizes = range(least, least + 64 * STEP, STEP)
