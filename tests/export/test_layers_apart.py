@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from fleetnet.bundle import Bundle
-from fleetnet.cache import cache_folder
 from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle
 from fleetnet.export.converted import export_to
@@ -22,11 +21,10 @@ from fleetnet.image_files import find_images
 from fleetnet.inference.engines import Pixels
 from fleetnet.inference.verify import prepare
 from fleetnet.training.checkpoint import Checkpoint
+from users_environments import borrowed
 
 pytestmark = pytest.mark.slow
 
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what was made there once is used again."""
 LAYER = "blocks.3.expand"
 HERE = (
     "onnx",
@@ -95,14 +93,8 @@ def of(target: Target, other: Bundle) -> Target:
 def needs(target: Target, *more: Target) -> None:
     """Have the environments in the cache of the tests; skip the test where one was not made."""
     for one in (target, *more):
-        environment = one.environment
-        if environment is None or environment.made:
-            continue
-        kept = USERS_CACHE / environment.folder.name
-        if not (kept / "made").is_file():
+        if one.environment is not None and not borrowed(one.environment):
             pytest.skip(f"no '{one.name}' environment: fleetnet export --to {one.name} makes it")
-        environment.folder.parent.mkdir(parents=True, exist_ok=True)
-        environment.folder.symlink_to(kept, target_is_directory=True)
 
 
 @pytest.mark.parametrize("to", [*HERE, *(pytest.param(name, marks=WITH_ALL) for name in APART)])

@@ -21,7 +21,6 @@ import pytest
 
 from conftest import Run
 from fleetnet.bundle import Bundle
-from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
 from fleetnet.export import converted, plain_onnx
 from fleetnet.export import program as exporting
@@ -29,11 +28,10 @@ from fleetnet.export.converting import converting
 from fleetnet.export.devices import measure
 from fleetnet.export.separate import Environment, worker
 from fleetnet.export.targets import TARGETS, Files, Target
+from users_environments import borrowed
 
 pytestmark = pytest.mark.slow
 
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what was made there once is used again."""
 WITH_ALL = pytest.mark.skipif(
     os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all"
 )
@@ -57,13 +55,8 @@ def needs(target: Target) -> None:
     if target.lacking or (target.environment is not None and target.environment.missing):
         pytest.skip(f"no {target.name} here")
     for one in TARGETS.values():
-        environment = one.environment
-        if environment is None or environment.made:
-            continue
-        kept = USERS_CACHE / environment.folder.name
-        if (kept / "made").is_file():
-            environment.folder.parent.mkdir(parents=True, exist_ok=True)
-            environment.folder.symlink_to(kept, target_is_directory=True)
+        if one.environment is not None:
+            borrowed(one.environment)
     if target.environment is not None and not target.environment.made:
         pytest.skip(f"no environment: fleetnet export --to {target.name} makes it once")
 

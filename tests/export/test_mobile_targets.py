@@ -12,31 +12,22 @@ import pytest
 
 from export.pages import check_program
 from fleetnet.bundle import Bundle
-from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
 from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.targets import TARGETS
 from fleetnet.inference.engines import open_engine
+from users_environments import borrowed
 
 pytestmark = pytest.mark.slow
-
-
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what was made there once is used again."""
 
 
 def needs(name: str) -> None:
     """Have a target's environment in the cache of the tests; without it, skip the test."""
     environment = TARGETS[name].environment
     assert environment is not None
-    if environment.made:
-        return
-    kept = USERS_CACHE / environment.folder.name
-    if not (kept / "made").is_file():
+    if not borrowed(environment):
         pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
-    environment.folder.parent.mkdir(parents=True, exist_ok=True)
-    environment.folder.symlink_to(kept, target_is_directory=True)
 
 
 @pytest.mark.parametrize("batch", [None, 2])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from fleetnet.bundle import Bundle
-from fleetnet.cache import cache_folder
 from fleetnet.errors import FleetnetError
 from fleetnet.export.converted import export_to
 from fleetnet.export.converted_engine import ConvertedEngine
@@ -22,12 +21,11 @@ from fleetnet.export.micro_program import FACTS, program
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.targets import TARGETS, litert, micro
+from users_environments import borrowed
 
 pytestmark = pytest.mark.slow
 
 STAND_INS = Path(__file__).parents[1] / "stand_ins" / "micro"
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what was made there once is used again."""
 OPERATORS = ["Add", "Conv2D", "DepthwiseConv2D", "FullyConnected", "Mean", "Pad", "Transpose"]
 WITH_ALL = pytest.mark.skipif(
     os.environ.get("FLEETNET_DEVICES") != "all", reason="FLEETNET_DEVICES=all"
@@ -62,12 +60,8 @@ print(answers)
 def needs_environments() -> None:
     """Have the environments in the cache of the tests; without them, skip the test."""
     for environment in (micro.ENVIRONMENT, litert.ENVIRONMENT):
-        kept = USERS_CACHE / environment.folder.name
-        if not (kept / "made").is_file():
+        if not borrowed(environment):
             pytest.skip(f"no environment '{environment.name}': fleetnet export --to micro makes it")
-        if not environment.made:
-            environment.folder.parent.mkdir(parents=True, exist_ok=True)
-            environment.folder.symlink_to(kept, target_is_directory=True)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler of C++")

@@ -16,7 +16,6 @@ import torch
 
 import conftest
 from fleetnet.bundle import Bundle
-from fleetnet.cache import cache_folder
 from fleetnet.errors import DataError, VerificationError
 from fleetnet.export import int8
 from fleetnet.export.converted import export_to
@@ -30,11 +29,10 @@ from fleetnet.export.targets import TARGETS, Files, Run, executorch
 from fleetnet.export.targets.target import Imitated, Int8, Quantize, as_npy
 from fleetnet.inference.engines import Pixels, open_engine
 from fleetnet.weights.subject import find_subject
+from users_environments import borrowed
 
 pytestmark = pytest.mark.slow
 
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what was made there once is used again."""
 Give = Callable[[Bundle, Sequence[str]], bytes]
 
 
@@ -241,12 +239,8 @@ def use_environment(name: str) -> None:
     """Let the tests' cache have an environment of the user's; without one, the test is skipped."""
     environment = TARGETS[name].environment
     assert environment is not None
-    kept = USERS_CACHE / environment.folder.name
-    if not (kept / "made").is_file():
+    if not borrowed(environment):
         pytest.skip(f"no environment '{name}': fleetnet export --to {name} makes it once")
-    if not environment.made:
-        environment.folder.parent.mkdir(parents=True, exist_ok=True)
-        environment.folder.symlink_to(kept, target_is_directory=True)
 
 
 @pytest.mark.usefixtures("few")

@@ -17,13 +17,11 @@ from typing import Any
 import pytest
 
 from fleetnet.bundle import MANIFEST, Artifact, Bundle, Manifest
-from fleetnet.cache import cache_folder
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.export.targets.web import ENVIRONMENT
 from fleetnet.export.web.folder import folder_of
+from users_environments import borrowed
 
-USERS_CACHE = cache_folder() / "environments"
-"""Of this user, not of the tests: what `fleetnet export --to web` fetched once is used again."""
 CHROMIUM = shutil.which("chromium")
 NODE = shutil.which("node")
 LONG = 120_000
@@ -38,13 +36,8 @@ def runtime(own_cache: None) -> None:
     """Have onnxruntime-web in the cache of the tests, without fetching it."""
     if NODE is None:
         pytest.skip("apt-get install nodejs: Node.js is not here")
-    kept = USERS_CACHE / ENVIRONMENT.folder.name
-    if ENVIRONMENT.made:
-        return
-    if not (kept / "made").is_file():
+    if not borrowed(ENVIRONMENT):
         pytest.skip("onnxruntime-web is not here: `fleetnet export --to web` fetches it once")
-    ENVIRONMENT.folder.parent.mkdir(parents=True, exist_ok=True)
-    ENVIRONMENT.folder.symlink_to(kept, target_is_directory=True)
 
 
 def write_folder(place: Path, manifest: Manifest, graph: bytes) -> Path:

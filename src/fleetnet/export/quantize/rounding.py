@@ -121,17 +121,18 @@ def _passed_on(covariance: Array) -> Array:
     eye = np.eye(covariance.shape[1])
     damping = _DAMPING * np.einsum("gii->gi", covariance).mean(1).clip(0)
     damping += np.finfo(np.float32).tiny
-    lower: Array
     try:
-        inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
-        lower = np.asarray(np.linalg.cholesky(inverse), np.float64)
+        return _factor(covariance + damping[:, None, None] * eye)
     except np.linalg.LinAlgError:
         # Inputs that hardly vary: what is left of their variance is rounding, even below zero.
         size = np.abs(covariance).sum(2).max(1) + 1
         damping += np.clip(-2 * np.linalg.eigvalsh(covariance)[:, 0], 0, None) + 1e-6 * size
-        inverse = np.linalg.inv(covariance + damping[:, None, None] * eye)
-        inverse = (inverse + inverse.transpose(0, 2, 1)) / 2
-        lower = np.asarray(np.linalg.cholesky(inverse), np.float64)
+        return _factor(covariance + damping[:, None, None] * eye)
+
+
+def _factor(damped: Array) -> Array:
+    """Return the upper triangular factor of the inverse of each matrix, ``[groups, n, n]``."""
+    lower = np.asarray(np.linalg.cholesky(np.linalg.inv(damped)), np.float64)
     return lower.transpose(0, 2, 1)
 
 

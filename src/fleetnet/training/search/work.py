@@ -88,6 +88,7 @@ class TrainingWork:
         """Return the highest learning rate of a candidate."""
         return candidate.training(epochs, self._settings).lr
 
+    @memory_kept()
     def epoch_s(self, candidate: Candidate) -> float:
         """Time some batches, and return the seconds of an epoch on the inner images.
 
@@ -98,10 +99,6 @@ class TrainingWork:
         trainer = Trainer(
             self._inner, candidate.model, recipe, Path(), weights=self._file(candidate)
         )
-        with memory_kept():
-            return self._timed_epoch(trainer)
-
-    def _timed_epoch(self, trainer: Trainer) -> float:
         step = trainer.train_step
         step.begin_epoch(1)
         try:
