@@ -6,7 +6,7 @@ together, one weight that is rounded up makes up for another that is rounded dow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 from fleetnet.export.quantize.layers import WEIGHTED
-from fleetnet.inference.engines import Pixels, Setup, available_threads
-from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
+from fleetnet.export.quantize.values import values_of
+from fleetnet.inference.engines import Pixels
 from fleetnet.reporting import Advance
 
 Array = npt.NDArray[np.float64]
@@ -24,7 +24,6 @@ IMAGES = 128
 """At most so many are looked at."""
 POSITIONS = 64
 """Of so many places in an image, a convolution's inputs are compared with each other."""
-_BATCH = 8
 
 
 class Product(NamedTuple):
@@ -100,7 +99,7 @@ def measure(
     pixels = pixels[:IMAGES]
     random = np.random.default_rng(0)
     sums = [_Sums() for _ in products]
-    for values, images in _inputs(graph, {one.node.input[0] for one in products}, pixels):
+    for values, images in values_of(graph, {one.node.input[0] for one in products}, pixels):
         for product, total in zip(products, sums, strict=True):
             total.add(_columns(product, values[product.node.input[0]], random))
         advance(images)
@@ -125,23 +124,6 @@ class _Sums:
         mean = np.asarray(self._first) / self._count
         second = np.asarray(self._second) / self._count
         return Moments(mean, second - mean[:, :, None] * mean[:, None, :])
-
-
-def _inputs(
-    graph: onnx.ModelProto, names: Iterable[str], pixels: Pixels
-) -> Iterator[tuple[dict[str, npt.NDArray[np.float32]], int]]:
-    """Yield the values of a graph, and of how many images they are."""
-    wanted = sorted(names)
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(graph)
-    del tapped.graph.output[:]
-    tapped.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in wanted)
-    with OnnxRuntimeEngine(
-        tapped.SerializeToString(), Setup("fp32", available_threads())
-    ) as engine:
-        for start in range(0, len(pixels), _BATCH):
-            batch = np.ascontiguousarray(pixels[start : start + _BATCH])
-            yield engine.outputs(batch), len(batch)
 
 
 def _columns(

@@ -11,8 +11,9 @@ from fleetnet.export.quantize.layers import Layer, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, step
 from fleetnet.export.quantize.quiet import quiet
 from fleetnet.export.quantize.rounding import TOLD, Rounding
-from fleetnet.inference.engines import Pixels, Setup
-from fleetnet.inference.engines.openvino import OpenVinoEngine, core, read_onnx
+from fleetnet.export.quantize.shared import of_ir
+from fleetnet.inference.engines import Pixels
+from fleetnet.inference.engines.openvino import core, read_onnx
 from fleetnet.reporting import Advance, Begin
 from fleetnet.telemetry import without_telemetry
 
@@ -109,12 +110,7 @@ class OpenVinoQuantizer:
                 ignored_scope=nncf.IgnoredScope(names=self._operations(kept)),
                 advanced_parameters=parameters,
             )
-        graph, weights = to_ir(quantized)
-        return Quantized(
-            "openvino-ir",
-            {"model.int8.xml": graph, "model.int8.bin": weights},
-            lambda threads: OpenVinoEngine.of_ir(graph, weights, Setup("int8", threads)),
-        )
+        return of_ir(*to_ir(quantized))
 
     def _with_weights(self, kept: Sequence[Layer]) -> ov.Model:
         """Return the network to quantise: rounded beforehand, if at all, where it is quantised."""

@@ -21,6 +21,8 @@ LARGEST: Mapping[int, float] = {7: 64, 8: 127}
 """Of the integers that weights are rounded to, by their bits, on either side of 0."""
 ROUNDED = "rounded sums"
 """A recipe for every quantiser: weights rounded for what their layer's sums come to."""
+NARROWED = "rounded sums, ranges of least error"
+"""The same, and ranges of activations that may cut off the few largest values."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Unquantized:
         weight_bits: 8, or 7, which is exact also on processors without VNNI.
         begin: called with each step that takes long.
         recipe: one of the quantiser's, see :class:`QuantizerKind`.
-        rounding: of the weights, where the recipe is :data:`ROUNDED`.
+        rounding: of the weights, where the recipe has them rounded for their sums.
+        shared: gives ONNX Runtime's quantiser of the same network, by :data:`NARROWED`.
     """
 
     content: bytes
@@ -48,6 +51,7 @@ class Unquantized:
     begin: Begin
     recipe: str = ""
     rounding: Rounding | None = None
+    shared: Callable[[], Quantizer] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from fleetnet.bundle import Bundle, Quantization
@@ -13,7 +14,14 @@ from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.layers import Layer, layers_of, macs_share, read_graph
 from fleetnet.export.quantize.moments import IMAGES as IMAGES_ROUNDED
-from fleetnet.export.quantize.quantizer import ROUNDED, Quantized, Quantizer, Unquantized, step
+from fleetnet.export.quantize.quantizer import (
+    NARROWED,
+    ROUNDED,
+    Quantized,
+    Quantizer,
+    Unquantized,
+    step,
+)
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.rounding import Rounding, rounding_of
 from fleetnet.export.quantize.samples import Samples
@@ -294,12 +302,22 @@ class Session:
             return self._judge.wanted
         return max(validated.agreement, LEAST_AGREEMENT)
 
-    def _quantizer(self, engine: str, recipe: str = "") -> Quantizer:
-        """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then."""
+    def quantizer(self, engine: str, recipe: str = "") -> Quantizer:
+        """Return an engine's quantiser, made once: ONNX Runtime's measures the ranges then.
+
+        Args:
+            engine: that has one.
+            recipe: one of its recipes.
+        """
         key = engine, recipe
         if key not in self._quantizers:
-            rounding = self._rounded(engine) if recipe == ROUNDED else None
-            network = replace(self._network, recipe=recipe, rounding=rounding)
+            rounding = self._rounded(engine) if recipe in (ROUNDED, NARROWED) else None
+            network = replace(
+                self._network,
+                recipe=recipe,
+                rounding=rounding,
+                shared=partial(self.quantizer, ENGINE, NARROWED),
+            )
             self._quantizers[key] = QUANTIZERS.find(engine).make(network)
         return self._quantizers[key]
 
@@ -319,7 +337,7 @@ class Session:
         """
         standard, tried = _standard(self._judge), list[_Calibrated]()
         for others, recipe in enumerate(QUANTIZERS.find(engine).recipes):
-            quantizer = self._quantizer(engine, recipe)
+            quantizer = self.quantizer(engine, recipe)
             made = _Calibrated(quantizer, self._attempt(quantizer, ()), others)
             if standard.passes(made.validated):
                 return made
@@ -346,7 +364,7 @@ class Session:
     def _rank(self) -> list[Layer]:
         """Rank the layers by calibration images, not by validation images, which stay unseen."""
         if self._ranking is None:
-            quantizer = self._quantizer(ENGINE)
+            quantizer = self.quantizer(ENGINE)
             pixels = self._samples.calibration[:IMAGES]
             self._ranking = rank(
                 self._layers,

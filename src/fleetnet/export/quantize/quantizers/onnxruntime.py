@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fleetnet.export.quantize.quantizer import ROUNDED, Quantizer, QuantizerKind, Unquantized
+from fleetnet.export.quantize.quantizer import (
+    NARROWED,
+    ROUNDED,
+    Quantizer,
+    QuantizerKind,
+    Unquantized,
+)
 
 
 def make(network: Unquantized) -> Quantizer:
@@ -17,7 +23,8 @@ def make(network: Unquantized) -> Quantizer:
         network.weight_bits,
         network.begin,
         network.rounding,
+        least_error=network.recipe == NARROWED,
     )
 
 
-QUANTIZER = QuantizerKind(name="onnxruntime", make=make, recipes=("", ROUNDED))
+QUANTIZER = QuantizerKind(name="onnxruntime", make=make, recipes=("", ROUNDED, NARROWED))

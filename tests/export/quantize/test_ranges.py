@@ -1,0 +1,174 @@
+"""Ranges of least error: what they cut off, what they round finer, and that engines share them."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import numpy_helper
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from fleetnet.bundle import Bundle
+from fleetnet.errors import VerificationError
+from fleetnet.export.quantize import ranges
+from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.quantizer import NARROWED
+from fleetnet.export.quantize.ranges import STEPS, narrowed
+from fleetnet.export.quantize.samples import Samples
+from fleetnet.export.quantize.session import Session
+from fleetnet.inference.comparison import run_in_batches
+from fleetnet.inference.engines import open_engine
+from fleetnet.reporting import Advance
+
+Values = npt.NDArray[np.float64]
+SHARED = "the graph of ONNX Runtime"
+SIDE = 16
+
+
+def quiet(_what: str, _steps: int) -> Advance:
+    return lambda _: None
+
+
+def error(values: Values, low: float, high: float) -> float:
+    """Return the mean square of what rounding within a range does to values."""
+    step = (high - low) / STEPS
+    rounded = np.rint(values.clip(low, high) / step) * step
+    return float(np.square(rounded - values).mean())
+
+
+def range_of(values: Values, side: int = SIDE) -> tuple[float, float]:
+    """Return what is found for values that a network computes of images."""
+    images = values.reshape(-1, side, side, 3)
+    # A table of as many entries as there are bytes: the network looks its values up.
+    table, places = np.unique(images, return_inverse=True)
+    pixels = places.reshape(images.shape).astype(np.uint8)
+    nodes = [
+        make_node("Cast", ["pixels"], ["places"], to=onnx.TensorProto.INT64),
+        make_node("Gather", ["table", "places"], ["y"]),
+    ]
+    graph = make_graph(
+        nodes,
+        "g",
+        [make_tensor_value_info("pixels", onnx.TensorProto.UINT8, ["N", side, side, 3])],
+        [make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", side, side, 3])],
+        [numpy_helper.from_array(table.astype(np.float32), "table")],
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=8)
+    seen: list[int] = []
+    extremes = {"y": (float(values.min()), float(values.max()))}
+    found = narrowed(model, extremes, pixels, seen.append)
+    assert sum(seen) == (min(len(pixels), ranges.IMAGES) if values.any() else 0)
+    return found["y"]
+
+
+def drawn_values(seed: int, tail: float, shift: float) -> Values:
+    """Return 256 different values, most of them near to each other, as often as not."""
+    random = np.random.default_rng(seed)
+    table = np.sort(random.standard_t(tail, 256)) + shift
+    return np.asarray(random.choice(table, 8 * SIDE * SIDE * 3))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1.1, 30), st.sampled_from([-3.0, 0.0, 0.5, 20.0]))
+def test_no_range_rounds_worse_than_that_of_the_extremes(
+    seed: int, tail: float, shift: float
+) -> None:
+    values = drawn_values(seed, tail, shift)
+    low, high = min(values.min(), 0), max(values.max(), 0)
+    found = range_of(values)
+    assert low - 1e-6 <= found[0] <= 0 <= found[1] <= high + 1e-6
+    assert error(values, *found) <= error(values, low, high) * 1.1
+
+
+def test_few_values_that_are_far_away_are_cut_off() -> None:
+    """The many are worth more than the few, if these are not too far."""
+    random = np.random.default_rng(0)
+    values = random.choice(np.linspace(-1, 1, 255), (64, 64 * 64 * 3))
+    values[0, 0] = 3
+    low, high = range_of(values, 64)
+    assert low == pytest.approx(-1, abs=0.1)
+    assert 1 <= high < 2
+    assert error(values, low, high) < 0.7 * error(values, -1, 3)
+
+
+def test_values_that_are_equally_often_everywhere_keep_their_range() -> None:
+    values = np.random.default_rng(0).choice(np.linspace(-2, 3, 256), 8 * SIDE * SIDE * 3)
+    assert range_of(values) == pytest.approx((-2, 3), abs=0.1)
+
+
+def test_values_on_one_side_keep_zero_in_their_range() -> None:
+    low, high = range_of(np.full(SIDE * SIDE * 3, 7.0))
+    assert low == 0
+    assert high == pytest.approx(7, rel=0.02)
+    assert range_of(np.zeros(SIDE * SIDE * 3)) == (0, 0)
+
+
+def integers(content: bytes) -> list[bytes]:
+    graph = onnx.load_from_string(content).graph
+    arrays = (numpy_helper.to_array(one) for one in graph.initializer)
+    return sorted(
+        one.tobytes() for one in arrays if one.dtype == np.int8 and one.any() and one.ndim > 1
+    )
+
+
+def constants(files: Any) -> list[bytes]:
+    model = ov.Core().read_model(files["model.int8.xml"], files["model.int8.bin"])
+    return sorted(
+        node.data.astype(np.int8).tobytes()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Constant"
+        and node.get_element_type() == ov.Type.i8
+        and node.data.ndim > 1
+        and node.data.any()
+    )
+
+
+def test_openvino_gets_the_integers_of_onnx_runtime(taught: Bundle, drawn: Samples) -> None:
+    session = Session(taught, drawn, 0.9, 7, quiet)
+    own, other = session.quantizer("onnxruntime", NARROWED), session.quantizer("openvino", SHARED)
+    assert other.tool == own.tool
+    assert "for their sums and ranges of least error" in own.tool
+    first, second = own.quantize(()), other.quantize(())
+    wanted = integers(first.contents["model.int8.onnx"])
+    assert len(wanted) == 54
+    assert constants(second.contents) == wanted
+    with open_engine("onnxruntime", taught, 1) as engine:
+        expected = run_in_batches(engine, drawn.validation)
+    apart = []
+    for made in (first, second):
+        with made.open(1) as engine:
+            apart.append(np.abs(run_in_batches(engine, drawn.validation) - expected).mean())
+    # Sums of two layers are rounded once less or more, and between layers there may be bf16.
+    assert 0 < apart[1] < 1.5 * apart[0]
+
+
+def test_layers_that_are_kept_are_kept_in_the_shared_graph_too(
+    taught: Bundle, drawn: Samples
+) -> None:
+    session = Session(taught, drawn, 0.9, 7, quiet)
+    quantizer = session.quantizer("openvino", SHARED)
+    assert len(constants(quantizer.quantize(session.layers[3:5]).contents)) == 52
+
+
+def test_they_are_tried_where_nothing_else_passes(
+    taught: Bundle, drawn: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agreement that no recipe reaches with all layers in int8 has every one tried."""
+    tried: list[tuple[str, str]] = []
+    found = Session.quantizer
+
+    def noted(self: Session, engine: str, recipe: str = "") -> Any:
+        tried.append((engine, recipe))
+        return found(self, engine, recipe)
+
+    monkeypatch.setattr(Session, "quantizer", noted)
+    dark = Samples(drawn.calibration // 64, drawn.validation, 0, 0)
+    with contextlib.suppress(VerificationError):  # whether layers can save it does not matter here
+        quantize_bundle(taught, dark, "shapes", output=tmp_path / "b.bundle", agreement=1.0)
+    assert ("openvino", SHARED) in tried
+    assert ("onnxruntime", NARROWED) in tried
