@@ -114,7 +114,7 @@ def _begun(file: Path, plan: Plan) -> dict[str, Any]:
 
 def _fill(figures: dict[str, Any], plan: Plan, folder: Path, file: Path) -> None:
     """Train what has no figures yet, then quantise what is not yet in int8; save after each."""
-    source, known = small_images(plan, folder), figures["pieces"]
+    source, known = small_images(folder, plan.data, plan.label, plan.side), figures["pieces"]
     for piece in plan.pieces(len(source.classes)):
         if piece.key not in known:
             print(piece.key, flush=True)
@@ -152,7 +152,7 @@ def _time(figures: dict[str, Any], folder: Path, rounds: int, clock: str) -> Non
     full = {one["seed"]: key for key, one in pieces.items() if one["road"] == FULL}
     found = timed(
         {key: (folder / one["bundle"], list(one["answers"])) for key, one in pieces.items()},
-        lambda key: full[pieces[key]["seed"]],
+        lambda key, offer: (full[pieces[key]["seed"]], f"{offer.partition('/')[0]}/fp32"),
         rounds,
         clock,
     )

@@ -21,7 +21,7 @@ CLOCKS: Mapping[str, Clock] = {"processor": time.process_time, "wall": time.perf
 
 def timed(
     bundles: Mapping[str, tuple[Path, list[str]]],
-    base: Callable[[str], str],
+    base: Callable[[str, str], tuple[str, str]],
     rounds: int,
     clock: str,
 ) -> dict[str, dict[str, Any]]:
@@ -29,8 +29,7 @@ def timed(
 
     Args:
         bundles: by name, with what each offers, ``ENGINE/PRECISION``.
-        base: gives the name of the network that another is compared with, in fp32 in the same
-            engine.
+        base: gives what a network's offer is compared with, a name and an offer.
         rounds: how many.
         clock: a key of :data:`CLOCKS`.
 
@@ -52,7 +51,7 @@ def timed(
     found: dict[str, dict[str, Any]] = {}
     for (name, offer), seconds in times.items():
         ms = spread([1000 * value for value in seconds])
-        beside = times[base(name), f"{offer.partition('/')[0]}/fp32"]
+        beside = times[base(name, offer)]
         found.setdefault(name, {})[offer] = {
             "ms": ms.median,
             "quartiles": [ms.low, ms.high],

@@ -16,14 +16,13 @@ TAUGHT = ("distill.temperature=2", "distill.label_weight=0.5")
 """Hinton et al. (2015): answers softened, and the labels beside them."""
 
 
-def small_images(plan: Plan, folder: Path) -> Source:
-    """Write the images no larger than they are needed, once, and open them."""
+def small_images(folder: Path, data: str, label: str | None, side: int) -> Source:
+    """Write a study's images no larger than they are needed, once, and open them."""
     place = folder / "images"
     if not (folder / "images-ready").exists():
         shutil.rmtree(place, ignore_errors=True)
-        label = [] if plan.label is None else ["--label", plan.label]
-        fleetnet("data", "shard", plan.data, place, *label, "--max-side", plan.side,
-                 "--workers", 1)  # fmt: skip
+        labelled = [] if label is None else ["--label", label]
+        fleetnet("data", "shard", data, place, *labelled, "--max-side", side, "--workers", 1)
         (folder / "images-ready").touch()
     return open_source(str(place))
 

@@ -107,7 +107,10 @@ def test_the_full_network_comes_first_and_only_what_it_can_become_is_pruned() ->
 def test_each_network_is_timed_beside_the_full_one(bundle: Bundle) -> None:
     offers = ["onnxruntime/fp32", "openvino/fp32"]
     found = timed(
-        {"a": (bundle.path, offers), "b": (bundle.path, offers[:1])}, lambda _: "a", 3, "wall"
+        {"a": (bundle.path, offers), "b": (bundle.path, offers[:1])},
+        lambda _, offer: ("a", offer),
+        3,
+        "wall",
     )
     assert found["a"]["openvino/fp32"]["share"] == 1
     assert set(found["b"]) == {"onnxruntime/fp32"}

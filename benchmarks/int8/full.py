@@ -1,0 +1,152 @@
+"""What trained networks answer in full int8, over several seeds, and how long that takes.
+
+    python -m benchmarks.int8.full FOLDER [--data elpv] [--label defect] [--upright] [--side 128]
+        [--networks MobileNetV2 ReXNet_1_0] [--epochs 5] [--seeds 0 1 2] [--bits 7 8]
+        [--set KEY=VALUE...] [--json FILE] [--latency-only] [--clock processor|wall]
+
+For each seed, which decides on the split and on all training, each network is trained, exported and
+quantised as ``fleetnet quantize --agreement 0.99`` does it: training images calibrate, all held-out
+ones judge. The table has what the network with all of its layers in int8 answers, and how many
+layers had to stay in fp32 for 99 %. In the end all are timed in turns, on one thread; what int8
+takes is compared with what ONNX Runtime takes in fp32. What is done stays in FOLDER, and the same
+command goes on; ``--latency-only`` repeats the timing alone: do that on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.distillation.few_labels import STUDENTS, TURNED, train
+from benchmarks.int8.answers import exported, quantized
+from benchmarks.int8.shown import table
+from benchmarks.smaller.latency import CLOCKS, timed
+from benchmarks.smaller.trained import small_images
+from fleetnet.data.sources import Source
+from fleetnet.files import atomic_file
+from fleetnet.inference.comparison import machine
+
+NETWORKS = ("MobileNetV2", "ReXNet_1_0")
+ENGINES = ("openvino", "onnxruntime")
+SETTLED = ("data", "label", "upright", "side", "epochs", "settings")
+"""What may not differ between a start and the next; there may be more to train."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the study as the command line, or ``words`` in its place, asks for it."""
+    told = _parsed(words)
+    told.folder.mkdir(parents=True, exist_ok=True)
+    file = told.json or told.folder / "figures.json"
+    figures = _begun(file, told)
+    if not told.latency_only:
+        torch.set_num_threads(1)
+        source = small_images(told.folder, told.data, told.label, told.side)
+        for seed in told.seeds:
+            for network in told.networks:
+                _fill(figures, f"{seed}/{network}", told, source, file)
+    _time(figures, told.folder, told.rounds, told.clock)
+    _save(figures, file)
+    print(table(figures))
+
+
+def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", default="elpv")
+    parser.add_argument("--label", help="[defect, of elpv]")
+    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--bits", type=int, nargs="+", choices=(7, 8), default=[7, 8])
+    parser.add_argument("--engines", nargs="+", default=ENGINES)
+    parser.add_argument("--json", type=Path, help="[FOLDER/figures.json]")
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="processor")
+    parser.add_argument("--latency-only", action="store_true")
+    told = parser.parse_args(words)
+    told.label = told.label or ("defect" if told.data == "elpv" else None)
+    return told
+
+
+def _begun(file: Path, told: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures that there are, of the same settings."""
+    plan = {name: getattr(told, name) for name in SETTLED}
+    if not file.exists():
+        return {"plan": plan, "networks": {}}
+    figures: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    other = {key: one for key, one in plan.items() if figures["plan"].get(key) != one}
+    if other:
+        said = ", ".join(f"{key} {figures['plan'].get(key)}" for key in other)
+        sys.exit(f"{file} has figures of other settings ({said}): give those, or another file")
+    return figures
+
+
+def _fill(
+    figures: dict[str, Any], key: str, told: argparse.Namespace, source: Source, file: Path
+) -> None:
+    """Train a network that has no figures yet, and quantise it as far as that is not done."""
+    seed, _, network = key.partition("/")
+    run, bundle = told.folder / key, told.folder / f"{key}.bundle"
+    if key not in figures["networks"]:
+        print(key, flush=True)
+        settings = (*(() if told.upright else TURNED), *STUDENTS, *told.settings)
+        train(run, told.folder / "images", network, told.side, int(seed), told.epochs, *settings)
+        figures["networks"][key] = exported(run, bundle, source, ENGINES)
+        _save(figures, file)
+    known = figures["networks"][key]["int8"]
+    for bits in told.bits:
+        for engine in told.engines:
+            if f"{engine}-{bits}" not in known:
+                print(f"{key} in int8, {engine}, weights of {bits} bits", flush=True)
+                place = told.folder / int8_of(key, bits)
+                known[f"{engine}-{bits}"] = quantized(bundle, place, source, engine, bits)
+                _save(figures, file)
+
+
+def int8_of(key: str, bits: int) -> str:
+    """Return where a network's bundle in int8 is, in the folder of the study."""
+    return f"{key}-{bits}.bundle"
+
+
+def _time(figures: dict[str, Any], folder: Path, rounds: int, clock: str) -> None:
+    """Time all networks that have figures, in turns, beside ONNX Runtime in fp32."""
+    if not figures["networks"]:
+        sys.exit("nothing to time: begin without --latency-only")
+    offers = {name: (folder / name, own) for name, _, own in _offers(figures)}
+    fp32 = {name: (before, "onnxruntime/fp32") for name, before, _ in _offers(figures)}
+    times = timed(offers, lambda name, _: fp32[name], rounds, clock)
+    figures["timed"] = {
+        "machine": machine(),
+        "clock": clock,
+        "rounds": rounds,
+        "latency": times,
+    }
+
+
+def _offers(figures: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the bundles of a study, each with that in fp32, and what is timed of it."""
+    for key, one in figures["networks"].items():
+        before = f"{key}.bundle"
+        yield before, before, list(one["fp32"])
+        for bits in (7, 8):
+            made = [name for name in ENGINES if "kept" in one["int8"].get(f"{name}-{bits}", {})]
+            if made:
+                yield int8_of(key, bits), before, [f"{name}/int8" for name in made]
+
+
+def _save(figures: dict[str, Any], file: Path) -> None:
+    with atomic_file(file) as path:
+        path.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
