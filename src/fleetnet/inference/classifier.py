@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fleetnet.amounts import count
 from fleetnet.bundle import Activation, Bundle, Rejection, while_replaced
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.inference.certainty import certainty, is_rejected
+from fleetnet.inference.certainty import judge
 from fleetnet.inference.engines import (
     CPU,
     DEFAULT_ENGINE,
@@ -306,8 +306,7 @@ class Classifier(Closable):
         """
         if self.rejection is None:
             return False, None
-        score = float(certainty(logits, self.rejection.score, self.temperature))
-        return is_rejected(score, self.rejection.threshold), score
+        return judge(logits, self.rejection.score, self.rejection.threshold, self.temperature)
 
     def top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
         """Return the most probable classes of one image's logits, ``float32[K]``, best first."""
