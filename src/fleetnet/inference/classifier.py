@@ -343,7 +343,8 @@ def _rejection_of(bundle: Bundle, reject: bool | float) -> Rejection | None:
     """Return what a caller wants rejected.
 
     Raises:
-        FleetnetError: a threshold that is no number, or of a bundle that has no score.
+        FleetnetError: a threshold that is no number, or of a bundle that has no score or gives an
+            image any number of classes.
     """
     found = bundle.manifest.rejection
     if isinstance(reject, bool):
@@ -354,6 +355,11 @@ def _rejection_of(bundle: Bundle, reject: bool | float) -> Rejection | None:
         threshold = math.nan
     if not math.isfinite(threshold):
         raise FleetnetError(f"reject is {reject!r}; it must be True, False or a threshold")
+    if bundle.manifest.model.activation != "softmax":
+        raise FleetnetError(
+            f"{bundle.path} gives an image any number of classes, none included: no threshold "
+            "rejects its answers"
+        )
     if found is None:
         raise FleetnetError(
             f"{bundle.path} has no rejection, so that nothing says what {threshold:g} is a "
