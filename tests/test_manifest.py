@@ -122,6 +122,16 @@ def test_an_artifact_is_found_by_format_precision_and_batch(tmp_path: Path) -> N
     assert "(it has: openvino-ir in int8, onnx in fp32)" in str(refused.value)
 
 
+def test_records_are_found_by_engine_and_stored_precision(tmp_path: Path) -> None:
+    bundle = Bundle(tmp_path, read(VALUES))
+    (found,) = bundle.records("openvino", "int8")
+    int8 = bundle.find(format="openvino-ir", precision="int8")
+    assert int8 is not None
+    assert found == (int8, int8.verification[0])
+    assert list(bundle.records("onnxruntime", "int8")) == []
+    assert list(bundle.records("openvino", "bf16")) == []
+
+
 def test_all_files_of_an_artifact_are_checked(tmp_path: Path) -> None:
     contents = {"model.xml": b"graph", "model.bin": b"weights"}
     artifact = Artifact.of("openvino-ir", contents, precision="fp16")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,51 @@ def test_predict_says_what_is_rejected(
     assert [row["rejected"] for row in table[:-1]] == [str(one).lower() for one in expected]
     assert (table[-1]["rejected"], table[-1]["score"]) == ("", "")
     assert ["rejected: " in line for line in said().splitlines()[:-1]] == expected
+
+
+def test_predict_takes_another_threshold_or_none(
+    rejecting: Bundle, pictures: list[Path], fleetnet: Run
+) -> None:
+    def rows(*options: str) -> list[dict[str, object]]:
+        done = fleetnet("predict", rejecting.path, *pictures, "--json", *options)
+        assert done.code == 0, done
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    scores = [float(str(row["score"])) for row in rows()]
+    threshold = halfway([score for score in scores if score < max(scores)])
+    asked = rows("--reject", repr(threshold))
+    assert [row["rejected"] for row in asked] == [score < threshold for score in scores]
+    assert {row["rejected"] for row in asked} == {True, False}
+    assert {row["rejected"] for row in rows("--reject", "-1e9")} == {False}
+    for row, other in zip(rows("--reject", "off"), asked, strict=True):
+        assert row == {name: other[name] for name in other if name not in ("rejected", "score")}
+
+
+@pytest.mark.parametrize("threshold", ["high", "nan", "inf", "-Infinity", "1e999", "", "OFF"])
+def test_predict_refuses_what_is_no_threshold(
+    rejecting: Bundle, pictures: list[Path], fleetnet: Run, threshold: str
+) -> None:
+    for model in (rejecting.path, "http://127.0.0.1:1/x"):
+        fleetnet("predict", model, *pictures, "--reject", threshold).assert_one_line(
+            f"--reject is {threshold!r}; it must be a threshold or 'off'"
+        )
+
+
+def test_predict_refuses_a_threshold_of_nothing(
+    bundle: Bundle, pictures: list[Path], fleetnet: Run, tmp_path: Path
+) -> None:
+    fleetnet("predict", bundle.path, *pictures, "--reject", "0.5").assert_one_line(
+        "has no rejection, so that nothing says what 0.5 is a threshold of"
+    )
+    assert fleetnet("predict", bundle.path, pictures[0], "--reject", "off").code == 0
+    several = shutil.copytree(bundle.path, tmp_path / "several.bundle")
+    values = json.loads((several / MANIFEST).read_text())
+    values["model"]["activation"] = "sigmoid"
+    (several / MANIFEST).write_text(json.dumps(values))
+    fleetnet("predict", several, *pictures, "--reject", "0.5").assert_one_line(
+        "gives an image any number of classes, none included: no threshold rejects its answers"
+    )
+    assert fleetnet("predict", several, pictures[0], "--reject", "off").code == 0
 
 
 def test_predict_says_nothing_of_it_where_nothing_is_rejected(

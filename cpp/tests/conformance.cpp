@@ -1,7 +1,8 @@
-// The conformance set: every picture's pixels, every input and every refusal.
+// The conformance set: every picture's pixels, every input, every refusal, and what is rejected.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "error.hpp"
 #include "preprocess.hpp"
+#include "probabilities.hpp"
 #include "sha256.hpp"
 
 using namespace fleetnet;
@@ -20,7 +22,9 @@ const std::string set_folder = FLEETNET_CONFORMANCE;
 
 nlohmann::json description() {
     std::ifstream file(set_folder + "/conformance.json", std::ios::binary);
-    return nlohmann::json::parse(file);
+    nlohmann::json found = nlohmann::json::parse(file);
+    REQUIRE(found.at("format_version") == 2);
+    return found;
 }
 
 std::string digest(const void* data, std::size_t size) {
@@ -99,6 +103,41 @@ void check_refused(const nlohmann::json& picture) {
     CHECK((kind_of(message) == kind || (kind == "truncated" && kind_of(message) == "damaged")));
 }
 
+/// A number, or one of the words for what JSON has no number for.
+float number_of(const nlohmann::json& value) {
+    return value.is_string() ? std::stof(value.get<std::string>()) : value.get<float>();
+}
+
+std::vector<float> numbers_of(const nlohmann::json& values) {
+    std::vector<float> numbers;
+    for (const auto& value : values) numbers.push_back(number_of(value));
+    return numbers;
+}
+
+/// The answers that a case of rejection judges: its own, or those of the pictures.
+std::vector<std::vector<float>> judged(const nlohmann::json& set, const nlohmann::json& rejection) {
+    std::vector<std::vector<float>> rows;
+    if (rejection.contains("logits")) {
+        for (const auto& row : rejection.at("logits")) rows.push_back(numbers_of(row));
+        return rows;
+    }
+    for (const auto& picture : set.at("pictures"))
+        if (picture.contains("logits")) rows.push_back(numbers_of(picture.at("logits")));
+    return rows;
+}
+
+Certainty score_of(const std::string& name) {
+    if (name == "energy") return Certainty::energy;
+    return name == "max-logit" ? Certainty::max_logit : Certainty::probability;
+}
+
+/// Whether two scores are equal but for the last digits; infinities and NaN only if they are both.
+bool is_near(double one, double other, double tolerance) {
+    if (!std::isfinite(one) || !std::isfinite(other))
+        return one == other || (std::isnan(one) && std::isnan(other));
+    return std::abs(one - other) <= tolerance * std::abs(other);
+}
+
 }  // namespace
 
 TEST_CASE("the conformance set's pictures give Python's pixels, inputs and refusals") {
@@ -118,4 +157,28 @@ TEST_CASE("the conformance set's pictures give Python's pixels, inputs and refus
         check_inputs(picture, data);
     }
     CHECK(checked > 60);
+}
+
+TEST_CASE("the conformance set's answers are rejected as in Python") {
+    int checked = 0;
+    const nlohmann::json set = description();
+    const auto& rejection = set.at("rejection");
+    const double tolerance = rejection.at("tolerance");
+    for (const auto& one : rejection.at("cases")) {
+        const std::string name = one.at("name");
+        const Certainty score = score_of(one.at("score"));
+        const auto rows = judged(set, one);
+        const auto scores = numbers_of(one.at("scores"));
+        REQUIRE(rows.size() == scores.size());
+        for (std::size_t place = 0; place < rows.size(); place++) {
+            CAPTURE(name);
+            CAPTURE(place);
+            checked++;
+            const float found = certainty(rows[place], score, one.value("temperature", 1.0));
+            CAPTURE(found);
+            CHECK(is_near(found, scores[place], tolerance));
+            CHECK(is_rejected(found, one.at("threshold")) == one.at("rejected")[place].get<bool>());
+        }
+    }
+    CHECK(checked > 250);
 }

@@ -62,6 +62,7 @@ def test_this_installation_conforms(
         "refusals",
         "decoded pictures",
         "inputs, Python",
+        "rejection",
         "logits, onn",
     ):
         assert row in result.out
@@ -91,8 +92,9 @@ def test_differences_are_named_with_the_exit_code_of_verify(
     assert "answers are not the conformance set's, the first: jpeg-grey: bicubic" in lines[-1]
     report = json.loads(fleetnet("conformance", "--set", wrong, "--json").out)
     assert not report["passed"]
-    assert [check["name"] for check in report["checks"] if not check["passed"]][-2:] == [
+    assert [check["name"] for check in report["checks"] if not check["passed"]][-3:] == [
         "inputs, Python",
+        "rejection",
         report["checks"][-1]["name"],
     ]
 

@@ -64,6 +64,8 @@ def test_a_token_comes_from_the_environment(
         ("SERVER/net", ["--engine", "openvino"], "--engine is the server's choice"),
         ("SERVER/net", ["--batch-size", "4"], "--batch-size is the server's choice"),
         ("SERVER/net", ["--exact"], "--exact is the server's choice"),
+        ("SERVER/net", ["--reject", "0"], "--reject is the server's choice"),
+        ("SERVER/net", ["--reject", "off"], "--reject is the server's choice"),
         ("http://", [], "is no address of a server"),
         ("http://127.0.0.1:1/net", [], "cannot connect to 127.0.0.1:1"),
     ],

@@ -19,7 +19,7 @@ import pyarrow.parquet as parquet
 
 import loopback_s3
 from conftest import Run
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Rejection, write_rejection
 from fleetnet.cluster import pool, run
 from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.job import OpenPart
@@ -63,6 +63,7 @@ def rows(output: Path) -> list[dict[str, Any]]:
     ("arguments", "words"),
     [
         (["--ray"], "give --output"),
+        (["--ray", "--output", "OUT", "--reject", "much"], "--reject is 'much'; it must be"),
         (["--ray", "--output", "OUT", "--csv"], "leave --json and --csv out"),
         (["--ray", "--output", "OUT", "--engine", "auto"], "name an engine"),
         (["--ray", "--output", "OUT", "--engine", "opnvino"], "did you mean 'openvino'"),
@@ -138,6 +139,38 @@ def test_options_reach_the_rows(
     assert {row["class_1"] for row in rows(out)} <= {"round", "corners", "lines"}
     names = parquet.read_schema(out / "part-000000.parquet").names
     assert names == ["image", "class_1", "probability_1", "error"]
+
+
+def test_another_threshold_reaches_the_rows(
+    fleetnet: Run, bundle: Bundle, shapes: Path, out: Path, tmp_path: Path
+) -> None:
+    told = Rejection(
+        score="max-logit", threshold=-1e9, coverage=1, risk=0, images=9, source="made up"
+    )
+    rejecting = write_rejection(bundle, told, tmp_path / "rejecting.bundle")
+
+    def asked(where: str, *options: str) -> tuple[object, ...]:
+        return ("predict", "--ray", rejecting.path, shapes, "--output", out / where, *options)
+
+    for where, options, expected in (
+        ("as-it-is", (), {False}),
+        ("higher", ("--reject", "1e9"), {True}),
+        ("one", ("--reject", "1"), None),
+    ):
+        assert fleetnet(*asked(where, *options)).code == 0
+        found = {row["rejected"] for row in rows(out / where)}
+        assert expected is None or found == expected
+    assert fleetnet(*asked("off", "--reject", "off")).code == 0
+    names = parquet.read_schema(out / "off" / "part-000000.parquet").names
+    assert not {"rejected", "score"} & set(names)
+    fleetnet(*asked("as-it-is", "--reject", "1")).assert_one_line(
+        "another rejection (by the bundle's threshold): choose another --output"
+    )
+    fleetnet(*asked("one")).assert_one_line("another rejection (by 1.0)")
+    fleetnet(*asked("off", "--reject", "0")).assert_one_line("another rejection (none)")
+    fleetnet("predict", "--ray", bundle.path, shapes, "--output", out / "none", "--reject", "1"
+    ).assert_one_line("has no rejection")  # fmt: skip
+    assert not (out / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from fleetnet.conformance.check import (
     Check,
     check_installation,
     check_logits,
+    check_rejection,
     first_difference,
 )
 from fleetnet.conformance.description import DESCRIPTION
@@ -124,7 +125,8 @@ def test_other_pixels_of_the_decoder_are_found(copy: Copy) -> None:
 def test_refusals_have_to_be_the_right_ones(copy: Copy) -> None:
     copy.picture("wide-101")["error"]["kind"] = "too-large"
     whole = copy.picture("jpeg-444-odd")
-    for name in ("decoded", "inputs", "logits"):
+    without_logits(copy)
+    for name in ("decoded", "inputs"):
         del whole[name]
     whole["error"] = {"kind": "damaged"}
     first, second = map(str, copy.checks()["refusals"].differences)
@@ -192,10 +194,52 @@ def test_another_network_than_the_described_one_is_refused(
 ) -> None:
     """Before an engine gets images that it cannot take."""
     copy.values["network"][key] = value
-    for picture in copy.values["pictures"]:
-        picture.pop("logits", None)
+    without_logits(copy)
     with pytest.raises(FleetnetError, match="is not the network that"):
         copy.checks()
+
+
+def without_logits(copy: Copy) -> None:
+    """Leave the pictures' logits out, and the rejection that judges them."""
+    for picture in copy.values["pictures"]:
+        picture.pop("logits", None)
+    rejection = copy.values["rejection"]
+    rejection["cases"] = [case for case in rejection["cases"] if "logits" in case]
+
+
+def case_of(copy: Copy, name: str) -> Any:
+    return next(case for case in copy.values["rejection"]["cases"] if case["name"] == name)
+
+
+def test_another_score_or_decision_of_rejection_is_found(copy: Copy) -> None:
+    case = case_of(copy, "probability-temperature")
+    name = next(one["name"] for one in copy.values["pictures"] if "logits" in one)
+    case["scores"][0] *= 1 + 1e-6
+    odd = case_of(copy, "energy-odd")
+    odd["rejected"][0] = False
+    odd["scores"][1] = 0.0
+    odd["scores"][3] = "-Infinity"
+    check = check_rejection(copy.loaded())
+    assert check.answers > 250
+    first, *others = map(str, check.differences)
+    assert first.startswith(f"{name}: probability, temperature 4 below 0.")
+    assert others == [
+        "energy-odd, row 0: energy below 0.5: it is rejected, and should not be",
+        "energy-odd, row 1: energy below 0.5: the score is nan, not 0",
+        "energy-odd, row 3: energy below 0.5: the score is inf, not -inf",
+    ]
+
+
+def test_a_host_that_rejects_what_is_equal_to_the_threshold_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "fleetnet.inference.certainty.is_rejected", lambda score, threshold: score <= threshold
+    )
+    told = [difference.picture for difference in check_rejection(ConformanceSet.load()).differences]
+    assert "max-logit-equal, row 0" in told
+    assert "probability-equal, row 0" in told
+    assert "energy-odd, row 0" in told  # which is no number
 
 
 class Fake:

@@ -38,6 +38,8 @@ def set_to(*places: str | int, value: Any) -> Change:
 
 PICTURE = ("pictures", 0)
 INPUT = (*PICTURE, "inputs", 0)
+CASE = ("rejection", "cases", 0)
+ODD = ("rejection", "cases", 4)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,27 @@ INPUT = (*PICTURE, "inputs", 0)
         ),
         (set_to("pictures", value=[]), "pictures"),
         (set_to("pictures", value={}), "pictures"),
-        (set_to("format_version", value=2), "format version 2, but this fleetnet reads version 1"),
+        (
+            set_to("format_version", value=3),
+            "format version 3, but this fleetnet reads version 2; update fleetnet",
+        ),
+        (
+            set_to("format_version", value=1),
+            "format version 1, but this fleetnet reads version 2; take the set that comes with it",
+        ),
+        (set_to("rejection", value=None), "rejection"),
+        (set_to("rejection", "cases", value=[]), "rejection.cases: its length must be at least 1"),
+        (set_to("rejection", "tolerance", value=0), "rejection.tolerance"),
+        (set_to(*CASE, "score", value="beauty"), "rejection.cases.0.score: it must be 'energy'"),
+        (set_to(*CASE, "threshold", value=float("nan")), "rejection.cases.0.threshold"),
+        (set_to(*CASE, "threshold", value="NaN"), "rejection.cases.0.threshold"),
+        (set_to(*CASE, "temperature", value=0), "rejection.cases.0.temperature"),
+        (set_to(*CASE, "scores", 0, value="many"), "rejection.cases.0.scores.0"),
+        (set_to(*CASE, "scores", value=[1.0]), "'energy' has not a score and a decision for each"),
+        (set_to(*CASE, "rejected", 0, value=1), "rejection.cases.0.rejected.0"),
+        (set_to(*CASE, "name", value="max-logit"), "two cases of rejection have the same name"),
+        (set_to(*CASE, "host", value="x"), "host: nothing of this name is known"),
+        (set_to(*ODD, "logits", 0, value=[0.0]), "'energy-odd' has not a logit for each class"),
         (set_to("format_version", value="9" * 10**5), "format version unknown, but this fleetnet"),
         (set_to("format", value="other"), "does not describe a Fleetnet conformance set"),
     ],

@@ -12,9 +12,11 @@ from fleetnet.conformance.check import check_installation
 from fleetnet.conformance.description import DESCRIPTION
 from fleetnet.conformance.files import ConformanceSet, find_set
 from fleetnet.conformance.pictures import all_pictures
+from fleetnet.conformance.rejections import cases
 from fleetnet.conformance.write import CROPS, PICTURES, Writer, versions, write_set
 from fleetnet.errors import FleetnetError
 from fleetnet.images import OpenImage
+from fleetnet.inference.certainty import SCORES
 from samples import ROOT
 
 OURS = ConformanceSet.load()
@@ -46,7 +48,7 @@ def test_this_installation_conforms() -> None:
     roads = ["inputs, C core"] if native.COMPILED else []
     names = [check.name for check in checks]
     assert names[:-1] == [
-        "files of the set", "refusals", "decoded pictures", *roads, "inputs, Python",
+        "files of the set", "refusals", "decoded pictures", *roads, "inputs, Python", "rejection",
     ]  # fmt: skip
     assert names[-1].startswith("logits, onnxruntime")
 
@@ -149,6 +151,33 @@ def test_the_answers_tell_pictures_apart() -> None:
     answers = np.array([picture.logits for picture in DESCRIBED.values() if picture.logits])
     assert len(answers) == sum(picture.decoded is not None for picture in DESCRIBED.values())
     assert answers.std(axis=0).min() > 1000 * OURS.description.network.tolerance
+
+
+def test_what_is_rejected_is_what_is_computed_with_many_digits() -> None:
+    logits = [picture.logits for picture in DESCRIBED.values() if picture.logits]
+    assert cases(logits) == OURS.description.rejection
+
+
+def test_no_rounding_decides_what_is_rejected_of_the_pictures() -> None:
+    found = OURS.description.rejection
+    of_pictures = [case for case in found.cases if not case.logits]
+    assert {(case.score, case.temperature != 1) for case in of_pictures} == {
+        ("energy", False), ("max-logit", False), ("probability", False), ("probability", True),
+    }  # fmt: skip
+    for case in of_pictures:
+        scores = np.array(case.scores, np.float64)
+        apart = np.abs(scores / case.threshold - 1).min()
+        assert apart > 1000 * found.tolerance
+        assert len(scores) / 4 < sum(case.rejected) < 3 * len(scores) / 4
+
+
+def test_odd_answers_are_rejected_under_every_score() -> None:
+    odd = [case for case in OURS.description.rejection.cases if case.name.endswith("-odd")]
+    assert [case.score for case in odd] == list(SCORES)
+    for case in odd:
+        assert set(case.rejected) == {True, False}
+        for row, rejected in zip(case.logits, case.rejected, strict=True):
+            assert rejected or "NaN" not in row
 
 
 def test_it_replaces_a_set_and_nothing_else(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, named
+from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, Verification, named
 from fleetnet.bundle.integrity import Content, checked, content_at, content_of
 from fleetnet.bundle.manifest import Manifest
 from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
@@ -125,6 +126,21 @@ class Bundle:
         """
         key = (format, precision, batch)
         return next((artifact for artifact in self.artifacts if artifact.key == key), None)
+
+    def records(self, engine: str, precision: str) -> Iterator[tuple[Artifact, Verification]]:
+        """Yield what is on record of an engine's answers in a precision, with each artifact.
+
+        What an engine computes in fewer bits than the graph is stored in has no record.
+
+        Args:
+            engine: its name.
+            precision: that an artifact is stored in.
+        """
+        for artifact in self.artifacts:
+            if artifact.precision == precision:
+                for record in artifact.verification:
+                    if record.engine == engine:
+                        yield artifact, record
 
     def files(
         self,

@@ -26,7 +26,7 @@ from fleetnet.cli.options import (
     PrecisionOption,
     ThreadsOption,
 )
-from fleetnet.cli.predict_asked import Asked
+from fleetnet.cli.predict_asked import OFF, Asked
 from fleetnet.cli.predict_cluster import check_needs_ray, predict_on_cluster
 from fleetnet.cli.prediction_rows import Writer, writer_of
 from fleetnet.cli.remote import is_address, predictions_of
@@ -84,6 +84,14 @@ def predict(
         Path | None,
         typer.Option("--labels", help="Names of the classes: one a line, or 'id name'."),
     ] = None,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            "--reject",
+            metavar=f"THRESHOLD|{OFF}",
+            help="Reject by another threshold than the bundle's, or nothing.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and a row an image.")] = False,
     ray: Annotated[
@@ -129,6 +137,7 @@ def predict(
         batch_size=batch_size,
         exact=exact,
         labels=labels,
+        reject=reject,
     )
     if ray:
         if as_json or as_csv:
@@ -193,6 +202,7 @@ def _predict_here(model: str, images: list[str], asked: Asked, kind: Callable[..
         mode=mode,
         exact=asked.exact,
         device=chosen.device,
+        reject=asked.rejection,
     )
     with while_replaced(opened, open_it) as classifier:
         top_k = min(asked.top_k, len(classifier.classes))

@@ -77,6 +77,7 @@ def predict_on_cluster(
         workers=workers,
         threads=asked.threads or 1,
         batch_size=asked.batch_size,
+        reject=asked.rejection,
     )
     left_out = LeftOut()
     with progress(unit="parts") as bar:

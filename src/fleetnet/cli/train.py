@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -28,12 +28,34 @@ from fleetnet.cli.sources import (
     warn_of_names,
     with_source_options,
 )
+from fleetnet.cli.train_asked import (
+    MODEL,
+    RECIPE,
+    Asked,
+    AutoJsonOption,
+    AutoOption,
+    BudgetOption,
+    GoOnOption,
+    LogOption,
+    ModelOption,
+    OfflineOption,
+    OutputOption,
+    OverwriteOption,
+    ProcessesOption,
+    RestartsOption,
+    ResumeOption,
+    RunFolder,
+    SearchLrOption,
+    StrictOption,
+    TimeoutOption,
+    Wanted,
+    WeightsOption,
+)
 from fleetnet.cli.train_auto import BUDGET, Told, check_undecided, train_auto
 from fleetnet.cli.train_together import (
     check_output,
     check_unchanged,
     goes_on,
-    is_of_a_launch,
     joined_with_others,
     start,
 )
@@ -65,80 +87,26 @@ def register(app: typer.Typer) -> None:
 @with_source_options
 def train(
     data: OptionalDataArgument = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="A name from 'fleetnet models', or a network's settings (.yaml)."
-        ),
-    ] = "MobileNetV2",
-    recipe: RecipeOption = "finetune",
+    model: ModelOption = MODEL,
+    recipe: RecipeOption = RECIPE,
     settings: SettingsOption = None,
     epochs: EpochsOption = None,
     size: SizeOption = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
-    ] = False,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Weights to start from: a checkpoint, a run's folder, a bundle, a file from "
-            "anywhere, ReXNet_1_0, timm:ReXNet_1_0, or just a set, such as paddle.",
-        ),
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Take published weights only from the cache.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the run.  [runs/MODEL-TIME]")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a run that is in that folder.")
-    ] = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder."),
-    ] = None,
-    search_lr: Annotated[
-        bool,
-        typer.Option("--find-lr", help="Only search for a learning rate, and draw the search."),
-    ] = False,
-    go_on: Annotated[
-        bool,
-        typer.Option(
-            "--continue", help="Go on with the run in --output if it was begun; else begin it."
-        ),
-    ] = False,
-    nproc: Annotated[
-        int | None,
-        typer.Option("--nproc", metavar="N", help="Train in N processes on this machine."),
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(help="With --nproc: start all anew so often if one is killed or hangs.")
-    ] = 3,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Of several processes: wait so long for one.")
-    ] = 600.0,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            help="Where figures go besides the run's folder: tensorboard, wandb, mlflow, several "
-            "with commas, or none.  [tensorboard; with --resume where they went before]"
-        ),
-    ] = None,
-    auto: Annotated[
-        bool,
-        typer.Option(
-            "--auto", help="Search for network, size, recipe and learning rate; export the best."
-        ),
-    ] = False,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="With --auto: for all of it; 90s, 30min, 1.5h.  [30min]"),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --auto: print what came out as JSON.")
-    ] = False,
+    strict: StrictOption = False,
+    weights: WeightsOption = None,
+    offline: OfflineOption = False,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = None,
+    search_lr: SearchLrOption = False,
+    go_on: GoOnOption = False,
+    nproc: ProcessesOption = None,
+    restarts: RestartsOption = 3,
+    timeout: TimeoutOption = 600.0,
+    log: LogOption = None,
+    auto: AutoOption = False,
+    budget: BudgetOption = None,
+    as_json: AutoJsonOption = False,
     *,
     source: SourceOptions,
 ) -> None:
@@ -149,86 +117,88 @@ def train(
     used. Ctrl-C saves and ends; --resume goes on as if the run had never stopped. In several
     processes (--nproc, or torchrun -m fleetnet train) a batch is shared among them.
     """
+    wanted = Wanted(model, recipe, settings, epochs, size, weights, strict=strict, offline=offline)
+    folder = RunFolder(output, resume, overwrite=overwrite, go_on=go_on)
+    asked = Asked(data, source, wanted, folder, nproc, restarts, timeout, log, search_lr=search_lr)
     if auto:
-        decided = {
-            "--model": model != "MobileNetV2",
-            "--recipe": recipe != "finetune",
-            "--epochs": epochs is not None,
-            "--size": size is not None,
-            "--weights": weights is not None,
-            "--find-lr": search_lr,
-            "--resume": resume is not None,
-            "--nproc": nproc is not None,
-            "--log": log is not None,
-        }
-        check_undecided([flag for flag, is_given in decided.items() if is_given])
-        options = [*(["data.strict=true"] if strict else []), *(settings or [])]
+        check_undecided(asked.decided)
         told = Told(budget or BUDGET, output, go_on=go_on, overwrite=overwrite)
-        train_auto(data, source, options, told, as_json=as_json)
+        train_auto(data, source, [*wanted.stopping, *(settings or [])], told, as_json=as_json)
         return
     if budget is not None or as_json:
         raise FleetnetError("--budget and --json are of --auto: give it too")
     check_processes(1 if nproc is None else nproc, restarts, timeout)
     launched = Launched.found()
-    starts = nproc is not None and nproc > 1 and not is_of_a_launch()
     if resume is not None:
-        changes = (recipe != "finetune", settings, epochs, size, strict, weights, output, search_lr)
-        if any(changes) or go_on:
-            raise FleetnetError(
-                "--resume goes on with a run as it was begun: its model, recipe and settings "
-                "cannot change; for a new run from its weights give --weights "
-                f"{resume / 'last.ckpt'}"
-            )
-        if starts:
-            raise typer.Exit(start(nproc or 1, restarts, []))
-        with joined_with_others(launched, timeout) as ranks:
-            named = None if log is None else loggers_of(log)
-            report(resume_training(resume, data, source, named, ranks), ranks)
-        return
-    if data is None:
+        _resume(asked, resume, launched)
+    else:
+        _begin(asked, launched)
+
+
+def _resume(asked: Asked, run: Path, launched: Launched | None) -> None:
+    """Go on with a run, in as many processes as are asked for."""
+    if asked.changes_run:
+        raise FleetnetError(
+            "--resume goes on with a run as it was begun: its model, recipe and settings "
+            "cannot change; for a new run from its weights give --weights "
+            f"{run / 'last.ckpt'}"
+        )
+    if asked.starts:
+        raise typer.Exit(start(asked.nproc or 1, asked.restarts, []))
+    with joined_with_others(launched, asked.timeout) as ranks:
+        named = None if asked.log is None else loggers_of(asked.log)
+        report(resume_training(run, asked.data, asked.source, named, ranks), ranks)
+
+
+def _begin(asked: Asked, launched: Launched | None) -> None:
+    """Begin a run, or go on with one that ``--continue`` or a restart finds in its folder."""
+    if asked.data is None:
         raise FleetnetError(
             "nothing to train on: give a folder with one sub-folder of images per class, or "
             "--resume RUN (try 'fleetnet train --help')"
         )
-    word, model = model, model_named(model)
-    options = [*shorthands(epochs, size), *(["data.strict=true"] if strict else [])]
-    chosen = load_recipe(recipe, [*options, *(settings or [])], model)
-    several = starts or (launched is not None and launched.place.size > 1)
-    if search_lr and (several or go_on):
-        raise FleetnetError("--find-lr trains nothing, and in one process")
-    if not starts:
-        check_output(output, launched, go_on=go_on)
-    restarted = launched is not None and launched.restarts > 0
-    if output is not None and not go_on and not restarted and not several:
-        check_free(output, overwrite=overwrite)
-    fetched = fetched_weights(weights, model, offline=offline)
+    wanted, output = asked.wanted, asked.folder.output
+    model = model_named(wanted.model)
+    options = [*shorthands(wanted.epochs, wanted.size), *wanted.stopping]
+    recipe = load_recipe(wanted.recipe, [*options, *(wanted.settings or [])], model)
+    _check_place(asked, launched)
+    weights = fetched_weights(wanted.weights, model, offline=wanted.offline)
     place = new_run_folder(model) if output is None else contextlib.nullcontext(output)
     with place as folder:
-        if search_lr:
-            _search_lr(data, source, word, chosen, folder, fetched)
+        if asked.search_lr:
+            _search_lr(asked.data, asked.source, wanted.model, recipe, folder, weights)
             return
-        if starts:
+        if asked.starts:
             place_of_all = ["--output", str(folder)] if output is None else []
-            raise typer.Exit(start(nproc or 1, restarts, place_of_all))
-        with joined_with_others(launched, timeout) as ranks:
-            if ranks.from_first(lambda: goes_on(folder, launched, asked=go_on)):
-                named = None if log is None else loggers_of(log)
-                result = resume_training(folder, data, source, named, ranks, (model, chosen))
+            raise typer.Exit(start(asked.nproc or 1, asked.restarts, place_of_all))
+        with joined_with_others(launched, asked.timeout) as ranks:
+            if ranks.from_first(lambda: goes_on(folder, launched, asked=asked.folder.go_on)):
+                named = None if asked.log is None else loggers_of(asked.log)
+                result = resume_training(
+                    folder, asked.data, asked.source, named, ranks, (model, recipe)
+                )
             else:
                 with ranks.together():
                     if ranks.is_first:
-                        check_free(folder, overwrite=overwrite)
+                        check_free(folder, overwrite=asked.folder.overwrite)
+                loggers = loggers_of(asked.log or DEFAULT_LOG)
                 result = run_training(
-                    data,
-                    source,
-                    model,
-                    chosen,
-                    folder,
-                    fetched,
-                    loggers_of(log or DEFAULT_LOG),
-                    ranks,
+                    asked.data, asked.source, model, recipe, folder, weights, loggers, ranks
                 )
             report(result, ranks)
+
+
+def _check_place(asked: Asked, launched: Launched | None) -> None:
+    """Refuse, before anything is fetched, a run for which there is no place."""
+    output, go_on = asked.folder.output, asked.folder.go_on
+    several = asked.starts or (launched is not None and launched.place.size > 1)
+    if asked.search_lr and (several or go_on):
+        raise FleetnetError("--find-lr trains nothing, and in one process")
+    if not asked.starts:
+        check_output(output, launched, go_on=go_on)
+    restarted = launched is not None and launched.restarts > 0
+    if output is not None and not go_on and not restarted and not several:
+        check_free(output, overwrite=asked.folder.overwrite)
 
 
 def report(result: TrainResult, ranks: Ranks | None = None) -> None:

@@ -22,6 +22,7 @@ JOB = f"{ABOUT}/job.json"
 DONE = f"{ABOUT}/done"
 IMAGES = f"{ABOUT}/images"
 TRIES = f"{ABOUT}/tries"
+BUNDLES = "by the bundle's threshold"
 
 
 class Asked(BaseModel):
@@ -36,6 +37,7 @@ class Asked(BaseModel):
         top_k: classes of a row.
         labels: digest of the names of the classes, where they are not the bundle's.
         per_part: images of a part.
+        rejection: by which threshold: :data:`BUNDLES`, another, or none.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -48,6 +50,7 @@ class Asked(BaseModel):
     top_k: int
     labels: str | None
     per_part: int
+    rejection: str = BUNDLES
 
 
 class Job(BaseModel):
@@ -206,6 +209,7 @@ def _refuse_other(known: Asked, asked: Asked, place: str) -> None:
         what = {
             "bundle": f"another model ({known.model})",
             "labels": "other labels",
+            "rejection": f"another rejection ({known.rejection})",
         }.get(field, f"{field}={before}, not {now}")
         raise DataError(
             f"{place} has the answers of a job with {what}: choose another output=, or go on as "

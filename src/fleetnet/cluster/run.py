@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fleetnet.bundle import Bundle, while_replaced
 from fleetnet.cluster.connection import check_reachable
 from fleetnet.cluster.folder import Folder, LocalFolder, open_folder
-from fleetnet.cluster.job import ABOUT, JOB, Asked, begin, holds_others
+from fleetnet.cluster.job import ABOUT, BUNDLES, JOB, Asked, begin, holds_others
 from fleetnet.cluster.parts import PER_PART
 from fleetnet.cluster.pool import answered
 from fleetnet.cluster.sent import SentBundle
@@ -42,6 +42,7 @@ class Options:
         workers: processes at most.
         threads: of each process.
         batch_size: images that the engine gets at once.
+        reject: as :class:`fleetnet.Classifier` takes it.
     """
 
     top_k: int = 5
@@ -54,6 +55,7 @@ class Options:
     workers: int | None = None
     threads: int = 1
     batch_size: int | None = None
+    reject: bool | float = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def predict_into(
         top_k=min(options.top_k, classes),
         labels=options.labels and _digest(options.labels),
         per_part=options.per_part,
+        rejection=_rejection(options.reject),
     )
     order = Order(
         bundle=sent,
@@ -126,6 +129,7 @@ def predict_into(
         labels=options.labels,
         threads=options.threads,
         batch_size=options.batch_size,
+        reject=options.reject,
     )
     with _alone(folder, output):
         begun = begin(folder, asked, sources, left_out, output)
@@ -158,8 +162,16 @@ def _classes(bundle: Bundle, options: Options) -> int:
         batch_size=options.batch_size,
         labels=options.labels,
         mode="throughput",
+        reject=options.reject,
     ) as classifier:
         return len(classifier.classes)
+
+
+def _rejection(reject: bool | float) -> str:
+    """Return what a classifier is told, in words: True is equal to a threshold of 1."""
+    if isinstance(reject, bool):
+        return BUNDLES if reject else "none"
+    return f"by {reject!r}"
 
 
 def _digest(labels: Sequence[str]) -> str:

@@ -51,6 +51,7 @@ class Order:
         labels: names of the classes, if not the bundle's.
         threads: to compute with.
         batch_size: images that the engine gets at once.
+        reject: as :class:`fleetnet.Classifier` takes it.
     """
 
     bundle: SentBundle
@@ -60,6 +61,7 @@ class Order:
     labels: tuple[str, ...] | None
     threads: int
     batch_size: int | None
+    reject: bool | float = True
 
 
 class PartClassifier:
@@ -138,6 +140,7 @@ class PartClassifier:
                 labels=order.labels,
                 mode="throughput",
                 exact=asked.exact,
+                reject=order.reject,
             )
         return self._classifier
 

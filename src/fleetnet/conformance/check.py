@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,14 @@ import numpy.typing as npt
 
 from fleetnet import native
 from fleetnet.bundle import Bundle
-from fleetnet.conformance.description import DESCRIPTION, Entry, Input
+from fleetnet.conformance.description import DESCRIPTION, Entry, Input, RejectionCase
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.conformance.refusals import fits, kind_of
 from fleetnet.errors import FleetnetError, ImageError
 from fleetnet.image_bytes import read_bytes
 from fleetnet.images import OpenImage
+from fleetnet.inference.certainty import judge
 from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import Engine, engines_for, open_engine
 from fleetnet.preprocess import Preprocess
@@ -79,7 +81,7 @@ def check_installation(
 
     Yields:
         The checks in turn: the set's files, refusals, whole pictures, inputs made by the C core and
-        by Python, and each engine's logits.
+        by Python, rejection, and each engine's logits.
 
     Raises:
         FleetnetError: the set is incomplete or contradicts itself, or an engine cannot be opened.
@@ -92,6 +94,7 @@ def check_installation(
     yield _check_inputs(
         found, PYTHON, lambda data, one: reference_input(data, one.preprocess, exact=one.exact)
     )
+    yield check_rejection(found)
     bundle = _network(found)
     for name in engines_for(bundle) if engines is None else engines:
         with open_engine(name, bundle, 1) as engine:
@@ -169,6 +172,39 @@ def check_logits(found: ConformanceSet, engine: Engine) -> Check:
         if not far <= tolerance  # written so that NaN fails
     ]
     return Check(name, len(pictures), tuple(differences), float(apart.max()))
+
+
+def check_rejection(found: ConformanceSet) -> Check:
+    """Compare which of the set's answers are rejected here, and their scores, with the set's."""
+    description = found.description
+    answers, differences = 0, []
+    for case in description.rejection.cases:
+        rows = description.judged(case)
+        answers += len(rows)
+        for (name, logits), score, rejected in zip(rows, case.scores, case.rejected, strict=True):
+            row = np.asarray([float(value) for value in logits], np.float32)
+            here = judge(row, case.score, case.threshold, case.temperature)
+            wrong = _misjudged(here, (rejected, float(score)), description.rejection.tolerance)
+            if wrong:
+                differences.append(Difference(name, f"{_title(case)}: {wrong}"))
+    return Check("rejection", answers, tuple(differences))
+
+
+def _misjudged(
+    here: tuple[bool, float], expected: tuple[bool, float], tolerance: float
+) -> str | None:
+    (rejected, score), (should, wanted) = here, expected
+    same = math.isclose(score, wanted, rel_tol=tolerance)  # infinities are near themselves alone
+    if not (same or (math.isnan(score) and math.isnan(wanted))):
+        return f"the score is {score:.9g}, not {wanted:.9g}"
+    if rejected != should:
+        return f"it is {'rejected' if rejected else 'accepted'}, and should not be"
+    return None
+
+
+def _title(case: RejectionCase) -> str:
+    hot = "" if case.temperature == 1 else f", temperature {case.temperature:g}"
+    return f"{case.score}{hot} below {case.threshold:.9g}"
 
 
 def _network_input(found: ConformanceSet, picture: Entry) -> Pixels:

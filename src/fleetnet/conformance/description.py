@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from fleetnet.bundle import Certainty
 from fleetnet.conformance.refusals import Kind
 from fleetnet.geometry import Interpolation
 from fleetnet.json_text import json_text
@@ -23,7 +25,7 @@ from fleetnet.preprocess import MAX_SIDE, Preprocess
 
 DESCRIPTION = "conformance.json"
 FORMAT: Literal["fleetnet-conformance"] = "fleetnet-conformance"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PICTURES = 10_000
 
@@ -45,6 +47,8 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Bytes = Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = Number | Literal["NaN", "Infinity", "-Infinity"]
+"""A number, or a word for what JSON has no number for."""
 
 
 class _Strict(BaseModel):
@@ -136,15 +140,39 @@ class Network(_Strict):
     """Largest allowed difference of a logit in fp32."""
 
 
+class RejectionCase(_Strict):
+    """A threshold of rejection, and what it does to answers."""
+
+    name: str = Field(pattern=f"^{_PART}$")
+    note: str = ""
+    score: Certainty
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    threshold: Number
+    logits: tuple[tuple[Value, ...], ...] = Field((), max_length=1000)
+    """The answers, a row each; without any, those of the pictures that have logits, in turn."""
+    scores: tuple[Value, ...]
+    """Their scores, in single precision."""
+    rejected: tuple[StrictBool, ...]
+
+
+class RejectionCases(_Strict):
+    """Whether a host rejects what it has to."""
+
+    tolerance: float = Field(gt=0, allow_inf_nan=False)
+    """Largest allowed difference of a score, as a share of it."""
+    cases: tuple[RejectionCase, ...] = Field(min_length=1, max_length=100)
+
+
 class Description(_Strict):
     """The content of ``conformance.json``."""
 
     format: Literal["fleetnet-conformance"] = FORMAT
-    format_version: int = FORMAT_VERSION
+    format_version: int
     written_by: dict[str, str] = Field({}, max_length=100)
     """Versions of the libraries that encoded and decoded the pictures."""
     network: Network
     pictures: tuple[Entry, ...] = Field(min_length=1, max_length=MAX_PICTURES)
+    rejection: RejectionCases
 
     @model_validator(mode="before")
     @classmethod
@@ -152,9 +180,11 @@ class Description(_Strict):
         version = values.get("format_version", 1) if isinstance(values, dict) else FORMAT_VERSION
         if version != FORMAT_VERSION:
             shown = repr(version) if len(repr(version)) <= 20 else "unknown"
+            older = isinstance(version, int) and version < FORMAT_VERSION
+            advice = "take the set that comes with it" if older else "update fleetnet"
             raise ValueError(
-                f"format version {shown}, but this fleetnet reads version {FORMAT_VERSION}; update "
-                "fleetnet"
+                f"format version {shown}, but this fleetnet reads version {FORMAT_VERSION}; "
+                f"{advice}"
             )
         return values
 
@@ -171,6 +201,25 @@ class Description(_Strict):
             if self.network_input(picture) is None:
                 raise ValueError(f"'{picture.name}' has logits, but no file of the network's input")
         return self
+
+    @model_validator(mode="after")
+    def _rejects_what_there_is(self) -> Self:
+        cases = self.rejection.cases
+        if len({case.name for case in cases}) != len(cases):
+            raise ValueError("two cases of rejection have the same name")
+        for case in cases:
+            rows = self.judged(case)
+            if not len(rows) == len(case.scores) == len(case.rejected):
+                raise ValueError(f"'{case.name}' has not a score and a decision for each answer")
+            if any(len(row) != len(self.network.classes) for _, row in rows):
+                raise ValueError(f"'{case.name}' has not a logit for each class")
+        return self
+
+    def judged(self, case: RejectionCase) -> list[tuple[str, Sequence[Value]]]:
+        """Return the answers that a case of rejection judges, and what each is called."""
+        if case.logits:
+            return [(f"{case.name}, row {place}", row) for place, row in enumerate(case.logits)]
+        return [(picture.name, picture.logits) for picture in self.pictures if picture.logits]
 
     def network_input(self, picture: Entry) -> Input | None:
         """Return the input of a picture that the network gets; None if it is not recorded."""

@@ -15,8 +15,10 @@ import numpy.typing as npt
 from PIL import features
 
 import fleetnet
+from fleetnet.conformance import rejections
 from fleetnet.conformance.description import (
     DESCRIPTION,
+    FORMAT_VERSION,
     Decoded,
     Description,
     Entry,
@@ -109,8 +111,10 @@ class Writer:
         pictures = all_pictures()
         decodable = [picture for picture in pictures if picture.error is None]
         crops = np.stack([reference_input(picture.data, preprocess) for picture in decodable])
-        answers = iter(network.logits(preprocess, crops))
+        logits = network.logits(preprocess, crops)
+        answers = iter(logits)
         return Description(
+            format_version=FORMAT_VERSION,
             written_by=versions(),
             network=Network(
                 file=NETWORK,
@@ -125,6 +129,7 @@ class Writer:
             pictures=tuple(
                 self.entry(picture, () if picture.error else next(answers)) for picture in pictures
             ),
+            rejection=rejections.cases(logits),
         )
 
     def entry(self, picture: Picture, logits: Sequence[float] = ()) -> Entry:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetnet.bundle import Certainty
+from fleetnet.data.splits import Indices
 from fleetnet.errors import DataError
 from fleetnet.evaluation.bootstrap import Interval, wilson
 from fleetnet.evaluation.evaluate import Evaluation
@@ -162,6 +163,35 @@ class CoverageRisk:
 Choose = Callable[[CoverageRisk], Point]
 
 
+class Half(NamedTuple):
+    """One half of the images.
+
+    Attributes:
+        images: their places, ``intp[M]``.
+        threshold: that was chosen on the other half.
+    """
+
+    images: Indices
+    threshold: float
+
+
+def fit_halves(
+    scores: npt.NDArray[np.floating], right: Right, choose: Choose, seed: int = 0
+) -> tuple[Half, ...]:
+    """Split the images by chance, and choose a threshold for each half on the other.
+
+    Raises:
+        DataError: a half is too small to choose on, or no threshold of it is what is wanted.
+    """
+    halves = np.array_split(np.random.default_rng(seed).permutation(len(right)), 2)
+    if not len(halves[1]):
+        raise DataError("one image alone has no halves to choose a threshold on")
+    return tuple(
+        Half(mine, choose(CoverageRisk.of(scores[other], right[other])).threshold)
+        for mine, other in (halves, halves[::-1])
+    )
+
+
 def cross_fit(
     scores: npt.NDArray[np.floating], right: Right, choose: Choose, seed: int = 0
 ) -> Point | None:
@@ -172,13 +202,12 @@ def cross_fit(
     Returns:
         Counts over both halves, without a threshold; None if a half is too small to choose on.
     """
-    halves = np.array_split(np.random.default_rng(seed).permutation(len(right)), 2)
+    try:
+        halves = fit_halves(scores, right, choose, seed)
+    except DataError:
+        return None
     accepted = errors = 0
-    for mine, other in (halves, halves[::-1]):
-        try:
-            threshold = choose(CoverageRisk.of(scores[other], right[other])).threshold
-        except (DataError, IndexError):
-            return None
+    for mine, threshold in halves:
         taken = scores[mine] >= threshold
         accepted, errors = accepted + int(taken.sum()), errors + int((taken & ~right[mine]).sum())
     return Point(float("nan"), len(right), accepted, errors)

@@ -40,6 +40,14 @@ def certainty(
     return np.asarray(largest, np.float32)
 
 
+def judge(
+    logits: npt.NDArray[np.floating], score: Certainty, threshold: float, temperature: float = 1.0
+) -> tuple[bool, float]:
+    """Return whether an image with logits ``float[K]`` is rejected, and its score."""
+    found = float(certainty(logits, score, temperature))
+    return is_rejected(found, threshold), found
+
+
 def is_rejected(score: float, threshold: float) -> bool:
     """Tell whether an answer is rejected: its score is below the threshold, or is no number."""
     return math.isnan(score) or score < threshold

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fleetnet.amounts import count
 from fleetnet.bundle import Activation, Bundle, Rejection, while_replaced
 from fleetnet.errors import BundleError, FleetnetError
-from fleetnet.inference.certainty import certainty, is_rejected
+from fleetnet.inference.certainty import judge
 from fleetnet.inference.engines import (
     CPU,
     DEFAULT_ENGINE,
@@ -306,8 +306,7 @@ class Classifier(Closable):
         """
         if self.rejection is None:
             return False, None
-        score = float(certainty(logits, self.rejection.score, self.temperature))
-        return is_rejected(score, self.rejection.threshold), score
+        return judge(logits, self.rejection.score, self.rejection.threshold, self.temperature)
 
     def top(self, logits: Logits, top_k: int) -> tuple[Score, ...]:
         """Return the most probable classes of one image's logits, ``float32[K]``, best first."""
@@ -344,7 +343,8 @@ def _rejection_of(bundle: Bundle, reject: bool | float) -> Rejection | None:
     """Return what a caller wants rejected.
 
     Raises:
-        FleetnetError: a threshold that is no number, or of a bundle that has no score.
+        FleetnetError: a threshold that is no number, or of a bundle that has no score or gives an
+            image any number of classes.
     """
     found = bundle.manifest.rejection
     if isinstance(reject, bool):
@@ -355,6 +355,11 @@ def _rejection_of(bundle: Bundle, reject: bool | float) -> Rejection | None:
         threshold = math.nan
     if not math.isfinite(threshold):
         raise FleetnetError(f"reject is {reject!r}; it must be True, False or a threshold")
+    if bundle.manifest.model.activation != "softmax":
+        raise FleetnetError(
+            f"{bundle.path} gives an image any number of classes, none included: no threshold "
+            "rejects its answers"
+        )
     if found is None:
         raise FleetnetError(
             f"{bundle.path} has no rejection, so that nothing says what {threshold:g} is a "

@@ -122,7 +122,7 @@ def verify_quantized(
     """
     expected = run_in_batches(reference, pixels)
     for engine in engines:
-        agreement, judgement = _standard(bundle.manifest, engine.name)
+        agreement, judgement = _standard(bundle, engine.name)
         judged = judgement is not None and judgement.judged_by != BY_AGREEMENT
         comparison = compare(
             engine,
@@ -135,10 +135,9 @@ def verify_quantized(
         yield comparison, agreement
 
 
-def _standard(manifest: Manifest, engine: str) -> tuple[float, Judgement | None]:
+def _standard(bundle: Bundle, engine: str) -> tuple[float, Judgement | None]:
     """Return the agreement that int8 has to reach in an engine, and how it was judged."""
-    for artifact in manifest.artifacts:
-        for record in artifact.verification if artifact.quantization else ():
-            if artifact.quantization and record.engine == engine:
-                return artifact.quantization.agreement, record.judgement
+    for artifact, record in bundle.records(engine, "int8"):
+        if artifact.quantization:
+            return artifact.quantization.agreement, record.judgement
     return AGREEMENT, None

@@ -13,7 +13,8 @@ import pytest
 
 import fleetnet
 from fleetnet.bundle import Bundle
-from fleetnet.conformance.files import find_set
+from fleetnet.conformance.description import DESCRIPTION
+from fleetnet.conformance.files import ConformanceSet, find_set
 from fleetnet.inference.certainty import SCORES, certainty, is_rejected
 
 SITE = Path(fleetnet.__file__).parent / "export" / "web" / "site"
@@ -41,17 +42,16 @@ process.stdout.write(JSON.stringify({ found, judged, said, plain: plain.judged(l
 """
 
 
-def ran(given: dict[str, Any]) -> dict[str, Any]:
+def ran(given: dict[str, Any], program: str = PROGRAM) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("apt-get install nodejs: Node.js is not here")
-    command = [node, "--input-type=module", "--eval", PROGRAM]
+    command = [node, "--input-type=module", "--eval", program]
     done = subprocess.run(
         command, input=json.dumps(given), capture_output=True, text=True, cwd=SITE, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
 def manifest_with(rejection: Any, version: str = "3.0", **changes: Any) -> dict[str, Any]:
@@ -92,6 +92,42 @@ def test_scores_and_decisions_are_those_of_python() -> None:
         assert 50 < sum(decisions) < 250
     assert found["said"] == ["taken"]
     assert found["plain"] == {"rejected": False, "score": None}
+
+
+IN_THE_SET = """
+import { readFileSync } from "node:fs";
+import { Classifier } from "./fleetnet.mjs";
+const { manifest, set } = JSON.parse(readFileSync(0));
+const text = (value) => (Number.isFinite(value) ? value : String(value));
+const pictures = set.pictures.filter((picture) => picture.logits).map((picture) => picture.logits);
+const found = set.rejection.cases.map((one) => {
+  const { score, threshold, temperature = 1, logits = pictures } = one;
+  const judging = { ...manifest, rejection: { score, threshold }, calibration: { temperature } };
+  const classifier = new Classifier(judging, null, { engine: null }, 1);
+  return logits.map((row) => {
+    const judged = classifier.judged(Float32Array.from(row, Number));
+    return { ...judged, score: text(judged.score) };
+  });
+});
+process.stdout.write(JSON.stringify(found));
+"""
+
+
+def test_it_rejects_what_the_conformance_set_says() -> None:
+    described = ConformanceSet.load()
+    given = json.loads((described.path / DESCRIPTION).read_text("utf-8"))
+    rejection = {"score": "energy", "threshold": 0.5}
+    found = ran({"manifest": manifest_with(rejection), "set": given}, IN_THE_SET)
+    expected = described.description.rejection
+    for case, judged in zip(expected.cases, found, strict=True):
+        assert [one["rejected"] for one in judged] == list(case.rejected), case.name
+        np.testing.assert_allclose(
+            [float(one["score"]) for one in judged],
+            [float(score) for score in case.scores],
+            rtol=expected.tolerance,
+            err_msg=case.name,
+        )
+    assert sum(map(len, found)) > 250
 
 
 def words(value: float) -> str:
