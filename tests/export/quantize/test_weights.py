@@ -24,6 +24,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError, FleetnetError
 from fleetnet.export import int8
 from fleetnet.export.converted import export_to
+from fleetnet.export.converted_engine import ConvertedEngine
 from fleetnet.export.ncnn_files import read_layers
 from fleetnet.export.plain_onnx import plain_graph
 from fleetnet.export.program import deployable_of, planes_network_of, traced_network
@@ -500,9 +501,8 @@ def test_devices_have_the_integers_and_answer_as_the_bundles_int8(
             some = np.abs(wanted).max(1) > 0
             assert steps[some] == pytest.approx(step[some], rel=1e-5)
     pixels = drawn.validation
-    assert target.load is not None
-    run = target.load(files)
-    answers = np.concatenate([run(pixels[place : place + 1]) for place in range(len(pixels))])
+    with ConvertedEngine(target, files, "int8", 1) as engine:
+        answers = engine.run(pixels)
     of_int8, of_fp32 = (
         as_written(tuned.content(format="onnx", precision=precision).data, pixels)
         for precision in ("int8", "fp32")
