@@ -59,5 +59,5 @@ def photograph_views(folder: Path, preprocess: Preprocess) -> Iterator[Pixels]:
 def shuffled(files: Iterable[Path]) -> list[Path]:
     """Return files in random order: their names begin with their class."""
     found = sorted(files)
-    np.random.default_rng(0).shuffle(found)  # type: ignore[arg-type]
+    np.random.default_rng(0).shuffle(found)
     return found

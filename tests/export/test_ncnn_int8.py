@@ -103,6 +103,32 @@ def test_layers_that_are_kept_stay_as_they_are(files: dict[str, bytes]) -> None:
     }  # fmt: skip
 
 
+def test_the_largest_integer_may_be_a_smaller_one(
+    files: dict[str, bytes], arrays: Sequence[Array]
+) -> None:
+    """So that integers of 7 bits come back; what ncnn's Winograd has room for stays the end."""
+    written = in_int8(files, LARGEST, (), {0: 64, 1: 64})
+    made = {layer.name: layer for layer in read_layers(written)}
+    sizes = {
+        name: np.abs(parts(made[name], weights, biases)[0].astype(int)).max()
+        for name, weights, biases in (("wide", 108, 4), ("deep", 36, 4), ("one", 8, 0))
+    }
+    assert sizes == {"wide": 31, "deep": 64, "one": 127}
+    scales = parts(made["deep"], 36, 4)[2]
+    assert scales[0] == pytest.approx(64 / np.abs(arrays[3][:9]).max())
+
+
+def test_layers_without_numbers_may_have_settings_that_are_no_whole_ones(
+    files: dict[str, bytes],
+) -> None:
+    """As a clip has them, which stands alone behind a gate."""
+    clip = "Clip                     clip                     1 1 7 8 0=0.0 1=6.0\nInnerProduct"
+    text = files[PARAMETERS].decode().replace("\n8 9\n", "\n9 10\n").replace("InnerProduct", clip)
+    made = read_layers({**files, PARAMETERS: text.encode()})
+    (found,) = (layer for layer in made if layer.name == "clip")
+    assert (found.settings, found.numbers) == ({0: "0.0", 1: "6.0"}, b"")
+
+
 def test_halves_are_rounded_away_from_zero(files: dict[str, bytes]) -> None:
     start = 4 * 3 + 4 + 4 * (108 + 4) + 4 + 4 * (36 + 4) + 4
     weights = np.array([127, 0.5, -0.5, 1.49, -127, 2.5, -1.5, 0], "<f4").tobytes()

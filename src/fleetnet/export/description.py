@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from fleetnet.amounts import count
-from fleetnet.bundle import MANIFEST, Manifest, Verification
+from fleetnet.bundle import MANIFEST, Artifact, Manifest, Verification
 from fleetnet.export.targets import Target
 from fleetnet.export.targets.target import plain_name
 from fleetnet.inference.judging import sentence
@@ -119,12 +119,19 @@ def _verification(target: Target, manifest: Manifest) -> str:
     if not artifact.verification:
         return f"Not verified: nothing where it was made runs {target.title}."
     (record,) = artifact.verification
-    return (
+    return _made(artifact) + (
         f"Verified with {record.engine} {record.engine_version} against the trained network on "
         f"{count(record.images, 'image')} ({record.source}):\n"
         f"probabilities differ by up to {record.max_abs_diff:.1e}, the most probable class is the "
         f"same on {record.top1_agreement:.1%}.{_judged(record)}"
     )
+
+
+def _made(artifact: Artifact) -> str:
+    """Return what rounded a network to int8, and whose weights, if it was calibrated here."""
+    if artifact.quantization is None:
+        return ""
+    return fill(f"int8 by {artifact.quantization.tool}.", WIDTH, break_on_hyphens=False) + "\n\n"
 
 
 def _judged(record: Verification) -> str:

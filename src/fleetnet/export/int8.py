@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.data.sources import Source
@@ -19,15 +20,17 @@ from fleetnet.export.converting import converting
 from fleetnet.export.held_out import training_source, why_gone
 from fleetnet.export.layers_apart import first_apart
 from fleetnet.export.quantize.apart import Apart
-from fleetnet.export.quantize.layers import Layer
-from fleetnet.export.quantize.quantizer import Quantized, step
+from fleetnet.export.quantize.layers import Layer, read_graph
+from fleetnet.export.quantize.quantizer import LARGEST, Quantized, step
 from fleetnet.export.quantize.samples import (
     CALIBRATION,
     Samples,
     draw_labelled_samples,
     draw_samples,
 )
-from fleetnet.export.quantize.session import Advice, Session, Validated
+from fleetnet.export.quantize.session import Advice, Session, Validated, WeightBits
+from fleetnet.export.quantize.weights import Weights, weights_of_int8, weights_of_rounding
+from fleetnet.export.reweighted import Reweighted, weights_in
 from fleetnet.export.shown import Given
 from fleetnet.export.targets import Files, Target
 from fleetnet.export.targets.target import Imitated
@@ -110,16 +113,61 @@ def in_int8(
 ) -> tuple[Files, Quantization]:
     """Return a target's files in int8 that lose no more than is allowed, and how they were made.
 
+    Where the bundle has a network in int8 for ONNX Runtime, its weights are converted, and else the
+    bundle's own; if a network without layers in fp32 does not pass then, those rounded for their
+    sums are tried too.
+
     Raises:
         VerificationError: there are none, or what runs them does not take them.
+        BundleError: the bundle's network in int8 is not that of its network in fp32.
         FleetnetError: its tool fails.
     """
     with contextlib.closing(Session(bundle, samples, judge, 7, begin)) as session:
-        quantizer = _TargetQuantizer(target, bundle, batch, samples, session.layers, begin)
+
+        def make(weights: Callable[[], Weights | None]) -> _TargetQuantizer:
+            chosen = weights()
+            view = bundle if chosen is None else Reweighted(bundle, chosen)
+            return _TargetQuantizer(target, bundle, view, batch, samples, session.layers, begin)
+
+        recipes = _recipes(target, bundle, session)
+        first = session.best([partial(make, one) for one in recipes], _TargetQuantizer.whole)
+        quantizer = first.quantizer
         advice = _TO_AGREE if isinstance(judge, AgreementJudge) else _TO_LOSE
-        found = session.find(quantizer, advice, quantizer.apart, ATTEMPTS, quantizer.imitate)
-        described = session.described(quantizer, found, 8)
+        found = session.find(
+            quantizer, advice, quantizer.apart, ATTEMPTS, quantizer.imitate, first.validated
+        )
+        described = session.described(quantizer, found, quantizer.weight_bits)
     return found.validated.quantized.contents, described
+
+
+def _recipes(
+    target: Target, bundle: Bundle, session: Session
+) -> list[Callable[[], Weights | None]]:
+    """Return ways to get the weights to convert, the first one first; None is the bundle's own."""
+    assert target.int8 is not None  # noqa: S101 - for the type checker
+    bits = target.int8.weight_bits
+    if not bits:
+        return [lambda: None]
+    if bundle.find(format="onnx", precision="int8") is not None:
+        return [lambda: _own_int8(bundle, session, bits)]
+    return [
+        lambda: None,
+        lambda: weights_of_rounding(session.rounding(session.graph, LARGEST[8]), session.layers),
+    ]
+
+
+def _own_int8(bundle: Bundle, session: Session, bits: Sequence[int]) -> Weights:
+    """Return the weights of the bundle's network in int8, as a tool takes weights of such bits."""
+    artifact = bundle.find(format="onnx", precision="int8")
+    path, content = bundle.content(format="onnx", precision="int8")
+    made = artifact.quantization if artifact else None
+    told = f"with the weights of {path.name}{f' ({made.tool})' if made else ''}"
+    graph = read_graph(content, str(path))
+    weights = weights_of_int8(session.graph, graph, str(path), told)
+    if weights.bits in bits:
+        return weights
+    rounding = session.rounding(weights.applied(session.graph), LARGEST[8])
+    return weights.rounded_to(rounding, session.layers)
 
 
 class _TargetQuantizer:
@@ -129,6 +177,7 @@ class _TargetQuantizer:
         self,
         target: Target,
         bundle: Bundle,
+        converted: Bundle,
         batch: int | None,
         samples: Samples,
         layers: Sequence[Layer],
@@ -138,7 +187,9 @@ class _TargetQuantizer:
         self.engine = target.title
         tool, environment = target.int8.tool, target.int8.environment
         version = environment.version(tool) if environment else target.version_of(tool)
-        self.tool = f"{tool} {version}"
+        weights = weights_in(converted)
+        self.tool = " ".join((tool, version, *([weights.told] if weights else [])))
+        self.weight_bits: WeightBits = weights.bits if weights else 8
         self._target = target
         self._bundle = bundle
         self._batch = batch
@@ -146,7 +197,7 @@ class _TargetQuantizer:
         self._begin = begin
         advance = begin(f"{self.engine}: calibrating", 1)
         with converting(bundle, target):
-            self._quantize = target.int8.calibrate(bundle, batch, samples.calibration, layers)
+            self._quantize = target.int8.calibrate(converted, batch, samples.calibration, layers)
         advance(1)
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
@@ -160,6 +211,10 @@ class _TargetQuantizer:
             files,
             lambda _threads: ConvertedEngine(self._target, files, "int8", self._batch),
         )
+
+    def whole(self) -> Quantized:
+        """Return the network with no layer kept, or what answers as it would."""
+        return self.imitate(()) if self.imitate else self.quantize(())
 
     @property
     def imitate(self) -> Callable[[Sequence[Layer]], Quantized] | None:

@@ -140,8 +140,10 @@ def _size(layer: NcnnLayer, numbers: bytes, start: int) -> int:
             raise FleetnetError(f"the numbers of ncnn's layer '{layer.name}' are not in fp32")
         sides = [layer.setting(number) for number in (0, 1, 11, 2)]
         return 4 * math.prod(side for side in sides if side) if any(sides) else 0
-    each = {"BatchNorm": 4, "PReLU": 1, "Scale": 1 + layer.setting(1)}
-    return 4 * max(layer.setting(0), 0) * each.get(layer.kind, 0)
+    if layer.kind not in ("BatchNorm", "PReLU", "Scale"):
+        return 0  # of other layers, settings need not be whole numbers
+    each = {"BatchNorm": 4, "PReLU": 1, "Scale": 1 + layer.setting(1)}[layer.kind]
+    return 4 * max(layer.setting(0), 0) * each
 
 
 def _size_of_weighted(layer: NcnnLayer, numbers: bytes, start: int) -> int:

@@ -25,7 +25,10 @@ _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 
 
 def in_int8(
-    files: Mapping[str, bytes], largest: Sequence[float], kept: Collection[int]
+    files: Mapping[str, bytes],
+    largest: Sequence[float],
+    kept: Collection[int],
+    integers: Mapping[int, int] | None = None,
 ) -> dict[str, bytes]:
     """Return the files of the same network with its layers with weights in int8.
 
@@ -34,6 +37,8 @@ def in_int8(
         largest: magnitude of the values that each layer with weights takes, in the order they run,
             that 127 stands for.
         kept: places of those layers that stay in fp32.
+        integers: by the places of layers, what the largest weight of an output is there, where that
+            is not 127; of no use to those that ncnn computes by Winograd's algorithm.
 
     Raises:
         FleetnetError: the files are not understood, or have another number of layers.
@@ -48,9 +53,12 @@ def in_int8(
         if place not in kept
     }
     gives = _handed_on(layers, takes)
+    most = {
+        layer.name: (integers or {}).get(place, _LARGEST) for place, layer in enumerate(weighted)
+    }
     return write_layers(
         [
-            _rounded(layer, takes[layer.name], gives.get(layer.name))
+            _rounded(layer, most[layer.name], takes[layer.name], gives.get(layer.name))
             if layer.name in takes
             else layer
             for layer in layers
@@ -73,11 +81,11 @@ def _handed_on(layers: Sequence[NcnnLayer], takes: Mapping[str, float]) -> dict[
     return found
 
 
-def _rounded(layer: NcnnLayer, takes: float, gives: float | None) -> NcnnLayer:
+def _rounded(layer: NcnnLayer, most: int, takes: float, gives: float | None) -> NcnnLayer:
     rows = layer.setting(7, 1) if layer.kind == "ConvolutionDepthWise" else layer.setting(0)
     weights = layer.weights.reshape(rows, -1)
     magnitude = np.abs(weights).max(axis=1, initial=0)
-    most = _LARGEST_OF_WINOGRAD if _is_winograd(layer) else _LARGEST
+    most = min(most, _LARGEST_OF_WINOGRAD) if _is_winograd(layer) else most
     scales = np.divide(most, magnitude, out=np.zeros_like(magnitude), where=magnitude > 0)
     numbers = _whole(weights * scales[:, None]).tobytes()
     behind = [*scales.tolist(), takes, *([] if gives is None else [gives])]

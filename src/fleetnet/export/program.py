@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fleetnet.bundle import Bundle
+from fleetnet.errors import FleetnetError
 from fleetnet.export.onnx import Deployable
+from fleetnet.export.reweighted import weights_in
 from fleetnet.inference.engines.torch import load_network
 from fleetnet.models.base import Network
 from fleetnet.models.folding import fold_batch_norm
@@ -37,23 +40,25 @@ class _OfPlanes(nn.Module):
     """The same logits of the same pixels, in planes of colours and as floating-point numbers.
 
     The scale stays outside of the weights: folded into them, as :class:`Deployable` does, it makes
-    many so small that 16 bits hold them badly.
+    many so small that 16 bits hold them badly. Weights of a graph in int8 have it in them, and so
+    steps for each output; there it is none.
     """
 
-    scale: Tensor
+    scale: Tensor | None
     shift: Tensor
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, network: nn.Module, preprocess: Preprocess, *, scaled: bool) -> None:
         super().__init__()
-        assert isinstance(network, Network)  # noqa: S101 - for the type checker
-        scale, shift = preprocess.normalisation()
-        self.register_buffer("scale", torch.from_numpy(scale).reshape(1, 3, 1, 1))
-        self.register_buffer("shift", torch.from_numpy(shift).reshape(1, 3, 1, 1))
-        self.network = pad_channels(fold_batch_norm(network))
+        scale, shift = map(torch.from_numpy, preprocess.normalisation())
+        self.register_buffer("scale", None if scaled else scale.reshape(1, 3, 1, 1))
+        shift = shift / scale if scaled else shift
+        self.register_buffer("shift", shift.reshape(1, 3, 1, 1))
+        self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map ``float32[N, 3, crop, crop]``, from 0 to 255, to ``float32[N, K]``."""
-        logits: Tensor = self.network(pixels * self.scale + self.shift)
+        scaled = pixels if self.scale is None else pixels * self.scale
+        logits: Tensor = self.network(scaled + self.shift)
         return logits
 
 
@@ -62,8 +67,26 @@ def deployable_of(bundle: Bundle) -> nn.Module:
 
     Raises:
         BundleError: its weights are absent or damaged.
+        FleetnetError: of a :class:`Reweighted` one, the weights are those of another network.
     """
-    return _Logits(Deployable(load_network(bundle), bundle.manifest.preprocess)).eval()
+    return _Logits(_deployable(bundle)).eval()
+
+
+def _deployable(bundle: Bundle) -> Deployable:
+    """Return the network as the bundle's graph has it, with the weights that it is to have."""
+    deployable = Deployable(load_network(bundle), bundle.manifest.preprocess)
+    weights = weights_in(bundle)
+    if weights is not None:
+        own = deployable.network.state_dict()
+        for name, value in weights.tensors.items():
+            if name not in own or own[name].shape != value.shape:
+                raise FleetnetError(
+                    f"{bundle.path}: the weights '{name}' of its graph in int8 are none of its "
+                    "network: 'fleetnet quantize' makes int8 anew"
+                )
+            own[name] = torch.from_numpy(np.array(value))
+        deployable.network.load_state_dict(own)
+    return deployable
 
 
 def planes_network_of(bundle: Bundle) -> nn.Module:
@@ -73,8 +96,15 @@ def planes_network_of(bundle: Bundle) -> nn.Module:
 
     Raises:
         BundleError: its weights are absent or damaged.
+        FleetnetError: of a :class:`Reweighted` one, the weights are those of another network.
     """
-    return _OfPlanes(load_network(bundle), bundle.manifest.preprocess).eval()
+    preprocess = bundle.manifest.preprocess
+    if weights_in(bundle) is not None:
+        return _OfPlanes(_deployable(bundle).network, preprocess, scaled=True).eval()
+    network = load_network(bundle)
+    assert isinstance(network, Network)  # noqa: S101 - for the type checker
+    folded = pad_channels(fold_batch_norm(network))
+    return _OfPlanes(folded, preprocess, scaled=False).eval()
 
 
 def example_of(bundle: Bundle, batch: int, *, planes: bool = False) -> Tensor:

@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import onnx
 
 from fleetnet.bundle import Bundle, Quantization
 from fleetnet.export.quantize import guard
@@ -126,7 +128,10 @@ class Validated:
         return judged(self.comparison)
 
 
-class _Calibrated(NamedTuple):
+Q = TypeVar("Q", bound=Quantizer)
+
+
+class Calibrated(NamedTuple, Generic[Q]):
     """A quantiser by one of its recipes.
 
     Attributes:
@@ -135,7 +140,7 @@ class _Calibrated(NamedTuple):
         others: how many other recipes were tried.
     """
 
-    quantizer: Quantizer
+    quantizer: Q
     validated: Validated
     others: int
 
@@ -227,7 +232,9 @@ class Session:
         Raises:
             VerificationError: there is none.
         """
-        first = self._calibrated(engine)
+        first = self.best(
+            [partial(self.quantizer, engine, recipe) for recipe in QUANTIZERS.find(engine).recipes]
+        )
         quantizer = first.quantizer
         found = self.find(quantizer, whole=first.validated)
         times = self._times(engine, found.validated.quantized)
@@ -239,6 +246,30 @@ class Session:
             latency_ms=times,
             attempts=found.attempts + first.others,
         )
+
+    def best(
+        self,
+        makers: Sequence[Callable[[], Q]],
+        attempt: Callable[[Q], Quantized] | None = None,
+    ) -> Calibrated[Q]:
+        """Return the first of several quantisers that passes with no layer kept.
+
+        If none does, it is the one with the most answers that are the same.
+
+        Args:
+            makers: make them, the usual one first; the others are made where they are wanted.
+            attempt: gives a quantiser's network with no layer kept, or what answers as it would.
+        """
+        standard, tried = _standard(self._judge), list[Calibrated[Q]]()
+        for others, make in enumerate(makers):
+            quantizer = make()
+            whole = attempt(quantizer) if attempt else quantizer.quantize(())
+            made = Calibrated(quantizer, self._validate(quantizer.engine, whole, ()), others)
+            if standard.passes(made.validated):
+                return made
+            tried.append(made)
+        best = max(tried, key=lambda made: made.validated.agreement)
+        return best._replace(others=len(tried) - 1)
 
     def find(
         self,
@@ -258,7 +289,7 @@ class Session:
             attempts: at most so many networks are made; None for as many as it takes.
             imitate: gives what answers nearly as a network of the quantiser's would, in less time
                 than that is made in, to search with.
-            whole: the network with no layer kept, if it has been made.
+            whole: the network with no layer kept, or its imitation, if it has been made.
 
         Raises:
             VerificationError: keeping layers with half of the multiply-adds does not suffice.
@@ -266,15 +297,26 @@ class Session:
         standard = _standard(self._judge)
         if advice is not None:
             standard = replace(standard, advice=advice.text, arguments=advice.arguments)
+
+        def attempt(kept: Sequence[Layer]) -> Validated:
+            if whole and not kept and imitate is None:
+                return whole
+            return self._validate(quantizer.engine, quantizer.quantize(kept), kept)
+
+        def imitated(kept: Sequence[Layer]) -> Validated:
+            assert imitate is not None  # noqa: S101 - for the type checker
+            if whole and not kept:
+                return whole
+            return self._validate(f"{quantizer.engine} imitated", imitate(kept), kept)
+
         return guard.search(
-            lambda kept: whole if whole and not kept else self._attempt(quantizer, kept),
+            attempt,
             self._rank,
             standard,
             quantizer.engine,
             apart,
             attempts=attempts,
-            imitate=imitate
-            and (lambda kept: self._validate(f"{quantizer.engine} imitated", imitate(kept), kept)),
+            imitate=imitated if imitate else None,
         )
 
     def described(
@@ -290,6 +332,11 @@ class Session:
             kept_layers=tuple(layer.name for layer in found.kept),
             kept_macs=macs_share(found.kept, self._layers),
         )
+
+    @property
+    def graph(self) -> onnx.ModelProto:
+        """The network in fp32."""
+        return self._network.graph
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -325,28 +372,14 @@ class Session:
         """Return the weights as a quantiser is to find them, chosen once for the same steps."""
         largest = QUANTIZERS.find(engine).largest[self._weight_bits]
         if largest not in self._roundings:
-            pixels = self._samples.calibration
-            advance = self._begin("rounding weights", min(len(pixels), IMAGES_ROUNDED))
-            self._roundings[largest] = rounding_of(self._network.graph, pixels, largest, advance)
+            self._roundings[largest] = self.rounding(self.graph, largest)
         return self._roundings[largest]
 
-    def _calibrated(self, engine: str) -> _Calibrated:
-        """Return the first of an engine's recipes that passes with no layer kept.
-
-        If none does, it is the one with the most answers that are the same.
-        """
-        standard, tried = _standard(self._judge), list[_Calibrated]()
-        for others, recipe in enumerate(QUANTIZERS.find(engine).recipes):
-            quantizer = self.quantizer(engine, recipe)
-            made = _Calibrated(quantizer, self._attempt(quantizer, ()), others)
-            if standard.passes(made.validated):
-                return made
-            tried.append(made)
-        best = max(tried, key=lambda made: made.validated.agreement)
-        return best._replace(others=len(tried) - 1)
-
-    def _attempt(self, quantizer: Quantizer, kept: Sequence[Layer]) -> Validated:
-        return self._validate(quantizer.engine, quantizer.quantize(kept), kept)
+    def rounding(self, graph: onnx.ModelProto, largest: float) -> Rounding:
+        """Return a graph's weights rounded for their sums, by the images for calibration."""
+        pixels = self._samples.calibration
+        advance = self._begin("rounding weights", min(len(pixels), IMAGES_ROUNDED))
+        return rounding_of(graph, pixels, largest, advance)
 
     def _validate(self, name: str, quantized: Quantized, kept: Sequence[Layer]) -> Validated:
         with quantized.open(available_threads()) as engine:

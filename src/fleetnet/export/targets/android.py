@@ -123,7 +123,7 @@ TARGET = Target(
     environment=litert.ENVIRONMENT,
     made_by=litert.TARGET.made_by,
     one_size=True,
-    int8=Int8("ai-edge-quantizer", calibrate),
+    int8=Int8("ai-edge-quantizer", calibrate, weight_bits=(7, 8)),
     version_folder=ASSETS,
     around=project,
     how=_HOW,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fleetnet.bundle import Bundle
 from fleetnet.export.android_project import kotlin
 from fleetnet.export.python_program import program
+from fleetnet.export.reweighted import weights_in
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import Files, Int8, Quantize, Run, Target, as_npy
 from fleetnet.inference.engines import Pixels
@@ -74,6 +75,9 @@ def calibrate(
 ) -> Quantize:
     """Measure the ranges once, by ``ai-edge-quantizer``, for every network in int8.
 
+    Where the bundle has weights of a graph in int8, its ranges are taken for what layers take and
+    for the logits; others are measured.
+
     Where that is asked for, the ``whole`` is rounded, from input to output: the pixels less 128 go
     in as ``int8``, and normalisation is rounded too.
     """
@@ -86,10 +90,17 @@ def calibrate(
         ("ranges.json",),
         {"batch": batch or 1, "floats": whole},
     )
-    shapes = [(layer.name, layer.weights) for layer in layers]
+    weights = weights_in(bundle)
+    found = {
+        "layers": [(layer.name, layer.weights) for layer in layers],
+        "largest": dict.fromkeys(weights.rounded, weights.largest) if weights else {},
+        "takes": dict(weights.ranges) if weights else {},
+        "gives": weights.logits if weights else None,
+        "whole": whole,
+    }
 
     def quantize(kept: Sequence[str]) -> Files:
-        settings = {"layers": shapes, "kept": list(kept), "whole": whole}
+        settings = {**found, "kept": list(kept)}
         return convert(ENVIRONMENT, "litert_quantize", {**network, **ranges}, (FILE,), settings)
 
     return quantize
@@ -119,7 +130,7 @@ TARGET = Target(
     environment=ENVIRONMENT,
     made_by=("litert-torch", "ai-edge-quantizer", "torch"),
     one_size=True,
-    int8=Int8("ai-edge-quantizer", calibrate),
+    int8=Int8("ai-edge-quantizer", calibrate, weight_bits=(7, 8)),
     beside=kotlin,
     how=_HOW,
 )

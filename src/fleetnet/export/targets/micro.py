@@ -98,7 +98,7 @@ TARGET = Target(
     needs={"torch": "fleetnet[export]"},
     environment=ENVIRONMENT,
     one_size=True,
-    int8=Int8("ai-edge-quantizer", calibrate, litert.ENVIRONMENT),
+    int8=Int8("ai-edge-quantizer", calibrate, litert.ENVIRONMENT, weight_bits=(7, 8)),
     beside=program,
     how=_HOW,
     takes=_TAKES,

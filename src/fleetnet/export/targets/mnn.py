@@ -124,5 +124,5 @@ TARGET = Target(
     made_by=("MNN",),
     how=_HOW,
     beside=program("mnn"),
-    int8=Int8("MNN", calibrate, one_size=True),
+    int8=Int8("MNN", calibrate, one_size=True, weight_bits=(8,)),
 )

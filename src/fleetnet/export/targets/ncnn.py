@@ -15,6 +15,7 @@ from fleetnet.export.native_program import built, program
 from fleetnet.export.ncnn_files import NUMBERS, PARAMETERS, read_layers
 from fleetnet.export.ncnn_int8 import in_int8
 from fleetnet.export.python_program import program as in_python
+from fleetnet.export.reweighted import weights_in
 from fleetnet.export.separate import Environment, Worker, convert
 from fleetnet.export.targets.target import (
     Files,
@@ -100,10 +101,13 @@ def calibrate(
     given = {**files, "images.npy": as_npy(pixels[spread])}
     measured = convert(ENVIRONMENT, "ncnn_calibrate", given, ("ranges.npy",))["ranges.npy"]
     largest = np.load(io.BytesIO(measured)).tolist()
+    weights = weights_in(bundle)
+    names = [layer.name for layer in layers]
+    integers = {names.index(name): weights.largest for name in weights.rounded} if weights else {}
 
     def quantize(kept: Sequence[str]) -> Files:
-        places = {place for place, layer in enumerate(layers) if layer.name in kept}
-        return in_int8(files, largest, places)
+        places = {place for place, name in enumerate(names) if name in kept}
+        return in_int8(files, largest, places, integers)
 
     return quantize
 
@@ -136,5 +140,5 @@ TARGET = Target(
     how=_HOW,
     beside=program("ncnn"),
     takes=_TAKES,
-    int8=Int8("ncnn", calibrate),
+    int8=Int8("ncnn", calibrate, weight_bits=(7, 8)),
 )

@@ -62,12 +62,17 @@ class Int8:
         environment: that has the tool; None for the target's.
         one_size: whether its files take batches of one size only, though the target's others take
             any.
+        weight_bits: of the weights that ``calibrate`` takes in a
+            :class:`fleetnet.export.reweighted.Reweighted` bundle and rounds to the integers that
+            they are multiples for; it has to convert what :mod:`fleetnet.export.program` gives.
+            Empty where it takes a bundle's own weights alone.
     """
 
     tool: str
     calibrate: Callable[[Bundle, int | None, Pixels, Sequence[Layer]], Quantize]
     environment: Environment | None = None
     one_size: bool = False
+    weight_bits: tuple[int, ...] = ()
 
 
 def as_npy(pixels: Pixels) -> bytes:

@@ -1,4 +1,4 @@
-"""Turn model.tflite into one in int8, by ranges.json, with the layers that settings.json keeps."""
+"""Turn model.tflite into one in int8, by ranges.json and what settings.json gives and keeps."""
 
 import json
 import re
@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_quantizer import quantizer, recipe_manager
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.qtyping import TFLOperationName
+from litert_given import put
 from litert_layers import operators_of, scope
 
 folder = Path(sys.argv[1])
@@ -19,6 +20,7 @@ ranges = {
 }
 network = folder / "model.tflite"
 before, layers = operators_of(network.read_bytes(), settings["layers"])
+put(ranges, network.read_bytes(), layers, settings)
 recipes = recipe_manager.RecipeManager()
 recipes.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
 # Normalisation, which comes before the first layer, stays as it is where memory allows.
