@@ -89,7 +89,7 @@ def predict(
         typer.Option(
             "--reject",
             metavar=f"THRESHOLD|{OFF}",
-            help="Reject by another threshold than the bundle's, or nothing.",
+            help="Reject by another threshold of the bundle's score, or nothing.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,

@@ -207,6 +207,11 @@ def quantize(
     _print(results)
     for result in results:
         _print_notes(result)
+    if written.manifest.rejection is not None:
+        print_line(
+            "the threshold of rejection was chosen in fp32: 'fleetnet reject' says what it does in "
+            "int8"
+        )
     print_line(f"written: {written.path}")
 
 
@@ -295,6 +300,7 @@ def _print_notes(result: Result) -> None:
     if verdict.note:
         print_line(f"{engine}: {verdict.note}")
     print_line(f"{engine}: {sentence(verdict.judgement)}{_beside(verdict.judgement)}")
+    print_line(f"{engine}: by {result.quantization.tool}")
     if kept:
         out.print(
             f"{engine}: in fp32, with {result.quantization.kept_macs:.0%} of the multiply-adds: "

@@ -44,6 +44,7 @@ from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.certainty import SCORES, certainty
 from fleetnet.inference.classifier import Classifier
 from fleetnet.left_out import LeftOut
+from fleetnet.plotting import check_plot
 from fleetnet.weights.subject import find_subject
 
 
@@ -113,6 +114,8 @@ def reject(
         raise DataError("no labelled images to choose on: give DATA")
     check_split(split)
     check_given(outliers or ())
+    if plot is not None:
+        check_plot(plot, ("png",))
     if asked.writes:
         check_only_listed(bundle, output)
     found = _measured(bundle, open_told(data, source), split, asked, outliers or [])

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from fleetnet.amounts import count, percent
 from fleetnet.cli.console import console, print_json, say, shorten, visible, warn
-from fleetnet.training.curves import SHOWN, check_plot, plot_runs
+from fleetnet.plotting import check_plot
+from fleetnet.training.curves import SHOWN, plot_runs
 from fleetnet.training.runs import Run, differing, find_runs
 
 _NAME = 28

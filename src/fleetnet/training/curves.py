@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetnet.errors import DataError, nearest, require
 from fleetnet.files import atomic_file
 from fleetnet.labels import printable
-from fleetnet.plotting import quiet
+from fleetnet.plotting import check_plot, quiet
 from fleetnet.text import shorten
 from fleetnet.training.runs import Run
 
@@ -23,31 +22,11 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 """Most runs in a picture: more curves cannot be distinguished."""
-FORMATS = ("png", "svg", "pdf")
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), without yellow and black: distinct for the colour-blind too."""
 _STYLES = ("-", "--")
 _LONGEST_NAME = 51
-
-
-def check_plot(file: Path) -> None:
-    """Check, before any work, that a picture can be drawn to ``file``.
-
-    Raises:
-        DataError: another format than :data:`FORMATS`.
-        FleetnetError: matplotlib is not installed.
-    """
-    kind = file.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise DataError(
-            f"cannot draw '{file}'{nearest(kind, FORMATS)}: its name must end in "
-            f"{', '.join(f'.{known}' for known in FORMATS)}"
-        )
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError:
-        raise require("matplotlib", "report", "drawing curves") from None
 
 
 def plot_runs(runs: Sequence[Run], names: Sequence[str], file: Path) -> None:
@@ -58,7 +37,7 @@ def plot_runs(runs: Sequence[Run], names: Sequence[str], file: Path) -> None:
     Args:
         runs: the best first, as :func:`fleetnet.training.runs.find_runs` gives them.
         names: what the legend calls them.
-        file: ending in one of :data:`FORMATS`.
+        file: ending in one of :data:`fleetnet.plotting.FORMATS`.
 
     Raises:
         DataError: another format.

@@ -18,6 +18,7 @@ from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.export.quantize import ranges
 from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.quantizer import NARROWED
 from fleetnet.export.quantize.ranges import STEPS, narrowed
 from fleetnet.export.quantize.samples import Samples
@@ -153,6 +154,24 @@ def test_layers_that_are_kept_are_kept_in_the_shared_graph_too(
     session = Session(taught, drawn, 0.9, 7, quiet)
     quantizer = session.quantizer("openvino", SHARED)
     assert len(constants(quantizer.quantize(session.layers[3:5]).contents)) == 52
+
+
+def test_openvino_first_gets_the_graph_that_was_trained(taught: Bundle, drawn: Samples) -> None:
+    content = taught.file(format="onnx").read_bytes()
+    finetuned = Finetuned(content, epochs=1, images=2)
+    # What passes at once is the first that was tried.
+    session = Session(taught, drawn, 1e-6, 7, quiet, finetuned)
+    own, other = session.quantize("onnxruntime"), session.quantize("openvino")
+    assert (own.attempts, other.attempts) == (1, 1)
+    told = "fine-tuned for 1 epoch of 2 images"
+    assert own.quantization.tool == other.quantization.tool
+    assert other.quantization.tool.startswith("onnxruntime")
+    assert other.quantization.tool.endswith(told)
+    wanted = integers(own.quantized.contents["model.int8.onnx"])
+    assert constants(other.quantized.contents) == wanted
+    assert Session(taught, drawn, 1e-6, 7, quiet).quantize("openvino").quantization.tool != (
+        other.quantization.tool
+    )
 
 
 def test_they_are_tried_where_nothing_else_passes(

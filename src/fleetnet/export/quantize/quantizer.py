@@ -39,7 +39,7 @@ class Unquantized:
         begin: called with each step that takes long.
         recipe: one of the quantiser's, see :class:`QuantizerKind`.
         rounding: of the weights, where the recipe has them rounded for their sums.
-        shared: gives ONNX Runtime's quantiser of the same network, by :data:`NARROWED`.
+        shared: gives ONNX Runtime's quantiser of the same network, by one of its recipes.
     """
 
     content: bytes
@@ -51,7 +51,7 @@ class Unquantized:
     begin: Begin
     recipe: str = ""
     rounding: Rounding | None = None
-    shared: Callable[[], Quantizer] | None = None
+    shared: Callable[[str], Quantizer] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,14 @@ class QuantizerKind:
             cannot be read.
         recipes: ways to calibrate, by names of its own, the usual one first; the others are tried
             where a network that is whole in int8 does not pass.
+        trained: a recipe to try first for weights that were fine-tuned; empty for none.
         largest: what the largest weight of an output is in the quantiser's steps, by its bits.
     """
 
     name: str
     make: Callable[[Unquantized], Quantizer]
     recipes: tuple[str, ...] = ("",)
+    trained: str = ""
     largest: Mapping[int, float] = field(default_factory=lambda: LARGEST)
 
 

@@ -232,8 +232,10 @@ class Session:
         Raises:
             VerificationError: there is none.
         """
+        kind = QUANTIZERS.find(engine)
+        trained = (kind.trained,) if self._finetuned and kind.trained else ()
         first = self.best(
-            [partial(self.quantizer, engine, recipe) for recipe in QUANTIZERS.find(engine).recipes]
+            [partial(self.quantizer, engine, recipe) for recipe in (*trained, *kind.recipes)]
         )
         quantizer = first.quantizer
         found = self.find(quantizer, whole=first.validated)
@@ -363,7 +365,7 @@ class Session:
                 self._network,
                 recipe=recipe,
                 rounding=rounding,
-                shared=partial(self.quantizer, ENGINE, NARROWED),
+                shared=partial(self.quantizer, ENGINE),
             )
             self._quantizers[key] = QUANTIZERS.find(engine).make(network)
         return self._quantizers[key]
