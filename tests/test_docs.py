@@ -91,6 +91,22 @@ def test_every_command_is_one_that_exists(fleetnet: Run, page: Path) -> None:
                 assert re.search(rf"{word}\b", help_text.out), f"{word} of {command!r}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_script_and_every_make_target_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    rules = (ROOT / "Makefile").read_text("utf-8")
+    for module in re.findall(r"python -m (benchmarks(?:\.\w+)+)", text):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+    for file, options in re.findall(r"python (benchmarks/[\w/]+\.py)([^`\n]*)", text):
+        assert (ROOT / file).is_file(), file
+        # Scripts share some of their options.
+        known = "".join(one.read_text("utf-8") for one in (ROOT / "benchmarks").rglob("*.py"))
+        for option in re.findall(r"--[a-z][a-z-]+", options):
+            assert f'"{option}"' in known, f"{option} of {file}"
+    for target in re.findall(r"(?:`|^)make ([a-z][a-z0-9-]*)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", rules, re.MULTILINE), target
+
+
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_every_target_has_a_page_that_shows_its_command(target: str) -> None:
     devices = ROOT / "docs" / "devices.md"

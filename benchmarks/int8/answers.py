@@ -16,7 +16,10 @@ from fleetnet.errors import VerificationError
 from fleetnet.evaluation.labelled_images import labelled_judge
 from fleetnet.evaluation.losses import Labels
 from fleetnet.export.bundle import export_bundle
+from fleetnet.export.finetune.images import training_images
+from fleetnet.export.finetune.run import Data, finetune
 from fleetnet.export.quantize.bundle import quantize_bundle
+from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples, draw_labelled_samples
 from fleetnet.export.quantize.session import WeightBits
@@ -87,8 +90,29 @@ def exported(run: Path, place: Path, source: Source, engines: Sequence[str]) -> 
     }
 
 
+def finetuned(bundle: Path, source: Source, bits: WeightBits, epochs: int) -> Finetuned:
+    """Fine-tune a network for int8 on the images that it was trained on.
+
+    Args:
+        bundle: with the network in fp32.
+        source: what it was trained on.
+        bits: of the weights.
+        epochs: how often each image is seen.
+    """
+    opened = Bundle.load(bundle)
+    samples = _samples(source, opened)
+    indices = training_images(source, opened, samples, lambda *_: lambda _: None)
+    data = Data(source, indices)
+    return finetune(opened, data, samples.calibration, epochs=epochs, weight_bits=bits)
+
+
 def quantized(
-    bundle: Path, place: Path, source: Source, engine: str, bits: WeightBits
+    bundle: Path,
+    place: Path,
+    source: Source,
+    engine: str,
+    bits: WeightBits,
+    learnt: Finetuned | None = None,
 ) -> dict[str, Any]:
     """Quantise a network, and return what it answers with all of its layers in int8.
 
@@ -98,6 +122,7 @@ def quantized(
         source: what it was trained on.
         engine: to quantise for.
         bits: of the weights.
+        learnt: what is quantised in place of the bundle's network.
 
     Returns:
         ``agreement``, ``top1``, ``rms`` of the logits' differences, and ``passes_loss``, of the
@@ -113,7 +138,13 @@ def quantized(
     found: dict[str, Any]
     try:
         _, (result,) = quantize_bundle(
-            opened, samples, str(source), engines=[engine], judge=judge, weight_bits=bits
+            opened,
+            samples,
+            str(source),
+            engines=[engine],
+            judge=judge,
+            weight_bits=bits,
+            finetuned=learnt,
         )
         how = result.quantization
         found = {"kept": len(how.kept_layers), "layers": how.layers, "tool": how.tool}

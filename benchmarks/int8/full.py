@@ -2,14 +2,16 @@
 
     python -m benchmarks.int8.full FOLDER [--data elpv] [--label defect] [--upright] [--side 128]
         [--networks MobileNetV2 ReXNet_1_0] [--epochs 5] [--seeds 0 1 2] [--bits 7 8]
-        [--set KEY=VALUE...] [--json FILE] [--latency-only] [--clock processor|wall]
+        [--tuned EPOCHS] [--set KEY=VALUE...] [--json FILE] [--latency-only]
+        [--clock processor|wall]
 
 For each seed, which decides on the split and on all training, each network is trained, exported and
 quantised as ``fleetnet quantize --agreement 0.99`` does it: training images calibrate, all held-out
-ones judge. The table has what the network with all of its layers in int8 answers, and how many
-layers had to stay in fp32 for 99 %. In the end all are timed in turns, on one thread; what int8
-takes is compared with what ONNX Runtime takes in fp32. What is done stays in FOLDER, and the same
-command goes on; ``--latency-only`` repeats the timing alone: do that on a quiet machine.
+ones judge. With ``--tuned`` it is also fine-tuned for int8 before, on its training images, as
+``--train`` does it. The table has what the network with all of its layers in int8 answers, and how
+many layers had to stay in fp32 for 99 %. In the end all are timed in turns, on one thread; what
+int8 takes is compared with what ONNX Runtime takes in fp32. What is done stays in FOLDER, and the
+same command goes on; ``--latency-only`` repeats the timing alone: do that on a quiet machine.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from typing import Any
 import torch
 
 from benchmarks.distillation.few_labels import STUDENTS, TURNED, train
-from benchmarks.int8.answers import exported, quantized
-from benchmarks.int8.shown import table
+from benchmarks.int8.answers import exported, finetuned, quantized
+from benchmarks.int8.shown import VARIANTS, table, variant_of
 from benchmarks.smaller.latency import CLOCKS, timed
 from benchmarks.smaller.trained import small_images
 from fleetnet.data.sources import Source
@@ -67,6 +69,7 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--bits", type=int, nargs="+", choices=(7, 8), default=[7, 8])
+    parser.add_argument("--tuned", type=int, default=0, metavar="EPOCHS", help="of fine-tuning")
     parser.add_argument("--engines", nargs="+", default=ENGINES)
     parser.add_argument("--json", type=Path, help="[FOLDER/figures.json]")
     parser.add_argument("--rounds", type=int, default=100)
@@ -104,17 +107,24 @@ def _fill(
         _save(figures, file)
     known = figures["networks"][key]["int8"]
     for bits in told.bits:
-        for engine in told.engines:
-            if f"{engine}-{bits}" not in known:
-                print(f"{key} in int8, {engine}, weights of {bits} bits", flush=True)
-                place = told.folder / int8_of(key, bits)
-                known[f"{engine}-{bits}"] = quantized(bundle, place, source, engine, bits)
+        for epochs in dict.fromkeys((0, told.tuned)):
+            variant = variant_of(bits, tuned=epochs > 0)
+            missing = [name for name in told.engines if f"{name}-{variant}" not in known]
+            if not missing:
+                continue
+            print(f"{key} in int8, {variant}", flush=True)
+            learnt = finetuned(bundle, source, bits, epochs) if epochs else None
+            place = told.folder / int8_of(key, variant)
+            for engine in missing:
+                known[f"{engine}-{variant}"] = quantized(
+                    bundle, place, source, engine, bits, learnt
+                )
                 _save(figures, file)
 
 
-def int8_of(key: str, bits: int) -> str:
+def int8_of(key: str, variant: str) -> str:
     """Return where a network's bundle in int8 is, in the folder of the study."""
-    return f"{key}-{bits}.bundle"
+    return f"{key}-{variant}.bundle"
 
 
 def _time(figures: dict[str, Any], folder: Path, rounds: int, clock: str) -> None:
@@ -137,10 +147,10 @@ def _offers(figures: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
     for key, one in figures["networks"].items():
         before = f"{key}.bundle"
         yield before, before, list(one["fp32"])
-        for bits in (7, 8):
-            made = [name for name in ENGINES if "kept" in one["int8"].get(f"{name}-{bits}", {})]
+        for variant in VARIANTS:
+            made = [name for name in ENGINES if "kept" in one["int8"].get(f"{name}-{variant}", {})]
             if made:
-                yield int8_of(key, bits), before, [f"{name}/int8" for name in made]
+                yield int8_of(key, variant), before, [f"{name}/int8" for name in made]
 
 
 def _save(figures: dict[str, Any], file: Path) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 from benchmarks.distillation.few_labels import spread
 from benchmarks.smaller.shown import TITLES
 
-BITS = (7, 8)
+TUNED = "-tuned"
+VARIANTS = {f"{bits}{end}": f"{bits} bits{said}"
+            for bits in (7, 8) for end, said in (("", ""), (TUNED, ", fine-tuned"))}  # fmt: skip
+"""How a network is quantised, and what the table calls that."""
+
+
+def variant_of(bits: int, *, tuned: bool) -> str:
+    """Return which of :data:`VARIANTS` it is."""
+    return f"{bits}{TUNED if tuned else ''}"
 
 
 def table(figures: Mapping[str, Any]) -> str:
@@ -34,14 +42,15 @@ def _rows(own: Mapping[str, Any], latency: Mapping[str, Any]) -> Iterator[list[s
         times = [latency.get(f"{key}.bundle", {}).get(offer) for key in own]
         name = TITLES.get(engine, engine)
         yield [name, "fp32", spread([*before.values()]), *"––––", *_times(times)]
-        for bits in BITS:
-            made = {key: one["int8"].get(f"{engine}-{bits}") for key, one in own.items()}
+        for variant, words in VARIANTS.items():
+            made = {key: one["int8"].get(f"{engine}-{variant}") for key, one in own.items()}
             found = {key: one for key, one in made.items() if one}
             if found:
                 times = [
-                    latency.get(f"{key}-{bits}.bundle", {}).get(f"{engine}/int8") for key in found
+                    latency.get(f"{key}-{variant}.bundle", {}).get(f"{engine}/int8")
+                    for key in found
                 ]
-                yield [name, f"{bits} bits", *_cells(found, before), *_times(times)]
+                yield [name, words, *_cells(found, before), *_times(times)]
 
 
 def _cells(found: Mapping[str, Any], before: Mapping[str, float]) -> Iterator[str]:

@@ -60,9 +60,11 @@ def test_a_network_is_trained_quantised_and_timed_once(
     few = ("--side", 32, "--networks", "MobileNetV2_x0_25", "--epochs", 1, "--seeds", 0)
     data = make_folder(tmp_path / "shapes", images=40)
     words = [str(one) for one in (tmp_path / "study", "--data", data, *few, "--rounds", 3)]
-    told = [*words, "--bits", "7", "--engines", "onnxruntime"]
+    told = [*words, "--bits", "7", "--engines", "onnxruntime", "--tuned", "1"]
     full.main(told)
-    assert "| `MobileNetV2_x0_25` | ONNX Runtime | 7 bits |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| `MobileNetV2_x0_25` | ONNX Runtime | 7 bits |" in said
+    assert "| `MobileNetV2_x0_25` | ONNX Runtime | 7 bits, fine-tuned |" in said
     found = json.loads((tmp_path / "study" / "figures.json").read_text())
     one = found["networks"]["0/MobileNetV2_x0_25"]
     assert one["fp32"]["onnxruntime/fp32"]["top1"] == pytest.approx(one["trained_top1"])
