@@ -24,8 +24,9 @@ struct Option {
 constexpr Option options[] = {
     {"--top-k", 'k', true}, {"--engine", 0, true},  {"--precision", 0, true},
     {"--threads", 0, true}, {"--device", 0, true},  {"--batch-size", 0, true},
-    {"--exact", 0, false},  {"--labels", 0, true},  {"--json", 0, false},
-    {"--csv", 0, false},    {"--help", 'h', false}, {"--version", 0, false},
+    {"--exact", 0, false},  {"--labels", 0, true},  {"--reject", 0, true},
+    {"--json", 0, false},   {"--csv", 0, false},    {"--help", 'h', false},
+    {"--version", 0, false},
 };
 
 /// An option as it was given, in the order of the first time; the last value counts.
@@ -199,6 +200,7 @@ void set(Arguments& arguments, const Given& given) {
     if (name == "--precision") arguments.precision = value;
     if (name == "--device") arguments.device = value;
     if (name == "--labels") arguments.labels = value;
+    if (name == "--reject") arguments.reject = value;
     if (name == "--exact") arguments.exact = true;
     if (name == "--json") arguments.json = true;
     if (name == "--csv") arguments.csv = true;
@@ -254,6 +256,9 @@ Options:
                          fewer bits than fp32]  [1<=x<=4096]
   --exact                Decode large JPEGs whole: slower, to the last bit.
   --labels PATH          Names of the classes: one a line, or 'id name'.
+  --reject THRESHOLD|off
+                         Reject by another threshold of the bundle's score, or
+                         nothing.
   --json                 An object a line.
   --csv                  A header and a row an image.
   --version              Say the versions of this program and its runtimes, and

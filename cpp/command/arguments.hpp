@@ -18,6 +18,7 @@ struct Arguments {
     std::optional<int> threads;
     std::optional<int> batch_size;
     std::optional<std::string> labels;
+    std::optional<std::string> reject;
     bool exact = false;
     bool json = false;
     bool csv = false;

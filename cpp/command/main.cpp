@@ -1,8 +1,11 @@
 // fleetnet-predict: what is in these images? Says and prints what `fleetnet predict` does.
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +21,7 @@
 #include "pipeline.hpp"
 #include "rows.hpp"
 #include "streams.hpp"
+#include "text.hpp"
 #include "words.hpp"
 
 #ifdef _WIN32
@@ -48,10 +52,43 @@ void print_version(Output& output) {
     output.write("formats: " + names + "\n");
 }
 
+const std::string off = "off";  // rejects nothing, in place of a threshold
+
+/// Return a number as Python's float() reads it, ` +1_000.5 ` too; none if it is not finite.
+std::optional<double> threshold_of(const std::string& value) {
+    const Text text = text_of(value);
+    std::size_t begin = 0;
+    std::size_t end = text.size();
+    while (begin < end && is_space(text[begin])) ++begin;
+    while (end > begin && is_space(text[end - 1])) --end;
+    const auto is_digit = [&](std::size_t place) {
+        return place < end && text[place] >= U'0' && text[place] <= U'9';
+    };
+    std::string plain;
+    for (std::size_t place = begin; place < end; ++place) {
+        // What remains is neither a word, such as nan, nor hexadecimal, which Python refuses.
+        static const Text signs = U"0123456789.eE+-_";
+        if (signs.find(text[place]) == Text::npos) return std::nullopt;
+        if (text[place] != U'_') {
+            plain += static_cast<char>(text[place]);
+        } else if (place == begin || !is_digit(place - 1) || !is_digit(place + 1)) {
+            return std::nullopt;
+        }
+    }
+    char* read = nullptr;
+    const double number = std::strtod(plain.c_str(), &read);
+    if (plain.empty() || *read != 0 || !std::isfinite(number)) return std::nullopt;
+    return number;
+}
+
 /// Refuse, before data are read, what cannot be meant.
 void check(const Arguments& arguments) {
     if (arguments.json && arguments.csv) {
         throw Error(Code::argument, "--json and --csv exclude each other: choose one");
+    }
+    if (arguments.reject && *arguments.reject != off && !threshold_of(*arguments.reject)) {
+        throw Error(Code::argument, "--reject is " + bytes_of(quoted(text_of(*arguments.reject))) +
+                                        "; it must be a threshold or '" + off + "'");
     }
     std::vector<std::string> names;
     for (const EngineKind& kind : engines()) names.push_back(kind.name);
@@ -91,6 +128,8 @@ ClassifierOptions options_of(const Arguments& arguments, bool throughput) {
     options.setup.threads = arguments.threads.value_or(0);
     options.setup.throughput = throughput;
     options.exact = arguments.exact;
+    options.reject = arguments.reject != off;
+    if (arguments.reject && options.reject) options.threshold = threshold_of(*arguments.reject);
     return options;
 }
 

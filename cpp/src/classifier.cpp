@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include "bundle/replacement.hpp"
@@ -39,11 +40,33 @@ std::vector<int> largest(const std::vector<float>& numbers, std::size_t top_k) {
     return places;
 }
 
+/// What is to be rejected. Throws Error(Code::argument).
+std::optional<Rejection> rejection_of(const Bundle& bundle, const ClassifierOptions& options) {
+    const Manifest& manifest = bundle.manifest();
+    if (!options.threshold) return options.reject ? manifest.rejection : std::nullopt;
+    if (manifest.activation != Activation::softmax) {
+        throw Error(Code::argument, bundle.path() +
+                                        " gives an image any number of classes, none included: no "
+                                        "threshold rejects its answers");
+    }
+    if (!manifest.rejection) {
+        char number[32];
+        std::snprintf(number, sizeof number, "%g", *options.threshold);
+        throw Error(Code::argument, bundle.path() +
+                                        " has no rejection, so that nothing says what " + number +
+                                        " is a threshold of: 'fleetnet reject' adds one");
+    }
+    Rejection found = *manifest.rejection;
+    found.threshold = *options.threshold;
+    return found;
+}
+
 }  // namespace
 
 Classifier::Classifier(Bundle bundle, ClassifierOptions options)
-    : bundle_(std::move(bundle)), exact_(options.exact), reject_(options.reject) {
+    : bundle_(std::move(bundle)), exact_(options.exact) {
     while_replaced(bundle_, [&](const Bundle& there) {
+        rejection_ = rejection_of(there, options);
         classes_ = classes_of(there, options.labels);
         engine_ = open_engine(options.engine, there, options.setup);
     });
@@ -54,7 +77,8 @@ Classifier::Classifier(Bundle bundle, std::unique_ptr<Engine> engine, bool exact
     : bundle_(std::move(bundle)),
       classes_(bundle_.manifest().classes),
       engine_(std::move(engine)),
-      exact_(exact) {
+      exact_(exact),
+      rejection_(bundle_.manifest().rejection) {
     bundle_.forget();
 }
 

@@ -32,6 +32,7 @@ struct ClassifierOptions {
     bool exact = false;
     std::vector<std::string> labels;  ///< empty: the bundle's
     bool reject = true;               ///< by the bundle's threshold, if it has one
+    std::optional<double> threshold;  ///< in place of the bundle's, which has to have one then
 };
 
 class Classifier {
@@ -47,9 +48,7 @@ class Classifier {
     bool exact() const { return exact_; }
 
     /// What is rejected; none where nothing is.
-    std::optional<Rejection> rejection() const {
-        return reject_ ? bundle_.manifest().rejection : std::nullopt;
-    }
+    const std::optional<Rejection>& rejection() const { return rejection_; }
 
     /// Answer inputs that are ready: count × crop × crop × 3 bytes. Thread-safe.
     std::vector<Prediction> answer(const std::uint8_t* inputs, std::size_t count, int top_k) const;
@@ -62,7 +61,7 @@ class Classifier {
     std::vector<std::string> classes_;
     std::unique_ptr<Engine> engine_;
     bool exact_;
-    bool reject_ = true;
+    std::optional<Rejection> rejection_;
 };
 
 }  // namespace fleetnet

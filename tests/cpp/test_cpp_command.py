@@ -305,6 +305,26 @@ def test_the_same_of_standard_input(
         ("b.bundle", GOOD, "--threads", " +1_0 "),
         ("b.bundle", GOOD, "--precision", "int8"),
         ("b.bundle", GOOD, "--device", "nowhere"),
+        ("b.bundle", GOOD, "--reject", "3.25"),
+        *(
+            ("b.bundle", GOOD, "--reject", word)
+            for word in (
+                "x",
+                "",
+                " ",
+                "nan",
+                "-inf",
+                "1e999",
+                "0x10",
+                "1__0",
+                "_1",
+                "1_",
+                "+-1",
+                "Off",
+            )
+        ),
+        ("b.bundle", GOOD, "--reject", " +1_0.5e-1 "),
+        ("b.bundle", GOOD, "--json", "--csv", "--reject", "x"),
         ("b.bundle", GOOD, "--labels", "few.txt"),
         ("b.bundle", GOOD, "--labels", "from1.txt"),
         ("b.bundle", GOOD, "--labels", "blank.txt"),

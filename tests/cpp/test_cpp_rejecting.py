@@ -74,6 +74,22 @@ def test_a_program_that_knows_nothing_of_it_is_refused(
         pass
 
 
+@pytest.mark.parametrize("threshold", ["off", "1.5", " +1_0e-1 ", "-1000", "1e300"])
+def test_the_command_takes_another_threshold_or_none(
+    predictor: list[str], fleetnet: Run, tmp_path: Path, pictures: list[Path], threshold: str
+) -> None:
+    path = rejecting(tmp_path, "energy", pictures)
+    words = [str(path), *map(str, pictures), "--json", "--reject", threshold]
+    ours = subprocess.run([*predictor, *words], capture_output=True, timeout=60)
+    python = fleetnet("predict", *words)
+    assert ours.returncode == python.code == 0
+    rows, same = (
+        [json.loads(row) for row in text.splitlines()] for text in (ours.stdout, python.out)
+    )
+    assert [row.get("rejected") for row in rows] == [row.get("rejected") for row in same]
+    assert [list(row) for row in rows] == [list(row) for row in same]
+
+
 def test_the_command_says_what_python_says(
     predictor: list[str], fleetnet: Run, tmp_path: Path, pictures: list[Path]
 ) -> None:
