@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 import openvino as ov
 import pytest
 from hypothesis import given
@@ -23,8 +24,10 @@ from fleetnet.export.quantize.quantizer import NARROWED
 from fleetnet.export.quantize.ranges import STEPS, narrowed
 from fleetnet.export.quantize.samples import Samples
 from fleetnet.export.quantize.session import Session
+from fleetnet.export.quantize.shared import join_silu, with_whole_silu
 from fleetnet.inference.comparison import run_in_batches
 from fleetnet.inference.engines import open_engine
+from fleetnet.inference.engines.openvino import read_onnx
 from fleetnet.reporting import Advance
 
 Values = npt.NDArray[np.float64]
@@ -154,6 +157,58 @@ def test_layers_that_are_kept_are_kept_in_the_shared_graph_too(
     session = Session(taught, drawn, 0.9, 7, quiet)
     quantizer = session.quantizer("openvino", SHARED)
     assert len(constants(quantizer.quantize(session.layers[3:5]).contents)) == 52
+
+
+def silu(*more: onnx.NodeProto) -> onnx.ModelProto:
+    """Return ``x * sigmoid(x)`` as ONNX Runtime's quantiser writes it: every value is rounded."""
+    constants = {"step": np.float32(0.1), "zero": np.uint8(100)}
+
+    def rounded(name: str) -> list[onnx.NodeProto]:
+        return [
+            make_node("QuantizeLinear", [name, "step", "zero"], [f"{name}_q"]),
+            make_node("DequantizeLinear", [f"{name}_q", "step", "zero"], [f"{name}_r"]),
+        ]
+
+    nodes = [
+        *rounded("x"),
+        make_node("Sigmoid", ["x_r"], ["gate"]),
+        *rounded("gate"),
+        make_node("Mul", ["gate_r", "x_r"], ["y"]),
+        *more,
+    ]
+    outputs = ["y", *(name for node in more for name in node.output)]
+    graph = make_graph(
+        nodes,
+        "g",
+        [make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 8])],
+        [make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 8]) for name in outputs],
+        [numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()],
+    )
+    return make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=8)
+
+
+def computed(content: bytes, x: npt.NDArray[np.float32]) -> list[Any]:
+    return list(ort.InferenceSession(content).run(None, {"x": x}))
+
+
+def test_openvino_rounds_nothing_inside_of_a_silu() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
+    content = silu().SerializeToString()
+    (y,) = computed(with_whole_silu(content), x)
+    assert y == pytest.approx(x / (1 + np.exp(-x)), abs=1e-5)
+    assert computed(content, x)[0] != pytest.approx(y, abs=1e-3)
+    model = read_onnx(with_whole_silu(content))
+    join_silu(model)
+    assert "Swish" in {node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def test_what_others_use_of_a_silu_stays_rounded() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
+    content = silu(make_node("Neg", ["x_r"], ["z"])).SerializeToString()
+    (y, z) = computed(with_whole_silu(content), x)
+    rounded = -z
+    assert rounded == pytest.approx(np.rint(x / 0.1) * 0.1, abs=1e-5)
+    assert y == pytest.approx(rounded / (1 + np.exp(-rounded)), abs=1e-5)
 
 
 def test_openvino_first_gets_the_graph_that_was_trained(taught: Bundle, drawn: Samples) -> None:
