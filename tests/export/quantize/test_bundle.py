@@ -209,7 +209,8 @@ def test_a_layer_that_does_not_bear_int8_stays_in_fp32(outlier: Bundle, drawn: S
     assert 0 < result.quantization.kept_macs < 0.5
     assert steps.count("ranking layers") == 1
     # Once with the weights rounded one by one, once with them rounded for their sums.
-    assert steps.count("onnxruntime: calibrating") == 2
+    recipes = QUANTIZERS.find("onnxruntime").recipes
+    assert steps.count("onnxruntime: calibrating") == len(recipes)
     model = onnx.load(written.file(format="onnx", precision="int8"))
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for layer in kept:

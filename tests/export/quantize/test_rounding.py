@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from fleetnet.bundle import Bundle
-from fleetnet.export.quantize import session
+from fleetnet.export.quantize import rounding, session
 from fleetnet.export.quantize.bundle import quantize_bundle
 from fleetnet.export.quantize.layers import layers_of, read_graph
 from fleetnet.export.quantize.moments import measure, products_of
@@ -320,3 +320,16 @@ def test_inputs_that_hardly_vary_are_rounded_too(lowest: float) -> None:
     integers = found / step
     assert np.abs(integers - np.rint(integers)).max() < 1e-6
     assert np.abs(integers).max() <= 127 + 1e-6
+
+
+def test_inputs_that_tell_nothing_leave_the_nearest_integers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_covariance: object) -> None:
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(rounding, "_passed_on", fails)
+    rows = np.random.default_rng(0).normal(size=(1, 5, 9))
+    found = _nearest_sums(rows, np.ones((1, 9, 9)), 127)
+    step = np.abs(rows).max(2, keepdims=True) / 127
+    assert found == pytest.approx(np.rint(rows / step) * step)

@@ -84,6 +84,8 @@ def rounding_of(
         names = [name for name in product.node.input[1:3] if name]
         if any(uses[name] > 1 for name in names):
             continue  # what several layers share cannot be rounded for the inputs of one
+        if not (np.isfinite(moments.mean).all() and np.isfinite(moments.covariance).all()):
+            continue  # nor for inputs that are no numbers, of a network that overflows
         rows = product.rows(product.weight)
         bias = names[1] if len(names) > 1 and names[1] in constants else None
         # Without a bias to take it off, the mean counts as an error like any other.
@@ -107,7 +109,11 @@ def _nearest_sums(rows: Array, covariance: Array, largest: float) -> Array:
     size = np.abs(rows).max(2, keepdims=True)
     step = np.where(size > 0, size, 1) / largest
     nearest = np.clip(np.rint(rows / step), -largest, largest)
-    compensated = _in_sequence(rows / step, covariance, largest)
+    try:
+        compensated = _in_sequence(rows / step, covariance, largest)
+    except np.linalg.LinAlgError:
+        # Inputs so large that nothing is left of their differences tell nothing.
+        return step * nearest
     errors = [_square(found - rows / step, covariance) for found in (nearest, compensated)]
     better = (errors[1] < errors[0])[:, :, None]
     return step * np.where(better, compensated, nearest)
