@@ -113,7 +113,7 @@ def _nearest_sums(rows: Array, covariance: Array, largest: float) -> Array:
         compensated = _in_sequence(rows / step, covariance, largest)
     except np.linalg.LinAlgError:
         # Inputs so large that nothing is left of their differences tell nothing.
-        return step * nearest
+        return np.asarray(step * nearest, np.float64)
     errors = [_square(found - rows / step, covariance) for found in (nearest, compensated)]
     better = (errors[1] < errors[0])[:, :, None]
     return step * np.where(better, compensated, nearest)
