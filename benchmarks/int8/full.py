@@ -17,7 +17,6 @@ same command goes on; ``--latency-only`` repeats the timing alone: do that on a 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,14 +27,13 @@ import torch
 from benchmarks.distillation.few_labels import STUDENTS, TURNED, train
 from benchmarks.int8.answers import exported, finetuned, quantized
 from benchmarks.int8.shown import VARIANTS, table, variant_of
-from benchmarks.smaller.latency import CLOCKS, timed
+from benchmarks.smaller.latency import timed
 from benchmarks.smaller.trained import small_images
+from benchmarks.studies import ENGINES, begun, label_of, save, study_parser
 from fleetnet.data.sources import Source
-from fleetnet.files import atomic_file
 from fleetnet.inference.comparison import machine
 
 NETWORKS = ("MobileNetV2", "ReXNet_1_0")
-ENGINES = ("openvino", "onnxruntime")
 SETTLED = ("data", "label", "upright", "side", "epochs", "settings")
 """What may not differ between a start and the next; there may be more to train."""
 
@@ -45,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     told = _parsed(words)
     told.folder.mkdir(parents=True, exist_ok=True)
     file = told.json or told.folder / "figures.json"
-    figures = _begun(file, told)
+    figures = begun(file, {name: getattr(told, name) for name in SETTLED}, "networks")
     if not told.latency_only:
         torch.set_num_threads(1)
         source = small_images(told.folder, told.data, told.label, told.side)
@@ -53,44 +51,19 @@ def main(words: Sequence[str] | None = None) -> None:
             for network in told.networks:
                 _fill(figures, f"{seed}/{network}", told, source, file)
     _time(figures, told.folder, told.rounds, told.clock)
-    _save(figures, file)
+    save(figures, file)
     print(table(figures))
 
 
 def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", default="elpv")
-    parser.add_argument("--label", help="[defect, of elpv]")
-    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
-    parser.add_argument("--side", type=int, default=128)
+    parser = study_parser((__doc__ or "").partition("\n")[0], side=128, epochs=5)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
-    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--bits", type=int, nargs="+", choices=(7, 8), default=[7, 8])
     parser.add_argument("--tuned", type=int, default=0, metavar="EPOCHS", help="of fine-tuning")
-    parser.add_argument("--engines", nargs="+", default=ENGINES)
-    parser.add_argument("--json", type=Path, help="[FOLDER/figures.json]")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="processor")
-    parser.add_argument("--latency-only", action="store_true")
     told = parser.parse_args(words)
-    told.label = told.label or ("defect" if told.data == "elpv" else None)
+    told.label = label_of(told)
     return told
-
-
-def _begun(file: Path, told: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures that there are, of the same settings."""
-    plan = {name: getattr(told, name) for name in SETTLED}
-    if not file.exists():
-        return {"plan": plan, "networks": {}}
-    figures: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    other = {key: one for key, one in plan.items() if figures["plan"].get(key) != one}
-    if other:
-        said = ", ".join(f"{key} {figures['plan'].get(key)}" for key in other)
-        sys.exit(f"{file} has figures of other settings ({said}): give those, or another file")
-    return figures
 
 
 def _fill(
@@ -104,7 +77,7 @@ def _fill(
         settings = (*(() if told.upright else TURNED), *STUDENTS, *told.settings)
         train(run, told.folder / "images", network, told.side, int(seed), told.epochs, *settings)
         figures["networks"][key] = exported(run, bundle, source, ENGINES)
-        _save(figures, file)
+        save(figures, file)
     known = figures["networks"][key]["int8"]
     for bits in told.bits:
         for epochs in dict.fromkeys((0, told.tuned)):
@@ -119,7 +92,7 @@ def _fill(
                 known[f"{engine}-{variant}"] = quantized(
                     bundle, place, source, engine, bits, learnt
                 )
-                _save(figures, file)
+                save(figures, file)
 
 
 def int8_of(key: str, variant: str) -> str:
@@ -151,11 +124,6 @@ def _offers(figures: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
             made = [name for name in ENGINES if "kept" in one["int8"].get(f"{name}-{variant}", {})]
             if made:
                 yield int8_of(key, variant), before, [f"{name}/int8" for name in made]
-
-
-def _save(figures: dict[str, Any], file: Path) -> None:
-    with atomic_file(file) as path:
-        path.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ seeds are timed in turns. What is done stays in FOLDER, and the same command goe
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -26,19 +25,18 @@ from typing import Any
 import torch
 
 from benchmarks.smaller.answers import exported, in_int8
-from benchmarks.smaller.latency import CLOCKS, timed
+from benchmarks.smaller.latency import timed
 from benchmarks.smaller.plan import FULL, Piece, Plan
 from benchmarks.smaller.shown import draw, table
 from benchmarks.smaller.trained import small_images, trained
+from benchmarks.studies import begun, label_of, save, study_parser
 from fleetnet.data.sources import Source
-from fleetnet.files import atomic_file
 from fleetnet.inference.comparison import machine
 from fleetnet.measuring import elapsed
 from fleetnet.models.network import measure_structure
 from fleetnet.training.checkpoint import Checkpoint
 
 NARROWER = ("MobileNetV2_x0_5", "MobileNetV2_x0_25")
-ENGINES = ("openvino", "onnxruntime")
 WORDS = {"processor": "processor time", "wall": "time"}
 
 
@@ -48,44 +46,32 @@ def main(words: Sequence[str] | None = None) -> None:
     plan = _plan(arguments)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     file = arguments.json or arguments.folder / "figures.json"
-    figures = _begun(file, plan)
+    figures = begun(file, plan.to_json(), "pieces")
     if not arguments.latency_only:
         torch.set_num_threads(1)
         _fill(figures, plan, arguments.folder, file)
     _time(figures, arguments.folder, arguments.rounds, arguments.clock)
-    _save(figures, file)
+    save(figures, file)
     print(table(figures))
     draw(figures, arguments.picture or file.with_suffix(".png"), WORDS[arguments.clock])
 
 
 def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", default="elpv")
-    parser.add_argument("--label", help="[defect, of elpv]")
-    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
-    parser.add_argument("--side", type=int, default=64)
+    parser = study_parser((__doc__ or "").partition("\n")[0], side=64, epochs=12)
     parser.add_argument("--full", default="MobileNetV2")
     parser.add_argument("--weights", help="that the full one starts from")
     parser.add_argument("--full-epochs", type=int, help="[--epochs]")
     parser.add_argument("--narrower", nargs="*", default=NARROWER)
-    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--tune-epochs", type=int, help="of a pruned one  [a third of --epochs]")
     parser.add_argument("--tune-set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--engines", nargs="+", default=ENGINES)
-    parser.add_argument("--json", type=Path, help="[FOLDER/figures.json]")
     parser.add_argument("--picture", type=Path, help="[beside the JSON]")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="processor")
-    parser.add_argument("--latency-only", action="store_true")
     return parser.parse_args(words)
 
 
 def _plan(told: argparse.Namespace) -> Plan:
     return Plan(
         data=told.data,
-        label=told.label or ("defect" if told.data == "elpv" else None),
+        label=label_of(told),
         upright=told.upright,
         side=told.side,
         full=told.full,
@@ -100,18 +86,6 @@ def _plan(told: argparse.Namespace) -> Plan:
     )
 
 
-def _begun(file: Path, plan: Plan) -> dict[str, Any]:
-    """Return the figures that there are, of the same plan."""
-    if not file.exists():
-        return {"plan": plan.to_json(), "pieces": {}}
-    figures: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    other = {key: one for key, one in plan.to_json().items() if figures["plan"].get(key) != one}
-    if other:
-        said = ", ".join(f"{key} {figures['plan'].get(key)}" for key in other)
-        sys.exit(f"{file} has figures of other settings ({said}): give those, or another file")
-    return figures
-
-
 def _fill(figures: dict[str, Any], plan: Plan, folder: Path, file: Path) -> None:
     """Train what has no figures yet, then quantise what is not yet in int8; save after each."""
     source, known = small_images(folder, plan.data, plan.label, plan.side), figures["pieces"]
@@ -119,13 +93,13 @@ def _fill(figures: dict[str, Any], plan: Plan, folder: Path, file: Path) -> None
         if piece.key not in known:
             print(piece.key, flush=True)
             known[piece.key] = _trained(plan, piece, folder, source)
-            _save(figures, file)
+            save(figures, file)
     for key, one in known.items():
         for engine in plan.engines:
             if engine not in one["kept"] and engine not in one["refused"]:
                 print(f"{key} in int8, {engine}", flush=True)
                 in_int8(folder / one["bundle"], source, engine, one)
-                _save(figures, file)
+                save(figures, file)
 
 
 def _trained(plan: Plan, piece: Piece, folder: Path, source: Source) -> dict[str, Any]:
@@ -159,11 +133,6 @@ def _time(figures: dict[str, Any], folder: Path, rounds: int, clock: str) -> Non
     for key, times in found.items():
         pieces[key]["latency"] = times
     figures["timed"] = {"machine": machine(), "clock": clock, "rounds": rounds}
-
-
-def _save(figures: dict[str, Any], file: Path) -> None:
-    with atomic_file(file) as path:
-        path.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
