@@ -151,7 +151,9 @@ def quantized(
     except VerificationError as error:
         found = {"refused": str(error)}
     # The first ones have no layer in fp32: one for each recipe, up to one that passes.
-    whole = judge.shown[: len(QUANTIZERS.find(engine).recipes)]
+    kind = QUANTIZERS.find(engine)
+    trained = 1 if learnt is not None and kind.trained else 0
+    whole = judge.shown[: trained + len(kind.recipes)]
     passing = [at for at, one in enumerate(whole) if one["agreement"] >= WANTED]
     if passing:
         whole = whole[: passing[0] + 1]
