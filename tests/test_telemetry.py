@@ -1,11 +1,14 @@
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import fleetnet
 from fleetnet.telemetry import PACKAGE, VARIABLE, without_telemetry
 
 REPORTED = """
@@ -43,6 +46,46 @@ def test_engines_tell_nobody_that_they_are_used(tmp_path: Path, modules: tuple[s
     )
     assert result.stdout.split() == ["False", "telemetry_stub"]
     assert list(tmp_path.iterdir()) == []
+
+
+def reports(module: str) -> bool:
+    return module.partition(".")[0] in {"openvino", "nncf", "onnxruntime"}
+
+
+def unguarded(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Imports of what reports its use that anything else than a guard runs."""
+    for child in ast.iter_child_nodes(tree):
+        match child:
+            case ast.With(items=items) if "without_telemetry()" in map(ast.unparse, items):
+                continue
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
+                yield from unguarded(ast.Module(otherwise, []))
+            case ast.Import(names=names):
+                if any(reports(name.name) for name in names):
+                    yield child
+            case ast.ImportFrom(module=str(module), level=0):
+                if reports(module):
+                    yield child
+            case _:
+                yield from unguarded(child)
+
+
+def test_no_module_imports_an_engine_unguarded() -> None:
+    """Whichever module is imported first decides whether the engine reports."""
+    written = ast.parse(
+        "if TYPE_CHECKING:\n  import nncf\nelse:\n  import openvino as ov\n"
+        "with without_telemetry(), quiet():\n  import nncf\n"
+        "def f():\n  from onnxruntime.quantization import x\n"
+    )
+    assert [ast.unparse(found) for found in unguarded(written)] == [
+        "import openvino as ov", "from onnxruntime.quantization import x",
+    ]  # fmt: skip
+    package = Path(fleetnet.__path__[0])
+    assert [
+        f"{path.relative_to(package)}:{found.lineno}"
+        for path in sorted(package.rglob("*.py"))
+        for found in unguarded(ast.parse(path.read_text()))
+    ] == []
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
-from onnxruntime.quantization.quant_utils import DEQUANT_OP_NAME, QUANT_OP_NAME
 from torch import Tensor, nn
 
 from fleetnet.errors import ModelError
@@ -24,6 +23,10 @@ from fleetnet.export.finetune.operators import OPERATORS, Attributes
 from fleetnet.export.onnx import LOGITS
 from fleetnet.export.quantize.layers import WEIGHTED
 from fleetnet.export.quantize.quantizer import LARGEST
+from fleetnet.telemetry import without_telemetry
+
+with without_telemetry():
+    from onnxruntime.quantization.quant_utils import DEQUANT_OP_NAME, QUANT_OP_NAME
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 SUFFIX = "_quantized"

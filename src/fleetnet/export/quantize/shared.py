@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import onnx
-import openvino as ov
-from openvino import opset13 as operations
 
 from fleetnet.errors import BundleError, one_line
 from fleetnet.export.openvino_ir import to_ir
@@ -15,6 +14,13 @@ from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized, Quantizer
 from fleetnet.inference.engines import Setup
 from fleetnet.inference.engines.openvino import OpenVinoEngine, read_onnx
+from fleetnet.inference.engines.runtime import Runtime
+
+if TYPE_CHECKING:
+    import openvino as ov
+    from openvino import opset13
+else:
+    opset13 = Runtime("openvino.opset13")
 
 
 class SharedQuantizer:
@@ -92,7 +98,7 @@ def join_silu(model: ov.Model) -> None:
         for x, gate in ((first, second), (second, first)):
             sigmoid = gate.get_node()
             if sigmoid.get_type_name() == "Sigmoid" and sigmoid.input(0).get_source_output() == x:
-                silu = operations.swish(x)
+                silu = opset13.swish(x)
                 silu.set_friendly_name(product.get_friendly_name())
                 product.output(0).replace(silu.output(0))
                 break
