@@ -11,7 +11,7 @@ from PIL import Image
 from conftest import Run
 from fleetnet.data.batches import Batch
 from fleetnet.data.loader import Loader
-from fleetnet.data.sources import open_source
+from fleetnet.data.sources import Source, open_source
 from fleetnet.data.sources.pool import PoolSource
 from fleetnet.data.splits import split
 from fleetnet.training.checkpoint import Checkpoint
@@ -65,6 +65,7 @@ def test_one_command_does_all_steps_and_a_second_one_has_nothing_to_do(
         assert "3 removed that are held out too, 1 unreadable, 1 of one colour; 15 left" in (
             result.err
         )
+        assert ("the teacher: top-1 " in result.err) == (step != "clean")
         assert not (out / "distilled").exists()
     rows = (out / "pool" / "removed.tsv").read_text().splitlines()[1:]
     assert [Path(row.split("\t")[0]).name for row in rows] == [f"copy{n}.png" for n in range(3)]
@@ -77,13 +78,14 @@ def test_one_command_does_all_steps_and_a_second_one_has_nothing_to_do(
     added = list(pool.samples)[36:]
     assert {sample.split for sample in added} == {"train"}
     (teacher,) = open_teachers([str(run_folder)], CLASSES, __import__("torch").device("cpu"))
-    seems = [int(teacher_says(teacher, pool, 36 + number)) for number in range(len(added))]
+    seems = [teacher_says(teacher, pool, 36 + number) for number in range(len(added))]
     assert [sample.label for sample in added] == seems
     assert max(np.bincount(seems)) <= 4
 
     result = fleetnet(*command, "--log", "none")
     assert result.code == 0, result
     assert "held-out images: the student's figures" not in result.err
+    assert f"the teacher: top-1 {right(teacher, shapes):.2%} on 9 held-out images" in result.err
     assert "distilled: top-1" in result.out
     assert f"next: fleetnet export {out / 'finetuned' / 'best.ckpt'}" in result.out
     distilled, tuned = (
@@ -103,7 +105,16 @@ def test_one_command_does_all_steps_and_a_second_one_has_nothing_to_do(
     other.assert_one_line("holds another distillation (recipe, finetuning differ)", "--output")
 
 
-def teacher_says(teacher: object, source: PoolSource, index: int) -> int:
+def right(teacher: object, shapes: Path) -> float:
+    """Return the share of held-out images that a teacher gets right, asked one by one."""
+    source = open_source(str(shapes))
+    held_out = split(source, 0.25, SEED_OF_SPLIT).val.tolist()
+    return float(np.mean([
+        teacher_says(teacher, source, index) == source.samples[index].label for index in held_out
+    ]))  # fmt: skip
+
+
+def teacher_says(teacher: object, source: Source, index: int) -> int:
     import torch
 
     pixels = teacher.preprocess.from_bytes(source.read(index))  # type: ignore[attr-defined]
@@ -140,7 +151,8 @@ def test_answers_are_computed_once_and_go_on_where_they_stopped(
 
     monkeypatch.setattr(Loader, "batches", counted)
     assert fleetnet(*command, "--step", "merge").code == 130
-    assert starts == [0, 0]  # of the unlabelled images and of the labelled ones
+    # The five batches of held-out images are done; unlabelled images and labelled ones are not.
+    assert starts == [0, 0, 0]
     monkeypatch.setattr(Loader, "batches", batches)
     starts.clear()
 

@@ -16,7 +16,8 @@ from fleetnet.reporting import Advance, Begin
 from fleetnet.training.distillation import Step
 from fleetnet.training.distillation.opening import open_teachers
 from fleetnet.training.distillation.pool import Pool, labelled_scores, write_scores
-from fleetnet.training.distillation.selection import Loading, Scores
+from fleetnet.training.distillation.reached import compare_with_teachers, tell_teachers
+from fleetnet.training.distillation.selection import Loading, Scores, score
 from fleetnet.training.distillation.teachers import Teacher
 from fleetnet.training.distillation.work import (
     DISTILLED,
@@ -101,19 +102,22 @@ class Distillation:
         check_teachers(source, parts.val, teachers, self.watcher.say)
         pool = self._pool(source, parts) if work.unlabelled else None
         work.record()
+        reached = None if last == "clean" else self._reached(source, parts, teachers)
         data, scores = self._prepare(source, parts, teachers, pool, last)
         if last in ("clean", "score", "merge"):
             return None
         options = work.options if data == work.data else SourceOptions()
         recipe = taught_by(work.recipe, self.words, teachers, scores)
         result = self._train(data, options, recipe, DISTILLED, work.weights)
-        if work.finetuning is None or last == "train":
-            return result
-        self.watcher.distilled(result)
-        own = self._own_answers(source, parts, teachers)
-        recipe = taught_by(work.finetuning, self.words, teachers, own)
-        start = work.folder / DISTILLED / LAST
-        return self._train(work.data, work.options, recipe, FINETUNED, start)
+        if work.finetuning is not None and last != "train":
+            self.watcher.distilled(result)
+            own = self._own_answers(source, parts, teachers)
+            recipe = taught_by(work.finetuning, self.words, teachers, own)
+            start = work.folder / DISTILLED / LAST
+            result = self._train(work.data, work.options, recipe, FINETUNED, start)
+        if SELF not in work.teachers:
+            compare_with_teachers(result, reached, self.watcher.say)
+        return result
 
     def _train_self(self) -> None:
         """Train the student's network on the labels, if it is to be its own teacher."""
@@ -124,6 +128,13 @@ class Distillation:
         self._train(work.data, work.options, work.plain_recipe, TEACHER, None)
         trained = str((work.folder / TEACHER).resolve())
         self.words = tuple(trained if word == SELF else word for word in self.words)
+
+    def _reached(self, source: Source, parts: Split, teachers: Sequence[Teacher]) -> float | None:
+        """Tell which share of the held-out images the teachers get right, and return it."""
+        folder = self.work.folder / "answers-held-out"
+        with self.watcher.steps() as begin:
+            answers = score(teachers, source, parts.val, folder, begin, self._loading)
+        return tell_teachers(source, parts.val, answers, len(teachers), self.watcher.say)
 
     def _pool(self, source: Source, parts: Split) -> Pool:
         work = self.work
