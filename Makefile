@@ -276,7 +276,7 @@ bench-pipeline: .venv-pipeline/.bench
 
 # CHECKPOINTS='RUN/best.ckpt …' of networks trained on the ELPV data take part.
 bench-precision: .venv-pipeline/.bench
-	.venv-pipeline/bin/python benchmarks/pipeline/precisions.py $(CHECKPOINTS)
+	.venv-pipeline/bin/python -m benchmarks.pipeline.precisions $(CHECKPOINTS)
 
 .venv-pipeline/.bench: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv-pipeline

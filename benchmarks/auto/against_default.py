@@ -1,7 +1,8 @@
 """What 'fleetnet train --auto' gives beside the default recipe in the same processor time.
 
     python benchmarks/auto/against_default.py FOLDER --data elpv --label defect --seconds 600
-        [--seed 0] [--only auto|default] [--epochs N] [--size PIXELS] [--json FILE]
+        [--seed 0] [--only auto|default] [--epochs N] [--size PIXELS] [--set KEY=VALUE...]
+        [--json FILE]
 
 The budget is processor time of this process, not time by the clock, so that whatever else runs on
 the machine takes nothing from either; set OMP_NUM_THREADS=1, so that waiting threads do not either.
@@ -18,6 +19,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,8 @@ from fleetnet.weights.subject import LAST
 MODEL, RECIPE = "MobileNetV2", "finetune"
 
 
-def main() -> None:
-    """Run what the command line asks for."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what the command line, or ``words`` in its place, asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", default="elpv")
@@ -48,10 +50,11 @@ def main() -> None:
     parser.add_argument("--only", choices=("auto", "default"))
     parser.add_argument("--epochs", type=int, help="of the default recipe")
     parser.add_argument("--size", type=int, help="of the images of the default recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     source = open_source(arguments.data, options=SourceOptions(label=arguments.label))
-    settings = ["data.workers=0", f"seed={arguments.seed}"]
+    settings = ["data.workers=0", f"seed={arguments.seed}", *arguments.set]
     found: dict[str, Any] = {}
     if arguments.only != "default":
         found["auto"] = run_auto(source, arguments.folder / "auto", arguments.seconds, settings)

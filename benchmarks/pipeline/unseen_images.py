@@ -33,15 +33,15 @@ def divided(images: list[Pixels], calibration: int) -> Samples:
     return Samples(pixels[:calibration], pixels[calibration:], 0, 0)
 
 
-def cells(checkpoint: Checkpoint) -> tuple[Samples, str]:
-    """Return the cells that a network trained on the ELPV data has not seen."""
+def held_out(checkpoint: Checkpoint) -> tuple[Samples, str]:
+    """Return the images of its own data that a network has not been trained on."""
     source = open_source_spec(checkpoint.data["spec"])
     preprocess = checkpoint.preprocess
-    held_out = split(source, checkpoint.data["val_fraction"], checkpoint.data["seed"]).val
-    indices = np.random.default_rng(0).permutation(held_out)
+    unseen = split(source, checkpoint.data["val_fraction"], checkpoint.data["seed"]).val
+    indices = np.random.default_rng(0).permutation(unseen)
     pixels = [preprocess.from_bytes(source.read(int(index))) for index in indices]
     samples = divided(pixels, calibration=len(pixels) // 3)
-    return samples, f"{len(samples.validation)} held-out cells"
+    return samples, f"{len(samples.validation)} held-out images"
 
 
 def photograph_views(folder: Path, preprocess: Preprocess) -> Iterator[Pixels]:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers.contenders import LITE0, Trained
-from benchmarks.pipeline.unseen_images import cells, lite0, photograph_views
+from benchmarks.pipeline.unseen_images import held_out, lite0, photograph_views
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
 from fleetnet.export.bundle import export_bundle
@@ -76,7 +76,7 @@ def _elpv(folder: Path, path: Path) -> Trained | None:
         return None
     name = f"{TIMM_NAMES[checkpoint.model]}.{path.parent.name}"
     bundle = export_bundle(path, folder / f"{name}.trained.bundle")
-    samples, _ = cells(checkpoint)
+    samples, _ = held_out(checkpoint)
     pixels = np.concatenate([samples.calibration, samples.validation])
     _write_for_others(folder / f"{name}.pth", checkpoint)
     what = checkpoint.data.get("spec", {}).get("label", "")
