@@ -2,7 +2,7 @@
 
     python benchmarks/distillation/few_labels.py FOLDER [--data elpv] [--label type|defect]
         [--upright] [--seeds 0 1 2] [--shares 0.1 0.25 1.0] [--steps 400] [--teacher-steps 100]
-        [--json FILE]
+        [--teacher EfficientNet_Lite0] [--teacher-weights pypi|none] [--json FILE]
 
 Of the data, the ELPV cells or a folder of images, a quarter is held out, and a share of the others
 keeps its labels; the rest is the unlabelled pool. The teacher, a network that was trained on
@@ -24,6 +24,7 @@ import shutil
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from fleetnet.data.sources import Source, SourceOptions, open_source
 from fleetnet.data.splits import split
 from fleetnet.training.checkpoint import Checkpoint
 
-TEACHER, TEACHERS_WEIGHTS, STUDENT = "EfficientNet_Lite0", "pypi", "MobileNetV2_x0_25"
+STUDENT = "MobileNetV2_x0_25"
 SIDE, SMALL, BATCH = 64, 48, 32
 TEACHER_STEPS = 100
 COMMON = (
@@ -54,22 +55,9 @@ STUDENTS = ("optimizer.lr=0.003", "model.zero_init=true", "schedule.warmup_epoch
 KINDS = ("teacher", "alone", "taught", "tuned")
 
 
-def main() -> None:
-    """Run the study as the command line asks for it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", default="elpv", help="as 'fleetnet train' takes it")
-    parser.add_argument("--label", help="of ELPV: type or defect, which it is without")
-    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0])
-    parser.add_argument("--steps", type=int, default=400, help="of the student")
-    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
-    parser.add_argument("--loss", default="js")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    if arguments.data == "elpv":
-        arguments.label = arguments.label or "defect"
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the study as the command line, or ``words`` in its place, asks for it."""
+    arguments = _parsed(words)
     found: dict[str, dict[str, list[float]]] = {}
     for share in arguments.shares:
         for seed in arguments.seeds:
@@ -81,6 +69,26 @@ def main() -> None:
     print(table(found))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", default="elpv", help="as 'fleetnet train' takes it")
+    parser.add_argument("--label", help="of ELPV: type or defect, which it is without")
+    parser.add_argument("--upright", action="store_true", help="neither turn images nor flip them")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0])
+    parser.add_argument("--steps", type=int, default=400, help="of the student")
+    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
+    parser.add_argument("--teacher", default="EfficientNet_Lite0", metavar="NAME")
+    parser.add_argument("--teacher-weights", default="pypi", help="as train --weights, or none")
+    parser.add_argument("--loss", default="js")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args(words)
+    if arguments.data == "elpv":
+        arguments.label = arguments.label or "defect"
+    return arguments
 
 
 def of_share(
@@ -100,7 +108,8 @@ def of_share(
     epochs = epochs_for(arguments.teacher_steps, several)
     turned = () if arguments.upright else TURNED
     rates = (*turned, "optimizer.lr=0.0003", "schedule.warmup_epochs=0.2")
-    train(place / "teacher", copies, TEACHER, SIDE, seed, epochs, *rates, weights=TEACHERS_WEIGHTS)
+    weights = None if arguments.teacher_weights == "none" else arguments.teacher_weights
+    train(place / "teacher", copies, arguments.teacher, SIDE, seed, epochs, *rates, weights=weights)
     epochs = epochs_for(arguments.steps, several)
     train(place / "alone", copies, STUDENT, SMALL, seed, epochs, *turned, *STUDENTS)
     distil(place, cells, seed, epochs_for(arguments.steps, every), labelled, arguments)

@@ -1,9 +1,6 @@
 """What distillation gives where few images have labels: its table, and all of it, short."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +8,12 @@ import pytest
 from benchmarks.distillation.few_labels import (
     KINDS,
     epochs_for,
+    main,
     table,
     write_cells,
     write_copies,
 )
 from fleetnet.data.sources import open_source
-from samples import ROOT
 
 
 def test_the_table_has_means_deviations_and_the_gain_of_each_seed() -> None:
@@ -50,12 +47,22 @@ def test_any_folder_gives_a_share_of_labels_and_a_pool(shapes: Path, tmp_path: P
     assert numbers == list(range(len(source.samples)))
 
 
-@pytest.mark.skipif(
-    os.environ.get("FLEETNET_DISTILLATION") != "all", reason="takes minutes: opted in"
-)
-def test_all_of_it_runs(tmp_path: Path) -> None:
-    script = ROOT / "benchmarks" / "distillation" / "few_labels.py"
-    options = ["--seeds", "0", "--shares", "0.1", "--steps", "62", "--json", tmp_path / "x.json"]
-    subprocess.run([sys.executable, script, tmp_path / "cells", *map(str, options)], check=True)
-    figures = json.loads((tmp_path / "x.json").read_text())["0.1"]
+@pytest.mark.slow
+def test_all_of_it_runs_and_goes_on(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "found.json"
+    words = [str(tmp_path / "study"), "--data", str(shapes), "--seeds", "0", "--shares", "0.5"]
+    words += ["--steps", "1", "--teacher-steps", "1", "--json", str(file)]
+    words += ["--teacher", "MobileNetV2_x0_25", "--teacher-weights", "none"]
+    main(words)
+    figures = json.loads(file.read_text())["0.5"]
     assert set(figures) == set(KINDS)
+    assert all(0 <= value <= 1 for values in figures.values() for value in values)
+    assert "| 50% |" in capsys.readouterr().out
+    trained = sorted((tmp_path / "study").rglob("last.ckpt"))
+    assert [path.parent.name for path in trained] == ["alone", "distilled", "finetuned", "teacher"]
+    written = [path.stat().st_mtime_ns for path in trained]
+    main(words)
+    assert [path.stat().st_mtime_ns for path in trained] == written
+    assert json.loads(file.read_text())["0.5"] == figures

@@ -1,7 +1,6 @@
 """Accuracy against latency: what is trained, the table, the picture, and all of it, short."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,23 +124,22 @@ def told(out: Path, data: Path, *words: object) -> list[str]:
     return [*map(str, known), *map(str, words)]
 
 
-def needed() -> None:
+@pytest.mark.slow
+def test_every_road_is_taken_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ("torch_pruning", "onnxruntime", "nncf"):
         pytest.importorskip(package)
-
-
-@pytest.mark.slow
-def test_a_network_is_trained_quantised_and_timed_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    needed()
-    words = told(tmp_path / "study", make_folder(tmp_path / "shapes", images=40))
+    words = told(tmp_path / "study", make_folder(tmp_path / "shapes", images=40), *PLAN.narrower)
     main(words)
     assert "| ONNX Runtime | full | `MobileNetV2_x0_5` | fp32 |" in capsys.readouterr().out
-    found = json.loads((tmp_path / "study" / "figures.json").read_text())
-    (one,) = found["pieces"].values()
-    assert one["answers"]["onnxruntime/fp32"]["top1"] == pytest.approx(one["trained_top1"])
-    assert one["latency"]["onnxruntime/fp32"]["share"] == 1
+    found = json.loads((tmp_path / "study" / "figures.json").read_text())["pieces"]
+    assert list(found) == [piece.key for piece in PLAN.pieces(len(CLASSES))]
+    for one in found.values():
+        assert one["answers"]["onnxruntime/fp32"]["top1"] == pytest.approx(one["trained_top1"])
+    full, pruned = (found[Piece(0, *road).key] for road in (
+        ("full", PLAN.full), ("pruned", *PLAN.narrower)
+    ))  # fmt: skip
+    assert full["latency"]["onnxruntime/fp32"]["share"] == 1
+    assert pruned["macs"] <= found["0/width-MobileNetV2_x0_25"]["macs"]
     assert (tmp_path / "study" / "figures.png").stat().st_size > 10_000
     # Nothing is trained again, and figures of other settings are not mixed with these.
     last = tmp_path / "study" / "0" / "full-MobileNetV2_x0_5" / "last.ckpt"
@@ -150,16 +148,3 @@ def test_a_network_is_trained_quantised_and_timed_once(
     assert last.stat().st_mtime_ns == trained
     with pytest.raises(SystemExit, match=r"figures of other settings \(tune_epochs 1\)"):
         main([*words, "--tune-epochs", "2"])
-
-
-@pytest.mark.skipif(
-    os.environ.get("FLEETNET_SMALLER") != "all", reason="takes a minute or two: opted in"
-)
-def test_all_of_it_runs(tmp_path: Path) -> None:
-    needed()
-    main(told(tmp_path, make_folder(tmp_path / "shapes", images=40), *PLAN.narrower))
-    found = json.loads((tmp_path / "figures.json").read_text())
-    assert list(found["pieces"]) == [piece.key for piece in PLAN.pieces(len(CLASSES))]
-    pruned = found["pieces"][Piece(0, "pruned", "MobileNetV2_x0_25").key]
-    assert pruned["macs"] <= found["pieces"]["0/width-MobileNetV2_x0_25"]["macs"]
-    assert pruned["answers"]["onnxruntime/fp32"]["top1"] == pytest.approx(pruned["trained_top1"])
