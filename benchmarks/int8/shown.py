@@ -24,7 +24,7 @@ def table(figures: Mapping[str, Any]) -> str:
     """Return the networks of a study in each engine and precision, over the seeds, as Markdown."""
     lines = [
         "| network | engine | weights | top-1, % | lost, points | same answers, % | by seed | "
-        "layers kept for 99 % | ms | of ONNX Runtime's fp32 |",
+        "layers kept for 99 % | ms | of ONNX Runtime's fp32 (by seed) |",
         "| --- | --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
     ]
     known = figures["networks"]
@@ -65,4 +65,5 @@ def _cells(found: Mapping[str, Any], before: Mapping[str, float]) -> Iterator[st
 def _times(times: list[dict[str, Any] | None]) -> Iterator[str]:
     known = [one for one in times if one]
     yield f"{statistics.mean(one['ms'] for one in known):.2f}" if known else "–"
-    yield f"{statistics.mean(one['share'] for one in known):.2f}" if known else "–"
+    shares = [one["share"] for one in known]
+    yield f"{statistics.mean(shares):.2f} ({min(shares):.2f}–{max(shares):.2f})" if known else "–"

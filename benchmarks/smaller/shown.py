@@ -34,6 +34,7 @@ class Row(NamedTuple):
     top1: list[float]
     roc_auc: list[float]
     ms: list[float]
+    quartiles: list[tuple[float, float]]
     share: list[float]
     seconds: list[float]
     kept: list[int]
@@ -46,7 +47,7 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
         for offer, answer in one["answers"].items():
             engine, _, precision = offer.partition("/")
             key = (one["road"], one["network"], engine, precision)
-            row = found.setdefault(key, Row(*key, [], [], [], [], [], [], []))
+            row = found.setdefault(key, Row(*key, [], [], [], [], [], [], [], []))
             row.macs.append(one["macs"])
             row.top1.append(answer["top1"])
             row.seconds.append(one["seconds"])
@@ -54,8 +55,10 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
             if "roc_auc" in answer:
                 row.roc_auc.append(answer["roc_auc"])
             if offer in one.get("latency", {}):
-                row.ms.append(one["latency"][offer]["ms"])
-                row.share.append(one["latency"][offer]["share"])
+                times = one["latency"][offer]
+                row.ms.append(times["ms"])
+                row.quartiles.append(tuple(times["quartiles"]))
+                row.share.append(times["share"])
     return sorted(found.values(), key=lambda row: (ROADS.index(row.road), -row.macs[0]))
 
 
@@ -78,9 +81,15 @@ def _cells(row: Row) -> Iterator[str]:
     yield f"{statistics.mean(row.macs) / 1e6:.1f}"
     yield spread(row.top1)
     yield spread(row.roc_auc) if row.roc_auc else "–"
-    yield f"{statistics.mean(row.ms):.2f}" if row.ms else "–"
+    yield _time(row) if row.ms else "–"
     yield f"{statistics.mean(row.share):.2f}" if row.share else "–"
     yield "/".join(map(str, row.kept)) if row.precision == "int8" else "–"
+
+
+def _time(row: Row) -> str:
+    """Return the median and the quartiles of a network's rounds, averaged over the seeds."""
+    low, high = (statistics.mean(ends) for ends in zip(*row.quartiles, strict=True))
+    return f"{statistics.mean(row.ms):.2f} ({low:.2f}–{high:.2f})"
 
 
 def _name(row: Row) -> str:
