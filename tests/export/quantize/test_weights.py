@@ -202,7 +202,25 @@ def narrower(graph: onnx.ModelProto) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value[:, 1:]), tensor.name))
 
 
-@pytest.mark.parametrize("change", [renamed, strided, shifted, narrower])
+def _steps(graph: onnx.ModelProto) -> onnx.TensorProto:
+    return next(one for one in graph.graph.initializer if one.name.endswith("weight_scale"))
+
+
+def computed_steps(graph: onnx.ModelProto) -> None:
+    tensor = _steps(graph)
+    node = onnx.helper.make_node("Constant", [], [tensor.name], name="steps", value=tensor)
+    graph.graph.node.insert(0, node)
+    graph.graph.initializer.remove(tensor)
+
+
+def fewer_steps(graph: onnx.ModelProto) -> None:
+    tensor = _steps(graph)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[1:], tensor.name))
+
+
+@pytest.mark.parametrize(
+    "change", [renamed, strided, shifted, narrower, computed_steps, fewer_steps]
+)
 def test_another_network_in_int8_is_refused(
     change: Callable[[onnx.ModelProto], None], network: onnx.ModelProto, quantized: onnx.ModelProto
 ) -> None:

@@ -176,15 +176,23 @@ class _Graph:
         if name in self._stored:
             return np.asarray(numpy_helper.to_array(self._stored[name]), np.float32)
         maker = self._makers.get(name)
-        if maker is None or maker.op_type != _DEQUANTIZE or maker.input[0] not in self._stored:
+        found = None if maker is None or maker.op_type != _DEQUANTIZE else self._stored_of(maker)
+        if maker is None or found is None:
             raise _strange(self._where, layer)
-        integers, step, zero = self._three(maker)
+        integers, step, zero = found
         if zero.any():
             raise _strange(self._where, layer)
         given = {one.name: onnx.helper.get_attribute_value(one) for one in maker.attribute}
         if step.ndim:
+            axis = given.get("axis", 1)
+            if (
+                step.ndim > 1
+                or not -integers.ndim <= axis < integers.ndim
+                or len(step) != integers.shape[axis]
+            ):
+                raise _strange(self._where, layer)
             places = [1] * integers.ndim
-            places[given.get("axis", 1)] = -1
+            places[axis] = -1
             step = step.reshape(places)
         return np.asarray(integers.astype(np.float32) * step, np.float32)
 
@@ -193,8 +201,8 @@ class _Graph:
         maker = self._makers.get(name)
         if maker is None or maker.op_type != _DEQUANTIZE:
             return None
-        found = self._three(maker)[0]
-        return found if found.dtype == np.int8 else None
+        found = self._stored_of(maker)
+        return found[0] if found and found[0].dtype == np.int8 else None
 
     def range_of(self, name: str) -> Range | None:
         """Return the range of a value that is rounded to bytes; None of another one."""
@@ -204,12 +212,19 @@ class _Graph:
         rounded = self._makers.get(restored.input[0])
         if rounded is None or rounded.op_type != _QUANTIZE:
             return None
-        step, zero = (numpy_helper.to_array(self._stored[name]) for name in rounded.input[1:3])
-        if zero.dtype != np.uint8 or step.size != 1:
+        found = self._stored_of(rounded, first=1)
+        if found is None or found[1].dtype != np.uint8 or found[0].size != 1:
             return None
+        step, zero = found
         return (0 - int(zero)) * float(step), (255 - int(zero)) * float(step)
 
-    def _three(self, maker: onnx.NodeProto) -> list[npt.NDArray[Any]]:
-        """Return the integers, steps and zero points of a ``DequantizeLinear``."""
-        found = [numpy_helper.to_array(self._stored[name]) for name in maker.input]
-        return found if len(found) > 2 else [*found, np.zeros(1, np.int8)]
+    def _stored_of(self, maker: onnx.NodeProto, first: int = 0) -> list[npt.NDArray[Any]] | None:
+        """Return the integers, steps and zero points of a ``DequantizeLinear``, from one on.
+
+        None if one of them is computed; no quantiser writes such a graph.
+        """
+        names = maker.input[first:3]
+        if any(name not in self._stored for name in names):
+            return None
+        found = [numpy_helper.to_array(self._stored[name]) for name in names]
+        return found if len(maker.input) > 2 else [*found, np.zeros(1, np.int8)]
