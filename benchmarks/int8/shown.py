@@ -29,7 +29,8 @@ def table(figures: Mapping[str, Any]) -> str:
     ]
     known = figures["networks"]
     for network in dict.fromkeys(key.partition("/")[2] for key in known):
-        own = {key: one for key, one in known.items() if key.partition("/")[2] == network}
+        keys = (key for key in known if key.partition("/")[2] == network)
+        own = {key: known[key] for key in sorted(keys, key=lambda key: int(key.partition("/")[0]))}
         latency = figures.get("timed", {}).get("latency", {})
         lines += [f"| `{network}` | {' | '.join(cells)} |" for cells in _rows(own, latency)]
     return "\n".join(lines)

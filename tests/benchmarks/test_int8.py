@@ -22,7 +22,7 @@ from samples import make_folder
 def figures() -> dict[str, Any]:
     """Return what a study of two seeds would have found."""
     networks, latency = {}, {}
-    for seed, off in ((0, 0.0), (1, 0.02)):
+    for seed, off in ((1, 0.02), (0, 0.0)):  # as a study has them that went on
         key = f"{seed}/Net"
         networks[key] = {
             "fp32": {"onnxruntime/fp32": {"top1": 0.8 + off}},
