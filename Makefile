@@ -56,7 +56,7 @@ imports: $(VENV)/.dev
 
 unit: $(VENV)/.dev triton brpc web-runtime cluster
 	-@CI= LIST=tests/packages.txt NAME='some tests' cpp/cmake/packages.sh
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 25
 
 # Without the packages of cpp/packages.txt, and the right to install them, the target says so and ends
 # there, which is no error; what CI=true could not install is one.
