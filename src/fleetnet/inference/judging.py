@@ -247,6 +247,13 @@ def judged_by(judgement: Judgement | None) -> str:
     return f"{titled(judgement.metric, judgement.of_class)} by {judgement.judged_by}"
 
 
+def on_record(judgement: Judgement | None, engine: str, precision: str) -> str:
+    """Return in words what is on record of what an engine loses in fewer bits than fp32."""
+    if judgement is None:
+        return f"what {engine} loses in {precision} is not on record: 'fleetnet tune' judges it"
+    return f"on record: {engine} in {precision} {sentence(judgement)}"
+
+
 def sentence(judgement: Judgement) -> str:
     """Return a judgement in words, without what is said of it."""
     images = count(judgement.images, "image")
