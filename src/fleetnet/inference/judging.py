@@ -57,6 +57,10 @@ class Verdict:
     refuted: bool
     note: str = ""
 
+    def __str__(self) -> str:
+        """Return it in words, see :func:`sentence`, with the note."""
+        return "; ".join(filter(None, (sentence(self.judgement), self.note)))
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values, None for what is no number."""
         values = {
@@ -77,6 +81,10 @@ class Judge(Protocol):
 @dataclass(frozen=True)
 class AgreementJudge:
     """Wants the same answer on a share of the images, however unsure fp32 was of the others.
+
+    The images are a sample: a network that agrees on exactly that share of all images agrees on
+    less in half of all samples. It is refuted only if so many other answers would come about by
+    chance less than once in a hundred times.
 
     Attributes:
         wanted: the share.

@@ -181,13 +181,13 @@ def test_verification_repeats_the_judgement_with_labels_and_without(
     assert labelled.labels is not None
     again = judge_again(labelled.labels)
     report = verify_here(written, labelled.validation, tolerance=1e-3, judge_of=again)
-    ((comparison, _),) = report.int8
+    (comparison,) = report.fewer_bits
     assert report.passed
     assert comparison.verdict is not None
     assert result.comparison.verdict is not None
     assert comparison.verdict.judgement.allowed == 0.2
     assert comparison.verdict.judgement.fp32 == result.comparison.verdict.judgement.fp32
-    values = report.to_json()["int8"][0]
+    values = report.to_json()["fewer_bits"][0]
     assert values["passed"]
     assert values["judgement"]["allowed"] == 0.2
     # Labels by which int8 is wrong and fp32 right would fail it; these say the opposite.
@@ -196,7 +196,7 @@ def test_verification_repeats_the_judgement_with_labels_and_without(
     report = verify_here(
         written, labelled.validation, tolerance=1e-3, judge_of=judge_without_labels
     )
-    ((comparison, _),) = report.int8
+    (comparison,) = report.fewer_bits
     assert comparison.verdict is not None
     assert comparison.verdict.judgement.judged_by == "confidence"
 
