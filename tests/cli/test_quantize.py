@@ -16,6 +16,8 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.data.contents import content_of
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.finetune import run
+from fleetnet.inference.judging import sentence
+from made_up_int8 import cell_of
 from samples import make_folder
 
 QUICK = ("--engine", "onnxruntime", "--agreement", "0.3")
@@ -43,6 +45,11 @@ def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     heading, row, *_ = result.out.splitlines()
     assert heading.split()[:4] == ["engine", "images", "same", "answer"]
     assert row.split()[:2] == ["onnxruntime", "32"]
+    judgement = Bundle.load(copy).judgement("onnxruntime", "int8")
+    assert judgement is not None
+    assert "lost" in heading.split()
+    assert row.split()[3] == cell_of(judgement)
+    assert f"onnxruntime: {sentence(judgement)}" in result.out
     assert "54" in row
     assert f"written: {copy}" in result.out
     assert all(len(line) <= 100 for line in (heading, row))
