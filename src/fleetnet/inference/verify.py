@@ -138,5 +138,7 @@ def _judge_of(bundle: Bundle, engine: Engine, judge_of: JudgeOf) -> Judge:
         return judge_of(judgement, bundle.manifest)
     records = bundle.records(engine.name, engine.precision)
     made = next((artifact.quantization for artifact, _ in records if artifact.quantization), None)
-    wanted = AGREEMENT if made is None else made.agreement
+    wanted = AGREEMENT if judgement is None else 1 - judgement.allowed
+    if made is not None:
+        wanted = made.agreement
     return AgreementJudge(wanted, bundle.manifest.model.activation)
