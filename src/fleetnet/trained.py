@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fleetnet.bundle import Bundle, while_replaced
+from fleetnet.bundle import Bundle, Judgement, while_replaced
 from fleetnet.data.contents import NONE, Contents
 from fleetnet.data.sources import Source
 from fleetnet.errors import PYTORCH, FleetnetError, needing, require
@@ -27,6 +27,7 @@ from fleetnet.export.cached import bundle_of
 from fleetnet.inference.automatic import Computing, computing
 from fleetnet.inference.classifier import AUTO, Classifier
 from fleetnet.inference.engines import CPU, REFERENCE, Mode, find_device
+from fleetnet.inference.judging import on_record
 from fleetnet.reporting import Fetched, Say
 from fleetnet.weights.subject import find_subject
 
@@ -57,6 +58,7 @@ class TrainedNetwork:
         network: builds the network itself.
         no_network: why the network cannot be built; empty if it can.
         bundle: SHA-256 of the bundle that it was opened of; None if it was none.
+        judgement: what that bundle has on record of what its engine loses in fewer bits.
     """
 
     classifier: Classifier
@@ -70,6 +72,15 @@ class TrainedNetwork:
     epoch: int | None = None
     no_network: str = ""
     bundle: str | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def loss(self) -> str:
+        """What is on record of what the engine loses in fewer bits, in words; empty in fp32."""
+        engine = self.classifier.engine
+        if engine.precision == "fp32":
+            return ""
+        return on_record(self.judgement, engine.name, engine.precision)
 
     def grad_cam(self) -> GradCam:
         """Return the function that shows where in an image a class is found.
@@ -109,6 +120,7 @@ class TrainedNetwork:
             self.model,
             results.part,
             command,
+            loss=self.loss,
             seen=results.seen,
             documents={"Recipe": self.recipe, "Provenance": self.provenance},
             history=self.history,
@@ -216,6 +228,7 @@ def _open_bundle(bundle: Bundle, chosen: Computing, mode: Mode) -> TrainedNetwor
         network=network,
         no_network=_no_network(bundle),
         bundle=bundle.hash,
+        judgement=bundle.judgement(classifier.engine.name, classifier.engine.precision),
     )
 
 

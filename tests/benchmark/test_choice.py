@@ -135,6 +135,22 @@ def test_a_part_of_the_networks_is_said_to_be_one(
     assert re.search(r"warning: 2 of \d\d networks were measured here", result.err), result.err
 
 
+def test_the_accuracy_beside_fewer_bits_is_said_to_be_that_of_fp32(
+    fleetnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetnet.benchmark.machine.this_machine", lambda _: MACHINE)
+    in_both = [measurement("MobileNetV2", 8), measurement("MobileNetV2", 4, precision="bf16")]
+    write_measured(MACHINE, tuple(in_both))
+    command = ("models", "--best", "--latency", "1s")
+    result = fleetnet(*command, "--precision", "bf16")
+    assert result.code == 0, result
+    assert "4.00" in result.out
+    assert "top-1 is that of fp32, as published: what bf16 loses of it is not" in result.out
+    values = json.loads(fleetnet(*command, "--precision", "bf16", "--json").out)
+    assert {(one["precision"], one["top1_precision"]) for one in values} == {("bf16", "fp32")}
+    assert "that of fp32" not in fleetnet(*command).out
+
+
 def test_the_command_says_what_is_missing(fleetnet: Run) -> None:
     fleetnet("models", "--best").assert_one_line("--best needs a budget")
     fleetnet("models", "--latency", "5ms").assert_one_line("give --best too")

@@ -20,7 +20,9 @@ from fleetnet.conformance.description import DESCRIPTION
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
 from fleetnet.inference.engines import Pixels, engines_for
+from fleetnet.inference.judging import sentence
 from fleetnet.preprocess import Preprocess
+from made_up_int8 import JUDGEMENT, with_int8
 from samples import ROOT
 
 OURS = ConformanceSet.load()
@@ -139,6 +141,22 @@ def test_a_bundle_conforms(
     engines = {(engine["engine"], engine["precision"]): engine for engine in model["engines"]}
     assert engines["onnxruntime", "fp32"]["images"] == 63
     assert ("torch", "fp32") not in engines
+
+
+def test_what_is_on_record_of_fewer_bits_is_said(
+    fleetnet: Run, bundle: Bundle, few_engines: None, tmp_path: Path
+) -> None:
+    int8 = with_int8(bundle, tmp_path / "int8.bundle").path
+    result = fleetnet("conformance", int8)
+    assert result.code == 0, result
+    assert "not required" in result.out
+    assert f"on record: onnxruntime in int8 {sentence(JUDGEMENT)}" in result.out
+    (model,) = json.loads(fleetnet("conformance", int8, "--json").out)["models"]
+    (engine,) = [one for one in model["engines"] if one["precision"] == "int8"]
+    assert engine["judgement"] == JUDGEMENT.model_dump(mode="json")
+    unjudged = with_int8(bundle, tmp_path / "unjudged.bundle", judgement=None).path
+    printed = fleetnet("conformance", unjudged)
+    assert "what onnxruntime loses in int8 is not on record: 'fleetnet tune' ju" in printed.out
 
 
 def test_a_bundle_whose_graph_is_of_other_weights_does_not(

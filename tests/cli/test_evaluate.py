@@ -14,6 +14,8 @@ from PIL import Image
 from conftest import Run
 from evaluation.made_up import MadeUpSource
 from fleetnet.bundle import MANIFEST, Bundle
+from fleetnet.inference.judging import sentence
+from made_up_int8 import JUDGEMENT, with_int8
 from samples import make_folder
 
 
@@ -99,6 +101,38 @@ def test_a_report_of_a_bundle(
         "Grad-CAM" if "called" in text else "There are none",
     ):
         assert words in text, words
+
+
+def test_what_is_on_record_of_fewer_bits_stands_beside_the_figures(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    int8 = with_int8(bundle, tmp_path / "int8.bundle").path
+    options = ("--engine", "onnxruntime", "--bootstrap", "0")
+    command = ("evaluate", int8, shapes, *options, "--precision", "int8")
+    printed = fleetnet(*command, "--report", report)
+    assert printed.code == 0, printed
+    record = f"n record: onnxruntime in int8 {sentence(JUDGEMENT)}"
+    assert f"o{record}" in printed.err
+    assert f'<p class="note">O{record}.</p>' in report.read_text("utf-8")
+    values = json.loads(fleetnet(*command, "--json").out)
+    assert (values["engine"], values["precision"]) == ("onnxruntime", "int8")
+    assert values["judgement"] == JUDGEMENT.model_dump(mode="json")
+    in_fp32 = fleetnet("evaluate", int8, shapes, *options, "--json")
+    assert json.loads(in_fp32.out)["judgement"] is None
+    assert "on record" not in in_fp32.err
+
+
+def test_fewer_bits_that_nobody_has_judged_are_called_that(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    int8 = with_int8(bundle, tmp_path / "int8.bundle", judgement=None).path
+    printed = fleetnet(
+        "evaluate", int8, shapes, "--engine", "onnxruntime", "--precision", "int8",
+        "--bootstrap", "0",
+    )  # fmt: skip
+    assert printed.code == 0, printed
+    assert "what onnxruntime loses in int8 is not on record: 'fleetnet tune' judges" in printed.err
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from fleetnet.bundle import MANIFEST, Bundle
 from fleetnet.data.contents import content_of
 from fleetnet.evaluation.overlap import trained_images_of
 from fleetnet.export.finetune import run
+from fleetnet.inference.judging import sentence
+from made_up_int8 import cell_of
 from samples import make_folder
 
 QUICK = ("--engine", "onnxruntime", "--agreement", "0.3")
@@ -43,6 +45,11 @@ def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     heading, row, *_ = result.out.splitlines()
     assert heading.split()[:4] == ["engine", "images", "same", "answer"]
     assert row.split()[:2] == ["onnxruntime", "32"]
+    judgement = Bundle.load(copy).judgement("onnxruntime", "int8")
+    assert judgement is not None
+    assert "lost" in heading.split()
+    assert row.split()[3] == cell_of(judgement)
+    assert f"onnxruntime: {sentence(judgement)}" in result.out
     assert "54" in row
     assert f"written: {copy}" in result.out
     assert all(len(line) <= 100 for line in (heading, row))
@@ -51,12 +58,12 @@ def test_quantize_then_verify(fleetnet: Run, copy: Path, images: Path) -> None:
     assert verified.code == 0, verified
     report = json.loads(verified.out)
     assert [engine["precision"] for engine in report["engines"]] == ["fp32", "fp32"]
-    (int8,) = report["int8"]
+    (int8,) = report["fewer_bits"]
     assert (int8["engine"], int8["precision"]) == ("onnxruntime", "int8")
-    assert (int8["required_agreement"], int8["passed"]) == (0.3, True)
+    assert (int8["required_agreement"], int8["passed"]) == (pytest.approx(0.3), True)
     table = fleetnet("verify", copy, "--images", images)
     assert "int8" in table.out
-    assert "onnxruntime in int8: the same answer on" in table.err
+    assert "onnxruntime in int8: gives the same answer on" in table.err
     options = ("--precision", "int8", "--engine", "onnxruntime")
     assert fleetnet("predict", copy, images, *options).code == 0
 
@@ -101,8 +108,8 @@ def test_int8_that_answers_otherwise_fails_verification(
     result = fleetnet("verify", copy, "--images", images)
     assert result.code == 2
     line = result.err.strip().splitlines()[-1]
-    assert line.startswith("error: onnxruntime in int8 gives the trained network's answer on 0.00%")
-    assert "too few for 99.00%" in line
+    assert line.startswith("error: onnxruntime in int8 gives the same answer on 0.00%")
+    assert "99.00% are wanted" in line
 
 
 def _with_other_answers(graph: bytes) -> bytes:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Judgement
 from fleetnet.inference.tuning_cache import load_tuned
+from made_up_int8 import cell_of, with_int8
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,26 @@ def test_json_has_every_trial(fleetnet: Run, bundle: Bundle, shapes: Path) -> No
     assert len(found["modes"]["throughput"]["trials"]) == 3
     assert found["modes"]["latency"]["choice"]["precision"] == "fp32"
     assert load_tuned(bundle, "latency", threads=1) is None
+
+
+def test_the_table_shows_what_fewer_bits_lose(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    path = with_int8(bundle, tmp_path / "int8.bundle").path
+    command = (
+        "tune", path, "--images", shapes, "--engine", "onnxruntime", "--mode", "latency",
+        "--threads", "1", "--seconds", "0",
+    )  # fmt: skip
+    trials = json.loads(fleetnet(*command, "--json").out)["modes"]["latency"]["trials"]
+    (found,) = [trial["judgement"] for trial in trials if trial["precision"] == "int8"]
+    assert (found["judged_by"], found["images"]) == ("confidence", 36)
+    result = fleetnet(*command)
+    assert result.code == 0, result
+    heading = result.out.splitlines()[0].split()
+    (row,) = [line for line in result.out.splitlines() if line.startswith("onnxruntime int8")]
+    judgement = Judgement.model_validate({key: found[key] for key in Judgement.model_fields})
+    assert row.split()[heading.index("lost") + 1] == cell_of(judgement)
+    assert "lost: points of top-1 by confidence, with its bound at 95% confidence" in result.out
 
 
 @pytest.mark.parametrize(

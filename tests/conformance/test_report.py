@@ -38,9 +38,9 @@ def test_what_differs_is_counted_and_the_first_named() -> None:
 
 
 def test_bundles_fail_one_by_one() -> None:
-    good = BundleCheck(GOOD, "torch", (compared(0.0, 1.0),), 1e-4)
-    odd_inputs = BundleCheck(BAD, "torch", (), 1e-4)
-    odd_answers = BundleCheck(GOOD, "torch", (compared(0.25, 0.5),), 1e-4)
+    good = BundleCheck(GOOD, "torch", (compared(0.0, 1.0),), 1e-4, (None,))
+    odd_inputs = BundleCheck(BAD, "torch", (), 1e-4, ())
+    odd_answers = BundleCheck(GOOD, "torch", (compared(0.25, 0.5),), 1e-4, (None,))
     report = BundlesReport(FOUND, [("a", good), ("b", odd_inputs), ("c", odd_answers)])
     assert [str(failure) for failure in report.failures] == [
         "b: grey: other pixels",

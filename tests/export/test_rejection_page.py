@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from fleetnet.bundle import Artifact, Bundle, Calibration, Manifest, Rejection
+from conftest import Run
+from fleetnet.bundle import (
+    Artifact,
+    Bundle,
+    Calibration,
+    Manifest,
+    Rejection,
+    write_rejection,
+)
 from fleetnet.conformance.files import find_set
 from fleetnet.export.description import description
 from fleetnet.export.targets import TARGETS
@@ -34,6 +44,28 @@ def test_every_target_says_the_threshold_and_who_compares(name: str) -> None:
     assert ("compares by itself" in page) == (name in ("cpp", "web"))
     assert ("reject nothing by themselves" in page) == (name not in ("cpp", "web"))
     assert "Not every answer counts" not in description(target, manifest_of(score=None))
+
+
+@pytest.mark.parametrize(("to", "warned"), [("onnx", True), ("cpp", False)])
+def test_the_command_warns_that_the_program_has_to_compare(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, to: str, warned: bool
+) -> None:
+    rejection = Rejection(
+        score="energy", threshold=1.625, coverage=0.9, risk=0.1, images=36, source="cells"
+    )
+    given = write_rejection(bundle, rejection, tmp_path / "given.bundle").path
+    command = ("export", given, "--to", to, "-o", tmp_path / "made", "--images", shapes)
+    result = fleetnet(*command, "--limit", "2")
+    assert result.code == 0, result
+    warning = (
+        f"warning: {to} gives logits and rejects nothing by itself: your program has to compare "
+        "energy with 1.625, as the page says"
+    )
+    assert (warning in result.err.splitlines()) == warned
+    assert ("rejects" in result.err) == warned
+    unrejecting = fleetnet("export", bundle.path, *command[2:], "--limit", "2")
+    assert unrejecting.code == 0, unrejecting
+    assert "rejects" not in unrejecting.err
 
 
 def test_a_page_says_what_a_temperature_and_fewer_bits_do() -> None:

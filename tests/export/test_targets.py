@@ -18,7 +18,7 @@ import pytest
 
 import conftest
 from export.pages import check_program
-from fleetnet.bundle import Artifact, Bundle
+from fleetnet.bundle import Artifact, Bundle, Judgement
 from fleetnet.errors import FleetnetError, VerificationError
 from fleetnet.export.converted import export_to
 from fleetnet.export.devices import measure, measured
@@ -27,6 +27,8 @@ from fleetnet.export.targets.triton import configuration
 from fleetnet.inference.classifier import Classifier
 from fleetnet.inference.engines import Pixels, open_engine
 from fleetnet.inference.engines.openvino import core
+from fleetnet.inference.judging import sentence
+from made_up_int8 import cell_of
 from samples import ROOT
 
 pytestmark = pytest.mark.slow
@@ -142,6 +144,11 @@ def test_on_the_command_line(
     assert (artifact["format"], artifact["precision"], artifact["batch"]) == (
         "openvino-ir", "fp16", 2,
     )  # fmt: skip
+    judgement = Judgement.model_validate(artifact["verification"][0]["judgement"])
+    heading, row = result.out.splitlines()[2:4]
+    assert "points lost" in heading
+    assert row.split()[-2] == cell_of(judgement)
+    assert f"{row.split()[0]}: {sentence(judgement)}" in result.out
     # Again over its own folder, and of a checkpoint on the images that were held out from it.
     again = fleetnet("export", checkpoint, "--to", "onnx", "-o", made)
     assert again.code == 0, again
@@ -525,6 +532,26 @@ def stand_in(bundle: Bundle, asked: list[Any]) -> Any:
             return self.logits
 
     return SimpleNamespace(InferInput=Given, InferenceServerClient=Client)
+
+
+def test_the_table_of_devices_shows_what_is_lost(
+    fleetnet: conftest.Run,
+    bundle: Bundle,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLEETNET_CACHE", str(tmp_path))
+    command = ("devices", bundle.path, "--target", "openvino:fp16")
+    measured_now = fleetnet(*command, "--verify", "--images", shapes)
+    assert measured_now.code == 0, measured_now
+    (device,) = json.loads(fleetnet(*command, "--json").out)
+    judgement = Judgement.model_validate(device["verification"]["judgement"])
+    assert (judgement.judged_by, judgement.allowed) == ("confidence", 0.005)
+    for printed in (measured_now, fleetnet(*command)):
+        heading, row = printed.out.splitlines()[:2]
+        assert "lost" in heading.split()
+        assert row.split()[:5][-1] == cell_of(judgement)
 
 
 @pytest.mark.parametrize("to", ["triton:fp32", "openvino-model-server:fp16"])

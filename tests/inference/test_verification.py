@@ -1,20 +1,35 @@
 """Verifying a bundle here: which engines were compared, and why the others were not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import Run
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import MANIFEST, Bundle, Calibration, Judgement
 from fleetnet.export.verification_failure import failure_of
 from fleetnet.inference.comparison import Comparison
-from fleetnet.inference.engines import CPU, ENGINES, EngineKind, Pixels
+from fleetnet.inference.engines import (
+    CPU,
+    ENGINES,
+    Engine,
+    EngineKind,
+    Logits,
+    Pixels,
+    Precision,
+    Setup,
+    Takes,
+)
+from fleetnet.inference.engines.torch import TorchEngine, load_network
+from fleetnet.inference.judging import Verdict, sentence
 from fleetnet.inference.left_out_engines import LeftOutEngine
 from fleetnet.inference.verification import Report, verify_here
+from made_up_int8 import JUDGEMENT, cell_of, times, with_int8
 
 
 @pytest.fixture
@@ -133,13 +148,151 @@ def test_the_failure_names_the_first_layer_that_diverges(
     assert str(error).endswith(", first in layer 'blocks.3'")
 
 
+def refuted(loss: float, judged_by: str, note: str = "", **changes: object) -> Comparison:
+    judgement = JUDGEMENT.model_copy(update={"loss": loss, "judged_by": judged_by, **changes})
+    verdict = Verdict(judgement, passed=False, refuted=True, note=note)
+    return found("openvino", precision="int8", verdict=verdict)
+
+
 def test_too_little_agreement_in_int8_is_a_failure(bundle: Bundle, pixels: Pixels) -> None:
-    poor = found("openvino", precision="int8", agreement=0.5)
-    error = failure_of(bundle, Report((), ((poor, 0.99),), True, 1e-4), pixels)
-    assert "openvino in int8 gives the trained network's answer on 50.00% of 200 images" in str(
-        error
+    poor = refuted(0.5, "agreement", images=200, allowed=0.01)
+    error = failure_of(bundle, Report((), (poor,), True, 1e-4), pixels)
+    assert str(error) == (
+        "openvino in int8 gives the same answer on 50.00% of 200 images, 99.00% are wanted: use "
+        "precision='fp32' here, or quantise with images like these"
     )
-    assert "use precision='fp32' here" in str(error)
+    assert error is not None
+    assert error.fields["required_agreement"] == 0.99
+
+
+def test_a_failure_by_too_few_same_answers_says_so(bundle: Bundle, pixels: Pixels) -> None:
+    """However little the others cost: "0.12 lost, 0.50 allowed" alone would refute itself."""
+    note = "only 80.0% of the answers are the same"
+    error = failure_of(
+        bundle, Report((), (refuted(0.0012, "confidence", note),), True, 1e-4), pixels
+    )
+    assert str(error).startswith("openvino in int8 is expected to lose 0.12 points of top-1, below")
+    assert (
+        "0.50 allowed, by how sure fp32 is on 40 images; only 80.0% of the answers are the same"
+        in str(error)
+    )
+    assert error is not None
+    assert error.fields["judgement"]["note"] == note
+
+
+def test_answers_of_which_too_few_are_the_same_fail_with_that_reason(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    """Of a network so unsure that no answer that changes costs anything."""
+    graph = times(bundle.file(format="onnx").read_bytes(), -1)
+    int8 = with_int8(bundle, tmp_path / "int8.bundle", graph)
+    warm = Calibration(temperature=1e4, images=9, ece_before=0.1, ece_after=0.1, source="s")
+    manifest = int8.manifest.model_copy(update={"calibration": warm})
+    (int8.path / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    # The graphs' own probabilities know nothing of that temperature.
+    result = fleetnet("verify", int8.path, "--images", shapes, "--tolerance", "1")
+    assert result.code == 2
+    line = result.err.strip().splitlines()[-1]
+    assert "onnxruntime in int8 is expected to lose 0.0" in line
+    assert "0.50 allowed, by how sure fp32 is on 36 images; only 0.0% of the answers" in line
+
+
+def test_labels_that_refute_end_with_their_sentence(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path
+) -> None:
+    """Labels that are what fp32 answers, and an int8 that answers otherwise."""
+    graph = times(bundle.file(format="onnx").read_bytes(), -1)
+    path = with_int8(bundle, tmp_path / "int8.bundle", graph).path
+    squares = tmp_path / "squares"  # which the network takes every image for
+    shutil.copytree(shapes / "square", squares / "square")
+    for number, file in enumerate(sorted((squares / "square").iterdir())):
+        with Image.open(file) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(file.with_name(f"{number}.png"))
+        file.unlink()
+    command = ("verify", path, "--data", squares)
+    result = fleetnet(*command)
+    assert result.code == 2
+    line = result.err.strip().splitlines()[-1]
+    assert line.startswith("error: onnxruntime in int8 loses 100.00 points of top-1, below 100.00 ")
+    assert line.endswith(
+        "0.50 allowed, by the labels of 12 images: use --precision fp32 here, or quantise with "
+        "images like these"
+    )
+    (int8,) = json.loads(fleetnet(*command, "--json").out)["fewer_bits"]
+    assert (int8["passed"], int8["judgement"]["refuted"]) == (False, True)
+    (row,) = [line for line in result.out.splitlines() if " int8 " in line]
+    assert "100.00<100.00" in row.split()
+
+
+@pytest.mark.parametrize("judgement", [None, JUDGEMENT])
+def test_the_table_shows_what_is_lost_however_it_was_judged(
+    fleetnet: Run, bundle: Bundle, shapes: Path, tmp_path: Path, judgement: Judgement | None
+) -> None:
+    path = with_int8(bundle, tmp_path / "int8.bundle", judgement=judgement, agreement=0.95).path
+    command = ("verify", path, "--images", shapes)
+    result = fleetnet(*command)
+    assert result.code == 0, result
+    (int8,) = json.loads(fleetnet(*command, "--json").out)["fewer_bits"]
+    (row,) = [line for line in result.out.splitlines() if " int8 " in line]
+    found = Judgement.model_validate(
+        {key: int8["judgement"][key] for key in Judgement.model_fields}
+    )
+    assert cell_of(found) in row.split()
+    assert f"onnxruntime in int8: {sentence(found)}" in result.err
+    by = "agreement" if judgement is None else "confidence"
+    assert (found.judged_by, found.images) == (by, 36)
+    assert int8["required_agreement"] == (pytest.approx(0.95) if judgement is None else None)
+
+
+def test_a_device_without_fp32_is_judged_by_what_is_lost(
+    fleetnet: Run,
+    bundle: Bundle,
+    shapes: Path,
+    kinds: dict[str, EngineKind],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As an NPU is, which has fp16 alone: no probability of its is within 1e-4."""
+
+    class Half(TorchEngine):
+        def run(self, pixels: Pixels) -> Logits:
+            return super().run(pixels) * np.float32(1.1)
+
+    def opened(there: Bundle, setup: Setup) -> Engine:
+        if setup.device == CPU:
+            return ENGINES["torch"].open(there, setup)
+        half = Half(load_network(there), there.manifest.preprocess, 1)
+        half.precision, half.device = "fp16", "made-up"
+        return half
+
+    def native(device: str) -> tuple[Precision, ...]:
+        return ("fp32",) if device == CPU else ("fp16",)
+
+    takes = {**kinds["onnxruntime"].takes, "fp16": Takes("onnx")}
+    kinds["onnxruntime"] = replace(
+        kinds["onnxruntime"],
+        takes=takes,
+        devices=lambda: (CPU, "made-up"),
+        native=native,
+        open=opened,
+    )
+    command = ("verify", bundle.path, "--images", shapes, "--device", "made-up")
+    result = fleetnet(*command)
+    assert result.code == 0, result
+    (row,) = [line for line in result.out.splitlines() if "fp16 on made-up" in line]
+    report = json.loads(fleetnet(*command, "--json").out)
+    assert report["engines"] == []
+    (half,) = report["fewer_bits"]
+    assert (half["precision"], half["device"], half["required_agreement"]) == (
+        "fp16",
+        "made-up",
+        0.99,
+    )
+    assert half["max_abs_diff"] > 1e-4
+    assert f"0.00<{100 * half['judgement']['high']:.2f}" in row.split()
+    monkeypatch.setattr(Half, "run", lambda self, pixels: -TorchEngine.run(self, pixels))
+    line = fleetnet(*command).err.strip().splitlines()[-1]
+    assert "in fp16 gives the same answer on 0.00% of 36 images, 99.00% are wanted" in line
+    assert line.endswith("use --precision fp32 here")
 
 
 def test_a_left_out_engine_is_a_sentence() -> None:

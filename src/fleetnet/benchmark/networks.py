@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetnet.benchmark.macs import count_macs
-from fleetnet.bundle import Bundle, Judgement
+from fleetnet.bundle import Bundle
 from fleetnet.errors import GRAPHS, FleetnetError, ModelError, require_all
 from fleetnet.export.cached import bundle_of
 from fleetnet.inference.engines import ENGINES, Precision
@@ -55,11 +55,6 @@ class BenchmarkedNetwork:
         """Return the bytes of the files that an engine loads for a precision."""
         loaded = ENGINES[engine].finds(self.bundle, precision)
         return loaded.bytes if loaded else 0
-
-    def judgement(self, engine: str, precision: Precision) -> Judgement | None:
-        """Return what the bundle says that an engine loses in a precision; None if nothing."""
-        records = self.bundle.records(engine, precision)
-        return next((record.judgement for _, record in records if record.judgement), None)
 
 
 DOCUMENTS = ("mobilenetv2", "rexnet")

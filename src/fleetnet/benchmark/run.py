@@ -219,7 +219,7 @@ def _facts(subject: BenchmarkedNetwork, plan: Plan) -> NetworkFacts:
             (engine, precision): judgement
             for engine in plan.engines
             for precision in plan.precisions
-            if (judgement := subject.judgement(engine, precision))
+            if (judgement := subject.bundle.judgement(engine, precision))
         },
     )
 

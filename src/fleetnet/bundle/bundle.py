@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from fleetnet.bundle.artifacts import MANIFEST, Artifact, File, Verification, named
+from fleetnet.bundle.artifacts import (
+    MANIFEST,
+    Artifact,
+    File,
+    Judgement,
+    Verification,
+    named,
+)
 from fleetnet.bundle.integrity import Content, checked, content_at, content_of
 from fleetnet.bundle.manifest import Manifest
 from fleetnet.bundle.onnx_metadata import ONNX_METADATA_KEY, onnx_metadata
@@ -141,6 +148,11 @@ class Bundle:
                 for record in artifact.verification:
                     if record.engine == engine:
                         yield artifact, record
+
+    def judgement(self, engine: str, precision: str) -> Judgement | None:
+        """Return what is on record of what an engine loses in a precision; None if nothing."""
+        records = self.records(engine, precision)
+        return next((record.judgement for _, record in records if record.judgement), None)
 
     def files(
         self,

@@ -17,6 +17,7 @@ from fleetnet.conformance.check import Check, Difference, check_installation
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.report import BundlesReport, InstallationReport
 from fleetnet.errors import FleetnetError
+from fleetnet.inference.judging import on_record
 from fleetnet.native import COMPILED
 
 SHOWN = 20
@@ -143,3 +144,6 @@ def _print_bundle(model: str, check: BundleCheck) -> None:
             ("yes" if check.allows(comparison) else "no") if required else "not required",
         )
     console().print(table)
+    for comparison, judgement in zip(check.comparisons, check.on_record, strict=True):
+        if comparison.precision != "fp32":
+            print_line(on_record(judgement, comparison.engine, comparison.precision))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -150,10 +150,18 @@ def evaluate(
     if reference is not None:
         _write_reference(reference, trained, images, evaluation, results.part)
     if as_json:
-        print_json({**results.to_json(), "report": None if report is None else str(report)})
+        print_json(
+            {
+                **results.to_json(),
+                **_computed_json(trained),
+                "report": None if report is None else str(report),
+            }
+        )
         return
     out = console()
     say(f"{model}: {results.part}, {_computed_by(trained)}")
+    if trained.loss:
+        say(trained.loss)
     print_figures(out, evaluation, figures)
     if results.accepted is not None:
         print_line(accepted_line(results.accepted))
@@ -185,6 +193,15 @@ def _computed_by(trained: TrainedNetwork) -> str:
     engine = trained.classifier.engine
     where = "" if engine.device == CPU else f" on {engine.device}"
     return f"engine {engine.name} in {engine.precision}{where}"
+
+
+def _computed_json(trained: TrainedNetwork) -> dict[str, Any]:
+    engine, judgement = trained.classifier.engine, trained.judgement
+    return {
+        "engine": engine.name,
+        "precision": engine.precision,
+        "judgement": None if judgement is None else judgement.model_dump(mode="json"),
+    }
 
 
 def select_told(source: Source, split: str, trained: TrainedNetwork) -> Selection:

@@ -201,6 +201,7 @@ def _run_export_to(
     check_installed("export")
     from fleetnet.export import converted
     from fleetnet.export.shown import Allowed
+    from fleetnet.export.targets import find_target
 
     if subject.kind == "bundle":
         warn_passed_over(Bundle.load(subject.path))
@@ -226,6 +227,12 @@ def _run_export_to(
     print_bundle(bundle)
     if not bundle.artifacts[0].verification:
         warn(f"not verified: nothing here runs {to}")
+    rejection = bundle.manifest.rejection
+    if rejection is not None and not find_target(to)[0].rejects:
+        warn(
+            f"{to} gives logits and rejects nothing by itself: your program has to compare "
+            f"{rejection.score} with {rejection.threshold:g}, as the page says"
+        )
     print_line(f"how to run it: {converted.page_of(bundle)}")
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from fleetnet.amounts import percent
-from fleetnet.cli.console import console, print_json, say, warn
+from fleetnet.cli.console import console, print_json, print_line, say, warn
 from fleetnet.errors import FleetnetError, require_all
 from fleetnet.inference.engines import DEFAULT_ENGINE
 from fleetnet.models.figures import figures_of
@@ -136,7 +136,7 @@ def _best(limits: dict[str, str | None], *, as_json: bool) -> None:
             "does that"
         )
     _warn_of_a_part(measured)
-    precision = limits["precision"] or "fp32"
+    precision = limits["precision"] or PUBLISHED_IN
     known = dict.fromkeys(one.precision for one in measured)
     if precision not in known:
         raise FleetnetError(f"nothing was measured in '{precision}' (there is: {', '.join(known)})")
@@ -149,6 +149,8 @@ def _best(limits: dict[str, str | None], *, as_json: bool) -> None:
     _print_choices(found[:_SHOWN], machine)
 
 
+PUBLISHED_IN = "fp32"
+"""The precision of every published accuracy."""
 _SHOWN = 5
 """How many networks within a budget are printed."""
 
@@ -158,6 +160,7 @@ def _choice_json(choice: Choice) -> dict[str, Any]:
     return {
         "name": candidate.name,
         "top1": candidate.top1,
+        "top1_precision": PUBLISHED_IN,
         "source": candidate.source,
         **dataclasses.asdict(measurement),
     }
@@ -187,6 +190,11 @@ def _print_choices(found: list[Choice], machine: Machine) -> None:
         f"batch 1, {first.engine} {first.precision}, measured here: {machine.line}",
         style="dim",
     )
+    if first.precision != PUBLISHED_IN:
+        print_line(
+            f"top-1 is that of {PUBLISHED_IN}, as published: what {first.precision} loses of it is "
+            "not in this table; 'fleetnet tune' judges that of a bundle"
+        )
 
 
 def _print_accuracy(rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -12,13 +13,21 @@ import typer
 from rich.table import Table
 
 from fleetnet.amounts import count, share
-from fleetnet.bundle import Bundle, Certainty, Rejection, check_only_listed, write_rejection
+from fleetnet.bundle import (
+    Bundle,
+    Certainty,
+    Judgement,
+    Rejection,
+    check_only_listed,
+    write_rejection,
+)
 from fleetnet.cli.console import (
     console,
     print_json,
     print_line,
     progress,
     say,
+    warn,
     warn_left_out,
     warn_unreadable,
 )
@@ -43,6 +52,7 @@ from fleetnet.evaluation.selection import check_split
 from fleetnet.image_files import check_given, find_images
 from fleetnet.inference.certainty import SCORES, certainty
 from fleetnet.inference.classifier import Classifier
+from fleetnet.inference.judging import on_record
 from fleetnet.left_out import LeftOut
 from fleetnet.plotting import check_plot
 from fleetnet.weights.subject import find_subject
@@ -74,8 +84,13 @@ def reject(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take the threshold out again.")] = False,
     score: Annotated[
-        str, typer.Option("--score", help=f"Of what the threshold is: {', '.join(SCORES)}.")
-    ] = SCORES[0],
+        str | None,
+        typer.Option(
+            "--score",
+            help=f"Of what the threshold is: {', '.join(SCORES)}.  [that of the bundle's own, if "
+            f"none is chosen; {SCORES[0]}]",
+        ),
+    ] = None,
     outliers: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +116,8 @@ def reject(
 
     The bundle gets the threshold, and everything that answers from it honours it: it says of an
     image that its answer is rejected. Without --coverage and --risk, nothing is written, and the
-    table says what there is to choose from.
+    table says what there is to choose from, and what the bundle's own threshold does. Where the
+    bundle has int8, it says what the threshold does there too.
     """
     bundle = _bundle_of(model)
     if [coverage, risk, off or None].count(None) < 2:
@@ -109,7 +125,7 @@ def reject(
     if off:
         _write(bundle, None, output)
         return
-    asked = _Asked(_known(score), coverage, risk)
+    asked = _Asked.of(bundle, score, coverage, risk)
     if data is None:
         raise DataError("no labelled images to choose on: give DATA")
     check_split(split)
@@ -121,9 +137,12 @@ def reject(
     found = _measured(bundle, open_told(data, source), split, asked, outliers or [])
     if plot is not None:
         _draw(found, plot)
+    found = found._replace(others=tuple(_others(bundle, found, asked.score)))
     if found.chosen is not None:
-        written = _write(bundle, found.rejection(asked.score), output)
-        found = found._replace(others=_others(written, found))
+        _write(bundle, found.rejection(asked.score), output)
+    for other in found.others:
+        if other.refused:
+            warn(f"{other.name}, is not measured: {other.refused}")
     if as_json:
         print_json(found.to_json(asked.score))
         return
@@ -134,6 +153,16 @@ class _Asked(NamedTuple):
     score: Certainty
     coverage: float | None
     risk: float | None
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, score: str | None, coverage: float | None, risk: float | None
+    ) -> _Asked:
+        own = bundle.manifest.rejection
+        asked = cls(SCORES[0] if score is None else _known(score), coverage, risk)
+        if score is None and own is not None and not asked.writes:
+            return asked._replace(score=own.score)
+        return asked
 
     @property
     def writes(self) -> bool:
@@ -155,6 +184,28 @@ class _Outliers:
         return float((self.scores < threshold).mean())
 
 
+class _Other(NamedTuple):
+    """What the threshold does in int8, in one engine; or why that is not known."""
+
+    engine: str
+    judgement: Judgement | None
+    point: Point | None = None
+    same: float = 0.0
+    """Share of the images on which the decision is that of fp32."""
+    refused: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"int8, {self.engine}"
+
+    def to_json(self) -> dict[str, Any]:
+        judgement = self.judgement and self.judgement.model_dump(mode="json")
+        about = {"precision": self.name, "judgement": judgement, "refused": self.refused or None}
+        if self.point is None:
+            return about
+        return {**about, "same_decision": self.same, **self.point.to_json()}
+
+
 class _Found(NamedTuple):
     evaluation: Evaluation
     part: str
@@ -163,8 +214,10 @@ class _Found(NamedTuple):
     points: list[Point]
     chosen: Point | None
     fitted: Point | None
+    own: Point | None
+    """What the bundle's own threshold does, if none is chosen and it is of the same score."""
     outliers: _Outliers | None
-    others: tuple[tuple[str, Point, float], ...] = ()
+    others: tuple[_Other, ...] = ()
 
     def rejection(self, score: Certainty) -> Rejection:
         assert self.chosen is not None  # noqa: S101 - it is what is written
@@ -191,14 +244,12 @@ class _Found(NamedTuple):
             "part": self.part,
             "table": [row(point) for point in self.points],
             "chosen": None if self.chosen is None else row(self.chosen),
+            "own": None if self.own is None else row(self.own),
             "cross_fitted": fitted,
             "areas": {name: curve.area for name, curve in self.curves.items()},
             "outliers": None if self.outliers is None else len(self.outliers.scores),
             "auroc": None if self.outliers is None else self.outliers.areas,
-            "precisions": [
-                {"precision": name, "same_decision": same, **point.to_json()}
-                for name, point, same in self.others
-            ],
+            "precisions": [other.to_json() for other in self.others],
         }
 
 
@@ -243,6 +294,7 @@ def _measured(
     curves = {name: curve_of(evaluation, name) for name in SCORES}
     curve = curves[asked.score]
     chosen = asked.choose(curve) if asked.writes else None
+    own = None if asked.writes else bundle.manifest.rejection
     scores, right = scores_of(evaluation, asked.score), right_of(evaluation)
     return _Found(
         evaluation,
@@ -252,6 +304,7 @@ def _measured(
         [curve.at_coverage(least) for least in COVERAGES],
         chosen,
         cross_fit(scores, right, asked.choose) if chosen is not None else None,
+        curve.at(own.threshold) if own is not None and own.score == asked.score else None,
         outside,
     )
 
@@ -274,24 +327,31 @@ def _outliers(
     return _Outliers(outside[score], areas)
 
 
-def _others(bundle: Bundle, found: _Found) -> tuple[tuple[str, Point, float], ...]:
-    """Return what the threshold does in int8, where the bundle has that: it was chosen in fp32."""
-    rejection = bundle.manifest.rejection
-    assert rejection is not None and found.chosen is not None  # noqa: S101, PT018 - just written
-    rows = []
-    source, indices = found.where
+def _others(bundle: Bundle, found: _Found, score: Certainty) -> Iterator[_Other]:
+    """Yield what the threshold does in int8, where the bundle has that: it was chosen in fp32."""
+    point = found.chosen or found.own
+    if point is None:
+        return
     for artifact in bundle.artifacts:
         engine = {"openvino-ir": "openvino", "onnx": "onnxruntime"}.get(artifact.format)
-        if engine is None or artifact.precision != "int8" or artifact.batch is not None:
-            continue
-        with Classifier(bundle, engine=engine, precision="int8", exact=True) as classifier:
-            other = evaluate(classifier, source, indices)
-        threshold = rejection.threshold
-        mine = scores_of(found.evaluation, rejection.score) < threshold
-        same = float((mine == (scores_of(other, rejection.score) < threshold)).mean())
-        point = curve_of(other, rejection.score).at(threshold)
-        rows.append((f"{artifact.precision}, {engine}", point, same))
-    return tuple(rows)
+        if engine is not None and artifact.precision == "int8" and artifact.batch is None:
+            other = _Other(engine, bundle.judgement(engine, "int8"))
+            # An engine that is not here, or answers with no numbers, is no reason to choose none.
+            try:
+                there, same = _in_int8(bundle, engine, found, score, point.threshold)
+                yield other._replace(point=there, same=same)
+            except FleetnetError as error:
+                yield other._replace(refused=str(error))
+
+
+def _in_int8(
+    bundle: Bundle, engine: str, found: _Found, score: Certainty, threshold: float
+) -> tuple[Point, float]:
+    with Classifier(bundle, engine=engine, precision="int8", exact=True) as classifier:
+        other = evaluate(classifier, *found.where)
+    point = curve_of(other, score).at(threshold)
+    mine, theirs = (scores_of(one, score) < threshold for one in (found.evaluation, other))
+    return point, float((mine == theirs).mean())
 
 
 def _draw(found: _Found, plot: Path) -> None:
@@ -315,8 +375,10 @@ def _print(found: _Found, score: Certainty) -> None:
     named = [("", point) for point in found.points]
     named += [("chosen", found.chosen)] if found.chosen is not None else []
     named += [("cross-fitted", found.fitted)] if found.fitted is not None else []
-    named += [(name, point) for name, point, _ in found.others]
-    for name, point in named:
+    named += [("the bundle's", found.own)] if found.own is not None else []
+    in_fp32 = len(named)
+    named += [(other.name, other.point) for other in found.others if other.point is not None]
+    for place, (name, point) in enumerate(named):
         low, high = point.interval
         known = np.isfinite(point.threshold)
         cells = [
@@ -327,7 +389,8 @@ def _print(found: _Found, score: Certainty) -> None:
             f"{point.threshold:.4f}" if known else "",
         ]
         if found.outliers is not None:
-            cells.append(share(found.outliers.rejected(point.threshold)) if known else "")
+            outside = known and place < in_fp32  # in which the outliers were measured
+            cells.append(share(found.outliers.rejected(point.threshold)) if outside else "")
         table.add_row(*cells)
     out.print(table)
     areas = ", ".join(f"{name} {curve.area:.4f}" for name, curve in found.curves.items())
@@ -336,5 +399,7 @@ def _print(found: _Found, score: Certainty) -> None:
         outside = count(len(found.outliers.scores), "outlier")
         areas = ", ".join(f"{name} {area:.4f}" for name, area in found.outliers.areas.items())
         print_line(f"AUROC against {outside}: {areas}")
-    for name, _, same in found.others:
-        print_line(f"{name}: the same decision on {share(same)} of the images")
+    for other in found.others:
+        if other.point is not None:
+            print_line(f"{other.name}: the same decision on {share(other.same)} of the images")
+        print_line(on_record(other.judgement, other.engine, "int8"))

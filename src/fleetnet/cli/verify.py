@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.cli.console import (
     console,
@@ -31,7 +30,7 @@ from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.evaluation.labelled_images import judge_again
 from fleetnet.export.verification_failure import failure_of
 from fleetnet.image_files import check_given
-from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.comparison import Comparison, judged
 from fleetnet.inference.engines import CPU, Pixels
 from fleetnet.inference.judging import judge_without_labels, lost, sentence
 from fleetnet.inference.verification import Report, stands, verify_here
@@ -77,9 +76,10 @@ def verify(
     """Compare every installed engine that has the device with the trained network, here.
 
     The reference is the network in PyTorch; where PyTorch is not installed, the answers that it
-    gave at export to made-up images which the bundle records. For a network in int8, the judgement
-    that it passed when it was made is repeated, by labels if there are any; it fails if these
-    images show that more is lost than was allowed then.
+    gave at export to made-up images which the bundle records. In int8, and on a device without
+    fp32, the judgement that the bundle records is repeated, by labels if there are any; without a
+    record, 99 % of the answers have to be the same. It fails if these images show that more is
+    lost.
     """
     images = images or []
     labelled = labelled_source(model, images, data, source)
@@ -123,28 +123,23 @@ def _to_compare(
     return pixels, judge_without_labels
 
 
-def _kept(comparison: Comparison, standard: float) -> str:
-    if comparison.verdict is not None:
-        verdict = comparison.verdict
-        note = f" ({verdict.note})" if verdict.note else ""
-        more = "" if verdict.passed else ", which these images neither show nor refute"
-        return f"{comparison.engine} in int8: {sentence(verdict.judgement)}{more}{note}"
-    same = f"{comparison.engine} in int8: the same answer on {comparison.agreement:.2%}"
-    if comparison.agreement >= standard:
-        return f"{same}, {standard:.2%} are wanted"
-    return f"{same}, which of {count(comparison.images, 'image')} is {standard:.2%} within chance"
+def _kept(comparison: Comparison) -> str:
+    verdict = judged(comparison)
+    note = f" ({verdict.note})" if verdict.note else ""
+    more = "" if verdict.passed else ", which these images neither show nor refute"
+    said = sentence(verdict.judgement)
+    return f"{comparison.engine} in {comparison.precision}: {said}{more}{note}"
 
 
 def _print(report: Report) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("engine")
     table.add_column("precision")
-    judged = any(comparison.verdict for comparison, _ in report.int8)
     # In 80 columns.
-    compared = ("same", "lost") if judged else ("top-1 same",)
+    compared = ("same", "lost") if report.fewer_bits else ("top-1 same",)
     for heading in ("images", "max |Δp|", *compared, "ms/image", "threads"):
         table.add_column(heading, justify="right")
-    for comparison in (*report.comparisons, *(comparison for comparison, _ in report.int8)):
+    for comparison in (*report.comparisons, *report.fewer_bits):
         table.add_row(
             f"{comparison.engine} {comparison.engine_version}",
             comparison.precision
@@ -155,7 +150,7 @@ def _print(report: Report) -> None:
             f"{comparison.top1_agreement:.2%}",
             *(
                 [lost(comparison.verdict.judgement if comparison.verdict else None)]
-                if judged
+                if report.fewer_bits
                 else []
             ),
             f"{comparison.latency_ms:.2f}",
@@ -164,10 +159,10 @@ def _print(report: Report) -> None:
     console().print(table)
     if report.not_compared:
         print_line(f"not compared: {'; '.join(map(str, report.not_compared))}")
-    if report.failed is None:
+    if report.comparisons and report.failed is None:
         whose = "PyTorch's" if report.has_reference else "PyTorch's at export"
         within = f"within {report.tolerance:g} of {whose}"
         say(f"verified: probabilities {within}, the same top-1 on all")
-    for comparison, standard in report.int8:
-        if stands(comparison, standard):
-            say(_kept(comparison, standard))
+    for comparison in report.fewer_bits:
+        if stands(comparison):
+            say(_kept(comparison))

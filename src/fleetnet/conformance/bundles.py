@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fleetnet import native
-from fleetnet.bundle import Bundle
+from fleetnet.bundle import Bundle, Judgement
 from fleetnet.conformance.check import CORE, Check, Difference, first_difference, readable
 from fleetnet.conformance.files import ConformanceSet
 from fleetnet.conformance.reference import reference_input
@@ -40,12 +40,14 @@ class BundleCheck:
         reference: the engine that the others are compared with.
         comparisons: of the engines, in every precision that they offer.
         tolerance: largest allowed difference of a probability in fp32.
+        on_record: of each comparison, what the bundle has on record of what is lost in it.
     """
 
     inputs: Check
     reference: str
     comparisons: tuple[Comparison, ...]
     tolerance: float
+    on_record: tuple[Judgement | None, ...]
 
     @property
     def passed(self) -> bool:
@@ -87,8 +89,12 @@ class BundleCheck:
             "reference": self.reference,
             "tolerance": self.tolerance,
             "engines": [
-                {**comparison.to_json(), "passed": self.allows(comparison)}
-                for comparison in self.comparisons
+                {
+                    **comparison.to_json(),
+                    "judgement": judgement and judgement.model_dump(mode="json"),
+                    "passed": self.allows(comparison),
+                }
+                for comparison, judgement in zip(self.comparisons, self.on_record, strict=True)
             ],
         }
 
@@ -127,7 +133,8 @@ def check_bundle(
         )
         for engine in _opened(bundle, names)
     )
-    return BundleCheck(inputs, names[0], comparisons, tolerance)
+    on_record = tuple(bundle.judgement(one.engine, one.precision) for one in comparisons)
+    return BundleCheck(inputs, names[0], comparisons, tolerance, on_record)
 
 
 def _opened(bundle: Bundle, names: Sequence[str]) -> Iterator[Engine]:

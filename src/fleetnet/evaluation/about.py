@@ -30,6 +30,7 @@ class About:
         command: as it was typed; empty if there was none.
         made: date and time, for people.
         version: of fleetnet.
+        loss: what is on record of what the engine loses, if it computes in fewer bits than fp32.
         seen: a sentence, if the network was trained on some of the images.
         environment: facts on the machine and the versions.
         documents: longer texts by title that can be unfolded, such as the recipe; JSON values.
@@ -46,6 +47,7 @@ class About:
     command: str
     made: str
     version: str
+    loss: str = ""
     seen: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)

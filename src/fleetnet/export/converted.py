@@ -36,7 +36,7 @@ from fleetnet.files import Standing
 from fleetnet.image_files import check_given
 from fleetnet.inference.comparison import Comparison, judged
 from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
-from fleetnet.inference.judging import Judge, sentence
+from fleetnet.inference.judging import Judge
 from fleetnet.inference.pictures import MADE_UP
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Begin, Fetched, Say
@@ -247,8 +247,7 @@ def _standing(comparison: Comparison, tolerance: float) -> tuple[bool, str, dict
     if verdict.judgement.judged_by == BY_AGREEMENT:
         wanted = 1 - verdict.judgement.allowed
         return verdict.passed, f"allowed: {100 * wanted:g}%", {"required_agreement": wanted}
-    allowed = "; ".join(filter(None, (f"it {sentence(verdict.judgement)}", verdict.note)))
-    return verdict.passed, allowed, {}
+    return verdict.passed, f"it {verdict}", {}
 
 
 def _refusal(

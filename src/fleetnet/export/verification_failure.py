@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
 from fleetnet.errors import VerificationError
-from fleetnet.inference.comparison import BATCH, Comparison
+from fleetnet.inference.comparison import BATCH, Comparison, judged
 from fleetnet.inference.engines import CPU, ENGINES, Pixels
-from fleetnet.inference.judging import sentence
-from fleetnet.inference.verification import Report
+from fleetnet.inference.verification import Report, required_agreement
 
 if TYPE_CHECKING:
     from fleetnet.export.divergence import Divergence
@@ -27,8 +25,8 @@ def failure_of(bundle: Bundle, report: Report, pixels: Pixels) -> VerificationEr
     """
     if report.failed:
         return _beyond_tolerance(bundle, report, report.failed, pixels)
-    if report.int8_failed:
-        return _too_few_agree(*report.int8_failed)
+    if report.refuted:
+        return _loses_too_much(report.refuted)
     return None
 
 
@@ -63,19 +61,12 @@ def _beyond_tolerance(
     return VerificationError(f"{summary}, {where}", **facts, layer=layer.layer if layer else None)
 
 
-def _too_few_agree(comparison: Comparison, standard: float) -> VerificationError:
-    if comparison.verdict is not None:
-        return VerificationError(
-            f"{comparison.engine} in int8 {sentence(comparison.verdict.judgement)}: use "
-            "precision='fp32' here, or quantise with images like these",
-            arguments=["precision"],
-            **comparison.facts,
-        )
+def _loses_too_much(comparison: Comparison) -> VerificationError:
+    engine, precision = comparison.engine, comparison.precision
+    again = ", or quantise with images like these" if precision == "int8" else ""
     return VerificationError(
-        f"{comparison.engine} in int8 gives the trained network's answer on "
-        f"{comparison.agreement:.2%} of {count(comparison.images, 'image')}, too few for "
-        f"{standard:.2%}: use precision='fp32' here, or quantise with images like these",
+        f"{engine} in {precision} {judged(comparison)}: use precision='fp32' here{again}",
         arguments=["precision"],
-        required_agreement=standard,
+        required_agreement=required_agreement(comparison),
         **comparison.facts,
     )

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from fleetnet.bundle import Activation, Manifest, Verification
 from fleetnet.inference.agreement import same_answers
-from fleetnet.inference.binomial import explained_by_chance
 from fleetnet.inference.engines import CPU, Engine, Logits, Pixels, Precision
 from fleetnet.inference.judging import Judge, Verdict
 from fleetnet.inference.probabilities import Probabilities, softmax, to_probabilities
@@ -60,16 +59,6 @@ class Comparison:
     def different(self) -> int:
         """How many images got another answer."""
         return round((1 - self.agreement) * self.images)
-
-    def meets(self, agreement: float) -> bool:
-        """Tell whether chance explains the number of images with another answer.
-
-        The images are a sample. A network that agrees on exactly ``agreement`` of all images agrees
-        on less than that in half of all samples. It fails only if so many disagreements would come
-        about by chance less than once in a hundred times.
-        """
-        # Answers that are not numbers never agree, see same_answers.
-        return explained_by_chance(self.images, self.different, 1 - agreement)
 
     @property
     def facts(self) -> dict[str, Any]:

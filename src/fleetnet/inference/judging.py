@@ -57,6 +57,10 @@ class Verdict:
     refuted: bool
     note: str = ""
 
+    def __str__(self) -> str:
+        """Return it in words, see :func:`sentence`, with the note."""
+        return "; ".join(filter(None, (sentence(self.judgement), self.note)))
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values, None for what is no number."""
         values = {
@@ -77,6 +81,10 @@ class Judge(Protocol):
 @dataclass(frozen=True)
 class AgreementJudge:
     """Wants the same answer on a share of the images, however unsure fp32 was of the others.
+
+    The images are a sample: a network that agrees on exactly that share of all images agrees on
+    less in half of all samples. It is refuted only if so many other answers would come about by
+    chance less than once in a hundred times.
 
     Attributes:
         wanted: the share.
@@ -245,6 +253,13 @@ def judged_by(judgement: Judgement | None) -> str:
     if judgement.judged_by == AGREEMENT:
         return AGREEMENT
     return f"{titled(judgement.metric, judgement.of_class)} by {judgement.judged_by}"
+
+
+def on_record(judgement: Judgement | None, engine: str, precision: str) -> str:
+    """Return in words what is on record of what an engine loses in fewer bits than fp32."""
+    if judgement is None:
+        return f"what {engine} loses in {precision} is not on record: 'fleetnet tune' judges it"
+    return f"on record: {engine} in {precision} {sentence(judgement)}"
 
 
 def sentence(judgement: Judgement) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fleetnet.bundle import Bundle
 from fleetnet.errors import BundleError
-from fleetnet.inference.comparison import Comparison
+from fleetnet.inference.comparison import Comparison, judged
 from fleetnet.inference.engines import (
     CPU,
     ENGINES,
@@ -21,9 +22,9 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.judging import judge_without_labels
+from fleetnet.inference.judging import AGREEMENT, judge_without_labels
 from fleetnet.inference.left_out_engines import LeftOutEngine, left_out_engines
-from fleetnet.inference.verify import JudgeOf, verify_bundle, verify_quantized
+from fleetnet.inference.verify import JudgeOf, verify_bundle, verify_fewer_bits
 from fleetnet.reporting import Say
 
 
@@ -32,9 +33,9 @@ class Report:
     """What verification found.
 
     Attributes:
-        comparisons: of the engines, each in the first precision that it offers on the device.
-        int8: of the engines that compute in int8, each with the agreement that is required where
-            the comparison has no verdict, see :func:`stands`.
+        comparisons: of the engines in fp32.
+        fewer_bits: of the engines in int8, and of those whose device has no fp32 in the first
+            precision that it has; each with a verdict, see :func:`stands`.
         has_reference: whether the reference was the trained network itself; otherwise its answers
             at export, which the bundle records.
         tolerance: largest allowed difference of a probability.
@@ -42,7 +43,7 @@ class Report:
     """
 
     comparisons: tuple[Comparison, ...]
-    int8: tuple[tuple[Comparison, float], ...]
+    fewer_bits: tuple[Comparison, ...]
     has_reference: bool
     tolerance: float
     not_compared: tuple[LeftOutEngine, ...] = ()
@@ -53,14 +54,14 @@ class Report:
         return next((one for one in self.comparisons if not one.passes(self.tolerance)), None)
 
     @property
-    def int8_failed(self) -> tuple[Comparison, float] | None:
-        """The first in int8 that differs too much, and the agreement required; None if none."""
-        return next(((one, wanted) for one, wanted in self.int8 if not stands(one, wanted)), None)
+    def refuted(self) -> Comparison | None:
+        """The first in fewer bits that is shown to lose too much; None if there is none."""
+        return next((one for one in self.fewer_bits if not stands(one)), None)
 
     @property
     def passed(self) -> bool:
         """Whether every comparison passed."""
-        return self.failed is None and self.int8_failed is None
+        return self.failed is None and self.refuted is None
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
@@ -69,32 +70,37 @@ class Report:
             "tolerance": self.tolerance,
             "reference": REFERENCE if self.has_reference else "self_test",
             "engines": [one.to_json() for one in self.comparisons],
-            "int8": [
+            "fewer_bits": [
                 {
                     **one.to_json(),
-                    "required_agreement": wanted,
-                    "passed": stands(one, wanted),
+                    "required_agreement": required_agreement(one),
+                    "passed": stands(one),
                     "reference": REFERENCE if self.has_reference else "fp32",
                 }
-                for one, wanted in self.int8
+                for one in self.fewer_bits
             ],
             "not_compared": [vars(one) for one in self.not_compared],
         }
 
 
-def stands(comparison: Comparison, wanted: float) -> bool:
-    """Tell whether int8 may be what its bundle says of it, as far as these images show.
+def stands(comparison: Comparison) -> bool:
+    """Tell whether fewer bits may be what their bundle says of them, as far as these images show.
 
     They are a sample: it fails only if they show that more is lost than was allowed, or that less
     agrees.
-
-    Args:
-        comparison: with the trained network.
-        wanted: the agreement required, where the comparison has no verdict.
     """
-    if comparison.verdict is not None:
-        return not comparison.verdict.refuted
-    return comparison.meets(wanted)
+    return not judged(comparison).refuted
+
+
+def required_agreement(comparison: Comparison) -> float | None:
+    """Return the share of the same answers that is wanted, where that is what is judged."""
+    judgement = judged(comparison).judgement
+    return 1 - judgement.allowed if judgement.judged_by == AGREEMENT else None
+
+
+def _compared(offered: Sequence[Precision]) -> list[Precision]:
+    """Return fp32, or what a device has first in its place, and int8 if that is offered."""
+    return [one for place, one in enumerate(offered) if place == 0 or one == "int8"] or ["fp32"]
 
 
 def verify_here(
@@ -115,8 +121,8 @@ def verify_here(
         tolerance: largest difference of a probability to allow.
         threads: to compute with.
         device: as the engines' runtimes name it.
-        judge_of: what repeats the judgement that int8 passed, with the labels of ``pixels`` if
-            there are any.
+        judge_of: what repeats the judgement that fewer bits passed, with the labels of ``pixels``
+            if there are any.
         say: called with what the user should know.
 
     Raises:
@@ -134,19 +140,23 @@ def verify_here(
             say("PyTorch is not installed: comparing with the answers recorded at export")
         without: dict[str, str] = {}
         places = engines_on(device, engines_for(bundle), without)
-        engines = [
-            open_one(name, next(iter(precisions(name, bundle, place)), "fp32"), place)
+        opened = [
+            open_one(name, precision, place)
             for name, place in places.items()
             if (name, place) != (REFERENCE, CPU)
+            for precision in _compared(precisions(name, bundle, place))
         ]
-        if not engines:
+        if not opened:
             raise BundleError(f"no engine that is installed can run {bundle.path}")
-        comparisons = tuple(verify_bundle(bundle, engines, pixels, reference))
-        quantized = [
-            open_one(engine.name, "int8", engine.device)
-            for engine in engines
-            if "int8" in precisions(engine.name, bundle, engine.device)
-        ]
-        int8 = tuple(verify_quantized(bundle, quantized, pixels, reference or engines[0], judge_of))
+        engines = [one for one in opened if one.precision == "fp32"]
+        fewer = [one for one in opened if one.precision != "fp32"]
+        comparisons: tuple[Comparison, ...] = ()
+        fewer_bits: tuple[Comparison, ...] = ()
+        if engines:
+            comparisons = tuple(verify_bundle(bundle, engines, pixels, reference))
+        if fewer:
+            # A device may have no fp32, but the processor has.
+            known = reference or (engines[0] if engines else open_one(opened[0].name))
+            fewer_bits = tuple(verify_fewer_bits(bundle, fewer, pixels, known, judge_of))
         not_compared = tuple(left_out_engines(bundle, places, without))
-    return Report(comparisons, int8, reference is not None, tolerance, not_compared)
+    return Report(comparisons, fewer_bits, reference is not None, tolerance, not_compared)

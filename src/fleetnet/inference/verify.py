@@ -13,14 +13,14 @@ from fleetnet.image_bytes import StoredImage, read_bytes
 from fleetnet.inference.comparison import Comparison, compare, probabilities_of, run_in_batches
 from fleetnet.inference.engines import Engine, Pixels
 from fleetnet.inference.judging import AGREEMENT as BY_AGREEMENT
-from fleetnet.inference.judging import Judge, judge_without_labels
+from fleetnet.inference.judging import AgreementJudge, Judge, judge_without_labels
 from fleetnet.preprocess import Preprocess
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that export and verification allow by default."""
 AGREEMENT = 0.99
-"""Share of the images for which int8 must give the trained network's answer, where nothing else is
-recorded or asked for."""
+"""Share of the images for which fewer bits must give the trained network's answer, where nothing
+else is recorded or asked for."""
 JudgeOf = Callable[[Judgement, Manifest], Judge]
 """Gives what repeats a bundle's judgement on the images at hand."""
 
@@ -101,17 +101,16 @@ def verify_bundle(
         yield compare(engine, pixels, expected, probabilities_of(bundle.manifest))
 
 
-def verify_quantized(
+def verify_fewer_bits(
     bundle: Bundle,
     engines: Sequence[Engine],
     pixels: Pixels,
     reference: Engine,
     judge_of: JudgeOf = judge_without_labels,
-) -> Iterator[tuple[Comparison, float]]:
-    """Compare engines that compute in int8; returns each with the agreement required.
+) -> Iterator[Comparison]:
+    """Compare engines that compute in fewer bits than fp32; each comparison has a verdict.
 
-    If the bundle records that something else than agreement was judged, the comparison has a
-    verdict, which counts instead.
+    It is by what the bundle records that was judged, or else by the share of the same answers.
 
     Args:
         bundle: records what was judged, and the agreement required.
@@ -122,22 +121,24 @@ def verify_quantized(
     """
     expected = run_in_batches(reference, pixels)
     for engine in engines:
-        agreement, judgement = _standard(bundle, engine.name)
-        judged = judgement is not None and judgement.judged_by != BY_AGREEMENT
-        comparison = compare(
+        yield compare(
             engine,
             pixels,
             expected,
             probabilities_of(bundle.manifest),
             activation=bundle.manifest.model.activation,
-            judge=judge_of(judgement, bundle.manifest) if judgement and judged else None,
+            judge=_judge_of(bundle, engine, judge_of),
         )
-        yield comparison, agreement
 
 
-def _standard(bundle: Bundle, engine: str) -> tuple[float, Judgement | None]:
-    """Return the agreement that int8 has to reach in an engine, and how it was judged."""
-    for artifact, record in bundle.records(engine, "int8"):
-        if artifact.quantization:
-            return artifact.quantization.agreement, record.judgement
-    return AGREEMENT, None
+def _judge_of(bundle: Bundle, engine: Engine, judge_of: JudgeOf) -> Judge:
+    """Return what repeats the judgement on record of an engine in its precision."""
+    judgement = bundle.judgement(engine.name, engine.precision)
+    if judgement is not None and judgement.judged_by != BY_AGREEMENT:
+        return judge_of(judgement, bundle.manifest)
+    records = bundle.records(engine.name, engine.precision)
+    made = next((artifact.quantization for artifact, _ in records if artifact.quantization), None)
+    wanted = AGREEMENT if judgement is None else 1 - judgement.allowed
+    if made is not None:
+        wanted = made.agreement
+    return AgreementJudge(wanted, bundle.manifest.model.activation)

@@ -22,8 +22,10 @@ from fleetnet.export.quantize.quantizers import QUANTIZERS
 from fleetnet.export.quantize.samples import Samples, draw_labelled_samples
 from fleetnet.inference.engines import Engine, Logits, Pixels, Setup, open_engine
 from fleetnet.inference.engines.onnxruntime import OnnxRuntimeEngine
-from fleetnet.inference.judging import judge_without_labels
+from fleetnet.inference.judging import judge_without_labels, sentence
 from fleetnet.inference.verification import verify_here
+from made_up_int8 import cell_of
+from samples import make_folder
 
 pytestmark = pytest.mark.slow
 
@@ -181,13 +183,13 @@ def test_verification_repeats_the_judgement_with_labels_and_without(
     assert labelled.labels is not None
     again = judge_again(labelled.labels)
     report = verify_here(written, labelled.validation, tolerance=1e-3, judge_of=again)
-    ((comparison, _),) = report.int8
+    (comparison,) = report.fewer_bits
     assert report.passed
     assert comparison.verdict is not None
     assert result.comparison.verdict is not None
     assert comparison.verdict.judgement.allowed == 0.2
     assert comparison.verdict.judgement.fp32 == result.comparison.verdict.judgement.fp32
-    values = report.to_json()["int8"][0]
+    values = report.to_json()["fewer_bits"][0]
     assert values["passed"]
     assert values["judgement"]["allowed"] == 0.2
     # Labels by which int8 is wrong and fp32 right would fail it; these say the opposite.
@@ -196,7 +198,7 @@ def test_verification_repeats_the_judgement_with_labels_and_without(
     report = verify_here(
         written, labelled.validation, tolerance=1e-3, judge_of=judge_without_labels
     )
-    ((comparison, _),) = report.int8
+    (comparison,) = report.fewer_bits
     assert comparison.verdict is not None
     assert comparison.verdict.judgement.judged_by == "confidence"
 
@@ -228,10 +230,13 @@ def test_commands_judge_by_labels(
     assert "onnxruntime: " in made.out
     assert "points of recall of 'circle'" in made.out
     assert "% in fp32, " in made.out
+    judgement = Bundle.load(output).judgement("onnxruntime", "int8")
+    assert judgement is not None
+    assert made.out.splitlines()[1].split()[3] == cell_of(judgement)
     verified = fleetnet("verify", output, "--data", others, "--tolerance", "1e-3")
     assert verified.code == 0, verified
     assert "points of recall of 'circle'" in verified.err
-    assert verified.out.split()[:6] == ["engine", "precision", "images", "max", "|Δp|", "same"]
+    assert "engine precision images max |Δp| same lost" in " ".join(verified.out.split())
     tuned = fleetnet(
         "tune", output, "--data", others, "--engine", "onnxruntime", "--mode", "latency",
         "--threads", "1", "--seconds", "0", "--max-loss", "25",
@@ -239,6 +244,51 @@ def test_commands_judge_by_labels(
     assert tuned.code == 0, tuned
     assert "judged by the labels of 60 images: all 60 images of folder shapes" in tuned.err
     assert "lost: points of top-1 by " in tuned.out
+
+
+def test_other_images_may_calibrate_beside_those_that_judge(
+    fleetnet: Run, taught: Bundle, others: Path, tmp_path: Path
+) -> None:
+    loose = make_folder(tmp_path / "loose", 5, seed=5)
+    output = tmp_path / "b.bundle"
+    made = fleetnet(
+        "quantize", taught.path, "--images", loose, "--data", others, "-o", output,
+        "--engine", "onnxruntime", "--max-loss", "25",
+    )  # fmt: skip
+    assert made.code == 0, made
+    assert "15 calibration images, 60 validation images" in made.err
+    artifact = Bundle.load(output).find(format="onnx", precision="int8")
+    assert artifact is not None
+    assert artifact.quantization is not None
+    assert artifact.quantization.calibration_images == 15
+    (record,) = artifact.verification
+    assert record.source == "all 60 images of folder shapes"
+    assert record.judgement is not None
+    assert (record.judgement.judged_by, record.judgement.images) == ("labels", 60)
+
+
+def test_ranks_of_a_class_are_judged_by_labels(
+    fleetnet: Run, taught: Bundle, others: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "b.bundle"
+    made = fleetnet(
+        "quantize", taught.path, "--data", others, "-o", output, "--engine", "onnxruntime",
+        "--max-loss", "25", "--metric", "roc_auc:circle",
+    )  # fmt: skip
+    assert made.code == 0, made
+    judgement = Bundle.load(output).judgement("onnxruntime", "int8")
+    assert judgement is not None
+    assert (judgement.metric, judgement.of_class) == ("roc_auc", "circle")
+    assert judgement.judged_by == "labels"
+    assert judgement.fp32 is not None
+    assert judgement.found is not None
+    assert judgement.loss == pytest.approx(judgement.fp32 - judgement.found)
+    assert judgement.high <= judgement.allowed == 0.25
+    assert f"onnxruntime: {sentence(judgement)}" in made.out
+    assert "ROC-AUC of 'circle'" in made.out
+    verified = fleetnet("verify", output, "--data", others, "--tolerance", "1e-3")
+    assert verified.code == 0, verified
+    assert "ROC-AUC of 'circle'" in verified.err
 
 
 def test_a_checkpoint_is_judged_by_the_data_that_it_was_trained_on(

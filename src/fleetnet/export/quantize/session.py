@@ -44,7 +44,7 @@ from fleetnet.inference.engines import (
     open_engine,
     precisions,
 )
-from fleetnet.inference.judging import AgreementJudge, Judge, Verdict, sentence
+from fleetnet.inference.judging import AgreementJudge, Judge, Verdict
 from fleetnet.reporting import Begin
 
 ENGINE = "onnxruntime"
@@ -158,9 +158,7 @@ def _standard(judge: Judge) -> guard.Standard[Validated]:
         return guard.agreeing(judge.wanted)
     return guard.Standard(
         passes=lambda one: one.verdict.passed,
-        shortfall=lambda one: "; ".join(
-            filter(None, (sentence(one.verdict.judgement), one.verdict.note))
-        ),
+        shortfall=lambda one: str(one.verdict),
         facts=lambda one: {"judgement": one.verdict.to_json()},
         advice="use fp32 or bf16, more images, or a larger max_loss=",
         arguments=("max_loss",),
