@@ -79,21 +79,21 @@ def test_a_search_is_overwritten_once_nothing_is_refused_and_ends_with_its_page(
         (out / name).write_text("of the older search")
     before = contents(out)
     command = ("train", shapes, "--auto", "-o", out, *QUIET, "--budget")
-    fleetnet(*command, "300s", "--overwrite", "--set", "epoch=3").assert_one_line("epoch")
+    fleetnet(*command, "600s", "--overwrite", "--set", "epoch=3").assert_one_line("epoch")
     few = make_folder(tmp_path / "few", images=2)
-    fleetnet("train", few, *command[2:], "300s", "--overwrite").assert_one_line("splits once more")
+    fleetnet("train", few, *command[2:], "600s", "--overwrite").assert_one_line("splits once more")
     assert fleetnet(*command, "20s", "--overwrite").code == 2
     assert contents(out) == before
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fleetnet.training.search.tried_page.write_page", interrupted)
-        assert fleetnet(*command, "300s", "--overwrite").code == 130
+        assert fleetnet(*command, "600s", "--overwrite").code == 130
     assert not set(contents(out).values()) & set(before.values())
     assert not (out / "search.html").exists()
-    again = fleetnet(*command, "300s", "--continue")
+    again = fleetnet(*command, "600s", "--continue")
     assert again.code == 0, again
     assert "is complete" not in again.err
     assert "Accuracy over time" in (out / "search.html").read_text("utf-8")
-    assert "is complete" in fleetnet(*command, "300s", "--continue").err
+    assert "is complete" in fleetnet(*command, "600s", "--continue").err
 
 
 def interrupted(*_: object) -> None:
