@@ -134,7 +134,7 @@ def test_ranges_stand_still_until_they_are_set(
     def next_epoch(self: TrainableGraph, quantized: onnx.ModelProto) -> None:
         epochs[0] += 1
         probe = torch.from_numpy(drawn.validation[:8])
-        with torch.inference_mode():
+        with torch.no_grad():
             before = forward(self, probe)
             set_ranges(self, quantized)
             assert not torch.equal(forward(self, probe), before)
