@@ -88,9 +88,10 @@ def run_auto(source: Source, folder: Path, seconds: float, settings: list[str]) 
     if not search.state.finished:
         search.run()
         export_bundle(folder / WINNER / LAST, folder / BUNDLE, say=print)
+        search.save()  # the page says how much time is spent
+        write_page(folder / PAGE, search.state, str(folder / BUNDLE))
         search.state.finished = True
         search.save()
-        write_page(folder / PAGE, search.state, str(folder / BUNDLE))
     result = outcome(search.state, folder)
     return {
         "processor_s": result["spent_s"],

@@ -17,7 +17,7 @@ import functools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,14 @@ Pixels = npt.NDArray[np.uint8]
 Weights = npt.NDArray[np.float32]
 
 
-def main() -> None:
-    """Measure and print."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print what the command line, or ``words`` in its place, asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     bundle = Bundle.load(arguments.bundle)
     files = find_images(arguments.images)
     preprocess = bundle.manifest.preprocess

@@ -49,7 +49,13 @@ def test_the_search_has_so_much_time_and_ends_with_a_bundle(
     file = tmp_path / "found.json"
     words = [str(tmp_path / "runs"), "--data", str(shapes), "--only", "auto", "--seconds", "600"]
     words += ["--set", "batch_size=8", "--json", str(file)]
+    with pytest.MonkeyPatch.context() as patch:
+        # A search that was stopped before its page was written is not complete.
+        patch.setattr(against_default, "write_page", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            against_default.main(words)
     against_default.main(words)
+    assert (tmp_path / "runs" / "auto" / "search.html").exists()
     found = json.loads(file.read_text())
     assert list(found) == ["auto"]
     assert found["auto"]["tried"] == 2
@@ -58,3 +64,7 @@ def test_the_search_has_so_much_time_and_ends_with_a_bundle(
     assert Bundle.load(tmp_path / "runs" / "auto" / "model.bundle").artifacts[0].verification
     against_default.main(words)
     assert json.loads(file.read_text()) == found
+
+
+def stopped(*_: object) -> None:
+    raise KeyboardInterrupt

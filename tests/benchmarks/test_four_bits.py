@@ -1,9 +1,12 @@
 """What four bits save is measured with real files, and what they cost with real answers."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.pipeline.four_bits import LEVELS, measured, round_to_four, table
+from benchmarks.pipeline.four_bits import LEVELS, main, round_to_four
 from fleetnet.bundle import Bundle
 
 
@@ -21,11 +24,17 @@ def test_weights_take_fifteen_values_a_channel(axis: int) -> None:
         assert np.abs(one - other).max() <= step / 2 * 1.0001
 
 
-def test_every_form_of_a_bundle_is_measured(bundle: Bundle) -> None:
+def test_every_form_of_a_bundle_is_measured(
+    bundle: Bundle, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("nncf")
-    crop = bundle.manifest.preprocess.crop
-    pixels = np.random.default_rng(0).integers(0, 256, (4, crop, crop, 3), np.uint8)
-    rows = measured(bundle.content(format="onnx").data, pixels, rounds=2)
+    file = tmp_path / "found.json"
+    images = [str(path) for path in sorted((shapes / "circle").iterdir())[:4]]
+    main([str(bundle.path), *images, "--rounds", "2", "--json", str(file)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(lines) == 6
+    assert "same top-1 of 4" in lines[0]
+    rows = json.loads(file.read_text("utf-8"))
     whole, eight, four, simulated = rows
     assert whole["same"] == 1
     assert whole["rms"] == 0
@@ -34,4 +43,5 @@ def test_every_form_of_a_bundle_is_measured(bundle: Bundle) -> None:
     assert simulated["rms"] > eight["rms"] > 0
     assert "bytes" not in simulated
     assert all(len(row["ms"]) == 2 for row in (whole, eight, four))
-    assert table(rows, len(pixels)).count("\n") == 5
+    for row, line in zip(rows, lines[2:], strict=True):
+        assert line.startswith(f"| {row['weights']} |")

@@ -195,6 +195,55 @@ def test_a_network_may_be_its_own_teacher(fleetnet: Run, shapes: Path, tmp_path:
     assert Checkpoint.load(out / "teacher" / "last.ckpt").recipe["distill"]["teachers"] == []
 
 
+@pytest.mark.slow
+def test_options_say_how_each_part_is_trained_and_what_of_it(
+    fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    settings = ("batch_size=8", "data.workers=0", "precision=fp32", "optimizer.lr=0.0001")
+    command = [
+        *("distill", shapes, "-t", "self", "-t", run_folder, "-m", STUDENT, "--loss", "kl"),
+        *("--recipe", "elpv-demo", "--size", 40, "--epochs", 1, "--weights", run_folder),
+        *("--finetune-set", "optimizer.lr=0.000002", "--finetune-set", "loss.label_smoothing=0.2"),
+        *("--log", "none", "-o", out, *(word for one in settings for word in ("--set", one))),
+    ]
+    parts = ("teacher", "distilled", "finetuned")
+    for made, step in enumerate(("teacher", "train", None), 1):
+        result = fleetnet(*command, *(() if step is None else ("--step", step)))
+        assert result.code == 0, result
+        assert result.err.count("is complete") == made - 1
+        assert [name for name in parts if (out / name).exists()] == [*parts[:made]]
+    plain, distilled, tuned = (Checkpoint.load(out / name / "last.ckpt") for name in parts)
+    teachers = [str((out / "teacher").resolve()), str(run_folder.resolve())]
+    for part in (distilled, tuned):
+        assert part.recipe["distill"]["teachers"] == teachers
+        assert part.recipe["distill"]["loss"] == "kl"
+    assert plain.recipe["distill"]["teachers"] == []
+    for part, lr, smoothing in ((plain, 1e-4, 0), (distilled, 1e-4, 0), (tuned, 2e-6, 0.2)):
+        assert (part.recipe["name"], part.recipe["epochs"]) == ("elpv-demo", 1)
+        assert part.preprocess.crop == 40
+        assert part.recipe["optimizer"]["lr"] == lr
+        assert part.recipe["loss"]["label_smoothing"] == smoothing
+    # Only the student begins with the weights that were given, from which it hardly moves.
+    given = Checkpoint.load(run_folder / "last.ckpt").state["classifier.bias"]
+    for part, near in ((plain, False), (distilled, True), (tuned, True)):
+        apart = float((part.state["classifier.bias"] - given).abs().max())
+        assert (apart < 0.1) == near
+
+
+def test_near_duplicates_are_as_near_as_is_said(
+    fleetnet: Run, shapes: Path, more: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    command = ["distill", shapes, "-t", run_folder, "-m", STUDENT, "--unlabelled", more, *words()]
+    clean = ("--distance", "0", "--step", "clean", "-o", tmp_path / "out")
+    result = fleetnet(*command, *clean)
+    assert result.code == 0, result
+    rows = (tmp_path / "out" / "pool" / "removed.tsv").read_text().splitlines()[1:]
+    assert len(rows) < COPIES  # two of them differ in two bits
+    assert json.loads((tmp_path / "out" / "distill.json").read_text())["distance"] == 0
+    fleetnet(*command, "--distance", "13", "-o", tmp_path / "far").assert_one_line("--distance")
+
+
 def test_bad_input_gets_one_line(
     fleetnet: Run, shapes: Path, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -202,6 +251,8 @@ def test_bad_input_gets_one_line(
     fleetnet(*command, "-t", "nothing").assert_one_line("'nothing' is neither a file nor a network")
     nowhere = ("--unlabelled", tmp_path / "none")
     fleetnet(*command, "-t", run_folder, *nowhere).assert_one_line("does not exist")
+    without = fleetnet(*command, "-t", run_folder, "--step", "teacher")
+    without.assert_one_line("--step teacher", "--teacher self")
     assert not (tmp_path / "out").exists()  # so the right words can follow
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "distill.json").write_text("{")

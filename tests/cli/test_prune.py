@@ -1,6 +1,8 @@
 """From a trained network to a narrower one, in one command."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,11 +48,36 @@ def test_a_network_is_pruned_trained_on_and_exported(
     again.assert_one_line("holds a run already", "--overwrite")
 
 
+@pytest.mark.slow
+def test_a_third_of_its_epochs_takes_the_place_of_an_older_run(
+    fleetnet: Run, shapes: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    trained = Checkpoint.load(checkpoint)
+    long = replace(trained, recipe={**trained.recipe, "epochs": 7})  # of which a third is two
+    long.save(tmp_path / "long.ckpt")
+    out = tmp_path / "narrow"
+    out.mkdir()
+    shutil.copy(checkpoint, out / "last.ckpt")
+    shutil.copy(checkpoint, out / "best.ckpt")
+    command = ["prune", tmp_path / "long.ckpt", shapes, "--macs", "0.7", "-o", out, *QUIET]
+    fleetnet(*command).assert_one_line("holds a run already", "--overwrite")
+    options = ("--overwrite", "--importance", "random", "--set", "optimizer.lr=0.0001")
+    result = fleetnet(*command, *options)
+    assert result.code == 0, result
+    narrow = Checkpoint.load(out / "last.ckpt")
+    assert (narrow.epoch, narrow.recipe["epochs"]) == (2, 2)
+    assert narrow.model == model_named(str(out / "network.yaml")) != trained.model
+    assert Checkpoint.load(out / "best.ckpt").model == narrow.model
+    # That run is not gone on with.
+    assert [record["epoch"] for record in narrow.history] == [1, 2]
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "random"])
 def test_it_only_prunes_if_it_is_not_to_train(
-    fleetnet: Run, shapes: Path, bundle: Bundle, tmp_path: Path
+    fleetnet: Run, shapes: Path, bundle: Bundle, tmp_path: Path, importance: str
 ) -> None:
     out = tmp_path / "narrow"
-    options = ("--macs", "0.8", "--importance", "magnitude", "--epochs", "0")
+    options = ("--macs", "0.8", "--importance", importance, "--epochs", "0")
     result = fleetnet("prune", bundle.path, shapes, *options, "-o", out)
     assert result.code == 0, result
     assert "multiply-adds are left" in result.out

@@ -199,12 +199,18 @@ def test_fine_tuning_first(fleetnet: Run, copy: Path, images: Path, tmp_path: Pa
     more = make_folder(tmp_path / "more", 8, seed=3)
     for number, file in enumerate([*images.rglob("*.*g"), *more.rglob("*.*g")]):
         shutil.copy(file, loose / f"{number}{file.suffix}")
+    (loose / "broken.jpg").write_bytes(b"no image")
     before = trained_images_of(Bundle.load(copy))
     result = fleetnet(
         "quantize", copy, "--images", images, *QUICK, "--train", loose, "--epochs", "1"
     )
     assert result.code == 0, result
-    assert "fine-tuning on 40 images of unlabelled images" in result.err
+    assert (
+        f"any image below {loose}, which is no labelled data: {loose} has images but no class"
+        in (result.err)
+    )
+    assert "fine-tuning on 41 images of unlabelled images" in result.err
+    assert "1 image could not be read and was left out: " in result.err
     assert "fine-tuning: epoch 1 of 1, loss" in result.err
     artifact = Bundle.load(copy).find(format="onnx", precision="int8")
     assert artifact
@@ -216,6 +222,23 @@ def test_fine_tuning_first(fleetnet: Run, copy: Path, images: Path, tmp_path: Pa
     learnt = [content_of(file.read_bytes()) for file in loose.iterdir()]
     assert len(np.intersect1d(known, np.array(learnt, np.uint64))) == 40
     assert set(before.tolist()) <= set(known.tolist())
+
+
+def test_images_to_fine_tune_on_of_which_none_can_be_read_are_refused(
+    fleetnet: Run, copy: Path, images: Path, tmp_path: Path
+) -> None:
+    train = tmp_path / "train"
+    for number in range(24):
+        file = train / f"class{number % 2}" / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no image")
+    before = {entry.name: entry.read_bytes() for entry in copy.iterdir()}
+    result = fleetnet("quantize", copy, "--images", images, *QUICK, "--train", train)
+    assert result.code == 2, result
+    line = result.err.strip().splitlines()[-1]
+    assert line.startswith("error: no image of folder train could be read to fine-tune on; the fi")
+    assert "Traceback" not in result.err
+    assert {entry.name: entry.read_bytes() for entry in copy.iterdir()} == before
 
 
 def test_an_interrupted_fine_tuning_writes_nothing(

@@ -70,6 +70,43 @@ def test_a_search_ends_with_a_verified_bundle_and_a_page(
 
 
 @pytest.mark.usefixtures("counted")
+def test_a_search_is_overwritten_once_nothing_is_refused_and_ends_with_its_page(
+    fleetnet: Run, shapes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "search"
+    for name in ("search.json", "search.html", "tried/1-01/last.ckpt", "winner/last.ckpt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("of the older search")
+    before = contents(out)
+    command = ("train", shapes, "--auto", "-o", out, *QUIET, "--budget")
+    fleetnet(*command, "600s", "--overwrite", "--set", "epoch=3").assert_one_line("epoch")
+    few = make_folder(tmp_path / "few", images=2)
+    fleetnet("train", few, *command[2:], "600s", "--overwrite").assert_one_line("splits once more")
+    assert fleetnet(*command, "20s", "--overwrite").code == 2
+    assert contents(out) == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fleetnet.training.search.tried_page.write_page", interrupted)
+        assert fleetnet(*command, "600s", "--overwrite").code == 130
+    assert not set(contents(out).values()) & set(before.values())
+    assert not (out / "search.html").exists()
+    again = fleetnet(*command, "600s", "--continue")
+    assert again.code == 0, again
+    assert "is complete" not in again.err
+    assert "Accuracy over time" in (out / "search.html").read_text("utf-8")
+    assert "is complete" in fleetnet(*command, "600s", "--continue").err
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what a search has left in its folder, but for the lock."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.usefixtures("counted")
 def test_a_budget_for_less_than_an_epoch_is_refused(
     fleetnet: Run, shapes: Path, tmp_path: Path
 ) -> None:

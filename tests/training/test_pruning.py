@@ -100,6 +100,23 @@ def test_channels_without_a_part_in_the_answer_go_first(importance: Importance) 
     torch.testing.assert_close(narrow.eval()(images), answers, rtol=1e-5, atol=1e-5)
 
 
+def test_what_goes_at_random_depends_on_nothing_but_the_seed() -> None:
+    name = "MobileNetV2_x0_25"
+
+    def left(seed: int) -> dict[str, torch.Tensor]:
+        network = trained(name)
+        hide(blocks(network)[5], [0, 1, 2])
+        torch.manual_seed(seed)
+        return prune(network, find_model(name), SIZE, 0.7, "random").state
+
+    first, again, other = left(1), left(1), left(2)
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+    assert any(
+        value.shape != other[key].shape or not torch.equal(value, other[key])
+        for key, value in first.items()
+    )
+
+
 def test_no_layer_is_cut_through_and_widths_are_multiples() -> None:
     name = "ReXNet_1_0"
     network = trained(name)

@@ -19,6 +19,7 @@ from fleetnet.cli.console import (
     say,
     warn,
     warn_left_out,
+    warn_unreadable,
 )
 from fleetnet.cli.judging import (
     LabelledOption,
@@ -42,6 +43,7 @@ from fleetnet.inference.judging import lost, sentence
 from fleetnet.inference.metric import TOP1
 from fleetnet.labels import printable
 from fleetnet.left_out import LeftOut
+from fleetnet.reporting import Note
 from fleetnet.text import either
 
 if TYPE_CHECKING:
@@ -221,9 +223,11 @@ def _images_to_learn(train: str, bundle: Bundle, options: SourceOptions) -> Sour
         from fleetnet.export.finetune.images import loose_images
     try:
         return open_told(train, options)
-    except DataError:
+    except DataError as error:
         if not Path(train).is_dir():
             raise
+        unlabelled = f"fine-tuning takes any image below {train}, which is no labelled data: "
+        say(Note.of(error, f"{unlabelled}{error}"))
     left_out = LeftOut()
     source = loose_images(Path(train), bundle, left_out)
     warn_left_out(left_out)
@@ -243,7 +247,7 @@ def _finetuned(
 
     indices = training_images(source, bundle, samples, begin)
     say(f"fine-tuning on {count(len(indices), 'image')} of {source.description}")
-    return finetune(
+    made = finetune(
         bundle,
         Data(source, indices),
         samples.calibration,
@@ -252,6 +256,8 @@ def _finetuned(
         begin=begin,
         say=say,
     )
+    warn_unreadable(made.unreadable)
+    return made
 
 
 def _print(results: list[Result]) -> None:

@@ -137,8 +137,6 @@ def _searched(
     from fleetnet.cli.auto_progress import AutoProgress
     from fleetnet.training.search.opening import open_search
 
-    if not told.go_on:
-        _clear(folder)
     bar = AutoProgress()
     with comparing(source) as advance:
         search = open_search(
@@ -151,12 +149,16 @@ def _searched(
             say=say,
             callback=bar,
             unreadable=warn_unreadable,
+            anew=not told.go_on,
         )
     bar.of(search)
     if search.state.finished:
         say(f"the search in {folder} is complete, and stays as it is")
         return search.state
     with bar:
+        search.admit()
+        if not told.go_on:
+            _clear(folder)  # now that nothing that was asked for is refused any more
         last = search.run()
     if last.ending != "done":
         warn(
@@ -175,9 +177,10 @@ def _finish(search: Search, folder: Path) -> None:
     from fleetnet.weights.subject import LAST
 
     bundle = run_export(folder / WINNER / LAST, folder / BUNDLE, [], None, TOLERANCE)
+    search.save()  # the page says how much time is spent
+    write_page(folder / PAGE, search.state, str(bundle.path), typed_command())
     search.state.finished = True
     search.save()
-    write_page(folder / PAGE, search.state, str(bundle.path), typed_command())
 
 
 def _report(state: SearchState, folder: Path) -> None:

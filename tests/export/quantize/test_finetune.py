@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -117,6 +118,36 @@ def test_an_operator_that_cannot_be_trained_is_named(graphs: Graphs) -> None:
     next(node for node in strange.graph.node if node.op_type == "Conv").op_type = "Erf"
     with pytest.raises(ModelError, match=r"operator Erf \('.*'\), which cannot be trained"):
         TrainableGraph(network, strange, 7)
+
+
+def test_ranges_stand_still_until_they_are_set(
+    taught: Bundle, drawn: Samples, training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured anew for each epoch after the first, from the weights of then; never within one."""
+    used: list[tuple[int, dict[str, Any]]] = []
+    forward, set_ranges, epochs = TrainableGraph.forward, TrainableGraph.set_ranges, [1]
+
+    def noted(self: TrainableGraph, pixels: torch.Tensor) -> torch.Tensor:
+        used.append((epochs[0], dict(self._ranges)))
+        return forward(self, pixels)
+
+    def next_epoch(self: TrainableGraph, quantized: onnx.ModelProto) -> None:
+        epochs[0] += 1
+        probe = torch.from_numpy(drawn.validation[:8])
+        with torch.no_grad():
+            before = forward(self, probe)
+            set_ranges(self, quantized)
+            assert not torch.equal(forward(self, probe), before)
+
+    monkeypatch.setattr(TrainableGraph, "forward", noted)
+    monkeypatch.setattr(TrainableGraph, "set_ranges", next_epoch)
+    data = Data(open_source(str(training)), np.arange(40))
+    finetune(taught, data, drawn.calibration, epochs=2)
+    assert [epoch for epoch, _ in used] == [1, 1, 2, 2]
+    first, second = used[0][1], used[-1][1]
+    assert [ranges for _, ranges in used] == [first, first, second, second]
+    assert first.keys() == second.keys()
+    assert first != second
 
 
 @pytest.mark.slow

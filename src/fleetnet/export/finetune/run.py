@@ -23,7 +23,7 @@ from fleetnet.data.contents import Remembered
 from fleetnet.data.loader import Loader
 from fleetnet.data.sources import Source
 from fleetnet.data.sources.samples import Indices
-from fleetnet.errors import FleetnetError
+from fleetnet.errors import DataError, FleetnetError, the_first
 from fleetnet.export.finetune.graph import TrainableGraph
 from fleetnet.export.quantize.finetuned import Finetuned
 from fleetnet.export.quantize.layers import layers_of, read_graph
@@ -86,6 +86,7 @@ def finetune(
 
     Raises:
         BundleError: the bundle's graph cannot be read or run.
+        DataError: no image can be read.
         ModelError: its network has an operator that cannot be trained here.
         FleetnetError: the loss is no number any more.
     """
@@ -103,7 +104,7 @@ def finetune(
         augment=Augment(preprocess, min_scale=_CROPPED),
         seed=seed,
     )
-    learnt = Remembered()
+    learnt, unreadable = Remembered(), dict[str, None]()
     optimizer = torch.optim.Adam(student.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _part(epochs * len(loader)))
     with memory_kept(), contextlib.closing(open_engine(_TEACHER, bundle)) as teacher:
@@ -111,18 +112,24 @@ def finetune(
             if epoch > 1:
                 student.set_ranges(quantized.graph(student.trained(network)))
             advance = begin(f"fine-tuning: epoch {epoch} of {epochs}", loader.images)
-            losses = []
-            for pixels, wanted in _asked(loader, epoch, teacher, learnt):
+            losses, images = [], 0
+            for pixels, wanted in _asked(loader, epoch, teacher, learnt, unreadable):
                 loss = _loss(student(pixels), wanted, bundle.manifest.model.activation)
                 losses.append(_checked(loss, epoch))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+                images += len(pixels)
                 advance(len(pixels))
+            if not losses:
+                raise DataError(
+                    f"no image of {data.source.description} could be read to fine-tune on"
+                    f"{the_first(unreadable)}"
+                )
             say(f"fine-tuning: epoch {epoch} of {epochs}, loss {sum(losses) / len(losses):.4g}")
     trained = student.trained(network).SerializeToString()
-    return Finetuned(trained, epochs, len(data.indices), learnt.contents())
+    return Finetuned(trained, epochs, images, learnt.contents(), tuple(unreadable))
 
 
 class _Quantized:
@@ -141,11 +148,15 @@ class _Quantized:
 
 
 def _asked(
-    loader: Loader, epoch: int, teacher: Engine, learnt: Remembered
+    loader: Loader, epoch: int, teacher: Engine, learnt: Remembered, unreadable: dict[str, None]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of an epoch, and what the network in fp32 says of them."""
+    """Yield the batches of an epoch, and what the network in fp32 says of them.
+
+    What they are of is added to ``learnt``, what could not be read to ``unreadable``.
+    """
     for batch in loader.batches(epoch):
         learnt.add(batch.contents)
+        unreadable.update(dict.fromkeys(batch.unreadable))
         if len(batch.labels):  # none of it could be read otherwise
             yield batch.pixels, torch.from_numpy(teacher.run(batch.pixels.numpy()))
 

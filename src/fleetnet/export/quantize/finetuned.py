@@ -15,14 +15,16 @@ class Finetuned:
     Attributes:
         content: of its ONNX file: the bundle's graph with other weights.
         epochs: for how many it was trained.
-        images: how many images an epoch had.
+        images: how many images an epoch had, without those that could not be read.
         learnt: the contents of those images.
+        unreadable: a line for each image that was left out.
     """
 
     content: bytes
     epochs: int
     images: int
     learnt: Contents = field(default_factory=lambda: NONE)
+    unreadable: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return what a manifest says of it, after the tool's name."""

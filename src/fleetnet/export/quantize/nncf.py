@@ -91,7 +91,11 @@ class OpenVinoQuantizer:
             raise BundleError(f"OpenVINO cannot read {where}: {reason}") from None
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
-        """Return the network with all layers but ``kept`` in int8."""
+        """Return the network with all layers but ``kept`` in int8.
+
+        Raises:
+            BundleError: NNCF cannot quantise the graph.
+        """
         parameters = AdvancedQuantizationParameters(
             overflow_fix=self._overflow,
             disable_bias_correction=not self._correct_bias,
@@ -99,16 +103,21 @@ class OpenVinoQuantizer:
         )
         images = len(self._calibration)
         advance = self._begin(step("openvino", "calibrating", kept), images)
-        with quiet():
-            quantized = nncf.quantize(
-                self._with_weights(kept),
-                nncf.Dataset(_Images(self._calibration, advance)),
-                preset=nncf.QuantizationPreset.MIXED,
-                target_device=nncf.TargetDevice.CPU,
-                subset_size=images,
-                ignored_scope=nncf.IgnoredScope(names=self._operations(kept)),
-                advanced_parameters=parameters,
-            )
+        try:
+            with quiet():
+                quantized = nncf.quantize(
+                    self._with_weights(kept),
+                    nncf.Dataset(_Images(self._calibration, advance)),
+                    preset=nncf.QuantizationPreset.MIXED,
+                    target_device=nncf.TargetDevice.CPU,
+                    subset_size=images,
+                    ignored_scope=nncf.IgnoredScope(names=self._operations(kept)),
+                    advanced_parameters=parameters,
+                )
+        except Exception as error:
+            # Its own exceptions and those of OpenVINO share no public base class.
+            reason = one_line(error) or type(error).__name__
+            raise BundleError(f"NNCF cannot quantise {self._where}: {reason}") from None
         return of_ir(*to_ir(quantized))
 
     def _with_weights(self, kept: Sequence[Layer]) -> ov.Model:

@@ -90,7 +90,11 @@ class OnnxRuntimeQuantizer:
             self._ranges = _narrowed(graph, self._ranges, calibration, begin)
 
     def quantize(self, kept: Sequence[Layer]) -> Quantized:
-        """Return the network with all layers but ``kept`` in int8."""
+        """Return the network with all layers but ``kept`` in int8.
+
+        Raises:
+            BundleError: as :meth:`graph_without`.
+        """
         content = self.graph_without([node for layer in kept for node in layer.nodes])
         return Quantized(
             "onnx",
@@ -99,26 +103,35 @@ class OnnxRuntimeQuantizer:
         )
 
     def graph_without(self, nodes: Sequence[str]) -> bytes:
-        """Return the ONNX graph in int8 except for these nodes."""
+        """Return the ONNX graph in int8 except for these nodes.
+
+        Raises:
+            BundleError: ONNX Runtime cannot quantise it.
+        """
         if self._rounding is None:
             graph = onnx.ModelProto()
             graph.CopyFrom(self._graph)
         else:
             graph = self._rounding.applied(self._graph, nodes)
-        with quiet():
-            quantizer = QDQQuantizer(
-                graph,
-                per_channel=True,
-                reduce_range=self._reduce_range,
-                weight_qType=QuantType.QInt8,
-                activation_qType=QuantType.QUInt8,
-                tensors_range=self._ranges,
-                nodes_to_quantize=[],
-                nodes_to_exclude=[*self._before, *nodes],
-                op_types_to_quantize=OPERATORS,
-                extra_options={"WeightSymmetric": True},
-            )
-            quantizer.quantize_model()
+        try:
+            with quiet():
+                quantizer = QDQQuantizer(
+                    graph,
+                    per_channel=True,
+                    reduce_range=self._reduce_range,
+                    weight_qType=QuantType.QInt8,
+                    activation_qType=QuantType.QUInt8,
+                    tensors_range=self._ranges,
+                    nodes_to_quantize=[],
+                    nodes_to_exclude=[*self._before, *nodes],
+                    op_types_to_quantize=OPERATORS,
+                    extra_options={"WeightSymmetric": True},
+                )
+                quantizer.quantize_model()
+        except Exception as error:
+            # Its exceptions share no public base class.
+            reason = one_line(error) or type(error).__name__
+            raise BundleError(f"ONNX Runtime cannot quantise the graph: {reason}") from None
         content: bytes = quantizer.model.model.SerializeToString()
         return content
 

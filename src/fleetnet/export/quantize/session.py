@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import onnx
 
 from fleetnet.bundle import Bundle, Quantization
+from fleetnet.errors import DataError, FleetnetError
 from fleetnet.export.quantize import guard
 from fleetnet.export.quantize.apart import Apart
 from fleetnet.export.quantize.finetuned import Finetuned
@@ -123,6 +124,11 @@ class Validated:
         return self.comparison.agreement
 
     @property
+    def loss(self) -> float:
+        """What is lost, as a share: by the judge's own measure, of agreement by that."""
+        return self.verdict.judgement.loss
+
+    @property
     def verdict(self) -> Verdict:
         """What the judge said of it."""
         return judged(self.comparison)
@@ -137,7 +143,7 @@ class Calibrated(NamedTuple, Generic[Q]):
     Attributes:
         quantizer: of that recipe.
         validated: what it makes with no layer kept.
-        others: how many other recipes were tried.
+        others: of how many other recipes networks were compared.
     """
 
     quantizer: Q
@@ -254,21 +260,35 @@ class Session:
     ) -> Calibrated[Q]:
         """Return the first of several quantisers that passes with no layer kept.
 
-        If none does, it is the one with the most answers that are the same.
+        If none does, it is the one that loses least, as the judge counts it, and of equals the one
+        with the most answers that are the same. One that fails is left out if another does not.
 
         Args:
             makers: make them, the usual one first; the others are made where they are wanted.
             attempt: gives a quantiser's network with no layer kept, or what answers as it would.
+
+        Raises:
+            FleetnetError: all of them fail; the error is that of the first.
         """
-        standard, tried = _standard(self._judge), list[Calibrated[Q]]()
-        for others, make in enumerate(makers):
-            quantizer = make()
-            whole = attempt(quantizer) if attempt else quantizer.quantize(())
-            made = Calibrated(quantizer, self._validate(quantizer.engine, whole, ()), others)
-            if standard.passes(made.validated):
+        standard = _standard(self._judge)
+        tried, failed = list[Calibrated[Q]](), list[FleetnetError]()
+        for make in makers:
+            try:
+                quantizer = make()
+                whole = attempt(quantizer) if attempt else quantizer.quantize(())
+                validated = self._validate(quantizer.engine, whole, ())
+            except DataError:
+                raise  # the judge's: it would say the same of every network
+            except FleetnetError as error:
+                failed.append(error)
+                continue
+            made = Calibrated(quantizer, validated, len(tried))
+            if standard.passes(validated):
                 return made
             tried.append(made)
-        best = max(tried, key=lambda made: made.validated.agreement)
+        if not tried:
+            raise failed[0]
+        best = min(tried, key=lambda made: (made.validated.loss, -made.validated.agreement))
         return best._replace(others=len(tried) - 1)
 
     def find(

@@ -11,6 +11,7 @@ from fleetnet.data.sources import Source, SourceOptions
 from fleetnet.data.sources.pool import LooseImages
 from fleetnet.data.splits import Split
 from fleetnet.data.unlabelled import find_unlabelled
+from fleetnet.errors import FleetnetError
 from fleetnet.left_out import LeftOut
 from fleetnet.reporting import Advance, Begin
 from fleetnet.training.distillation import Step
@@ -86,8 +87,15 @@ class Distillation:
 
         Raises:
             DataError: images have several labels, or no unlabelled one is left to learn from.
-            FleetnetError: a teacher cannot be opened, or has other classes.
+            FleetnetError: a teacher cannot be opened, or has other classes; or none is to be
+                trained although that is the last step.
         """
+        if last == "teacher" and SELF not in self.words:
+            raise FleetnetError(
+                "step='teacher' trains the student's network to be its own teacher, which takes "
+                "teacher='self'",
+                arguments=["step", "teacher"],
+            )
         work = self.work
         source = self.watcher.open(work.data, work.options)
         check_source(source)

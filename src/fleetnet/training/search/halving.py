@@ -121,10 +121,20 @@ class Search:
             Interrupted: a signal ended the search, which is saved.
         """
         if self.state.last is None:
-            self._measure()
-            self._admit()
+            self.admit()
+            self.save()
             self._try_all()
         return self._train_last()
+
+    def admit(self) -> None:
+        """Decide which candidates there is time for, unless that was done; nothing is written.
+
+        Raises:
+            FleetnetError: the budget is too short.
+        """
+        if self.state.admitted is None:
+            self._measure()
+            self._admit()
 
     def save(self) -> None:
         """Save what is known, and how much is spent."""
@@ -149,15 +159,12 @@ class Search:
     def _admit(self) -> None:
         """Decide which candidates there is time for."""
         state = self.state
-        if state.admitted is not None:
-            return
         places = [place for place, cost in enumerate(state.epoch_s) if cost is not None]
         costs = [cost for cost in state.epoch_s if cost is not None]
         chosen = plan.admitted(costs, plan.RUNGS[0] * state.budget_s - self._watch.spent)
         if not chosen:
             raise plan.too_short(state.budget_s, costs)
         state.admitted = [places[index] for index in chosen]
-        self.save()
         self._say(
             f"time to try {len(chosen)} of {count(len(state.candidates), 'candidate')}, then half "
             f"of {plan.spoken(state.budget_s)} or more to train the best one"

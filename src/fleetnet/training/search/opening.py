@@ -33,6 +33,7 @@ def open_search(
     say: Say = lambda _: None,
     callback: Callback | None = None,
     unreadable: Callable[[Sequence[str]], None] = lambda _: None,
+    anew: bool = False,
 ) -> Search:
     """Return a search, begun anew or, where the folder holds one, ready to go on.
 
@@ -46,6 +47,7 @@ def open_search(
         say: called with a line about what is tried.
         callback: sees every training.
         unreadable: called with lines about images that could not be read.
+        anew: leave alone what the folder holds.
 
     Raises:
         DataError: too few classes or images.
@@ -70,7 +72,7 @@ def open_search(
         held_out_images=len(parts.val),
         candidates=candidates(usual_side(inner)),
     )
-    if (folder / STATE).exists():
+    if not anew and (folder / STATE).exists():
         state = _unchanged(SearchState.load(folder), state, folder)
     work = TrainingWork(
         source,
