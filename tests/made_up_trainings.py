@@ -34,6 +34,7 @@ class MadeUpWork:
         skill: the top-1 of each network after its first epoch, with the same for the next ones.
         slower: by what an epoch takes longer than was measured.
         diverging: networks that cannot be trained.
+        measuring_s: what it takes to time an epoch.
         before_epoch: called before each epoch, to interrupt it.
     """
 
@@ -41,6 +42,7 @@ class MadeUpWork:
     skill: dict[str, float]
     slower: float = 1.0
     growth: float = 1.5
+    measuring_s: float = 1.0
     diverging: tuple[str, ...] = ()
     before_epoch: Callable[[Job, int], None] = lambda _job, _number: None
     jobs: list[Job] = field(default_factory=list)
@@ -52,7 +54,7 @@ class MadeUpWork:
         return 0.1
 
     def epoch_s(self, candidate: Candidate) -> float:
-        self.world.now += 1
+        self.world.now += self.measuring_s
         return float(candidate.size)
 
     def train(self, job: Job) -> bool:

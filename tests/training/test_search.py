@@ -139,14 +139,21 @@ def test_what_diverges_loses(tmp_path: Path) -> None:
         every.run()
 
 
-def test_a_budget_that_is_too_short_says_which_would_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("measuring_s", "budget_s"), [(1.0, 20), (30.0, 190)])
+def test_a_budget_that_is_too_short_says_which_would_do(
+    tmp_path: Path, measuring_s: float, budget_s: float
+) -> None:
+    def work() -> MadeUpWork:
+        return MadeUpWork(World(), SKILL, measuring_s=measuring_s)
+
     with pytest.raises(FleetnetError, match="too short") as told:
-        search(tmp_path, MadeUpWork(World(), SKILL), budget_s=20).run()
+        search(tmp_path, work(), budget_s).run()
     assert told.value.code == "budget"
     assert not (tmp_path / STATE).exists()
     enough = told.value.fields["least_s"]
     assert plan.spoken(enough) in str(told.value)
-    search(tmp_path, MadeUpWork(World(), SKILL), budget_s=enough).run()
+    assert enough > budget_s
+    search(tmp_path, work(), enough).run()
 
 
 def test_a_short_budget_tries_fewer(tmp_path: Path) -> None:

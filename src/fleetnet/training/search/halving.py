@@ -161,9 +161,10 @@ class Search:
         state = self.state
         places = [place for place, cost in enumerate(state.epoch_s) if cost is not None]
         costs = [cost for cost in state.epoch_s if cost is not None]
-        chosen = plan.admitted(costs, plan.RUNGS[0] * state.budget_s - self._watch.spent)
+        spent = self._watch.spent
+        chosen = plan.admitted(costs, plan.RUNGS[0] * state.budget_s - spent)
         if not chosen:
-            raise plan.too_short(state.budget_s, costs)
+            raise plan.too_short(state.budget_s, costs, spent)
         state.admitted = [places[index] for index in chosen]
         self._say(
             f"time to try {len(chosen)} of {count(len(state.candidates), 'candidate')}, then half "

@@ -58,14 +58,20 @@ def for_export(budget_s: float) -> float:
     return min(EXPORT_S, EXPORT * budget_s)
 
 
-def least_budget(epoch_s: Sequence[float]) -> float:
-    """Return the shortest budget in seconds in which one candidate can be tried."""
-    return min(epoch_s) / (RUNGS[0] - MEASURING)
+def least_budget(epoch_s: Sequence[float], measuring_s: float) -> float:
+    """Return the shortest budget in seconds in which one candidate can be tried.
+
+    Args:
+        epoch_s: seconds that an epoch takes, of each candidate that was measured.
+        measuring_s: what that took; with a longer budget it may be more, up to its share.
+    """
+    epoch = min(epoch_s)
+    return max(epoch / (RUNGS[0] - MEASURING), (epoch + measuring_s) / RUNGS[0])
 
 
-def too_short(budget_s: float, epoch_s: Sequence[float]) -> FleetnetError:
-    """Return the error for a budget in which nothing can be tried."""
-    least = math.ceil(least_budget(epoch_s) * 1.1)
+def too_short(budget_s: float, epoch_s: Sequence[float], measuring_s: float) -> FleetnetError:
+    """Return the error for a budget in which nothing can be tried; see :func:`least_budget`."""
+    least = math.ceil(least_budget(epoch_s, measuring_s) * 1.1)
     return FleetnetError(
         f"a budget of {spoken(budget_s)} is too short: an epoch takes {min(epoch_s):.3g} s at the "
         f"fastest, and a candidate needs one in a fifth of it: give "
