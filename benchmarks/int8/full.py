@@ -9,7 +9,8 @@ For each seed, which decides on the split and on all training, each network is t
 quantised as ``fleetnet quantize --agreement 0.99`` does it: training images calibrate, all held-out
 ones judge. With ``--tuned`` it is also fine-tuned for int8 before, on its training images, as
 ``--train`` does it. The table has what the network with all of its layers in int8 answers, and how
-many layers had to stay in fp32 for 99 %. In the end all are timed in turns, on one thread; what
+many layers had to stay in fp32 for 99 %; and how many of the networks the usual guard, which counts
+what is lost, lets pass as they are. In the end all are timed in turns, on one thread; what
 int8 takes is compared with what ONNX Runtime takes in fp32. What is done stays in FOLDER, and the
 same command goes on; ``--latency-only`` repeats the timing alone: do that on a quiet machine.
 """

@@ -24,8 +24,8 @@ def table(figures: Mapping[str, Any]) -> str:
     """Return the networks of a study in each engine and precision, over the seeds, as Markdown."""
     lines = [
         "| network | engine | weights | top-1, % | lost, points | same answers, % | by seed | "
-        "layers kept for 99 % | ms | of ONNX Runtime's fp32 (by seed) |",
-        "| --- | --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
+        "layers kept for 99 % | pass by what is lost | ms | of ONNX Runtime's fp32 (by seed) |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- | ---: | ---: |",
     ]
     known = figures["networks"]
     for network in dict.fromkeys(key.partition("/")[2] for key in known):
@@ -42,7 +42,7 @@ def _rows(own: Mapping[str, Any], latency: Mapping[str, Any]) -> Iterator[list[s
         before = {key: one["fp32"][offer]["top1"] for key, one in own.items()}
         times = [latency.get(f"{key}.bundle", {}).get(offer) for key in own]
         name = TITLES.get(engine, engine)
-        yield [name, "fp32", spread([*before.values()]), *"––––", *_times(times)]
+        yield [name, "fp32", spread([*before.values()]), *"–––––", *_times(times)]
         for variant, words in VARIANTS.items():
             made = {key: one["int8"].get(f"{engine}-{variant}") for key, one in own.items()}
             found = {key: one for key, one in made.items() if one}
@@ -61,6 +61,7 @@ def _cells(found: Mapping[str, Any], before: Mapping[str, float]) -> Iterator[st
     yield f"{statistics.mean(same):.2%}".rstrip("%")
     yield ", ".join(f"{100 * one:.2f}" for one in same)
     yield "/".join(str(one.get("kept", "refused")) for one in found.values())
+    yield f"{sum(one['passes_loss'] > 0 for one in found.values())} of {len(found)}"
 
 
 def _times(times: list[dict[str, Any] | None]) -> Iterator[str]:
