@@ -131,7 +131,7 @@ def _panel(axes: Axes, every: Sequence[Row]) -> None:
             if own:
                 _line(axes, own, [row for row in every if _begins(row, precision)])
     axes.set_xlim(left=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(labelsize=9)
     quiet(axes)
 
