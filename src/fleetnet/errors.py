@@ -177,6 +177,11 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the text of another library's error on one line, or its kind if it has none."""
+    return one_line(error) or type(error).__name__
+
+
 _TELLING = 3
 """Letters from which on the beginning of a name says which is meant."""
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from fleetnet import native
 from fleetnet.damage import with_jpeg_end
-from fleetnet.errors import ImageError, one_line
+from fleetnet.errors import ImageError, reason_of
 from fleetnet.formats import format_of, open_image
 from fleetnet.geometry import Extent, extent_of
 from fleetnet.orientation import (
@@ -264,7 +264,7 @@ def _as_image_errors() -> Iterator[None]:
         ) from None
     except Exception as error:
         # Pillow's parsers may raise anything on hostile bytes: SyntaxError, struct.error, …
-        reason = one_line(error) or type(error).__name__
+        reason = reason_of(error)
         # Pillow's own word, which is all that tells one from the other.
         code = "truncated" if "truncated" in reason else "damaged"
         raise ImageError(f"damaged image: {reason}", code=code) from None

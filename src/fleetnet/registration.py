@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from fleetnet.errors import FleetnetError, one_line, unknown
+from fleetnet.errors import FleetnetError, reason_of, unknown
 
 
 class Named(Protocol):
@@ -116,7 +116,7 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
                 module = importlib.import_module(f"{self._package}.{file.name}")
             except Exception as error:
                 # Somebody's file: whatever is wrong with it, the others are not the worse.
-                self._broken[file.name] = _why(error)
+                self._broken[file.name] = reason_of(error)
                 continue
             kind = getattr(module, self._attribute, None)
             if isinstance(kind, self._kind):
@@ -132,7 +132,7 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
                 kind = point.load()
             except Exception as error:
                 # Anybody's code, as above.
-                self._broken[point.name] = _why(error)
+                self._broken[point.name] = reason_of(error)
                 continue
             if isinstance(kind, self._kind) and kind.name == point.name:
                 found[point.name] = kind
@@ -140,7 +140,3 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
                 what = f"is no {self._kind.__name__} of this name"
                 self._broken[point.name] = f"{point.value} {what}"
         return found
-
-
-def _why(error: Exception) -> str:
-    return one_line(error) or type(error).__name__

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from fleetnet.bundle import Bundle
-from fleetnet.errors import INSTALL, FleetnetError, one_line
+from fleetnet.errors import INSTALL, FleetnetError, reason_of
 from fleetnet.export.targets import Target
 
 
@@ -31,6 +31,5 @@ def converting(bundle: Bundle, target: Target) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise FleetnetError(
-            f"{bundle.path} cannot be converted to {target.title}: "
-            f"{one_line(error) or type(error).__name__}"
+            f"{bundle.path} cannot be converted to {target.title}: {reason_of(error)}"
         ) from None

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fleetnet.errors import FleetnetError, ImageError, one_line
+from fleetnet.errors import FleetnetError, ImageError, reason_of
 from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.images import Pixels, from_array, from_pil
 
@@ -135,7 +135,7 @@ def _as_image_errors() -> Iterator[None]:
     except Exception as error:
         # A file may be closed, a buffer released, a tensor without memory: each raises its own
         # error.
-        raise ImageError(one_line(error) or type(error).__name__) from None
+        raise ImageError(reason_of(error)) from None
 
 
 def _refusal(image: object) -> FleetnetError:

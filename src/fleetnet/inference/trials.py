@@ -12,7 +12,7 @@ import numpy as np
 
 from fleetnet.amounts import count
 from fleetnet.bundle import Bundle
-from fleetnet.errors import FleetnetError, one_line
+from fleetnet.errors import FleetnetError, reason_of
 from fleetnet.inference.agreement import Agreement, agreement
 from fleetnet.inference.candidates import Candidate
 from fleetnet.inference.comparison import probabilities_of
@@ -125,7 +125,7 @@ class Trials:
         except Exception as error:
             # An engine that does not work here gets a row in the table and ends nothing: a driver,
             # an instruction or a compiler may be missing, and every runtime raises its own errors.
-            reason = one_line(error) or type(error).__name__
+            reason = reason_of(error)
             self._reasons[candidate] = f"fails: {reason}"
 
     def _engine(self, candidate: Candidate) -> Engine:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from fleetnet.errors import DataError, one_line, require
+from fleetnet.errors import DataError, one_line, reason_of, require
 from fleetnet.threads import map_in_threads
 
 Result = TypeVar("Result")
@@ -266,7 +266,7 @@ def _failure(url: str, error: Exception, doing: str) -> FetchError:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError) or type(error).__name__ == "FSTimeoutError":
         return f"no answer within {TIMEOUT_S:g} s"
-    return one_line(error)[:200] or type(error).__name__
+    return reason_of(error)[:200]
 
 
 def _described(url: str, entry: Mapping[str, Any]) -> RemoteFile:

@@ -21,7 +21,7 @@ from fleetnet.data.sources.shards import but_test, choose, common_root, files_of
 from fleetnet.data.sources.split_names import with_test_if_it_fits
 from fleetnet.data.sources.watched import long_work
 from fleetnet.data.sources.webdataset import CLASSES_FILE
-from fleetnet.errors import DataError, ImageError, at, one_line, require
+from fleetnet.errors import DataError, ImageError, at, reason_of, require
 from fleetnet.image_bytes import MAX_BYTES
 from fleetnet.labels import printable
 from fleetnet.text import first_few
@@ -470,7 +470,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _line(error: BaseException) -> str:
-    return one_line(error)[:200] or type(error).__name__
+    return reason_of(error)[:200]
 
 
 SOURCE = SourceKind(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fleetnet.errors import BundleError, one_line
+from fleetnet.errors import BundleError, one_line, reason_of
 from fleetnet.export.openvino_ir import to_ir
 from fleetnet.export.quantize.layers import Layer, read_graph
 from fleetnet.export.quantize.quantizer import Quantized, step
@@ -116,7 +116,7 @@ class OpenVinoQuantizer:
                 )
         except Exception as error:
             # Its own exceptions and those of OpenVINO share no public base class.
-            reason = one_line(error) or type(error).__name__
+            reason = reason_of(error)
             raise BundleError(f"NNCF cannot quantise {self._where}: {reason}") from None
         return of_ir(*to_ir(quantized))
 

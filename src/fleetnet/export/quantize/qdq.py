@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from fleetnet.errors import BundleError, one_line
+from fleetnet.errors import BundleError, one_line, reason_of
 from fleetnet.export.quantize.layers import Layer
 from fleetnet.export.quantize.quantizer import Quantized
 from fleetnet.export.quantize.quiet import quiet
@@ -130,7 +130,7 @@ class OnnxRuntimeQuantizer:
                 quantizer.quantize_model()
         except Exception as error:
             # Its exceptions share no public base class.
-            reason = one_line(error) or type(error).__name__
+            reason = reason_of(error)
             raise BundleError(f"ONNX Runtime cannot quantise the graph: {reason}") from None
         content: bytes = quantizer.model.model.SerializeToString()
         return content

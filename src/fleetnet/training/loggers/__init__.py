@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from fleetnet.errors import FleetnetError, nearest, one_line, require
+from fleetnet.errors import FleetnetError, nearest, reason_of, require
 from fleetnet.reporting import Warn
 
 
@@ -184,4 +184,4 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
-    return one_line(error)[:300] or type(error).__name__
+    return reason_of(error)[:300]
