@@ -175,14 +175,13 @@ class _Graph:
         """
         if name in self._stored:
             return np.asarray(numpy_helper.to_array(self._stored[name]), np.float32)
-        maker = self._makers.get(name)
-        found = None if maker is None or maker.op_type != _DEQUANTIZE else self._stored_of(maker)
-        if maker is None or found is None:
+        found = self._stored_of(name, _DEQUANTIZE)
+        if found is None or found[2].any():
             raise _strange(self._where, layer)
-        integers, step, zero = found
-        if zero.any():
-            raise _strange(self._where, layer)
-        given = {one.name: onnx.helper.get_attribute_value(one) for one in maker.attribute}
+        integers, step, _ = found
+        given = {
+            one.name: onnx.helper.get_attribute_value(one) for one in self._makers[name].attribute
+        }
         if step.ndim:
             axis = given.get("axis", 1)
             if (
@@ -198,10 +197,7 @@ class _Graph:
 
     def integers(self, name: str) -> npt.NDArray[np.int8] | None:
         """Return the integers that are stored for a constant; None if there are none."""
-        maker = self._makers.get(name)
-        if maker is None or maker.op_type != _DEQUANTIZE:
-            return None
-        found = self._stored_of(maker)
+        found = self._stored_of(name, _DEQUANTIZE)
         return found[0] if found and found[0].dtype == np.int8 else None
 
     def range_of(self, name: str) -> Range | None:
@@ -209,22 +205,22 @@ class _Graph:
         restored = self._makers.get(name)
         if restored is None or restored.op_type != _DEQUANTIZE:
             return None
-        rounded = self._makers.get(restored.input[0])
-        if rounded is None or rounded.op_type != _QUANTIZE:
-            return None
-        found = self._stored_of(rounded, first=1)
+        found = self._stored_of(restored.input[0], _QUANTIZE, first=1)
         if found is None or found[1].dtype != np.uint8 or found[0].size != 1:
             return None
         step, zero = found
         return (0 - int(zero)) * float(step), (255 - int(zero)) * float(step)
 
-    def _stored_of(self, maker: onnx.NodeProto, first: int = 0) -> list[npt.NDArray[Any]] | None:
-        """Return the integers, steps and zero points of a ``DequantizeLinear``, from one on.
+    def _stored_of(self, name: str, operator: str, first: int = 0) -> list[npt.NDArray[Any]] | None:
+        """Return the integers, steps and zero points that give a value, from one on.
 
-        None if one of them is computed; no quantiser writes such a graph.
+        None if another operator gives it, or one of them is computed; no quantiser writes that.
         """
-        names = maker.input[first:3]
-        if any(name not in self._stored for name in names):
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type != operator:
             return None
-        found = [numpy_helper.to_array(self._stored[name]) for name in names]
+        names = maker.input[first:3]
+        if any(one not in self._stored for one in names):
+            return None
+        found = [numpy_helper.to_array(self._stored[one]) for one in names]
         return found if len(maker.input) > 2 else [*found, np.zeros(1, np.int8)]
